@@ -1,0 +1,139 @@
+"""How long the exact scan takes for one query, against reading the same bytes from memory.
+
+    python benchmarks/search.py                        5,000 and 100,000 photos, about 1 GB of disk
+    python benchmarks/search.py --photos 5000 --local centroids
+
+Photos are simulated: each shows a few of 2,000 concepts, its local vectors are concepts in a scene
+with noise, its global vector is their mean with noise. They go through the real store (segments in
+a temporary folder) and the real search; every tenth answer is checked against scoring every photo.
+One thread; medians over the queries; the floor is a sum over the scan's bytes in the same run.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from mkt_search.scoring import unit
+from mkt_search.search import _of_all, best
+from mkt_search.store.catalog import NewPhoto
+from mkt_search.store.store import Batch, Store
+from mkt_search.store.vectors import VectorIndex
+from mkt_search.types import Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
+
+DIM, GRID, M, TOP_K = 512, (14, 14), 16, 18
+CONCEPTS, OBJECTS, BATCH = 2_000, 6, 1_024
+
+
+def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> PhotoVectors:
+    """Return n photos of about six concepts each, scaled by the cosine rule."""
+    frequency = 1 / np.arange(1, CONCEPTS + 1)
+    shown = rng.choice(CONCEPTS, (n, OBJECTS), p=frequency / frequency.sum())
+    scene = unit(rng.standard_normal((n, 1, DIM), np.float32)) * 0.7
+    which = rng.integers(0, OBJECTS, (n, M))
+    locals_ = concepts[np.take_along_axis(shown, which, axis=1)] + scene
+    locals_ = unit(locals_ + rng.standard_normal((n, M, DIM), np.float32) * (0.6 / DIM**0.5))
+    noise = rng.standard_normal((n, DIM), np.float32) * (0.4 / DIM**0.5)
+    global_ = unit(unit(locals_.mean(axis=1)) + noise)
+    patches = GRID[0] * GRID[1]
+    if local == "kset":
+        members = np.zeros((n, M, patches), np.bool_)
+        starts = rng.integers(0, patches - TOP_K, (n, M))
+        at = starts[..., None] + np.arange(TOP_K)
+        np.put_along_axis(members, at, True, axis=-1)
+    else:
+        group = rng.integers(0, M, (n, patches))
+        members = group[:, None, :] == np.arange(M)[None, :, None]
+    return PhotoVectors(global_ / 2, (locals_ * 0.9 / 2).astype(np.float32), members)
+
+
+def fill(store: Store, photos: int, concepts: Vector, local: str) -> VectorIndex:
+    """Write simulated photos through the store and open them."""
+    encoding = Encoding("simulated", DIM, GRID, local, M, TOP_K, "int8", "cosine")  # type: ignore[arg-type]
+    rng, root = np.random.default_rng(0), store.directory / "photos"
+    root.mkdir()
+    with store.writing("benchmark"):
+        stored = store.begin_encoding(encoding, model="simulated")
+        place = store.place_of(root)
+        for start in range(0, photos, BATCH):
+            n = min(BATCH, photos - start)
+            records = [
+                NewPhoto(
+                    PhotoFile(root, f"{start + i:07}.jpg", root, 1, 1),
+                    f"{start + i:064x}",
+                    PhotoFacts(640, 480, "JPEG"),
+                    row=i,
+                )
+                for i in range(n)
+            ]
+            store.add(place, stored, Batch(records, (), simulate(n, concepts, local, rng)))
+    return VectorIndex(store, stored)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def measure(photos: int, local: str, queries: int, k: int) -> None:
+    """Print one row of the table."""
+    rng = np.random.default_rng(1)
+    concepts = unit(rng.standard_normal((CONCEPTS, DIM), np.float32))
+    labels = unit(
+        concepts[rng.integers(0, CONCEPTS, queries)]
+        + rng.standard_normal((queries, DIM), np.float32) * (0.3 / DIM**0.5)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.create(Path(folder) / ".mkt")
+        index = fill(store, photos, concepts, local)
+        opening = seconds(index.refresh)
+        loading = seconds(lambda: index.scan)
+        one = np.ones(1, np.float32)
+        memory = np.ones(index.scan.bytes // 8, np.int64)  # as many bytes as a query reads
+        times, reads, scans = [], [], []
+        for number, label in enumerate(labels):
+            reads.append(seconds(memory.sum))
+            scans.append(
+                seconds(lambda z=label: index.scan.candidates(z, vectors=1000, live=index.live))
+            )
+            start = time.perf_counter()
+            found = best(index, label[None], one, k, index.live)
+            times.append(time.perf_counter() - start)
+            if number % 10 == 0:
+                truth = _of_all(index, label[None], one, k, index.live)
+                assert (found.slots == truth.slots).all(), "the scan missed a photo"
+        store.close()
+    read, scan, query = (float(np.median(values)) * 1e3 for values in (reads, scans, times))
+    print(
+        f"| {photos:,} | {local} | {memory.nbytes / 1e6:,.0f} | {opening:.2f} | {loading:.2f} "
+        f"| {read:.2f} | {scan:.2f} | {query:.2f} | {scan / read:.2f} | {query / read:.2f} |",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Read the options and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--photos", type=int, action="append", help="may be given several times")
+    parser.add_argument("--local", choices=["kset", "centroids"], default="kset")
+    parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("-k", type=int, default=20)
+    given = parser.parse_args()
+    faiss.omp_set_num_threads(1)
+    print(
+        "| photos | local | MB read | open s | load s | read ms | scan ms | query ms "
+        "| scan / read | query / read |"
+    )
+    print("|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|")
+    for photos in given.photos or [5_000, 100_000]:
+        measure(photos, given.local, given.queries, given.k)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Photos in: walk -> load -> encode -> pool -> store."""

@@ -1,0 +1,144 @@
+"""Read, hash and decode photos on worker threads while the model works; order is kept.
+
+Memory stays bounded: no more than `ahead` photos wait, each as small as the student wants it, and
+of those that take much memory while they are decoded only one is in work at a time.
+"""
+
+import hashlib
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkt_search.errors import PhotoError
+from mkt_search.images import MAX_PIXELS, Decoded, decode, read, to_pixels
+from mkt_search.types import ImageSpec, PhotoFacts, PhotoFile
+
+LARGE_PIXELS = 50_000_000  # 150 MB as RGB; workers may decode this much each
+LARGE_BYTES = 100 * 1024**2
+
+CHANGED = "changed while being read"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A photo that was read. `content` is its SHA-256 in hex; `pixels` (H, W, 3) uint8 and `facts`
+    are None when its bytes are stored already, so that there was no need to decode them."""
+
+    file: PhotoFile
+    content: str
+    pixels: NDArray[np.uint8] | None
+    facts: PhotoFacts | None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A photo that could not be read, and why; `content` is its SHA-256 if its bytes were read."""
+
+    file: PhotoFile
+    reason: str
+    content: str | None = None
+
+
+def nothing_is_stored(_: str) -> bool:
+    """Say of every content that its photo must be decoded."""
+    return False
+
+
+@dataclass
+class Loader:
+    """Loads photos for one student.
+
+    Args:
+        spec: the pixels the student wants.
+        workers: threads that read and decode.
+        ahead: photos that may be loaded, or in work, before they are asked for.
+        is_stored: says of a SHA-256 whether its vectors are stored; called from the workers.
+        max_pixels: larger photos fail.
+    """
+
+    spec: ImageSpec
+    workers: int
+    ahead: int
+    is_stored: Callable[[str], bool] = nothing_is_stored
+    max_pixels: int = MAX_PIXELS
+    _large: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def load(self, files: Iterable[PhotoFile]) -> Iterator[Loaded | Failed]:
+        """Yield every file, loaded or failed, in the order given; takes `files` as needed."""
+        files = iter(files)
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="load") as pool:
+            waiting: deque[Future[Loaded | Failed]] = deque()
+            try:
+                waiting.extend(
+                    pool.submit(self.load_one, file) for file in islice(files, self.ahead)
+                )
+                while waiting:
+                    item = waiting.popleft().result()
+                    waiting.extend(pool.submit(self.load_one, file) for file in islice(files, 1))
+                    yield item
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def load_one(self, file: PhotoFile) -> Loaded | Failed:
+        """Read, hash and decode one photo; one with the bytes of a stored one is only hashed."""
+        with self._one_at_a_time(file.size > LARGE_BYTES):
+            return self._load(file)
+
+    def _load(self, file: PhotoFile) -> Loaded | Failed:
+        content = None
+        try:
+            file, data = _read_still(file)
+            content = hashlib.sha256(data).hexdigest()
+            if self.is_stored(content):
+                return Loaded(file, content, None, None)
+            decoded = self._decode(data, file)
+            return Loaded(file, content, to_pixels(decoded.image, self.spec), decoded.facts)
+        except PhotoError as problem:
+            return Failed(file, str(problem), content)
+        except MemoryError:
+            return Failed(file, "too large for the memory of this machine", content)
+
+    def _decode(self, data: bytes, file: PhotoFile) -> Decoded:
+        """Decode; one above LARGE_PIXELS is refused by its header at first, and waits its turn."""
+        name, side = file.absolute.name, max(self.spec.height, self.spec.width)
+        try:
+            most = min(LARGE_PIXELS, self.max_pixels)
+            return decode(data, name=name, shorter_side=side, max_pixels=most)
+        except PhotoError:
+            if self.max_pixels <= LARGE_PIXELS:
+                raise
+        with self._one_at_a_time(file.size <= LARGE_BYTES):
+            return decode(data, name=name, shorter_side=side, max_pixels=self.max_pixels)
+
+    def _one_at_a_time(self, is_large: bool) -> AbstractContextManager[object]:
+        return self._large if is_large else nullcontext()
+
+
+def _read_still(file: PhotoFile) -> tuple[PhotoFile, bytes]:
+    """Return the bytes of a file, and the file as it stood before and after they were read."""
+    before = _stat(file)
+    if not stat.S_ISREG(before.st_mode):  # opening a pipe or a device may do anything
+        raise PhotoError("not a file but a pipe, a socket or a device")
+    data = read(file.absolute)
+    after = _stat(file)
+    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    if not same or len(data) != after.st_size:
+        raise PhotoError(CHANGED)
+    return replace(file, size=after.st_size, mtime_ns=after.st_mtime_ns), data
+
+
+def _stat(file: PhotoFile) -> os.stat_result:
+    try:
+        return os.stat(file.absolute)
+    except OSError:
+        read(file.absolute)  # raises, in its own words
+        raise PhotoError(CHANGED) from None

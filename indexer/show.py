@@ -1,0 +1,170 @@
+"""Show a run: a bar on a terminal, a line every few seconds elsewhere; its summary in words."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from indexer.progress import Progress
+from indexer.repair import Repaired
+from mkt_search.display import clean
+from mkt_search.types import Summary
+
+EVERY = 5.0  # seconds between two lines
+REASONS = 5  # reasons of failure that a summary names
+
+Say = Callable[[str], None]
+
+
+class Lines(Progress):
+    """Plain lines for a log: rate, time left, failures."""
+
+    def __init__(self, say: Say) -> None:
+        super().__init__()
+        self._say = say
+        self._started = self._last = time.monotonic()
+
+    def begin(self, total: int, *, before: int) -> None:
+        """Start the clock."""
+        super().begin(total, before=before)
+        self._started = self._last = time.monotonic()
+
+    def advance(self, done: int, *, failed: int) -> None:
+        """Print a line if the last is some seconds old."""
+        super().advance(done, failed=failed)
+        now = time.monotonic()
+        if now - self._last >= EVERY:
+            self._last = now
+            self._say(self._line(now - self._started))
+
+    def _line(self, seconds: float) -> str:
+        rate = self.done / seconds
+        left = duration((self.total - self.done) / rate)
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return f"{self.done:,} of {self.total:,} photos, {rate:.1f}/s, {left} left{failed}"
+
+    def say(self, sentence: str) -> None:
+        """Print it."""
+        self._say(clean(sentence))
+
+    def end(self) -> None:
+        """Nothing is left on the screen."""
+
+
+class Bar(Progress):
+    """A bar on a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        super().__init__()
+        self._bar = RichProgress(
+            TextColumn("indexing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[failed]}"),
+            console=Console(stderr=True, highlight=False, soft_wrap=True),
+            transient=True,
+        )
+        self._started = time.monotonic()
+
+    def begin(self, total: int, *, before: int) -> None:
+        """Show the bar."""
+        super().begin(total, before=before)
+        self._started = time.monotonic()
+        self._task = self._bar.add_task("", total=total, rate="", failed="")
+        self._bar.start()
+
+    def advance(self, done: int, *, failed: int) -> None:
+        """Move it."""
+        super().advance(done, failed=failed)
+        rate = self.done / max(time.monotonic() - self._started, 1e-6)
+        told = f"{self.failed:,} failed" if self.failed else ""
+        self._bar.update(self._task, completed=self.done, rate=f"{rate:.1f}/s", failed=told)
+
+    def say(self, sentence: str) -> None:
+        """Print it above the bar."""
+        self._bar.console.print(clean(sentence), markup=False)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+def duration(seconds: float) -> str:
+    """Say a time in words: "8 s", "3 min 12 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 photo`, `12,408 photos`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def tell(summary: Summary, say: Say, *, dry_run: bool = False) -> None:
+    """Say what a run did, or would do."""
+    did = "would index" if dry_run else "indexed"
+    parts = {"renamed": summary.renamed, "copies": summary.duplicates, "failed": summary.failed}
+    details = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
+    sentence = f"{did} {plural(summary.indexed, 'photo')}{f' ({details})' if details else ''}"
+    if not dry_run:
+        sentence += f" in {duration(summary.seconds)}"
+    rest = f"; {summary.unchanged:,} unchanged" if summary.unchanged else ""
+    say(f"{sentence}{rest}.{' Nothing was changed.' if dry_run else ''}")
+    if summary.missing:
+        is_or_would = "would be marked" if dry_run else "marked"
+        say(f"{is_or_would} missing: {plural(summary.missing, 'photo')}; `mkt prune` forgets them.")
+    if summary.failed:
+        say(f"failed: {_listed(summary.reasons)}. See them with `mkt status --failed`.")
+    if summary.skipped:
+        say(f"left out: {_left_out(summary.skipped)}.")
+
+
+def _listed(reasons: Mapping[str, int]) -> str:
+    """Name the most frequent reasons and count the rest."""
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{count:,} {clean(why)}" for why, count in ordered[:REASONS]]
+    rest = sum(count for _, count in ordered[REASONS:])
+    return ", ".join([*named, f"{rest:,} for other reasons"] if rest else named)
+
+
+def _left_out(skipped: Mapping[str, int]) -> str:
+    flags = {"hidden": "--hidden", "failed before": "--retry"}
+    told = []
+    for why, count in sorted(skipped.items()):
+        flag = next((flag for start, flag in flags.items() if why.startswith(start)), "")
+        told.append(f"{count:,} x {why}{f' ({flag} takes them in)' if flag else ''}")
+    return ", ".join(told)
+
+
+def as_data(summary: Any) -> dict[str, Any]:
+    """Return a summary as JSON has it."""
+    return dict(vars(summary))
+
+
+def tell_repaired(done: Repaired, say: Say) -> None:
+    """Say what a repair did."""
+    if not (done.segments or done.encoded or done.failed or done.missing or done.away):
+        say("nothing to repair: every photo has its vectors.")
+        return
+    say(
+        f"encoded {plural(done.encoded, 'photo')} again in {duration(done.seconds)}; "
+        f"{plural(done.segments, 'damaged segment')} let go."
+    )
+    if done.failed:
+        say(f"{plural(done.failed, 'photo')} can no longer be read: `mkt status --failed`.")
+    if done.missing:
+        say(f"marked missing: {plural(done.missing, 'photo')}; `mkt prune` forgets them.")
+    if done.away:
+        say(
+            f"{plural(done.away, 'photo')} lie in folders that are not there now; run `mkt repair` "
+            "again when their disk is."
+        )

@@ -1,0 +1,71 @@
+"""`mkt`: the roof over all three packages. Finds a command when it is asked for; holds no logic."""
+
+import importlib
+import logging
+import sys
+
+import click
+
+from mkt_search.errors import MktError
+
+COMMANDS = {
+    "init": "mkt_search.commands.init:init",
+    "index": "indexer.cli:index",
+    "search": "mkt_search.commands.search:search",
+    "tag": "mkt_search.commands.tag:tag",
+    "untag": "mkt_search.commands.tag:untag",
+    "tags": "mkt_search.commands.tags:tags",
+    "score": "mkt_search.commands.score:score",
+    "status": "mkt_search.commands.status:status",
+    "train": "training.cli:train",
+    "verify": "mkt_search.commands.care:verify",
+    "repair": "indexer.cli:repair",
+    "prune": "mkt_search.commands.care:prune",
+    "root": "mkt_search.commands.care:root",
+    "migrate": "mkt_search.commands.care:migrate",
+}
+"""Where each command lives, in the order a newcomer meets them."""
+
+INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
+
+
+class LazyGroup(click.Group):
+    """Import a command's module only when that command, or its help, is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command; None is an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; every `MktError` becomes one sentence and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except MktError as problem:
+            raise click.ClickException(str(problem)) from problem
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mkt-search", prog_name="mkt")
+@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice says everything.")
+def main(verbose: int) -> None:
+    """Find and tag photos by any label, also one nobody trained.
+
+    Start with `mkt init`, `mkt index FOLDER`, `mkt search "dog + beach"`. Every setting can also
+    stand in mkt.toml, which `mkt init` puts beside the library.
+    """
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    for package in ("mkt_search", "indexer", "training"):
+        logging.getLogger(package).setLevel(level)

@@ -1,0 +1,1 @@
+"""The commands of `mkt` that need neither the indexer nor the training."""

@@ -1,0 +1,85 @@
+"""Print results: a table for people, tab-separated columns for pipes, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, Any, Literal
+
+import click
+
+from mkt_search.display import clean
+
+
+def say(sentence: str) -> None:
+    """Tell the person something; stdout stays data."""
+    click.echo(sentence, err=True)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 photo`, `12,408 photos`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def sized(count: int) -> str:
+    """A number of bytes as people read it: `8.3 KB`, `1.2 GB` (powers of 1,000)."""
+    size, unit = float(count), "bytes"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{count:,} bytes" if unit == "bytes" else f"{size:,.1f} {unit}"
+
+
+def moment(utc: datetime) -> str:
+    """A recorded moment as the clock on the wall had it."""
+    return f"{utc.replace(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: numbers stand right, a path may break over lines."""
+
+    name: str
+    is_number: bool = False
+
+
+def show_table(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], *, file: IO[str] | None = None
+) -> int:
+    """Print rows: aligned under headings on a terminal, else tab-separated without them.
+
+    Returns:
+        How many there were.
+    """
+    file = file or sys.stdout
+    if file.isatty():
+        rows = list(rows)
+        if rows:
+            _show_aligned(columns, rows, file)
+        return len(rows)
+    count = 0
+    for row in rows:
+        click.echo("\t".join(clean(cell) for cell in row), file=file)
+        count += 1
+    return count
+
+
+def _show_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], file: IO[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        side: Literal["right", "left"] = "right" if column.is_number else "left"
+        table.add_column(column.name, justify=side, no_wrap=column.is_number, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(clean(cell)) for cell in row))
+    Console(file=file, highlight=False).print(table)
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON document, two spaces deep, in plain UTF-8."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

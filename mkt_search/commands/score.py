@@ -1,0 +1,125 @@
+"""`mkt score`: one photo, or a few, against a list of labels, with every patch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mkt_search import config
+from mkt_search.commands.opening import library_folder
+from mkt_search.commands.output import Column, show_json, show_table
+from mkt_search.display import clean, storable
+from mkt_search.errors import LibraryNotFound
+from mkt_search.options import json_option, library_option, setting_option, take_settings
+
+if TYPE_CHECKING:
+    from mkt_search.config import Config
+    from mkt_search.models.build import Model
+    from mkt_search.photo_scores import LabelScore
+
+COLUMNS = (
+    Column("score", is_number=True),
+    Column("global", is_number=True),
+    Column("local", is_number=True),
+    Column("label"),
+    Column("path"),
+)
+
+
+@click.command()
+@click.argument(
+    "photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path(path_type=Path)
+)
+@click.option(
+    "--labels",
+    "labels_file",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The labels, one a line; # starts a comment line.",
+)
+@click.option(
+    "--fuse",
+    type=click.Choice(["vocabulary", "cosine", "none"]),
+    default="cosine",
+    show_default=True,
+    help="How the two streams come on one scale: cosine as in a library; vocabulary divides each by"
+    " its norm over these labels (the paper's); none takes them as they are.",
+)
+@click.option(
+    "-k",
+    "count",
+    metavar="N",
+    type=click.IntRange(min=1),
+    show_default="all",
+    help="Labels shown for each photo, best first.",
+)
+@setting_option("model.checkpoint")
+@setting_option("model.device")
+@setting_option("model.dtype")
+@json_option
+@library_option
+def score(
+    photos: tuple[Path, ...],
+    labels_file: Path,
+    fuse: Any,
+    count: int | None,
+    as_json: bool,
+    directory: Path | None,
+    **given: Any,
+) -> None:
+    """Score photos against a list of labels, every patch used.
+
+    A PHOTO need not be in the library. The model is that of --model, or of the library.
+    """
+    from mkt_search.photo_scores import label_scores
+    from mkt_search.tagging import read_vocabulary
+
+    labels = read_vocabulary(labels_file)
+    settings, model = _model(directory, take_settings(given))
+    found = {
+        photo: label_scores(photo, labels, model, settings, fuse=fuse)[:count] for photo in photos
+    }
+    if as_json:
+        show_json([_as_data(photo, scores) for photo, scores in found.items()])
+        return
+    rows = (_row(photo, score) for photo, scores in found.items() for score in scores)
+    show_table(COLUMNS, rows)
+
+
+def _model(directory: Path | None, flags: dict[str, Any]) -> "tuple[Config, Model]":
+    """Return the settings, and the model they name or else that of the library."""
+    from mkt_search.library import Library
+    from mkt_search.models.build import open_model
+
+    start = Path.cwd() if directory is None else config.named_library(directory)
+    settings = config.load(start, flags=flags)
+    if settings.model.checkpoint:
+        return settings, open_model(settings.model.checkpoint)
+    try:
+        folder = library_folder(directory)
+    except LibraryNotFound as problem:
+        raise LibraryNotFound(f"{problem} Or name a checkpoint with --model.") from None
+    with Library.open(folder, config=settings) as library:
+        return settings, library.model
+
+
+def _as_data(photo: Path, scores: "Sequence[LabelScore]") -> dict[str, Any]:
+    return {
+        "path": storable(photo),
+        "labels": [
+            {
+                "label": found.label,
+                "score": found.score,
+                "global": found.global_part,
+                "local": found.local_part,
+            }
+            for found in scores
+        ],
+    }
+
+
+def _row(photo: Path, found: "LabelScore") -> tuple[str, ...]:
+    parts = (found.score, found.global_part, found.local_part)
+    return (*(f"{part:.4f}" for part in parts), found.label, clean(photo))

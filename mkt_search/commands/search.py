@@ -1,0 +1,183 @@
+"""`mkt search`: find photos by labels, by other photos, or both."""
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mkt_search.commands.filters import filter_options, take_filters
+from mkt_search.commands.opening import open_library
+from mkt_search.commands.output import Column, plural, say, show_json, show_table
+from mkt_search.display import clean, storable
+from mkt_search.options import json_option, library_option, setting_option, take_settings
+
+if TYPE_CHECKING:
+    from mkt_search.types import Hit, Term
+
+COLUMNS = (
+    Column("rank", is_number=True),
+    Column("score", is_number=True),
+    Column("global", is_number=True),
+    Column("local", is_number=True),
+    Column("path"),
+)
+
+
+class SearchCommand(click.Command):
+    """Takes a QUERY such as "- person" for what it is, where click would see an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put queries that begin with "- " behind a "--"."""
+        queries = [text for text in args if text.startswith("- ")]
+        others = [text for text in args if not text.startswith("- ")]
+        if queries:
+            args = [*others, *([] if "--" in others else ["--"]), *queries]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=SearchCommand)
+@click.argument("query", nargs=-1)
+@click.option(
+    "--not",
+    "unwanted",
+    metavar="LABEL",
+    multiple=True,
+    show_default="none",
+    help="A label the photos should not show; may be repeated.",
+)
+@click.option(
+    "--like",
+    metavar="PHOTO",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    show_default="none",
+    help="Find photos that look like this one; may be repeated.",
+)
+@setting_option("search.k")
+@filter_options
+@json_option
+@click.option("--paths", is_flag=True, help="Print only paths, one a line.  [default: off]")
+@click.option(
+    "-0",
+    "--null",
+    is_flag=True,
+    help="End each path with NUL instead of a new line (for xargs -0).  [default: off]",
+)
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="none",
+    help="Write a contact sheet to look at, all in one file.",
+)
+@setting_option("search.thumbnail")
+@setting_option("model.checkpoint")
+@setting_option("model.device")
+@library_option
+def search(
+    query: tuple[str, ...],
+    unwanted: tuple[str, ...],
+    like: tuple[Path, ...],
+    as_json: bool,
+    paths: bool,
+    null: bool,
+    html: Path | None,
+    directory: Path | None,
+    **given: Any,
+) -> None:
+    """Find the photos that show QUERY, best first.
+
+    QUERY is a label, or several: "dog + beach", "dog - person", "2*dog + 0.5*beach". A sign parts
+    labels only with white space on both sides: "t-shirt" is one label. Several QUERYs are added.
+
+    On a terminal the hits come as a table; piped, as the same columns parted by tabs, without
+    headings.
+
+    \b
+    Examples:
+      mkt search dog
+      mkt search "dog + beach" --not person --after 2024 -k 50
+      mkt search --like holiday.jpg --html hits.html
+      mkt search sunset --paths -0 | xargs -0 cp -t best/
+    """
+    from mkt_search import query as query_language
+
+    _refuse_two_outputs(as_json, paths or null)
+    if not (query or like):
+        raise click.UsageError('Say what to look for: mkt search "dog + beach", or --like PHOTO.')
+    filters, flags = take_filters(given), take_settings(given)
+    terms = query_language.terms(query, unwanted=unwanted, like=like)
+    with open_library(directory, flags) as library:
+        settings = library.config.search
+        hits = library.search(terms, k=settings.k, filters=filters)
+        asked = describe(terms)
+        if html is not None:
+            _write_sheet(html, hits, asked, settings.thumbnail)
+        if as_json:
+            show_json([as_data(hit) for hit in hits])
+        elif paths or null:
+            _show_paths(hits, b"\0" if null else b"\n")
+        elif html is None:
+            show_table(COLUMNS, (_row(rank, hit) for rank, hit in enumerate(hits, start=1)))
+        if not hits:
+            say(_nothing_found(asked, searched=len(library), is_filtered=not filters.is_empty))
+
+
+def _refuse_two_outputs(as_json: bool, paths: bool) -> None:
+    if as_json and paths:
+        raise click.UsageError("--json and --paths are two ways to print; choose one.")
+
+
+def describe(terms: "Sequence[Term]") -> str:
+    """The query as one line of text: `2*dog + like beach.jpg - person`."""
+    text = ""
+    for term in terms:
+        name = term.label if term.label is not None else f"like {clean(term.photo or '')}"
+        weight = "" if abs(term.weight) == 1 else f"{abs(term.weight):g}*"
+        sign = " - " if term.weight < 0 else " + "
+        text += sign + weight + name
+    return text.removeprefix(" + ").strip()
+
+
+def as_data(hit: "Hit") -> dict[str, Any]:
+    """A hit as JSON has it; boxes are fractions of the upright photo's width and height."""
+    return {
+        "photo": hit.photo_id,
+        "path": storable(hit.path),
+        "score": hit.score,
+        "global": hit.global_part,
+        "local": hit.local_part,
+        "boxes": [
+            {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
+            for box in hit.boxes
+        ],
+        "copies": [storable(path) for path in hit.copies],
+    }
+
+
+def _row(rank: int, hit: "Hit") -> tuple[str, ...]:
+    parts = (hit.score, hit.global_part, hit.local_part)
+    return (f"{rank:,}", *(f"{part:.4f}" for part in parts), clean(hit.path))
+
+
+def _show_paths(hits: "Sequence[Hit]", end: bytes) -> None:
+    for hit in hits:
+        click.echo(os.fsencode(hit.path) + end, nl=False)
+
+
+def _write_sheet(file: Path, hits: "Sequence[Hit]", asked: str, side: int) -> None:
+    from mkt_search import sheet
+
+    sheet.write(file, hits, query=asked, side=side, made_at=datetime.now())
+    say(f"wrote {clean(file)}: {plural(len(hits), 'photo')}")
+
+
+def _nothing_found(asked: str, *, searched: int, is_filtered: bool) -> str:
+    if not searched:
+        return "The library holds no photos yet. Run `mkt index FOLDER` first."
+    if is_filtered:
+        return f"No photo meets the filters (of {plural(searched, 'photo')}); ask for less."
+    return f"Nothing found for {asked}."

@@ -1,0 +1,104 @@
+"""`mkt status`: what the library holds, and what could not be read."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mkt_search.commands.opening import open_library
+from mkt_search.commands.output import Column, plural, say, show_json, show_table, sized
+from mkt_search.display import clean, storable
+from mkt_search.options import json_option, library_option
+
+if TYPE_CHECKING:
+    from mkt_search.library import Library, Status
+    from mkt_search.types import Encoding
+
+COLUMNS = (Column("what"), Column("value"))
+FAILED_COLUMNS = (Column("path"), Column("reason"))
+
+
+@click.command()
+@click.option(
+    "--failed", is_flag=True, help="List the photos that cannot be read, and why.  [default: off]"
+)
+@json_option
+@library_option
+def status(failed: bool, as_json: bool, directory: Path | None) -> None:
+    """Show what the library holds: photos, tags, the checkpoint, sizes."""
+    with open_library(directory, {}) as library:
+        if failed:
+            _show_failed(library, as_json=as_json)
+        elif as_json:
+            show_json(as_data(library.status()))
+        else:
+            show_table(COLUMNS, _rows(library.status()))
+
+
+def _show_failed(library: "Library", *, as_json: bool) -> None:
+    found = [(photo.path, photo.error or "") for photo in library.photos(state="failed")]
+    if as_json:
+        show_json([{"path": storable(path), "reason": reason} for path, reason in found])
+        return
+    show_table(FAILED_COLUMNS, ((clean(path), reason) for path, reason in found))
+    if found:
+        say(f"{plural(len(found), 'photo')} cannot be read; `mkt index --retry` tries again.")
+    else:
+        say("Every photo can be read.")
+
+
+def as_data(found: "Status") -> dict[str, Any]:
+    """The state of a library as JSON has it; sizes in bytes."""
+    return {
+        "directory": storable(found.directory),
+        "photos": found.photos,
+        "duplicates": found.duplicates,
+        "model": found.model,
+        "encoding": asdict(found.encoding) if found.encoding else None,
+        "building": list(found.building) if found.building else None,
+        "segments": found.segments,
+        "bytes_segments": found.bytes_segments,
+        "bytes_database": found.bytes_database,
+        "roots": [{**asdict(root), "path": storable(root.path)} for root in found.roots],
+        "tags": found.tags,
+        "writer": found.writer,
+    }
+
+
+def _rows(found: "Status") -> Iterator[tuple[str, str]]:
+    yield "library", clean(found.directory)
+    yield "photos", _photos(found)
+    yield "tags", _tags(found.tags)
+    yield "checkpoint", f"{found.encoding.checkpoint} ({found.model})" if found.encoding else "none"
+    if found.encoding is not None:
+        yield "stored", _stored(found.encoding)
+    size = f"{sized(found.bytes_segments)} in {plural(found.segments, 'segment')}"
+    yield "size", f"{size}, database {sized(found.bytes_database)}"
+    for root in found.roots:
+        absent = "" if root.exists else ", NOT THERE (moved? `mkt root OLD NEW`)"
+        yield "folder", f"{clean(root.path)} ({plural(root.photos, 'photo')}{absent})"
+    if found.building is not None:
+        done, total = found.building
+        yield "rebuild", f"{done:,} of {total:,} photos done; `mkt index --rebuild` goes on"
+    if found.writer is not None:
+        yield "writing now", clean(found.writer)
+
+
+def _photos(found: "Status") -> str:
+    states = ("indexed", "failed", "missing")
+    parts = [f"{found.photos.get(state, 0):,} {state}" for state in states]
+    return ", ".join((*parts, plural(found.duplicates, "duplicate")))
+
+
+def _tags(counts: dict[str, int]) -> str:
+    words = {"auto": "by runs", "human": "by hand", "imported": "imported"}
+    parts = [f"{counts[source]:,} {words[source]}" for source in words if counts.get(source)]
+    return ", ".join(parts) or "none"
+
+
+def _stored(encoding: "Encoding") -> str:
+    local = "every patch" if encoding.local == "all" else f"{encoding.m} local vectors a photo"
+    kind = f"{encoding.local}, {encoding.precision}, {encoding.dim:,} dimensions"
+    return f"{local} ({kind}), scale {encoding.scale}"

@@ -1,0 +1,166 @@
+"""`mkt tag` and `mkt untag`: put labels on photos, by score or by hand, and take them back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mkt_search.commands.opening import open_library
+from mkt_search.commands.output import Column, plural, say, show_json, show_table
+from mkt_search.options import json_option, library_option, setting_option, take_settings
+
+if TYPE_CHECKING:
+    from mkt_search.config import TagConfig
+    from mkt_search.library import Library, TagReport
+
+COLUMNS = (Column("label"), Column("photos", is_number=True))
+
+
+@click.command()
+@click.argument("photos", nargs=-1, metavar="[PHOTO]...", type=click.Path(path_type=Path))
+@click.option(
+    "--vocabulary",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    show_default="none",
+    help="Score every photo against these labels, one a line; # starts a comment line.",
+)
+@setting_option("tag.top")
+@setting_option("tag.threshold")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would change and change nothing.  [default: off]"
+)
+@click.option(
+    "--add",
+    metavar="LABEL",
+    multiple=True,
+    show_default="none",
+    help="Put a label on each PHOTO by hand; may be repeated.",
+)
+@click.option(
+    "--remove",
+    metavar="LABEL",
+    multiple=True,
+    show_default="none",
+    help="Take a label from each PHOTO, whoever put it there; may be repeated.",
+)
+@setting_option("model.checkpoint")
+@json_option
+@library_option
+def tag(
+    photos: tuple[Path, ...],
+    vocabulary: Path | None,
+    dry_run: bool,
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    as_json: bool,
+    directory: Path | None,
+    **given: Any,
+) -> None:
+    """Tag all photos with a vocabulary, or some PHOTOs by hand.
+
+    With --vocabulary every photo of the library is scored against every label of the file, from
+    the stored vectors alone. A photo gets its best labels: at most --top, and only those that score
+    at least --threshold. Earlier automatic tags of the same labels are replaced; tags set by hand
+    are never touched. `mkt untag --run N` takes it all back.
+
+    \b
+    Examples:
+      mkt tag --vocabulary labels.txt --top 3 --dry-run
+      mkt tag a.jpg b.jpg --add "my dog" --remove cat
+    """
+    by_hand = bool(photos or add or remove)
+    if vocabulary is not None and by_hand:
+        raise click.UsageError(
+            "--vocabulary tags every photo; leave out PHOTO, --add and --remove."
+        )
+    if vocabulary is None and not (photos and (add or remove)):
+        raise click.UsageError(
+            "Give --vocabulary FILE, or a PHOTO with --add LABEL or --remove LABEL."
+        )
+    if by_hand and dry_run:
+        raise click.UsageError("--dry-run goes with --vocabulary.")
+    with open_library(directory, take_settings(given)) as library:
+        if vocabulary is None:
+            _by_hand(library, photos, add, remove)
+        else:
+            _by_score(library, vocabulary, dry_run=dry_run, as_json=as_json)
+
+
+def _by_hand(
+    library: "Library", photos: tuple[Path, ...], add: tuple[str, ...], remove: tuple[str, ...]
+) -> None:
+    for label in add:
+        count = library.add_tag(photos, label)
+        say(f'added "{label}" to {plural(count, "photo")}{_rest(photos, count, "had it")}')
+    for label in remove:
+        count = library.remove_tag(photos, label)
+        say(f'removed "{label}" from {plural(count, "photo")}{_rest(photos, count, "lacked it")}')
+
+
+def _rest(photos: tuple[Path, ...], count: int, why: str) -> str:
+    rest = len(set(photos)) - count
+    return f" ({rest:,} {why})" if rest else ""
+
+
+def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: bool) -> None:
+    from mkt_search.tagging import read_vocabulary
+
+    settings, labels = library.config.tag, read_vocabulary(vocabulary)
+    report = library.tag(labels, top=settings.top, threshold=settings.threshold, dry_run=dry_run)
+    if as_json:
+        show_json(as_data(report))
+    else:
+        counts = sorted(report.by_label.items(), key=lambda item: (-item[1], item[0]))
+        show_table(COLUMNS, ((label, f"{count:,}") for label, count in counts))
+    say(_summary(report, settings, dry_run=dry_run))
+
+
+def as_data(report: "TagReport") -> dict[str, Any]:
+    """What a run did, as JSON has it."""
+    return {
+        "run": report.run,
+        "photos": report.photos,
+        "labels": report.labels,
+        "added": report.added,
+        "removed": report.removed,
+        "kept": report.kept,
+        "by_label": dict(report.by_label),
+    }
+
+
+def _summary(report: "TagReport", settings: "TagConfig", *, dry_run: bool) -> str:
+    limit = f"at most {settings.top:,} a photo" if settings.top else "any number a photo"
+    rule = f"{limit}, scores from {settings.threshold:g}"
+    done = "would add" if dry_run else "added"
+    counted = (
+        f"{done} {plural(report.added, 'tag')}, removed {report.removed:,}, kept {report.kept:,}"
+    )
+    sentence = (
+        f"{counted}: {plural(report.photos, 'photo')}, {plural(report.labels, 'label')}; {rule}."
+    )
+    if dry_run:
+        return f"{sentence} Nothing was changed."
+    return f"{sentence} Take it back with `mkt untag --run {report.run}`."
+
+
+@click.command()
+@click.option(
+    "--run",
+    metavar="N",
+    type=int,
+    required=True,
+    help="The run to take back; `mkt tags --runs` lists them.",
+)
+@json_option
+@library_option
+def untag(run: int, as_json: bool, directory: Path | None) -> None:
+    """Take a tagging run back, whole.
+
+    Its tags go, and those it had replaced return. Tags set by hand are never touched.
+    """
+    with open_library(directory, {}) as library:
+        report = library.untag(run)
+    if as_json:
+        show_json(as_data(report))
+    say(f"took back run {run}: removed {plural(report.removed, 'tag')}, restored {report.added:,}.")

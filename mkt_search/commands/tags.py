@@ -1,0 +1,147 @@
+"""`mkt tags`: list tags and the runs that made them, or hand them to other programs."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mkt_search.commands.filters import filter_options, take_filters
+from mkt_search.commands.opening import open_library
+from mkt_search.commands.output import Column, moment, plural, say, show_json, show_table
+from mkt_search.display import clean
+from mkt_search.options import json_option, library_option
+
+if TYPE_CHECKING:
+    from mkt_search.store.runs import RunInfo
+    from mkt_search.types import Tag
+
+COLUMNS = (
+    Column("path"),
+    Column("label"),
+    Column("score", is_number=True),
+    Column("source"),
+    Column("run", is_number=True),
+)
+RUN_COLUMNS = (
+    Column("run", is_number=True),
+    Column("kind"),
+    Column("started"),
+    Column("outcome"),
+    Column("summary"),
+)
+
+
+@click.command()
+@click.option("--label", metavar="LABEL", show_default="any", help="Only tags with this label.")
+@click.option(
+    "--photo",
+    metavar="PHOTO",
+    type=click.Path(path_type=Path),
+    show_default="any",
+    help="Only tags of this photo.",
+)
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "human", "imported"]),
+    show_default="any",
+    help="Only tags set by a run, by hand, or read from elsewhere.",
+)
+@click.option("--run", metavar="N", type=int, show_default="any", help="Only tags of this run.")
+@filter_options
+@click.option("--runs", is_flag=True, help="List the runs instead.  [default: off]")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with headings.  [default: off]")
+@json_option
+@click.option(
+    "--parquet",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="none",
+    help="Write a Parquet file.",
+)
+@library_option
+def tags(
+    label: str | None,
+    photo: Path | None,
+    source: str | None,
+    run: int | None,
+    runs: bool,
+    as_csv: bool,
+    as_json: bool,
+    parquet: Path | None,
+    directory: Path | None,
+    **given: Any,
+) -> None:
+    """List tags, or the runs that made them.
+
+    Each comes with its photo, its label, its score, who set it and in which run: on a terminal as a
+    table; piped, as the same columns parted by tabs, without headings.
+
+    \b
+    Examples:
+      mkt tags --label dog --csv > dogs.csv
+      mkt tags --source human --parquet tags.parquet
+      mkt tags --runs
+    """
+    from mkt_search import export
+
+    if as_csv + as_json + (parquet is not None) > 1:
+        raise click.UsageError("--csv, --json and --parquet are three ways out; choose one.")
+    filters = take_filters(given)
+    with open_library(directory, {}) as library:
+        if runs:
+            _show_runs(library.runs(), as_json=as_json)
+            return
+        found = library.tags(label=label, source=source, run=run, filters=filters)
+        if photo is not None:
+            found = _of_photo(found, photo)
+        if as_csv:
+            export.write_csv(found, sys.stdout)
+        elif as_json:
+            export.write_json(found, sys.stdout)
+        elif parquet is not None:
+            say(f"wrote {clean(parquet)}: {plural(export.write_parquet(found, parquet), 'tag')}")
+        else:
+            _show(found)
+
+
+def _of_photo(found: "Iterator[Tag]", photo: Path) -> "Iterator[Tag]":
+    wanted = {photo.absolute(), photo.resolve(), photo.parent.resolve() / photo.name}
+    return (tag for tag in found if tag.path in wanted)
+
+
+def _show(found: "Iterator[Tag]") -> None:
+    count = show_table(COLUMNS, (_row(tag) for tag in found))
+    say(plural(count, "tag") if count else "No tags. Make some with `mkt tag --vocabulary FILE`.")
+
+
+def _row(tag: "Tag") -> tuple[str, ...]:
+    score = "" if tag.score is None else f"{tag.score:.4f}"
+    run = "" if tag.run is None else str(tag.run)
+    return clean(tag.path), tag.label, score, tag.source, run
+
+
+def _show_runs(runs: "Sequence[RunInfo]", *, as_json: bool) -> None:
+    if as_json:
+        show_json([_run_as_data(run) for run in runs])
+    elif not show_table(RUN_COLUMNS, (_run_row(run) for run in runs)):
+        say("No runs yet.")
+
+
+def _run_as_data(run: "RunInfo") -> dict[str, Any]:
+    return {
+        "run": run.id,
+        "kind": run.kind,
+        "started_at": run.started_at.isoformat() + "Z",
+        "ended_at": run.ended_at.isoformat() + "Z" if run.ended_at else None,
+        "outcome": run.outcome,
+        "settings": run.settings,
+        "summary": run.summary,
+    }
+
+
+def _run_row(run: "RunInfo") -> tuple[str, ...]:
+    counts = {name: count for name, count in run.summary.items() if name != "run" and count}
+    told = (f"{name} {count:,}" for name, count in counts.items() if isinstance(count, int))
+    return str(run.id), run.kind, moment(run.started_at), run.outcome, ", ".join(told)

@@ -1,0 +1,94 @@
+"""Tags out of the library: CSV, JSON and Parquet, with the same columns, never all in memory."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from mkt_search.display import storable
+from mkt_search.errors import MktError, StoreError
+from mkt_search.types import Tag
+
+COLUMNS = ("path", "label", "score", "source", "run")
+AT_ONCE = 50_000  # tags in one Parquet row group
+
+
+def write_csv(tags: Iterable[Tag], file: IO[str]) -> int:
+    """Write tags under a line of headings; return how many. No score and no run are empty cells."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    count = 0
+    for count, tag in enumerate(tags, start=1):  # noqa: B007
+        writer.writerow(as_data(tag).values())
+    return count
+
+
+def write_json(tags: Iterable[Tag], file: IO[str]) -> int:
+    """Write tags as one JSON array of objects, one a line; return how many."""
+    count = 0
+    for tag in tags:
+        file.write(",\n " if count else "[\n ")
+        file.write(json.dumps(as_data(tag), ensure_ascii=False, allow_nan=False))
+        count += 1
+    file.write("\n]\n" if count else "[]\n")
+    return count
+
+
+def write_parquet(tags: Iterable[Tag], file: Path) -> int:
+    """Write tags as a Parquet file, whole or not at all; return how many.
+
+    Raises:
+        MktError: pyarrow is not installed.
+        StoreError: the file cannot be written.
+    """
+    pyarrow, parquet = _import_pyarrow()
+    kinds = (
+        pyarrow.string(),
+        pyarrow.string(),
+        pyarrow.float32(),
+        pyarrow.string(),
+        pyarrow.int64(),
+    )
+    schema = pyarrow.schema(list(zip(COLUMNS, kinds, strict=True)))
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    count = 0
+    try:
+        with unfinished.open("wb") as stream, parquet.ParquetWriter(stream, schema) as writer:
+            for rows in _pieces(tags):
+                writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+                count += len(rows)
+        unfinished.replace(file)
+    except OSError as problem:
+        raise StoreError(f"{file}: cannot be written ({problem.strerror}).") from None
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+    return count
+
+
+def as_data(tag: Tag) -> dict[str, Any]:
+    """A tag as plain values, in the order of `COLUMNS`."""
+    values = (storable(tag.path), tag.label, tag.score, tag.source, tag.run)
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _pieces(tags: Iterable[Tag]) -> Iterator[list[dict[str, Any]]]:
+    rows = (as_data(tag) for tag in tags)
+    while piece := list(islice(rows, AT_ONCE)):
+        yield piece
+
+
+def _import_pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MktError(
+            "Parquet needs pyarrow, which is not installed: run "
+            "`pip install 'mkt-search[parquet]'`, or take --csv."
+        ) from None
+    return pyarrow, parquet

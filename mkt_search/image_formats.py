@@ -1,0 +1,235 @@
+"""Which file formats are photos, how each is opened, and what is wrong with a file that is none.
+
+The format is told from the first bytes, never from the name: a PNG called .jpg is a PNG. Only RAW
+files need the name too, for most of them begin like any TIFF. Pillow's own `Image.open` is left
+aside: it would try two dozen more formats (one starts Ghostscript) and holds every size against
+one global limit, where the pixel cap here is an argument.
+"""
+
+import io
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePath
+from typing import Any, cast
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from mkt_search.errors import PhotoError
+
+RAW_SUFFIXES = frozenset(
+    ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf"
+    " .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
+)
+SUFFIXES = RAW_SUFFIXES | frozenset(
+    ".apng .avif .bmp .dib .gif .heic .heif .hif .jfif .jpe .jpeg .jpg .png .tif .tiff"
+    " .webp".split()
+)
+
+MAX_SCANS = 1000  # passes of a progressive JPEG; real ones have about ten, a time bomb has millions
+
+_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,  # not the factory: of a multi-picture file the first
+    "PNG": PngImagePlugin.PngImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+}
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF
+    b"MM\0+": "TIFF",
+}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_OTHER_FILES = {
+    b"\0\x05\x16\x07": "macOS side data (AppleDouble), not a photo",
+    b"%PDF": "a PDF document, not a photo",
+    b"8BPS": "a Photoshop document, which is not read",
+    b"PK\x03\x04": "a ZIP archive, not a photo",
+    b"<!doctype html": "a web page (HTML), not a photo",
+    b"<html": "a web page (HTML), not a photo",
+    b"<?xml": "an XML document, not a photo",
+    b"<svg": "an SVG drawing, not a photo",
+}
+
+
+def format_of(data: bytes, name: str = "") -> str:
+    """Return the format of a file, such as "JPEG" or "NEF", from its bytes and its name's suffix.
+
+    Raises:
+        PhotoError: The bytes are no photo; says what they are instead.
+    """
+    found = _sniff(data)
+    suffix = PurePath(name).suffix.lower()
+    if suffix in RAW_SUFFIXES and found in (None, "TIFF"):
+        return suffix[1:].upper()
+    if found is None:
+        raise PhotoError(_describe(data))
+    return found
+
+
+def is_raw(format: str) -> bool:
+    """True for a format that `format_of` took from a RAW suffix."""
+    return f".{format.lower()}" in RAW_SUFFIXES
+
+
+def _sniff(data: bytes) -> str | None:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[4:8] == b"ftyp":
+        length = min(int.from_bytes(data[:4], "big"), 256)
+        brands = {data[8:12]} | {data[at : at + 4] for at in range(16, length, 4)}
+        if brands & {b"avif", b"avis"}:
+            return "AVIF"
+        return "HEIF" if brands & _HEIF_BRANDS else None
+    return next((format for magic, format in _MAGIC.items() if data.startswith(magic)), None)
+
+
+def _describe(data: bytes) -> str:
+    """What a file that is no photo seems to be, in words for the person who finds it in a list."""
+    if not data:
+        return "empty file (0 bytes)"
+    if not data.strip(b"\0"):
+        return "nothing but zero bytes: the file was never filled"
+    head = data[:512].lstrip().lower()
+    for magic, words in _OTHER_FILES.items():
+        if data.startswith(magic) or head.startswith(magic):
+            return words
+    if data[4:8] == b"ftyp":
+        return "a video or another ISO media file, not a photo"
+    if all(byte >= 32 or byte in b"\t\n\r\f" for byte in data[:512]):
+        return "text, not a photo"
+    return "the bytes are of no photo format that is read"
+
+
+def open_header(data: bytes, format: str) -> ImageFile.ImageFile:
+    """Open an image, pixels still packed. Raises whatever the decoder raises on a broken header."""
+    plugin = _heif_plugin() if format == "HEIF" else _PLUGINS[format]
+    image = plugin(io.BytesIO(data))
+    if format == "JPEG" and "progressive" in image.info:
+        scans = data.count(b"\xff\xda")
+        if scans > MAX_SCANS:
+            raise PhotoError(f"a progressive JPEG of {scans:,} passes, made to waste time")
+    return image
+
+
+def _heif_plugin() -> type[ImageFile.ImageFile]:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise PhotoError('HEIC needs an extra: pip install "mkt-search[heif]"') from None
+    return cast(type[ImageFile.ImageFile], pillow_heif.HeifImageFile)
+
+
+def check_size(size: tuple[int, int], max_pixels: int) -> None:
+    """Refuse a picture above the pixel cap, from its header, before a byte is decoded."""
+    width, height = size
+    if width * height > max_pixels:
+        raise PhotoError(
+            f"{width:,} x {height:,} pixels are more than the {max_pixels / 1e6:,.0f} million"
+            " that `max_pixels` allows"
+        )
+
+
+def is_filled_with_zeros(data: bytes) -> bool:
+    """True for a JPEG whose end is zeros in place of data, as an unfinished download leaves it.
+
+    Zeros are valid JPEG data: such a file decodes without complaint to a half-grey picture.
+    """
+    if not data.endswith(bytes(64)):
+        return False
+    return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")  # no end after the last scan began
+
+
+def reason(error: Exception, data: bytes, format: str) -> str:
+    """Say in one short line why a file could not be decoded, from whatever the decoder raised."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory to decode this {format}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"damaged {format}: it claims a part larger than any photo"
+    told = error.args[0] if error.args else ""
+    text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(error)  # LibRaw's
+    words = " ".join(text.split())
+    if _is_cut_short(data, format) or "truncat" in words.lower():
+        return f"truncated {format}: the file ends before the picture does"
+    if isinstance(error.__cause__ or error, (IndexError, KeyError, TypeError, struct.error)):
+        return f"damaged {format}: its header makes no sense"
+    detail = "".join(sign for sign in words if sign.isprintable())[:120]
+    return f"damaged {format}: {detail or type(error).__name__}"
+
+
+def _is_cut_short(data: bytes, format: str) -> bool:
+    """True when the end that the format prescribes is missing."""
+    if format == "JPEG":
+        return b"\xff\xd9" not in data[-65536:]
+    if format == "PNG":
+        return b"IEND" not in data[-65536:]
+    if format == "WEBP":
+        return len(data) < int.from_bytes(data[4:8], "little") + 8
+    if format == "GIF":
+        return not data.rstrip(b"\0").endswith(b";")
+    if format == "BMP":
+        return len(data) < int.from_bytes(data[2:6], "little")
+    return format in ("HEIF", "AVIF") and _boxes_overrun(data)
+
+
+def _boxes_overrun(data: bytes) -> bool:
+    """True when the last top-level box of an ISO media file reaches beyond its end."""
+    at = 0
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if length < 8:  # 0: to the end of the file; 1: a 64-bit length, larger than any photo
+            return False
+        at += length
+    return at > len(data)
+
+
+class _InDecoder(threading.local):
+    """The module pattern of a warning filter that holds only in a thread that is decoding.
+
+    Pillow tells of every oddity of a file through `warnings`, which a program or a test suite may
+    have turned into errors, and `warnings.catch_warnings` swaps one list for all threads. So one
+    filter is put in front of that list for good, and asks this object for its `match`.
+    """
+
+    on = False
+
+    def match(self, module: str) -> bool:
+        return self.on and module.startswith(("PIL.", "pillow_heif", "rawpy"))
+
+
+_in_decoder = _InDecoder()
+_FILTER = ("ignore", None, Warning, _in_decoder, 0)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the decoders' warnings silent in this thread; those of anyone else are left alone."""
+    filters = cast(list[Any], warnings.filters)
+    if not filters or filters[0] is not _FILTER:  # someone has put another in front, or swapped
+        filters.insert(0, _FILTER)
+    _in_decoder.on = True
+    try:
+        yield
+    finally:
+        _in_decoder.on = False

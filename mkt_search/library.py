@@ -1,0 +1,523 @@
+"""The public face: one object that opens a library, searches it, tags it and walks through it.
+
+from mkt_search import Library
+
+with Library.open("Pictures") as library:
+    for hit in library.search("dog + beach - person", k=10):
+        print(f"{hit.score:.3f}", hit.path)
+    library.tag(["dog", "beach", "snow"], top=2)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from mkt_search import query as queries
+from mkt_search.boxes import boxes_of
+from mkt_search.config import FOLDER, Config, find_library, load, named_library
+from mkt_search.errors import (
+    CheckpointMismatch,
+    LibraryDamaged,
+    LibraryNotFound,
+    QueryError,
+    StoreError,
+)
+from mkt_search.models.build import Model, open_model
+from mkt_search.scoring import unit
+from mkt_search.search import Found, best, patches_used
+from mkt_search.store import catalog, checks, encodings, lock, runs, tags
+from mkt_search.store.catalog import PhotoRecord
+from mkt_search.store.checks import Problem, PruneReport
+from mkt_search.store.database import reading, transaction
+from mkt_search.store.runs import RunInfo
+from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.vectors import VectorIndex
+from mkt_search.tagging import check_choice, chosen
+from mkt_search.types import Box, Encoding, Filters, Hit, Tag, Term, Vector
+
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True)
+class TagReport:
+    """What tagging did, or would do: `by_label` counts each label's automatic tags after it."""
+
+    run: int | None
+    photos: int
+    labels: int
+    added: int
+    removed: int
+    kept: int
+    by_label: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RootStatus:
+    """A registered folder, whether it is there now, and how many photos are recorded below it."""
+
+    id: int
+    path: Path
+    exists: bool
+    photos: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a library in numbers; sizes in bytes."""
+
+    directory: Path
+    photos: dict[str, int]
+    duplicates: int
+    encoding: Encoding | None
+    model: str | None
+    building: tuple[int, int] | None
+    segments: int
+    bytes_segments: int
+    bytes_database: int
+    roots: list[RootStatus]
+    tags: dict[str, int]
+    writer: str | None
+
+
+class Library:
+    """A photo library: `open` or `create` one, then search, tag and iterate.
+
+    Reading works while another process writes; what is committed is found at the next call.
+    Use it as a context manager, or `close` it. Not for use from several threads at once.
+    """
+
+    def __init__(self, store: Store, config: Config, *, model: str | None = None) -> None:
+        self.store = store
+        self.config = config
+        self._model_name = model or config.model.checkpoint or None
+        self._index: VectorIndex | None = None
+
+    @classmethod
+    def create(cls, directory: Path | str, *, config: Config | None = None) -> Self:
+        """Make a library in `directory`/.mkt, or finish one that was left half made."""
+        place = Path(directory)
+        place = place if place.name == FOLDER else place / FOLDER
+        settings = config or load(place.parent)
+        try:
+            store = Store.create(place, url=settings.library.database or None)
+        except OSError as error:
+            raise StoreError(f"Cannot make a library in {place}: {error.strerror}.") from error
+        return cls(store, settings)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path | str | None = None,
+        *,
+        model: str | None = None,
+        config: Config | None = None,
+        check: bool = True,
+    ) -> Self:
+        """Open a library.
+
+        Args:
+            directory: the library's folder or the one it is in; None looks upward from here.
+            model: the checkpoint folder or open_clip name, when it is not where it was recorded.
+            config: settings; read from the environment and `mkt.toml` by default.
+            check: refuse a database of another schema; `migrate` alone says no.
+
+        Raises:
+            LibraryNotFound, SchemaOutdated.
+        """
+        place = find_library(Path.cwd()) if directory is None else named_library(Path(directory))
+        settings = config or load(place.parent)
+        store = Store.open(place, url=settings.library.database or None, check=check)
+        return cls(store, settings, model=model)
+
+    def close(self) -> None:
+        """Let go of the database and of the vectors in memory."""
+        self._index = None
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def directory(self) -> Path:
+        """The library's folder."""
+        return self.store.directory
+
+    # Photos
+
+    def __len__(self) -> int:
+        """Count the photos that can be found."""
+        return int(checks.sizes(self.store)["photos"].get("indexed", 0))
+
+    def __iter__(self) -> Iterator[PhotoRecord]:
+        """Yield the photos that can be found, in the order of their paths."""
+        return self.photos(state="indexed")
+
+    def photos(
+        self, *, state: str | None = None, filters: Filters = NO_FILTERS
+    ) -> Iterator[PhotoRecord]:
+        """Yield photos in the order of their paths: all, or those indexed, failed or missing."""
+        with reading(self.store.engine) as session:
+            yield from catalog.photos(session, state=state, filters=filters)
+
+    def photo(self, path: Path | str) -> PhotoRecord:
+        """Return a photo by its path. Raises QueryError when it is not in the library."""
+        absolute = Path(path).absolute()
+        with reading(self.store.engine) as session:
+            for candidate in (absolute, absolute.resolve()):
+                found = catalog.find_photo(session, candidate)
+                if found is not None:
+                    return found
+        raise QueryError(f"{path} is not in the library. Add it with `mkt index`.")
+
+    # The model
+
+    @cached_property
+    def model(self) -> Model:
+        """The model whose vectors are stored. Raises CheckpointMismatch, ModelError."""
+        stored = self._stored()
+        name = self._model_name or stored.model
+        model = open_model(name)
+        if model.fingerprint != stored.encoding.checkpoint:
+            raise CheckpointMismatch(
+                f"This library was made with checkpoint {stored.encoding.checkpoint} "
+                f"({stored.model}), but {name} is {model.fingerprint}. Name the first with "
+                "--model, or run `mkt index --rebuild` to encode every photo with the second."
+            )
+        return model
+
+    def label_vectors(self, labels: Sequence[str]) -> Vector:
+        """Return (L, D) unit vectors of labels, from the database where they were asked before."""
+        encoder = self.model.label_encoder()
+        with reading(self.store.engine) as session:
+            known = runs.label_vectors(session, encoder.fingerprint, labels)
+        new = [label for label in dict.fromkeys(labels) if label not in known]
+        if new:
+            made = {
+                label: vector.astype("<f4").tobytes()
+                for label, vector in zip(new, encoder.encode(new), strict=True)
+            }
+            known |= made
+            self._remember(encoder.fingerprint, made)
+        rows = [np.frombuffer(known[label], "<f4") for label in labels]
+        return np.stack(rows).astype(np.float32, copy=False)
+
+    def _remember(self, encoder: str, made: dict[str, bytes]) -> None:
+        """Keep label vectors if the database takes them now; they are only a convenience."""
+        try:
+            with transaction(self.store.engine) as session:
+                runs.remember_labels(session, encoder, made)
+        except StoreError:
+            pass
+
+    def _stored(self) -> StoredEncoding:
+        stored = self.store.active
+        if stored is None:
+            raise LibraryNotFound(
+                f"The library in {self.directory} has no photos yet. Run `mkt index FOLDER`."
+            )
+        return stored
+
+    def index(self) -> VectorIndex:
+        """Return the vectors as they are now. Raises LibraryDamaged, LibraryNotFound."""
+        stored = self._stored()
+        if self._index is None or self._index.stored.id != stored.id:
+            self._index = VectorIndex(self.store, stored)
+        try:
+            self._index.refresh()
+        except LibraryDamaged:
+            if self._stored().id == stored.id:
+                raise
+            return self.index()  # a rebuild finished meanwhile and took the old segments away
+        return self._index
+
+    # Search
+
+    def search(
+        self,
+        query: str | Sequence[Term],
+        *,
+        k: int = 20,
+        filters: Filters = NO_FILTERS,
+        boxes: bool = True,
+    ) -> list[Hit]:
+        """Return the k best photos for a query, best first.
+
+        Args:
+            query: `dog`, `dog + beach - person`, `2*dog + 0.5*beach`, or finished terms.
+            k: hits wanted.
+            filters: conditions every hit must meet.
+            boxes: say where in each photo the local part comes from.
+
+        Raises:
+            QueryError, UnknownLabel, ModelError, StoreError.
+        """
+        terms = queries.parse(query) if isinstance(query, str) else list(query)
+        queries.check(terms)
+        if k < 1:
+            raise QueryError(f"-k {k} asks for no photo; name at least 1.")
+        index = self.index()
+        vectors = self._term_vectors(terms, index)
+        weights = np.array([term.weight for term in terms], np.float32)
+        found = best(index, vectors, weights, k, self._allowed(index, filters))
+        wanted = int(np.argmax(weights))
+        shares = patches_used(index, vectors[wanted], found.slots) if boxes else None
+        return self._hits(index, found, shares, filters)
+
+    def _term_vectors(self, terms: Sequence[Term], index: VectorIndex) -> Vector:
+        labels = [term.label for term in terms if term.label is not None]
+        by_label = dict(zip(labels, self.label_vectors(labels), strict=True)) if labels else {}
+        return np.stack(
+            [
+                by_label[term.label] if term.label is not None else self._photo_vector(term, index)
+                for term in terms
+            ]
+        )
+
+    def _photo_vector(self, term: Term, index: VectorIndex) -> Vector:
+        """Return the unit global vector (D,) of a photo, stored or, for a stranger, encoded now."""
+        assert term.photo is not None
+        try:
+            record = self.photo(term.photo)
+        except QueryError:
+            return self._encode(term.photo)
+        slots = self._slots_of_photo(record, index)
+        return unit(index.read(slots[:1])[0, 0]) if len(slots) else self._encode(term.photo)
+
+    def _slots_of_photo(self, record: PhotoRecord, index: VectorIndex) -> Any:
+        if record.content is None:
+            return np.empty(0, np.int64)
+        with reading(self.store.engine) as session:
+            ids = catalog.known_content_ids(session, [record.content])
+        return np.flatnonzero(index.slots_of(np.array(list(ids.values()), np.int64)))
+
+    def _encode(self, path: Path) -> Vector:
+        from mkt_search.photo_scores import encode_photo
+
+        return unit(encode_photo(path, self.model, self.config).global_[0])
+
+    def _allowed(self, index: VectorIndex, filters: Filters) -> Any:
+        if filters.is_empty:
+            return index.live
+        with reading(self.store.engine) as session:
+            contents = catalog.matching_contents(session, filters)
+        return index.slots_of(np.array(contents, np.int64))
+
+    def _hits(
+        self, index: VectorIndex, found: Found, shares: Vector | None, filters: Filters
+    ) -> list[Hit]:
+        """Make hits of slots; `shares` (k, P) is how much each patch weighs in the local part."""
+        contents = index.contents[found.slots].tolist()
+        with reading(self.store.engine) as session:
+            photos = catalog.photos_of_contents(session, contents, filters)
+        hits = []
+        for i, content in enumerate(contents):
+            records = photos.get(content, [])
+            if not records:  # its last photo went away since the index was refreshed
+                continue
+            first, *copies = records
+            hits.append(
+                Hit(
+                    photo_id=first.id,
+                    path=first.path,
+                    score=float(found.scores[i]),
+                    global_part=float(found.global_[i]),
+                    local_part=float(found.local[i]),
+                    boxes=() if shares is None else self._boxes(shares[i], first, index),
+                    copies=tuple(copy.path for copy in copies),
+                )
+            )
+        return hits
+
+    def _boxes(self, shares: Vector, photo: PhotoRecord, index: VectorIndex) -> tuple[Box, ...]:
+        if photo.facts is None:
+            return ()
+        size = photo.facts.width, photo.facts.height
+        return boxes_of(shares, index.encoding.grid, self.model.image, *size)
+
+    # Tags
+
+    def tag(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        top: int = 0,
+        threshold: float | None = None,
+        dry_run: bool = False,
+    ) -> TagReport:
+        """Tag every photo from stored vectors; the labels' earlier automatic tags are replaced.
+
+        Args:
+            vocabulary: labels, trained or not.
+            top: at most so many labels a photo, best first; 0 for any number.
+            threshold: labels must score at least this.
+            dry_run: report what would change and change nothing.
+
+        Raises:
+            QueryError, UnknownLabel, LibraryLocked.
+        """
+        labels = list(dict.fromkeys(vocabulary))
+        check_choice(top=top, threshold=threshold, labels=labels)
+        settings = {"labels": labels, "top": top, "threshold": threshold}
+        if dry_run:
+            return self._tag(labels, None, top=top, threshold=threshold)
+        with self.store.writing("mkt tag"), self.store.run("tag", settings) as run:
+            report = self._tag(labels, run.id, top=top, threshold=threshold)
+            run.summary = {**asdict(report), "by_label": {}}
+            return report
+
+    def _tag(
+        self, labels: list[str], run: int | None, *, top: int, threshold: float | None
+    ) -> TagReport:
+        index = self.index()
+        vectors = self.label_vectors(labels)
+        picks = [
+            (int(index.contents[slot]), numbers.tolist(), scores.tolist())
+            for slot, numbers, scores in chosen(index, vectors, top=top, threshold=threshold)
+        ]
+        with transaction(self.store.engine) as session:
+            ids = tags.label_ids(session, labels)
+            photos = catalog.indexed_photo_ids(session)
+            rows = [
+                (photo, ids[labels[number]], score)
+                for content, numbers, scores in picks
+                for photo in photos.get(content, ())
+                for number, score in zip(numbers, scores, strict=True)
+            ]
+            before = tags.current_pairs(session, ids.values())
+            after = {(photo, label) for photo, label, _ in rows}
+            if run is None:
+                session.rollback()
+            else:
+                tags.supersede(session, ids.values(), run)
+                tags.add_auto(session, run, rows)
+        names = {id_: name for name, id_ in ids.items()}
+        by_label = dict.fromkeys(labels, 0)
+        for _, label in after:
+            by_label[names[label]] += 1
+        return TagReport(
+            run=run,
+            photos=sum(map(len, photos.values())),
+            labels=len(labels),
+            added=len(after - before),
+            removed=len(before - after),
+            kept=len(after & before),
+            by_label=by_label,
+        )
+
+    def untag(self, run: int) -> TagReport:
+        """Take a tag run back whole: its tags go, those it replaced return. Human tags stay."""
+        with self.store.writing("mkt untag"), transaction(self.store.engine) as session:
+            every = {info.id: info for info in runs.listed(session)}
+            info = every.get(run)
+            if info is None or info.kind != "tag":
+                known = ", ".join(str(i.id) for i in every.values() if i.kind == "tag") or "none"
+                raise QueryError(f"There is no tag run {run}; tag runs: {known}.")
+            if info.outcome == "reverted":
+                raise QueryError(f"Run {run} was taken back already.")
+            later = [i for i in every.values() if i.kind == "tag" and i.id > run]
+            covered = {
+                i.id: set(tags.label_ids(session, i.settings["labels"]).values())
+                for i in later
+                if i.outcome == "done"
+            }
+            change = tags.take_back(session, run, covered)
+            tags.forget_unused_labels(session)
+        return TagReport(
+            run=run,
+            photos=0,
+            labels=len(info.settings["labels"]),
+            added=change.added,
+            removed=change.removed,
+            kept=change.kept,
+        )
+
+    def add_tag(self, photos: Sequence[Path | str], label: str) -> int:
+        """Tag photos by hand; return how many did not have the tag by hand yet."""
+        if not label.strip():
+            raise QueryError("The label is empty.")
+        ids = [self.photo(path).id for path in photos]
+        with self.store.writing("mkt tag --add"), transaction(self.store.engine) as session:
+            return tags.add_by_hand(session, ids, label.strip())
+
+    def remove_tag(self, photos: Sequence[Path | str], label: str) -> int:
+        """Remove a tag from photos, whoever set it; return how many had it."""
+        ids = [self.photo(path).id for path in photos]
+        with self.store.writing("mkt tag --remove"), transaction(self.store.engine) as session:
+            return tags.remove_by_hand(session, ids, label.strip())
+
+    def tags(
+        self,
+        *,
+        label: str | None = None,
+        source: str | None = None,
+        run: int | None = None,
+        filters: Filters = NO_FILTERS,
+    ) -> Iterator[Tag]:
+        """Yield the current tags, photo by photo."""
+        with reading(self.store.engine) as session:
+            yield from tags.listed(session, label=label, source=source, run=run, filters=filters)
+
+    def runs(self) -> list[RunInfo]:
+        """Return every run, oldest first."""
+        with reading(self.store.engine) as session:
+            return runs.listed(session)
+
+    # Housekeeping
+
+    def status(self) -> Status:
+        """Return the state of the library in numbers."""
+        active, building = self.store.active, self.store.building
+        progress = None
+        with reading(self.store.engine) as session:
+            roots = [
+                RootStatus(id_, path, path.is_dir(), number)
+                for id_, path, number in catalog.roots(session)
+            ]
+            if building is not None:
+                total = catalog.count_indexed(session)
+                progress = (total - encodings.unencoded(session, building.id), total)
+        return Status(
+            directory=self.directory,
+            encoding=active.encoding if active else None,
+            model=active.model if active else None,
+            building=progress,
+            roots=roots,
+            writer=lock.writer(self.directory),
+            **checks.sizes(self.store),
+        )
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
+        """Check rows against files against hashes; an empty list is a sound library."""
+        return checks.verify(self.store, progress)
+
+    def prune(self, *, dry_run: bool = False) -> PruneReport:
+        """Forget missing photos and whatever no photo needs; the user's files are never touched."""
+        if dry_run:
+            return checks.prune(self.store, dry_run=True)
+        with self.store.writing("mkt prune"):
+            return checks.prune(self.store, dry_run=False)
+
+    def move_root(self, old: Path | str, new: Path | str) -> int:
+        """Say that a registered folder is elsewhere now; return how many photos moved with it."""
+        target = Path(new).resolve()
+        if not target.is_dir():
+            raise QueryError(f"{new} is not a folder. Name the folder the photos are in now.")
+        with self.store.writing("mkt root"), transaction(self.store.engine) as session:
+            return catalog.move_root(session, Path(old).absolute(), target)
+
+    def migrate(self) -> None:
+        """Bring the database to this program's schema."""
+        self.store.migrate()

@@ -1,0 +1,1 @@
+"""What a vector is: students, label encoders, checkpoints."""

@@ -1,0 +1,286 @@
+"""The only place that assembles models: from a checkpoint, or from open_clip by name.
+
+Light to import, and light to open: torch is loaded when an encoder is asked for that needs it, so a
+search in a library whose checkpoint carries a label table never loads it.
+"""
+
+from abc import ABC, abstractmethod
+from copy import deepcopy
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mkt_search.errors import ModelError
+from mkt_search.models import checkpoint
+from mkt_search.models.checkpoint import Meta, Prompt
+from mkt_search.models.label_table import LabelTable
+from mkt_search.types import ImageSpec, LabelEncoder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mkt_search.models.clip import ClipWeights
+    from mkt_search.models.clip_student import ClipStudent
+    from mkt_search.models.encoder import Dtype, PhotoEncoder, TwoStream
+    from mkt_search.models.student import HeadKind, Student
+    from mkt_search.models.text import PromptedTextEncoder
+
+
+class Model(ABC):
+    """A student and the label encoder of the same space, each built when first asked for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """12 hex digits over what decides a photo's vectors."""
+
+    @property
+    @abstractmethod
+    def image(self) -> ImageSpec:
+        """The pixels that the student wants."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """D, the length of every vector."""
+
+    @property
+    @abstractmethod
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+
+    @property
+    @abstractmethod
+    def top_k(self) -> int:
+        """How many patches the local score is the mean of."""
+
+    @abstractmethod
+    def student(self) -> "TwoStream":
+        """Build the student, in float32 on the CPU."""
+
+    @abstractmethod
+    def label_encoder(self) -> LabelEncoder:
+        """Return the label encoder; the same one every time."""
+
+    def photo_encoder(self, *, device: str = "auto", dtype: "Dtype" = "auto") -> "PhotoEncoder":
+        """Build the student on a device, ready to encode photos."""
+        from mkt_search.models.encoder import PhotoEncoder
+
+        return PhotoEncoder(self.student(), self.image, device=device, dtype=dtype)
+
+
+class CheckpointModel(Model):
+    """The model of a checkpoint directory."""
+
+    def __init__(self, directory: Path, *, name: str) -> None:
+        super().__init__(name)
+        self.directory = directory
+        self.meta = checkpoint.read_meta(directory)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hex digits over the weights and how they are used; not the path, not the story."""
+        return checkpoint.fingerprint(self.directory)
+
+    @property
+    def image(self) -> ImageSpec:
+        """The pixels that the student wants."""
+        return self.meta.image
+
+    @property
+    def dim(self) -> int:
+        """D, the length of every vector."""
+        return self.meta.dim
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.meta.grid
+
+    @property
+    def top_k(self) -> int:
+        """How many patches the local score is the mean of."""
+        return self.meta.top_k
+
+    def student(self) -> "TwoStream":
+        """Build the student and fill it. Raises ModelError for weights that do not fit."""
+        from mkt_search.models.student import read_tensors
+
+        path = checkpoint.checked_file(self.directory, checkpoint.STUDENT, self.meta)
+        student: Student | ClipStudent = _empty_student(self.meta)
+        student.load(read_tensors(path), source=str(path))
+        return student.eval()
+
+    def label_encoder(self) -> LabelEncoder:
+        """Return the label table, or the text tower with the learned prompt."""
+        return self._label_encoder
+
+    @cached_property
+    def _label_encoder(self) -> LabelEncoder:
+        if checkpoint.LABELS in self.meta.files:
+            path = checkpoint.checked_file(self.directory, checkpoint.LABELS, self.meta)
+            table = LabelTable.read(path)
+            table.source = self.name
+            return table
+        if self.meta.prompt is None:
+            raise ModelError(
+                f"the checkpoint {self.name} carries no label encoder; train it with a label table"
+            )
+        return _prompted(self.meta.prompt, directory=self.directory, context=self._context())
+
+    def _context(self) -> "Tensor | None":
+        from mkt_search.models.student import read_tensors
+
+        if checkpoint.PROMPT not in self.meta.files:
+            return None
+        path = checkpoint.checked_file(self.directory, checkpoint.PROMPT, self.meta)
+        return read_tensors(path)["context"]
+
+
+class ClipModel(Model):
+    """An open_clip model as it is: image tower the student, text tower the label encoder."""
+
+    def __init__(self, weights: "ClipWeights", *, name: str) -> None:
+        super().__init__(name)
+        self._weights = weights
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits over the architecture, the pixels and the bytes of the weights file."""
+        return self._weights.fingerprint
+
+    @property
+    def image(self) -> ImageSpec:
+        """The pixels that the tower was trained on."""
+        return self._student.image
+
+    @property
+    def dim(self) -> int:
+        """D, the length of every vector."""
+        return self._student.dim
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self._student.grid
+
+    @property
+    def top_k(self) -> int:
+        """The paper's share of the patches: 18 of 196."""
+        rows, columns = self.grid
+        return max(1, round(rows * columns * 18 / 196))
+
+    def student(self) -> "ClipStudent":
+        """Return a copy of the image tower, which a `PhotoEncoder` may cast."""
+        return deepcopy(self._student)
+
+    def label_encoder(self) -> LabelEncoder:
+        """Return the text tower in the plain template."""
+        return self._label_encoder
+
+    @cached_property
+    def _clip(self) -> Any:
+        return self._weights.load()
+
+    @cached_property
+    def _student(self) -> "ClipStudent":
+        from mkt_search.models.clip_student import clip_student
+
+        return clip_student(self._clip)
+
+    @cached_property
+    def _label_encoder(self) -> "PromptedTextEncoder":
+        from mkt_search.models.text import PromptedTextEncoder
+
+        return PromptedTextEncoder(
+            self._clip,
+            self._weights.tokenizer(),
+            template=checkpoint.TEMPLATE,
+            tower=self._weights.fingerprint,
+        )
+
+
+def open_model(spec: str | Path) -> Model:
+    """Open a checkpoint directory, or an open_clip model by name.
+
+    Args:
+        spec: a checkpoint directory; or NAME/TAG of open_clip, such as "ViT-B-16/openai"; or
+            NAME/FILE with a local weights file, "ViT-B-16-quickgelu//home/me/clip.safetensors".
+
+    Raises:
+        ModelError: it is none of these; the text names what comes near.
+    """
+    name = str(spec)
+    directory = Path(name).expanduser()
+    if checkpoint.is_checkpoint(directory):
+        return CheckpointModel(directory, name=name)
+    model, _, weights = name.partition("/")
+    if not model or model in (".", "..", "~") or not weights or directory.is_dir():
+        raise ModelError(
+            f"there is no checkpoint at {name}; name the directory of one, or a model of open_clip"
+            f" as NAME/TAG (ViT-B-16/openai) or NAME/FILE"
+        )
+    from mkt_search.models.clip import ClipWeights
+
+    return ClipModel(ClipWeights(model, weights), name=name)
+
+
+def create_student(
+    backbone: str,
+    *,
+    image_size: tuple[int, int],
+    dim: int,
+    heads: "HeadKind" = "linear",
+    weights: Path | None = None,
+    **timm_kwargs: Any,
+) -> "Student":
+    """Build a new student for training: a timm backbone and fresh heads.
+
+    Args:
+        image_size: height and width, which need not be equal.
+        dim: D, the length of the label vectors to learn.
+        weights: a local file for the backbone; None leaves it random.
+        timm_kwargs: further arguments of the backbone; they belong into `Meta.options`.
+
+    Raises:
+        ModelError: unknown backbone, or weights that do not fit.
+    """
+    from mkt_search.models import student as parts
+
+    body = parts.create_backbone(backbone, image_size=image_size, weights=weights, **timm_kwargs)
+    channels, grid = parts.measure_backbone(body, image_size)
+    return parts.Student(body, *parts.create_heads(heads, channels, dim), dim=dim, grid=grid)
+
+
+def _empty_student(meta: Meta) -> "Student | ClipStudent":
+    """The student that a checkpoint describes, before its weights are loaded."""
+    size = (meta.image.height, meta.image.width)
+    if meta.library == "timm":
+        return create_student(
+            meta.backbone, image_size=size, dim=meta.dim, heads=meta.heads, **meta.options
+        )
+    from mkt_search.models.clip import create_clip
+    from mkt_search.models.clip_student import clip_student
+
+    return clip_student(create_clip(meta.backbone, **meta.options))
+
+
+def _prompted(
+    prompt: Prompt, *, directory: Path, context: "Tensor | None"
+) -> "PromptedTextEncoder":
+    """The text tower that a checkpoint names; a weights file may lie in its directory."""
+    from mkt_search.models.clip import ClipWeights
+    from mkt_search.models.text import PromptedTextEncoder
+
+    beside = directory / prompt.weights
+    weights = ClipWeights(prompt.model, str(beside) if beside.is_file() else prompt.weights)
+    return PromptedTextEncoder(
+        weights.load(),
+        weights.tokenizer(),
+        template=prompt.template,
+        tower=weights.fingerprint,
+        context=context,
+    )

@@ -1,0 +1,204 @@
+"""Label -> vector by looking it up: GloVe words, or text vectors that somebody computed before."""
+
+import difflib
+import gzip
+import hashlib
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mkt_search.errors import ModelError, UnknownLabel
+from mkt_search.scoring import unit
+from mkt_search.types import Vector
+
+Column = Literal["names", "words"]
+
+
+class LabelTable:
+    """Vectors of known labels; the `LabelEncoder` of a checkpoint that needs no text tower.
+
+    A label is looked up as it stands; then without regard to case, with "_" and "-" read as a
+    space; then, for several words that are each in the table, as the mean of their unit vectors.
+    What remains is an `UnknownLabel`.
+
+    Args:
+        names: L labels. A name that comes twice stands for the mean of its unit vectors.
+        vectors: (L, D), any float type; rows are scaled to length 1.
+        source: what to call the table in messages.
+    """
+
+    def __init__(self, names: Sequence[str], vectors: Vector, *, source: str = "the table") -> None:
+        if np.ndim(vectors) != 2 or len(names) != len(vectors):
+            raise ValueError(f"{len(names)} names do not fit vectors of shape {np.shape(vectors)}")
+        self.source = source
+        self.names, self.vectors = _merge_repeated(
+            names, _unit_rows(np.asarray(vectors, np.float32))
+        )
+        self._exact = {name: row for row, name in enumerate(self.names)}
+        self._loose: dict[str, int] = {}
+        for row, name in enumerate(self.names):
+            self._loose.setdefault(_loosen(name), row)
+
+    @classmethod
+    def read(
+        cls, path: Path, *, center: bool = False, column: Column | None = None
+    ) -> "LabelTable":
+        """Read a table from `.npz` (`names` or `words`, and `vectors`) or GloVe `.txt`, `.txt.gz`.
+
+        Args:
+            center: subtract the mean of all unit vectors and scale to length 1 again, which takes
+                out what every GloVe vector has in common.
+            column: the array of the `.npz` that holds the labels; None takes the one that is there.
+
+        Raises:
+            ModelError: the file is missing, damaged or of another kind.
+        """
+        try:
+            names, vectors = _read_npz(path, column) if path.suffix == ".npz" else _read_text(path)
+        except FileNotFoundError:
+            raise ModelError(f"no label table at {path}; check the path") from None
+        except (OSError, EOFError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+            raise ModelError(f"{path} cannot be read as a label table: {error}") from error
+        if not np.isfinite(vectors).all():
+            raise ModelError(f"{path} holds vectors that are not finite numbers")
+        table = cls(names, vectors, source=path.name)
+        return table.centered() if center else table
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a label vector."""
+        return int(self.vectors.shape[1])
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits over the names and the bytes of their vectors."""
+        digest = hashlib.sha256("\0".join(self.names).encode())
+        digest.update(str(self.vectors.shape).encode())
+        digest.update(np.ascontiguousarray(self.vectors, "<f4").tobytes())
+        return digest.hexdigest()[:12]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, label: str) -> bool:
+        return bool(self._rows(label))
+
+    def encode(self, labels: Sequence[str]) -> Vector:
+        """Return (L, D) float32, each row of length 1. Raises UnknownLabel."""
+        rows = [self._rows(label) for label in labels]
+        unknown = [label for label, found in zip(labels, rows, strict=True) if not found]
+        if unknown:
+            raise UnknownLabel(self._unknown_message(unknown))
+        vectors = [self.vectors[found].mean(axis=0) for found in rows]
+        return unit(np.array(vectors, np.float32).reshape(len(labels), self.dim))
+
+    def centered(self) -> "LabelTable":
+        """Return the table with the mean of its unit vectors taken out of every row."""
+        return LabelTable(self.names, self.vectors - self.vectors.mean(axis=0), source=self.source)
+
+    def save(self, path: Path) -> None:
+        """Write the table as `.npz` with the arrays `names` and `vectors` (float32)."""
+        np.savez(path, names=np.array(self.names, np.str_), vectors=self.vectors)
+
+    def _rows(self, label: str) -> list[int]:
+        """The rows whose mean is the vector of the label; empty for an unknown label."""
+        row = self._exact.get(label)
+        loose = _loosen(label)
+        if row is None:
+            row = self._loose.get(loose)
+        if row is not None:
+            return [row]
+        words = [self._loose.get(word) for word in loose.split()]
+        known = [word for word in words if word is not None]
+        return known if len(known) == len(words) else []
+
+    def _unknown_message(self, unknown: Sequence[str]) -> str:
+        shown = ", ".join(self._with_nearest(label) for label in unknown[:5])
+        more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
+        known = f"{self.source} knows {len(self):,} labels"
+        if len(unknown) == 1:
+            return f"unknown label {shown}: {known}"
+        return f"{len(unknown):,} unknown labels: {shown}{more}: {known}"
+
+    def _with_nearest(self, label: str) -> str:
+        # only names of about the same length: difflib is slow on a table of 400,000 words
+        loose = _loosen(label)
+        names = [name for name in self._loose if abs(len(name) - len(loose)) <= 3]
+        nearest = difflib.get_close_matches(loose, names, n=3)
+        if not nearest:
+            return f'"{label}"'
+        return (
+            f'"{label}" (nearest: {", ".join(self.names[self._loose[name]] for name in nearest)})'
+        )
+
+
+def _unit_rows(vectors: Vector) -> Vector:
+    """Scale rows to length 1, and leave alone those that are: a table read back keeps its bits."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.where(np.abs(lengths - 1) < 1e-5, vectors, unit(vectors))
+
+
+def _loosen(label: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", label.casefold())).strip()
+
+
+def _merge_repeated(names: Sequence[str], vectors: Vector) -> tuple[tuple[str, ...], Vector]:
+    """One row per name, in order of first appearance, each the unit mean of its rows."""
+    first: dict[str, int] = {}
+    rows = np.array([first.setdefault(name, len(first)) for name in names], np.int64)
+    if len(first) == len(names):
+        return tuple(names), vectors
+    sums = np.zeros((len(first), vectors.shape[1]), np.float32)
+    np.add.at(sums, rows, vectors)
+    return tuple(first), unit(sums)
+
+
+def _read_npz(path: Path, column: Column | None) -> tuple[list[str], Vector]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            columns = [column] if column else ["names", "words"]
+            found = [name for name in columns if name in archive]
+            if not found or "vectors" not in archive:
+                wanted = " or ".join(f'"{name}"' for name in columns)
+                has = ", ".join(archive.files)
+                raise ModelError(f'{path} needs the arrays {wanted} and "vectors"; it has: {has}')
+            names, vectors = archive[found[0]], archive["vectors"]
+    except ValueError as error:  # pickled arrays, which are never loaded
+        raise ModelError(f"{path} cannot be read as a label table: {error}") from error
+    if vectors.ndim != 2 or len(names) != len(vectors) or vectors.dtype.kind != "f":
+        raise ModelError(f"{path}: {len(names)} labels do not fit vectors {vectors.shape}")
+    return [str(name) for name in names], vectors.astype(np.float32)
+
+
+def _read_text(path: Path) -> tuple[list[str], Vector]:
+    """GloVe: a word and its D numbers on a line; a word2vec header line is passed over."""
+    names: list[str] = []
+    rows: list[Vector] = []
+    dim = 0
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8", newline="\n") as stream:
+        for number, line in enumerate(stream, start=1):
+            line = line.rstrip("\r\n ")
+            if number == 1 and re.fullmatch(r"\d+ \d+", line):
+                continue
+            dim = dim or line.count(" ")
+            name, *values = line.rsplit(" ", dim)  # from the right: a few GloVe words hold spaces
+            row = _numbers(values)
+            if not dim or len(row) != dim or not name:
+                raise ModelError(f"{path}:{number}: expected a word and {dim or 'some'} numbers")
+            names.append(name)
+            rows.append(row)
+    if not rows:
+        raise ModelError(f"{path} is empty")
+    return names, np.stack(rows)
+
+
+def _numbers(texts: Sequence[str]) -> Vector:
+    try:
+        return np.array(texts, np.float32)
+    except ValueError:
+        return np.empty(0, np.float32)

@@ -1,0 +1,292 @@
+"""The two-stream student: a photo becomes one global vector and a vector per patch.
+
+    images (B, 3, H, W) --backbone--> cls (B, C), patches (B, P, C)
+    global head: e_cls   = cls     -> (B, D)
+    local head:  e_patch = patches -> (B, P, D)
+
+After MKT (He et al., AAAI 2023, section 3.1; https://arxiv.org/abs/2207.01887). The backbone is any
+timm model: a ViT gives [cls | patches]; a CNN or a hierarchical backbone gives a feature map whose
+cells, row by row, are the patches and whose mean is the cls.
+"""
+
+import difflib
+import math
+import pickle
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from mkt_search.errors import ModelError
+
+HeadKind = Literal["linear", "mlp", "shared"]
+
+
+class StudentVectors(NamedTuple):
+    """What a student says of B photos: `global_` (B, D) and `patches` (B, P, D), unnormalised."""
+
+    global_: Tensor
+    patches: Tensor
+
+
+class Student(nn.Module):
+    """A backbone and its two heads.
+
+    Args:
+        backbone: a timm model; see `create_backbone`.
+        global_head: (B, C) -> (B, D).
+        local_head: (B, P, C) -> (B, P, D); the same module again to project both streams alike.
+        dim: D, the length of a label vector.
+        grid: rows and columns of patches, rows * columns = P.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        global_head: nn.Module,
+        local_head: nn.Module,
+        *,
+        dim: int,
+        grid: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        self.backbone: Any = backbone  # timm is untyped
+        self.global_head = global_head
+        self.local_head = local_head
+        self.dim = dim
+        self.grid = grid
+
+    @property
+    def is_convolutional(self) -> bool:
+        """True when the backbone gives a feature map, which is fastest in channels-last memory."""
+        return not hasattr(self.backbone, "num_prefix_tokens")
+
+    def forward(self, images: Tensor) -> StudentVectors:
+        """Encode images (B, 3, H, W), already normalised."""
+        return self.project(*self.features(images))
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the heads see: cls (B, C) and patches (B, P, C)."""
+        return split_streams(self.backbone, self.backbone.forward_features(images))
+
+    def project(self, cls: Tensor, patches: Tensor) -> StudentVectors:
+        """Apply the heads: (B, C), (B, P, C) -> (B, D), (B, P, D)."""
+        return StudentVectors(self.global_head(cls), self.local_head(patches))
+
+    def freeze(self, depth: int | Literal["all"]) -> None:
+        """Stop training of the first `depth` blocks of the backbone, and of the stem before them.
+
+        A block is what timm's coarse parameter groups say: a block of a ViT, a stage of a CNN.
+        0 trains everything, "all" leaves only the heads to train. What is frozen also stays in
+        evaluation mode, so batch-norm statistics do not move and dropout stays off.
+
+        Raises:
+            ModelError: the backbone has fewer blocks.
+        """
+        groups = self.parameter_groups()
+        blocks = len(groups) - 1  # the first is the stem
+        if depth != "all" and not 0 <= depth <= blocks:
+            raise ModelError(
+                f"cannot freeze {depth} blocks of a backbone that has {blocks};"
+                f' take 0 to {blocks} or "all"'
+            )
+        self.requires_grad_(True)
+        frozen = groups if depth == "all" else groups[: depth + 1 if depth else 0]
+        for names in frozen:
+            for name in names:
+                self.backbone.get_parameter(name).requires_grad_(False)
+        self.train(self.training)
+
+    def parameter_groups(self) -> list[list[str]]:
+        """Names of the backbone's parameters, block by block from the image up; the stem first."""
+        matcher = self.backbone.group_matcher(coarse=True)
+        groups: dict[int, list[str]] = group_parameters(self.backbone, matcher)
+        return [groups[depth] for depth in sorted(groups)]
+
+    def train(self, mode: bool = True) -> "Student":
+        """Set training mode on all but the frozen parts, which stay in evaluation mode."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors of a checkpoint: every weight once, also when the heads are shared."""
+        return {
+            name: tensor
+            for name, tensor in self.state_dict().items()
+            if not (self._is_shared and name.startswith("local_head."))
+            and not name.endswith("num_batches_tracked")
+        }
+
+    def load(self, state: Mapping[str, Tensor], *, source: str) -> None:
+        """Take over the tensors of `state()`. Raises ModelError when they do not fit."""
+        own = self.state()
+        problem = describe_difference(own, state)
+        if problem:
+            raise ModelError(f"{source} does not fit this student: {problem}")
+        self.load_state_dict(dict(state), strict=False)
+
+    @property
+    def _is_shared(self) -> bool:
+        return self.global_head is self.local_head
+
+
+def create_backbone(
+    name: str,
+    *,
+    image_size: tuple[int, int],
+    weights: Path | None = None,
+    **timm_kwargs: Any,
+) -> nn.Module:
+    """Build a timm backbone for images of (height, width), without classifier or download.
+
+    Args:
+        name: a timm architecture, such as "mobilenetv2_100" or "vit_base_patch16_224".
+        weights: `.safetensors`, or a `.pth` that holds tensors only; None leaves random weights.
+            A file that still has its classifier, or is laid out as its authors released it, fits.
+        timm_kwargs: further arguments of the architecture, such as `pad_type="same"`.
+
+    Raises:
+        ModelError: unknown name or argument, or weights that do not fit.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ModelError(f'timm has no backbone "{name}"{hint}')
+    try:
+        backbone: nn.Module = timm.create_model(
+            name, pretrained=False, **{"num_classes": 0, **timm_kwargs}
+        )
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ModelError(f"timm cannot build {name} with {timm_kwargs}: {error}") from error
+    if weights is not None:
+        load_backbone(backbone, weights, name=name)
+    if hasattr(backbone, "set_input_size"):  # a ViT: resample the position embedding
+        backbone.set_input_size(image_size)  # type: ignore[operator]
+    return backbone
+
+
+def load_backbone(backbone: nn.Module, weights: Path, *, name: str) -> None:
+    """Fill a timm backbone from a local file. Raises ModelError when the file does not fit."""
+    own = backbone.state_dict()
+    state = _without_classifier(read_tensors(weights), backbone)
+    convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    if convert is not None and describe_difference(own, state):
+        state = _without_classifier(convert(state, backbone), backbone)
+    problem = describe_difference(own, state)
+    if problem:
+        raise ModelError(f"{weights} does not fit {name}: {problem}")
+    backbone.load_state_dict(state, strict=False)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a `.safetensors` or torch file; code inside a file is never run.
+
+    Raises:
+        ModelError: the file is missing, damaged, or holds more than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"no weights at {path}; check the path") from None
+    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"{path} cannot be read as weights ({reason}); convert it to .safetensors"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise ModelError(f"{path} holds something else than named tensors")
+    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def describe_difference(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
+    """Say in words why `other` cannot be loaded over `own`; empty when it can."""
+    wanted = {name for name in own if not name.endswith("num_batches_tracked")}
+    given = {name for name in other if not name.endswith("num_batches_tracked")}
+    reshaped = sorted(n for n in wanted & given if own[n].shape != other[n].shape)
+    parts = []
+    if wanted - given:
+        lost = wanted - given
+        parts.append(f"{len(lost)} of its {len(wanted)} tensors are missing, such as {min(lost)}")
+    if given - wanted:
+        parts.append(f"{len(given - wanted)} tensors have no place, such as {min(given - wanted)}")
+    if reshaped:
+        name = reshaped[0]
+        shapes = f"{tuple(other[name].shape)} instead of {tuple(own[name].shape)}"
+        parts.append(f"{len(reshaped)} tensors have another shape, such as {name}: {shapes}")
+    return "; ".join(parts)
+
+
+def split_streams(backbone: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cls (B, C) and patches (B, P, C) of what `forward_features` gave.
+
+    That is tokens (B, N, C), or a map (B, C, H, W), or (B, H, W, C) where the backbone says so.
+    """
+    if features.ndim == 4:
+        is_channels_last = str(getattr(backbone, "output_fmt", "NCHW")).endswith("NHWC")
+        patches = features.flatten(1, 2) if is_channels_last else features.flatten(2).mT
+        return patches.mean(dim=1), patches
+    patches = features[:, int(getattr(backbone, "num_prefix_tokens", 0)) :]
+    if getattr(backbone, "cls_token", None) is None:
+        return patches.mean(dim=1), patches
+    return features[:, 0], patches
+
+
+@torch.no_grad()
+def measure_backbone(
+    backbone: nn.Module, image_size: tuple[int, int]
+) -> tuple[int, tuple[int, int]]:
+    """Return C and the grid (rows, columns) of a backbone, by showing it one black image."""
+    was_training = backbone.training
+    features = backbone.eval().forward_features(torch.zeros(1, 3, *image_size))  # type: ignore[operator]
+    backbone.train(was_training)
+    _, patches = split_streams(backbone, features)
+    count, channels = patches.shape[1:]
+    height, width = image_size
+    rows = round(math.sqrt(count * height / width))
+    if features.ndim == 4:
+        is_channels_last = str(getattr(backbone, "output_fmt", "NCHW")).endswith("NHWC")
+        rows = features.shape[1 if is_channels_last else 2]
+    if rows < 1 or count % rows:
+        raise ModelError(
+            f"{count} patches of this backbone do not form a grid over {height} x {width}"
+        )
+    return channels, (rows, count // rows)
+
+
+def create_heads(kind: HeadKind, channels: int, dim: int) -> tuple[nn.Module, nn.Module]:
+    """Return the global and the local head, C -> D each; for `shared` twice the same module."""
+    if kind not in ("linear", "mlp", "shared"):
+        raise ModelError(f'unknown heads "{kind}"; take linear, mlp or shared')
+    first = _head(kind, channels, dim)
+    return first, first if kind == "shared" else _head(kind, channels, dim)
+
+
+def _head(kind: HeadKind, channels: int, dim: int) -> nn.Module:
+    if kind == "mlp":
+        return nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, dim))
+    return nn.Linear(channels, dim)
+
+
+def _without_classifier(state: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
+    """Drop the tensors of the classifier that a released file has and the backbone has not."""
+    own = backbone.state_dict()
+    named = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
+    heads = (named,) if isinstance(named, str) else tuple(named)
+    prefixes = tuple(f"{head}." for head in heads)
+    return {name: t for name, t in state.items() if name in own or not name.startswith(prefixes)}

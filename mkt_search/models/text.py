@@ -1,0 +1,176 @@
+"""Label -> vector through a CLIP text tower, in a prompt whose context may have been learned.
+
+A label stands in a template such as "There is a {} in the scene". The embeddings of the template's
+own tokens are the context: with none learned, the vector is open_clip's `encode_text` of the filled
+template, exactly; learned, they take the place of the context tokens, while the label's tokens, the
+special tokens and the tower stay as they are (MKT, https://arxiv.org/abs/2207.01887).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mkt_search.errors import ModelError
+from mkt_search.scoring import unit
+from mkt_search.types import Vector
+
+BATCH = 256  # labels through the tower at a time
+
+
+class PromptedTextEncoder:
+    """A text tower as `LabelEncoder`.
+
+    Args:
+        model: an open_clip model, of which only the text tower is used.
+        tokenizer: its tokenizer, texts -> ids (L, T).
+        template: text with one "{}" for the label.
+        tower: fingerprint of the tower's weights, a part of this encoder's own.
+        context: (C, W), the learned embeddings of the C context tokens; None leaves the template's.
+
+    Raises:
+        ModelError: the template has not exactly one "{}", or the context is for another one.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        template: str,
+        tower: str,
+        context: Tensor | None = None,
+        device: str = "cpu",
+    ) -> None:
+        if template.count("{}") != 1:
+            raise ModelError(f'the template "{template}" needs exactly one {{}} for the label')
+        self.template = template
+        self._tower = tower
+        self._model = model.to(device).eval()
+        self._tokenizer = tokenizer
+        self._device = device
+        self._embedding = _token_embedding(model)
+        self._layout = _Layout(tokenizer, template)
+        self.context = None if context is None else context.to(device)
+        if self.context is not None:
+            self._check(self.context)
+        self.dim = int(self.encode(["label"]).shape[1])
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits over the tower, the template and the learned context."""
+        digest = hashlib.sha256(f"{self._tower}\0{self.template}\0".encode())
+        if self.context is not None:
+            digest.update(self.context.detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def encode(self, labels: Sequence[str]) -> Vector:
+        """Return (L, D) float32, each row of length 1. Raises ModelError for a label too long."""
+        if not labels:
+            return np.zeros((0, self.dim), np.float32)
+        batches = [labels[start : start + BATCH] for start in range(0, len(labels), BATCH)]
+        with torch.inference_mode():
+            vectors = [self.vectors(batch, self.context).float().cpu() for batch in batches]
+        return unit(torch.cat(vectors).numpy())
+
+    def vectors(self, labels: Sequence[str], context: Tensor | None = None) -> Tensor:
+        """Return (L, D) unnormalised, through which gradients reach the context (C, W)."""
+        ids = self._layout.tokens(labels)  # (L, T)
+        if context is None:
+            return self._encode_text(ids)
+        is_context = self._layout.context_positions(labels, ids)[..., None].to(self._device)
+
+        def put_context(_module: nn.Module, _ids: Any, embedded: Tensor) -> Tensor:
+            wanted = context.to(embedded.dtype).expand(len(labels), *context.shape)
+            return embedded.masked_scatter(is_context, wanted)
+
+        handle = self._embedding.register_forward_hook(put_context)
+        try:
+            return self._encode_text(ids)
+        finally:
+            handle.remove()
+
+    def template_context(self) -> Tensor:
+        """Return (C, W): the template's own token embeddings, where learning starts."""
+        ids = self._layout.tokens(["label"])
+        mask = self._layout.context_positions(["label"], ids)
+        return self._embedding(ids[mask].to(self._device)).detach().clone()  # type: ignore[no-any-return]
+
+    def _encode_text(self, ids: Tensor) -> Tensor:
+        return self._model.encode_text(ids.to(self._device))  # type: ignore[no-any-return]
+
+    def _check(self, context: Tensor) -> None:
+        wanted = tuple(self.template_context().shape)
+        if tuple(context.shape) != wanted:
+            raise ModelError(
+                f"the learned context {tuple(context.shape)} does not fit the template"
+                f' "{self.template}" in this text tower, which wants {wanted}'
+            )
+
+
+class _Layout:
+    """Where the label and the context stand in a filled template, found by asking the tokenizer."""
+
+    def __init__(self, tokenizer: Any, template: str) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        self._length = int(tokenizer.context_length)
+        empty, word = tokenizer(["", "photo"])
+        self._padding = int(empty[-1])
+        self._specials = self._count(empty)  # start and end tokens that even an empty text has
+        self._start = int((empty != word).nonzero()[0])  # special tokens before the text
+        left, right = template.split("{}")
+        self._left, self._right = self._content(left), self._content(right)
+
+    def tokens(self, labels: Sequence[str]) -> Tensor:
+        """Return the ids (L, T) of the filled templates. Raises ModelError if one is too long."""
+        filled = [self._template.replace("{}", label) for label in labels]
+        longer = self._tokenizer(filled, context_length=self._length + 2)
+        too_long = (longer[:, self._length] != self._padding).nonzero().flatten()
+        if len(too_long):
+            label = labels[int(too_long[0])]
+            raise ModelError(
+                f'the label "{label[:60]}..." is too long: with its prompt it has more than the'
+                f" {self._length} tokens that the text tower reads; shorten it"
+            )
+        return self._tokenizer(filled)  # type: ignore[no-any-return]
+
+    def context_positions(self, labels: Sequence[str], ids: Tensor) -> Tensor:
+        """Return (L, T) bool: the places of the context tokens, the same number in every row.
+
+        Raises:
+            ModelError: the tokenizer melts a label together with the words around it.
+        """
+        mask = torch.zeros_like(ids, dtype=torch.bool)
+        for row, label in enumerate(labels):
+            end = self._start + self._count(ids[row]) - self._specials
+            left = slice(self._start, self._start + len(self._left))
+            right = slice(end - len(self._right), end)
+            if ids[row, left].tolist() != self._left or ids[row, right].tolist() != self._right:
+                raise ModelError(
+                    f'the label "{label}" cannot be told from its prompt "{self._template}"'
+                )
+            mask[row, left] = mask[row, right] = True
+        return mask
+
+    def _content(self, text: str) -> list[int]:
+        """The ids of a text without special tokens and padding."""
+        ids = self._tokenizer([text])[0]
+        end = self._start + self._count(ids) - self._specials
+        return [int(i) for i in ids[self._start : end]]
+
+    def _count(self, ids: Tensor) -> int:
+        """How many tokens stand before the padding."""
+        kept = (ids != self._padding).nonzero()
+        return int(kept[-1]) + 1 if len(kept) else 0
+
+
+def _token_embedding(model: Any) -> nn.Module:
+    """The module that turns ids into embeddings, wherever this kind of tower keeps it."""
+    tower = getattr(model, "text", model)
+    if hasattr(tower, "token_embedding"):
+        return tower.token_embedding  # type: ignore[no-any-return]
+    return tower.transformer.get_input_embeddings()  # type: ignore[no-any-return]

@@ -1,0 +1,50 @@
+"""Options that commands of every package share: the library, JSON, and those made of settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mkt_search import config
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+library_option = click.option(
+    "--library",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    envvar="MKT_LIBRARY",
+    show_envvar=True,
+    show_default="nearest .mkt upward",
+    help="The library folder, or the folder with .mkt in it.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead.  [default: off]"
+)
+
+
+def setting_option(name: str) -> Callable[[Command], Command]:
+    """Add the option of the setting `section.key`; it is None where it is not given.
+
+    `take_settings` finds it among the command's keywords.
+    """
+    item = config.find_setting(name)
+    flag = item.flag
+    if item.kind is bool:
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
+    return click.option(
+        flag,
+        name.replace(".", "__"),
+        default=None,
+        type=click.Choice(item.choices) if item.choices else item.kind,
+        metavar=None if item.choices else {int: "N", float: "X", str: "TEXT"}.get(item.kind),
+        help=item.help,
+    )
+
+
+def take_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the values of every `setting_option` out of a command's keywords, by `section.key`."""
+    names = [name for name in given if "__" in name]
+    return {name.replace("__", "."): given.pop(name) for name in names}

@@ -1,0 +1,61 @@
+"""Read a query: `dog + beach - person`, `2*dog + 0.5*beach`.
+
+" + " and " - " part terms only with white space on both sides, so "t-shirt" and "black-and-white"
+are single labels; a leading "- " makes the first term unwanted.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mkt_search.errors import QueryError
+from mkt_search.types import Term
+
+SIGNS = ("+", "-")
+WEIGHT = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*\*\s*(.*)", re.DOTALL)
+
+
+def parse(text: str) -> list[Term]:
+    """Return the terms of a query. Raises QueryError where one is empty."""
+    parts: list[tuple[str, list[str]]] = [("+", [])]
+    for number, word in enumerate(text.split()):
+        if word not in SIGNS:
+            parts[-1][1].append(word)
+        elif number == 0:
+            parts[0] = (word, [])
+        else:
+            parts.append((word, []))
+    return [_term(" ".join(words), sign, text) for sign, words in parts]
+
+
+def _term(text: str, sign: str, query: str) -> Term:
+    weighted = WEIGHT.fullmatch(text)
+    weight, label = (float(weighted[1]), weighted[2].strip()) if weighted else (1.0, text)
+    if not label:
+        raise QueryError(
+            f'The query "{query}" has an empty term. Write labels between + and -, as in '
+            '"dog + beach - person".'
+        )
+    if weight == 0:
+        raise QueryError(f'The weight of "{label}" is 0, so it says nothing. Leave the term out.')
+    return Term(label=label, weight=-weight if sign == "-" else weight)
+
+
+def terms(
+    queries: Sequence[str], *, unwanted: Sequence[str] = (), like: Sequence[Path] = ()
+) -> list[Term]:
+    """Put a query together from its parts. Raises QueryError when nothing is asked for."""
+    parts = [term for query in queries for term in parse(query)]
+    parts += [Term(label=label, weight=-1.0) for label in unwanted]
+    parts += [Term(photo=path) for path in like]
+    check(parts)
+    return parts
+
+
+def check(parts: Sequence[Term]) -> None:
+    """Raise QueryError unless some term is wanted."""
+    if not any(term.weight > 0 for term in parts):
+        raise QueryError(
+            "The query asks for nothing: name at least one label or photo to look for beside "
+            "those to avoid."
+        )

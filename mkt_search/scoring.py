@@ -1,0 +1,118 @@
+"""The score of a photo for a label, written once (MKT, He et al., AAAI 2023; arXiv 2207.01887).
+
+For a label vector z, a photo's global vector g and its local vectors l_1..l_m, of which l_j stands
+for n_j patches:
+
+    score(z) = <z, g> + local(z)
+    local(z) = the mean of the k best patches, each patch scored as its local vector
+             = sum_j w_j <z, l_j>,   w_j k = min(n_j, what is left of k), best vector first
+
+With one vector per patch (n_j = 1) that is the paper's top-k mean; with k-means centroids it weighs
+each by its patches; with k-set means (n_j = k) it is the maximum. The factor 1/2 of the paper's
+(global + local) / 2 and the scale of each stream are part of the stored vectors (`scale`).
+Everything here is numpy on float32 and is the reference that every faster path must equal.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkt_search.types import Encoded, ScaleRule, Vector
+
+HALF = np.float32(0.5)
+TINY = np.float32(1e-12)  # keeps a zero vector zero instead of dividing by nothing
+
+
+@dataclass(frozen=True)
+class StreamScores:
+    """Scores of n photos for L labels, (n, L) each; `fused` is their sum."""
+
+    global_: Vector
+    local: Vector
+
+    @property
+    def fused(self) -> Vector:
+        """(n, L): the two-stream score."""
+        return np.add(self.global_, self.local, dtype=np.float32)
+
+
+def unit(vectors: Vector) -> Vector:
+    """Return vectors (..., D) scaled to length 1; a zero vector stays zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    units: Vector = np.divide(vectors, np.maximum(lengths, TINY), dtype=np.float32)
+    return units
+
+
+def patch_weights(similarities: Vector, counts: NDArray[Any], k: int) -> Vector:
+    """Return the weight of each local vector in the mean of the k best patches.
+
+    Args:
+        similarities: (..., m), <z, l_j>.
+        counts: (..., m), patches each vector stands for; 0 is padding. Broadcasts.
+        k: patches to average. Photos with fewer patches average all they have.
+
+    Returns:
+        (..., m) float32; non-negative, sums to 1 along the last axis (to 0 where all is padding).
+    """
+    counts = np.broadcast_to(counts, similarities.shape)
+    order = np.argsort(np.where(counts > 0, -similarities, np.inf), axis=-1, kind="stable")
+    sorted_counts = np.take_along_axis(counts, order, axis=-1)
+    before = np.cumsum(sorted_counts, axis=-1) - sorted_counts
+    used = np.clip(k - before, 0, sorted_counts).astype(np.float32)
+    weights = np.empty_like(used)
+    np.put_along_axis(weights, order, used, axis=-1)
+    total = weights.sum(axis=-1, keepdims=True)
+    shares: Vector = np.divide(weights, np.maximum(total, 1), dtype=np.float32)
+    return shares
+
+
+def top_k_mean(similarities: Vector, counts: NDArray[Any], k: int) -> Vector:
+    """Return the count-weighted mean of the k best patches: (..., m), (..., m) -> (...)."""
+    if similarities.shape[-1] == 0:
+        return np.zeros(similarities.shape[:-1], np.float32)
+    if (counts >= k).all():  # k-set means: the best vector alone fills k
+        best: Vector = similarities.max(axis=-1)
+        return best
+    weights = patch_weights(similarities, counts, k)
+    mean: Vector = np.einsum("...m,...m->...", weights, similarities, dtype=np.float32)
+    return mean
+
+
+def score(
+    labels: Vector, global_: Vector, locals_: Vector, counts: NDArray[Any], *, k: int
+) -> StreamScores:
+    """Score n photos for L labels: (L, D), (n, D), (n, m, D), counts (n, m) -> two of (n, L)."""
+    local = np.swapaxes(locals_ @ labels.T, 1, 2)  # (n, L, m)
+    return StreamScores(global_ @ labels.T, top_k_mean(local, counts[:, None, :], k))
+
+
+def scale(
+    encoded: Encoded, *, rule: ScaleRule, k: int, vocabulary: Vector | None = None
+) -> Encoded:
+    """Put both streams on one scale and bake in the paper's 1/2: the score is then their sum.
+
+    `cosine`: e_cls and every patch have length 1. `vocabulary`: each stream of a photo is divided
+    by the norm of its scores over the reference vocabulary (V, D), which for labels of that
+    vocabulary is the paper's score exactly; vectors inside a photo keep their lengths.
+    """
+    if rule == "cosine":
+        return Encoded(HALF * unit(encoded.global_), HALF * unit(encoded.patches))
+    if vocabulary is None or not len(vocabulary):
+        raise ValueError("the vocabulary rule needs a reference vocabulary")
+    ones = np.ones(encoded.patches.shape[:2], np.int64)
+    streams = score(vocabulary, encoded.global_, encoded.patches, ones, k=k)
+    by_global = 2 * np.maximum(np.linalg.norm(streams.global_, axis=-1), TINY)
+    by_local = 2 * np.maximum(np.linalg.norm(streams.local, axis=-1), TINY)
+    return Encoded(encoded.global_ / by_global[:, None], encoded.patches / by_local[:, None, None])
+
+
+def fuse_over_labels(scores: StreamScores) -> StreamScores:
+    """Divide each stream by its L2 norm over the labels and halve it: the paper's fusion.
+
+    Only for a fixed label set; a single label would score every photo +-1/2 + +-1/2.
+    """
+    by_global = 2 * np.maximum(np.linalg.norm(scores.global_, axis=1, keepdims=True), TINY)
+    by_local = 2 * np.maximum(np.linalg.norm(scores.local, axis=1, keepdims=True), TINY)
+    return StreamScores(scores.global_ / by_global, scores.local / by_local)

@@ -1,0 +1,191 @@
+"""Does the library agree with itself, and what in it is nobody's any more?"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, exists, func, select, text
+from sqlalchemy.orm import Session
+
+from mkt_search.errors import LibraryDamaged
+from mkt_search.store import encodings, segments, tags
+from mkt_search.store.catalog import in_pieces
+from mkt_search.store.database import reading, transaction
+from mkt_search.store.schema import Content, Photo, SegmentRow, TagRow, VectorRow
+from mkt_search.store.store import Store, StoredEncoding
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the library: what, where, what to do; `segment` names a bad one."""
+
+    what: str
+    where: str
+    fix: str
+    segment: int | None = None
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What pruning removed, or would remove."""
+
+    photos: int = 0
+    tags: int = 0
+    contents: int = 0
+    segments: int = 0
+    bytes: int = 0
+
+
+def verify(store: Store, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
+    """Check the database itself, every segment's bytes, and that rows and files name each other.
+
+    Reads all segments; `progress` is told (done, total) segments.
+    """
+    problems = list(_database_problems(store))
+    named: set[str] = set()
+    items = [(item, row) for item in store.encodings() for row in _segment_rows(store, item)]
+    for done, (item, row) in enumerate(items):
+        named.add(row.file)
+        problems += _segment_problems(store, item, row)
+        if progress is not None:
+            progress(done + 1, len(items))
+    for path in sorted(store.folder.iterdir()):
+        if path.name not in named and not _is_named_now(store, path.name):
+            fix = "harmless; the next `mkt index` removes it"
+            problems.append(Problem("a file no row names", path.name, fix))
+    problems += _photo_problems(store)
+    return problems
+
+
+def _database_problems(store: Store) -> Iterator[Problem]:
+    if store.engine.dialect.name != "sqlite":
+        return
+    fix = "restore mkt.db from a backup, or index into a new library"
+    with reading(store.engine) as session:
+        for (found,) in session.execute(text("PRAGMA integrity_check")):
+            if found != "ok":
+                yield Problem(f"the database is damaged: {found}", "mkt.db", fix)
+        for row in session.execute(text("PRAGMA foreign_key_check")):
+            yield Problem(f"a row of {row[0]} names one of {row[2]} that is gone", "mkt.db", fix)
+
+
+def _segment_rows(store: Store, item: StoredEncoding) -> list[SegmentRow]:
+    with reading(store.engine) as session:
+        query = select(SegmentRow).where(SegmentRow.encoding_id == item.id).order_by(SegmentRow.id)
+        return list(session.scalars(query))
+
+
+def _is_named_now(store: Store, file: str) -> bool:
+    """Ask again: a writer may have committed the segment since the rows were read."""
+    with reading(store.engine) as session:
+        found = session.scalar(select(SegmentRow.id).where(SegmentRow.file == file))
+    return found is not None or file.endswith(".tmp")
+
+
+def _segment_problems(store: Store, item: StoredEncoding, row: SegmentRow) -> list[Problem]:
+    fix = "`mkt repair` encodes its photos again"
+    path = store.folder / row.file
+    if not path.is_file():
+        return [Problem("a segment is missing", row.file, fix, row.id)]
+    if path.stat().st_size != row.size or segments.digest(path) != row.sha256:
+        return [Problem("a segment's bytes have changed", row.file, fix, row.id)]
+    try:
+        segment = segments.open_segment(path, item.encoding)
+    except LibraryDamaged as error:
+        return [Problem(str(error), row.file, fix, row.id)]
+    with reading(store.engine) as session:
+        vectors = session.execute(
+            select(VectorRow.row, Content.sha256)
+            .join(Content, Content.id == VectorRow.content_id)
+            .where(VectorRow.segment_id == row.id)
+        )
+        wrong = sum(
+            at >= len(segment) or segment.content[at].tobytes() != sha for at, sha in vectors
+        )
+    if wrong:
+        what = f"{wrong} rows name vectors that were made of other bytes"
+        return [Problem(what, row.file, fix, row.id)]
+    return []
+
+
+def _photo_problems(store: Store) -> list[Problem]:
+    active = store.active
+    if active is None:
+        return []
+    with reading(store.engine) as session:
+        lacking = encodings.unencoded(session, active.id)
+    if not lacking:
+        return []
+    what = f"{lacking:,} photos have no vectors and cannot be found"
+    return [Problem(what, "mkt.db", "`mkt repair`, or `mkt index` on their folder")]
+
+
+def prune(store: Store, *, dry_run: bool) -> PruneReport:
+    """Forget missing photos with their tags, and whatever no photo needs any more.
+
+    Vectors of bytes no photo has go; a segment goes when its last vector has gone. The files of the
+    user are never touched.
+    """
+    with transaction(store.engine) as session:
+        report, files = _prune_rows(session, store)
+        if dry_run:
+            session.rollback()
+            return report
+        encodings.bump(session)
+    for file in files:
+        (store.folder / file).unlink(missing_ok=True)
+    return report
+
+
+def _prune_rows(session: Session, store: Store) -> tuple[PruneReport, list[str]]:
+    gone = list(session.scalars(select(Photo.id).where(Photo.state == "missing")))
+    hand = select(func.count()).select_from(TagRow).where(TagRow.superseded_by.is_(None))
+    lost_tags = sum(
+        session.scalar(hand.where(TagRow.photo_id.in_(piece))) or 0 for piece in in_pieces(gone)
+    )
+    tags.forget_photos(session, gone)
+    for piece in in_pieces(gone):
+        session.execute(delete(Photo).where(Photo.id.in_(piece)))
+    unused = ~exists().where(Photo.content_id == Content.id)
+    contents = session.scalar(select(func.count()).select_from(Content).where(unused)) or 0
+    unused_ids = select(Content.id).where(unused)
+    session.execute(delete(VectorRow).where(VectorRow.content_id.in_(unused_ids)))
+    session.execute(delete(Content).where(unused))
+    empty = ~exists().where(VectorRow.segment_id == SegmentRow.id)
+    rows = list(session.scalars(select(SegmentRow).where(empty)))
+    session.execute(delete(SegmentRow).where(empty))
+    tags.forget_unused_labels(session)
+    report = PruneReport(
+        photos=len(gone),
+        tags=lost_tags,
+        contents=contents,
+        segments=len(rows),
+        bytes=sum(row.size for row in rows),
+    )
+    return report, [row.file for row in rows]
+
+
+def sizes(store: Store) -> dict[str, Any]:
+    """Return counts and bytes of the library for `mkt status`."""
+    with reading(store.engine) as session:
+        states = session.execute(select(Photo.state, func.count()).group_by(Photo.state))
+        photos = {state: number for state, number in states}
+        indexed = select(func.count(Photo.id), func.count(Photo.content_id.distinct()))
+        total, distinct = session.execute(indexed.where(Photo.state == "indexed")).one()
+        number, size = session.execute(
+            select(func.count(), func.coalesce(func.sum(SegmentRow.size), 0)).select_from(
+                SegmentRow
+            )
+        ).one()
+        return {
+            "photos": photos,
+            "duplicates": total - distinct,
+            "segments": number,
+            "bytes_segments": int(size),
+            "bytes_database": _database_bytes(store),
+            "tags": tags.counts(session),
+        }
+
+
+def _database_bytes(store: Store) -> int:
+    return sum(file.stat().st_size for file in store.directory.glob("mkt.db*"))

@@ -1,0 +1,82 @@
+"""The queries about vectors: encodings, the segments that hold them, and which of them are live."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.orm import Session
+
+from mkt_search.store.catalog import now
+from mkt_search.store.schema import EncodingRow, Photo, Revision, SegmentRow, VectorRow
+from mkt_search.store.segments import Written
+from mkt_search.types import Encoding
+
+
+def encoding_rows(session: Session) -> list[EncodingRow]:
+    """Return every encoding, oldest first."""
+    return list(session.scalars(select(EncodingRow).order_by(EncodingRow.id)))
+
+
+def encoding_of(row: EncodingRow) -> Encoding:
+    """Return the settings of an encoding's row."""
+    return Encoding(**{**row.settings, "grid": tuple(row.settings["grid"])})
+
+
+def add_segment(
+    session: Session, encoding_id: int, written: Written, content_ids: Sequence[int]
+) -> None:
+    """Name a segment that is whole on disk, and the content each of its rows belongs to."""
+    segment = SegmentRow(
+        encoding_id=encoding_id,
+        file=written.file,
+        count=len(content_ids),
+        size=written.size,
+        sha256=written.sha256,
+        created_at=now(),
+    )
+    session.add(segment)
+    session.flush()
+    session.add_all(
+        VectorRow(encoding_id=encoding_id, content_id=content_id, segment_id=segment.id, row=row)
+        for row, content_id in enumerate(content_ids)
+    )
+
+
+def live_vectors(session: Session, encoding_id: int) -> list[tuple[int, int, int]]:
+    """Return (segment id, row, content id) of every vector some indexed photo has."""
+    indexed = exists().where(Photo.content_id == VectorRow.content_id, Photo.state == "indexed")
+    rows = session.execute(
+        select(VectorRow.segment_id, VectorRow.row, VectorRow.content_id)
+        .where(VectorRow.encoding_id == encoding_id, indexed)
+        .order_by(VectorRow.segment_id, VectorRow.row)
+    )
+    return [(segment, row, content) for segment, row, content in rows]
+
+
+def unencoded(session: Session, encoding_id: int) -> int:
+    """Count the indexed photos without vectors under an encoding."""
+    has = exists().where(
+        VectorRow.content_id == Photo.content_id, VectorRow.encoding_id == encoding_id
+    )
+    query = select(func.count()).select_from(Photo).where(Photo.state == "indexed", ~has)
+    return session.scalar(query) or 0
+
+
+def drop_encoding(session: Session, encoding_id: int) -> list[str]:
+    """Delete an encoding with its vectors and segments; return the files that are now nobody's."""
+    files = list(
+        session.scalars(select(SegmentRow.file).where(SegmentRow.encoding_id == encoding_id))
+    )
+    for table in (VectorRow, SegmentRow):
+        session.execute(delete(table).where(table.encoding_id == encoding_id))
+    session.execute(delete(EncodingRow).where(EncodingRow.id == encoding_id))
+    return files
+
+
+def revision(session: Session) -> int:
+    """Return the number that grows with every change of what a search could find."""
+    return session.scalar(select(Revision.number)) or 0
+
+
+def bump(session: Session) -> None:
+    """Say that what a search could find has changed."""
+    session.execute(update(Revision).values(number=Revision.number + 1))

@@ -1,0 +1,65 @@
+"""One writer at a time: a lock the kernel frees when its holder dies, and a note of who it is."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mkt_search.errors import LibraryLocked
+
+LOCK = "writer.lock"
+NOTE = "writer.json"
+
+
+def describe(directory: Path) -> str:
+    """Return who is said to be writing, or "another process" when the note cannot be read."""
+    try:
+        note = json.loads((directory / NOTE).read_text())
+        return f"`{note['command']}` (pid {note['pid']} on {note['host']}, since {note['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def writer(directory: Path) -> str | None:
+    """Return who is writing to the library now, None when nobody is."""
+    try:
+        with FileLock(directory / LOCK, timeout=0):
+            return None
+    except Timeout:
+        return describe(directory)
+    except OSError:  # a library on a read-only disk has no writer
+        return None
+
+
+@contextmanager
+def writing(directory: Path, command: str) -> Iterator[None]:
+    """Hold the library for writing while the block runs.
+
+    Raises:
+        LibraryLocked: another process holds it; the text names its command, pid and host.
+    """
+    lock = FileLock(directory / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LibraryLocked(
+            f"{directory} is being written by {describe(directory)}. "
+            "Wait until it has finished, or stop it; searching works meanwhile."
+        ) from None
+    try:
+        note = {
+            "command": command,
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.now().isoformat(sep=" ", timespec="seconds"),
+        }
+        (directory / NOTE).write_text(json.dumps(note))
+        yield
+    finally:
+        (directory / NOTE).unlink(missing_ok=True)
+        lock.release()

@@ -1,0 +1,167 @@
+"""The tables, as declarations. Queries live in the files beside it, changes in `migrations/`.
+
+root ──< photo >── content ──< vector >── segment >── encoding
+          └──< tag >── label      tag >── run         label_vector    revision
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, LargeBinary, MetaData, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+HEAD = "0001"
+"""The migration this code was written for; a database at another one is refused."""
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that a migration can change it on any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Root(Base):
+    """A folder the user registered; photo paths are relative to it: a moved disk is one update."""
+
+    __tablename__ = "root"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    path: Mapped[str] = mapped_column(unique=True)
+
+
+class Content(Base):
+    """The bytes of a file, known by their SHA-256. Vectors belong to these, paths to a photo."""
+
+    __tablename__ = "content"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+
+
+class Photo(Base):
+    """A file the user owns. `state` is indexed, failed (see `error`) or missing."""
+
+    __tablename__ = "photo"
+    __table_args__ = (Index(None, "root_id", "path", unique=True), Index(None, "state"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    root_id: Mapped[int] = mapped_column(ForeignKey("root.id"))
+    path: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    content_id: Mapped[int | None] = mapped_column(ForeignKey("content.id"), index=True)
+    state: Mapped[str]
+    error: Mapped[str | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    format: Mapped[str | None]
+    orientation: Mapped[int | None]
+    taken_at: Mapped[datetime | None] = mapped_column(index=True)
+    camera: Mapped[str | None]
+    latitude: Mapped[float | None] = mapped_column(Double)
+    longitude: Mapped[float | None] = mapped_column(Double)
+
+
+class EncodingRow(Base):
+    """One `Encoding`: `active` is searched, `building` is being made beside it by a rebuild."""
+
+    __tablename__ = "encoding"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    model: Mapped[str]
+    vocabulary: Mapped[bytes | None] = mapped_column(LargeBinary)
+    state: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class SegmentRow(Base):
+    """An immutable file of vectors, named only once it is whole on disk."""
+
+    __tablename__ = "segment"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    encoding_id: Mapped[int] = mapped_column(ForeignKey("encoding.id"), index=True)
+    file: Mapped[str] = mapped_column(unique=True)
+    count: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    created_at: Mapped[datetime]
+
+
+class VectorRow(Base):
+    """Where the vectors of some bytes under some encoding stand."""
+
+    __tablename__ = "vector"
+    encoding_id: Mapped[int] = mapped_column(ForeignKey("encoding.id"), primary_key=True)
+    content_id: Mapped[int] = mapped_column(ForeignKey("content.id"), primary_key=True)
+    segment_id: Mapped[int] = mapped_column(ForeignKey("segment.id"), index=True)
+    row: Mapped[int]
+
+
+class LabelRow(Base):
+    """A label some photo is tagged with."""
+
+    __tablename__ = "label"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+
+
+class RunRow(Base):
+    """One job with its settings and outcome: running, done, failed, interrupted or reverted."""
+
+    __tablename__ = "run"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    summary: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    outcome: Mapped[str]
+    process: Mapped[str]
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class TagRow(Base):
+    """A label on a photo. One a later run replaced stays aside until that run is taken back."""
+
+    __tablename__ = "tag"
+    __table_args__ = (
+        Index(
+            "uq_tag_current",
+            "photo_id",
+            "label_id",
+            "source",
+            unique=True,
+            sqlite_where=text("superseded_by IS NULL"),
+            postgresql_where=text("superseded_by IS NULL"),
+        ),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id", ondelete="CASCADE"), index=True)
+    label_id: Mapped[int] = mapped_column(ForeignKey("label.id"), index=True)
+    source: Mapped[str]
+    score: Mapped[float | None] = mapped_column(Double)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
+    superseded_by: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
+    created_at: Mapped[datetime]
+
+
+class LabelVectorRow(Base):
+    """The vector of a label under a label encoder, so that no text tower is loaded for it."""
+
+    __tablename__ = "label_vector"
+    encoder: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(primary_key=True)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Revision(Base):
+    """One row; its number grows with every commit that changes what a search could find."""
+
+    __tablename__ = "revision"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)

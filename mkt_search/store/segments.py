@@ -1,0 +1,209 @@
+"""Segments: immutable safetensors files of vectors, written whole or not at all.
+
+For n photos with m local vectors of dimension D and P patches a segment holds
+
+    codes    (n, 1 + m, W) uint8   the global vector, then the local ones; W bytes code D numbers
+    steps    (n, 1 + m) float32    vector = step * code
+    members  (n, m, ceil(P / 8))   uint8 bits: the patches each local vector is the mean of
+    content  (n, 32) uint8         SHA-256 of the bytes each photo was read from
+
+A number is coded in `precision`: fp16 (2 bytes, step = the vector's largest magnitude), int8
+(-127..127) or int4 (-7..7, two to a byte). Each vector has its own step, so its code does not
+depend on the photos beside it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from mkt_search.errors import LibraryDamaged
+from mkt_search.types import Encoding, PhotoVectors, Precision, Vector
+
+LEVELS = {"fp16": 1, "int8": 127, "int4": 7}
+SUFFIX = ".safetensors"
+
+Bytes = NDArray[np.uint8]
+Rows = NDArray[np.int64] | slice
+
+
+@dataclass(frozen=True)
+class Written:
+    """A segment that is whole on disk: its name in the folder, its bytes and their SHA-256."""
+
+    file: str
+    size: int
+    sha256: bytes
+
+
+def encode(vectors: Vector, precision: Precision) -> tuple[Bytes, Vector]:
+    """Code vectors (..., D) as (..., W) bytes and (...) steps."""
+    largest = np.abs(vectors).max(axis=-1)
+    steps = (np.where(largest > 0, largest, 1) / LEVELS[precision]).astype(np.float32)
+    scaled = vectors / steps[..., None]
+    if precision == "fp16":
+        return scaled.astype("<f2").view(np.uint8), steps
+    whole = np.rint(scaled).astype(np.int8)
+    if precision == "int8":
+        return whole.view(np.uint8), steps
+    if whole.shape[-1] % 2:
+        whole = np.concatenate([whole, np.zeros_like(whole[..., :1])], axis=-1)
+    nibbles = (whole + 8).astype(np.uint8)
+    return nibbles[..., ::2] | (nibbles[..., 1::2] << 4), steps
+
+
+def decode(codes: Bytes, steps: Vector, precision: Precision, dim: int) -> Vector:
+    """Undo `encode`: (..., W) bytes and (...) steps -> (..., D) float32."""
+    if precision == "fp16":
+        return codes.view("<f2").astype(np.float32) * steps[..., None]
+    if precision == "int8":
+        return codes.view(np.int8).astype(np.float32) * steps[..., None]
+    whole = np.empty((*codes.shape[:-1], 2 * codes.shape[-1]), np.float32)
+    whole[..., ::2] = codes & 15
+    whole[..., 1::2] = codes >> 4
+    return (whole[..., :dim] - 8) * steps[..., None]
+
+
+def write(
+    folder: Path,
+    vectors: PhotoVectors,
+    contents: Sequence[str],
+    encoding: Encoding,
+    *,
+    prefix: str = "",
+) -> Written:
+    """Write a segment under a temporary name, sync it, rename it and sync the folder.
+
+    Its name is `prefix` and its own digest, so the same vectors make the same file.
+    """
+    rows = np.concatenate([vectors.global_[:, None], vectors.locals_], axis=1)
+    codes, steps = encode(rows, encoding.precision)
+    tensors: dict[str, NDArray[Any]] = {
+        "codes": np.ascontiguousarray(codes),
+        "steps": steps,
+        "members": np.packbits(vectors.members, axis=-1),
+        "content": np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, 32),
+    }
+    data = save(tensors, metadata={"encoding": encoding.fingerprint})
+    sha256 = hashlib.sha256(data).digest()
+    name = f"{prefix}{sha256.hex()[:24]}{SUFFIX}"
+    write_whole(folder / name, data)
+    return Written(name, len(data), sha256)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` at `path` so that a crash leaves the whole file or none under that name."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder as durable as the files (POSIX; elsewhere renames are)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """An open segment: memory-mapped arrays, decoded on demand."""
+
+    codes: Bytes
+    steps: Vector
+    members: Bytes
+    content: Bytes
+    precision: Precision
+    dim: int
+    patches: int
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def vectors(self, rows: Rows) -> Vector:
+        """Decode (n, 1 + m, D) float32: each photo's global vector, then its local ones."""
+        return decode(self.codes[rows], self.steps[rows], self.precision, self.dim)
+
+    def counts(self, rows: Rows) -> NDArray[np.int64]:
+        """Count the patches of every local vector: (n, m)."""
+        counts: NDArray[np.int64] = np.bitwise_count(self.members[rows]).sum(-1, dtype=np.int64)
+        return counts
+
+    def member_patches(self, rows: Rows) -> NDArray[np.bool_]:
+        """Say which patches each local vector is the mean of: (n, m, P)."""
+        return np.unpackbits(self.members[rows], axis=-1, count=self.patches).view(np.bool_)
+
+    def peak(self) -> float:
+        """Return a bound on the magnitude of any number in g + l, known from the steps alone."""
+        if not len(self.steps):
+            return 0.0
+        locals_ = self.steps[:, 1:].max(axis=1, initial=0)
+        return float((self.steps[:, 0] + locals_).max()) * LEVELS[self.precision]
+
+
+def open_segment(path: Path, encoding: Encoding) -> Segment:
+    """Map a segment into memory. Raises LibraryDamaged: missing, cut short, or another's."""
+    try:
+        arrays, metadata = _map(path, path.stat().st_size)
+    except FileNotFoundError:
+        raise LibraryDamaged(
+            f"The segment {path.name} is missing. Run `mkt repair` to encode its photos again."
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise LibraryDamaged(
+            f"The segment {path.name} is damaged ({error}). Run `mkt repair` to encode its photos "
+            "again."
+        ) from error
+    if metadata.get("encoding") != encoding.fingerprint:
+        raise LibraryDamaged(
+            f"The segment {path.name} was made under encoding {metadata.get('encoding')}, the "
+            f"library says {encoding.fingerprint}. Run `mkt repair`."
+        )
+    return Segment(
+        **arrays, precision=encoding.precision, dim=encoding.dim, patches=encoding.patches
+    )
+
+
+def _map(path: Path, size: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Map the arrays of a safetensors file (an 8-byte length, a JSON header, then the numbers)."""
+    dtypes: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8), "F32": np.dtype("<f4")}
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length < size:
+            raise ValueError("its header is cut short")
+        header = json.loads(file.read(length))
+    start = 8 + length
+    arrays = {}
+    whole = np.memmap(path, np.uint8, mode="r")
+    for name in ("codes", "steps", "members", "content"):
+        entry = header[name]
+        begin, end = entry["data_offsets"]
+        if start + end > len(whole):
+            raise ValueError("it is cut short")
+        values = whole[start + begin : start + end].view(dtypes[entry["dtype"]])
+        arrays[name] = values.reshape(entry["shape"]).view(np.ndarray)
+    return arrays, header.get("__metadata__", {})
+
+
+def digest(path: Path) -> bytes:
+    """Return the SHA-256 of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

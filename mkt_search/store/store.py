@@ -1,0 +1,366 @@
+"""The library on disk, its halves kept in step: SQL is the truth, segments hold the vectors.
+
+A batch is one commit: the segment is written, synced and renamed, its folder synced, and then one
+transaction names it together with the photos. A crash before the transaction leaves a file nobody
+names, which the next writer removes; the database never names a segment that is not whole.
+"""
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Engine, delete, select, update
+
+from mkt_search.errors import CheckpointMismatch, LibraryNotFound, StoreError
+from mkt_search.store import catalog, encodings, lock, runs, segments
+from mkt_search.store.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
+from mkt_search.store.database import check_schema, open_engine, reading, transaction
+from mkt_search.store.schema import EncodingRow, SegmentRow, VectorRow
+from mkt_search.store.segments import Written
+from mkt_search.types import Encoding, PhotoVectors, Vector
+
+log = logging.getLogger(__name__)
+
+DATABASE = "mkt.db"
+SEGMENTS = "segments"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one commit adds: photos, files that failed, the vectors of contents new to the store.
+
+    `vectors` row i belongs to the photo whose `row` is i.
+    """
+
+    photos: Sequence[NewPhoto]
+    failed: Sequence[FailedPhoto] = ()
+    vectors: PhotoVectors | None = None
+
+
+@dataclass(frozen=True)
+class StoredEncoding:
+    """An encoding the library knows: its id, its settings, the model asked for, and its state."""
+
+    id: int
+    encoding: Encoding
+    model: str
+    state: str
+    vocabulary: Vector | None
+
+
+class Store:
+    """A library's folder and database. Reading needs no more; writing goes inside `writing`."""
+
+    def __init__(self, directory: Path, engine: Engine) -> None:
+        self.directory = directory
+        self.engine = engine
+
+    # Opening and closing
+
+    @classmethod
+    def create(cls, directory: Path, *, url: str | None = None) -> "Store":
+        """Make a library, or finish one that was left half made; a whole one stays as it is."""
+        from mkt_search.store.upgrade import upgrade
+
+        (directory / SEGMENTS).mkdir(parents=True, exist_ok=True)
+        with lock.writing(directory, "mkt init"):
+            engine = open_engine(url or _sqlite(directory))
+            upgrade(engine)
+        return cls(directory, engine)
+
+    @classmethod
+    def open(cls, directory: Path, *, url: str | None = None, check: bool = True) -> "Store":
+        """Open a library. Raises LibraryNotFound, SchemaOutdated (unless told not to check)."""
+        if not (directory / SEGMENTS).is_dir() or (
+            url is None and not (directory / DATABASE).is_file()
+        ):
+            raise LibraryNotFound(
+                f"There is no library in {directory}. Make one with `mkt init`, or name one with "
+                "--library DIR."
+            )
+        engine = open_engine(url or _sqlite(directory))
+        if check:
+            check_schema(engine)
+        return cls(directory, engine)
+
+    def migrate(self) -> None:
+        """Bring the database to this program's schema."""
+        from mkt_search.store.upgrade import upgrade
+
+        with lock.writing(self.directory, "mkt migrate"):
+            upgrade(self.engine)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.engine.dispose()
+
+    @contextmanager
+    def writing(self, command: str) -> Iterator[None]:
+        """Hold the right to write; first remove what a crash left behind. Raises LibraryLocked."""
+        with lock.writing(self.directory, command):
+            self.remove_orphans()
+            with transaction(self.engine) as session:
+                runs.end_abandoned(session)
+            yield
+
+    def remove_orphans(self) -> list[str]:
+        """Delete segment files that no row names; only the writer may call it."""
+        with reading(self.engine) as session:
+            named = set(session.scalars(select(SegmentRow.file)))
+        orphans = [path for path in self.folder.iterdir() if path.name not in named]
+        for path in orphans:
+            log.info("removing %s, left by an interrupted run", path.name)
+            path.unlink(missing_ok=True)
+        return [path.name for path in orphans]
+
+    @property
+    def folder(self) -> Path:
+        """Where the segments are."""
+        return self.directory / SEGMENTS
+
+    # Encodings
+
+    def encodings(self) -> list[StoredEncoding]:
+        """Return the encodings, oldest first: the active one, and one being built."""
+        with reading(self.engine) as session:
+            return [_stored(row) for row in encodings.encoding_rows(session)]
+
+    @property
+    def active(self) -> StoredEncoding | None:
+        """The encoding that is searched, None while nothing was ever indexed."""
+        return next((item for item in self.encodings() if item.state == "active"), None)
+
+    @property
+    def building(self) -> StoredEncoding | None:
+        """The encoding a rebuild is making, if one is under way."""
+        return next((item for item in self.encodings() if item.state == "building"), None)
+
+    def begin_encoding(
+        self,
+        encoding: Encoding,
+        *,
+        model: str,
+        vocabulary: Vector | None = None,
+        rebuild: bool = False,
+    ) -> StoredEncoding:
+        """Return the encoding to write under, new when the library has none or is rebuilt.
+
+        Raises:
+            CheckpointMismatch: the library's vectors were made otherwise and `rebuild` is off.
+        """
+        active, building = self.active, self.building
+        if building is not None:
+            if building.encoding == encoding:
+                return building
+            self._drop(building)
+        if active is not None and not rebuild:
+            if active.encoding == encoding:
+                return active
+            raise CheckpointMismatch(_mismatch(active, encoding, model))
+        row = EncodingRow(
+            fingerprint=encoding.fingerprint,
+            settings=asdict(encoding),
+            model=model,
+            vocabulary=None if vocabulary is None else vocabulary.astype("<f4").tobytes(),
+            state="active" if active is None else "building",
+            created_at=catalog.now(),
+        )
+        with transaction(self.engine) as session:
+            session.add(row)
+        return _stored(row)
+
+    def finish_encoding(self, stored: StoredEncoding) -> bool:
+        """Switch to a rebuilt encoding once every photo has its vectors; the old ones go.
+
+        Returns False, and changes nothing, while photos without vectors are left.
+        """
+        if stored.state == "active":
+            return True
+        files: list[str] = []
+        with transaction(self.engine) as session:
+            if encodings.unencoded(session, stored.id):
+                return False
+            for row in encodings.encoding_rows(session):
+                if row.id != stored.id:
+                    files += encodings.drop_encoding(session, row.id)
+            session.execute(
+                update(EncodingRow).where(EncodingRow.id == stored.id).values(state="active")
+            )
+            encodings.bump(session)
+        self._unlink(files)
+        return True
+
+    def _drop(self, unwanted: StoredEncoding) -> None:
+        with transaction(self.engine) as session:
+            files = encodings.drop_encoding(session, unwanted.id)
+        self._unlink(files)
+
+    def _unlink(self, files: Iterable[str]) -> None:
+        for file in files:
+            (self.folder / file).unlink(missing_ok=True)
+
+    # Photos
+
+    def place_of(self, folder: Path) -> RootPlace:
+        """Return where a folder stands among the roots, registering it if it is new."""
+        with transaction(self.engine) as session:
+            return catalog.place_of(session, folder)
+
+    def known(self, place: RootPlace, stored: StoredEncoding | None) -> dict[str, KnownPhoto]:
+        """Return what is recorded below a folder, by path relative to its root."""
+        with reading(self.engine) as session:
+            return catalog.known(session, place, stored.id if stored else None)
+
+    def stored_contents(self, contents: Iterable[str], stored: StoredEncoding) -> set[str]:
+        """Return those contents (hex SHA-256) that already have vectors."""
+        with reading(self.engine) as session:
+            return catalog.stored_contents(session, contents, stored.id)
+
+    def add(self, place: RootPlace, stored: StoredEncoding, batch: Batch) -> None:
+        """Commit a batch: the segment first, whole on disk, then one transaction for all its rows.
+
+        Raises:
+            StoreError: the disk is full or cannot be written; the library is as it was before.
+        """
+        new = sorted((p for p in batch.photos if p.row is not None), key=lambda p: p.row or 0)
+        written = None
+        if batch.vectors is not None and len(batch.vectors):
+            contents = [photo.content for photo in new]
+            written = self._write(batch.vectors, contents, stored)
+        with transaction(self.engine) as session:
+            named = [photo.content for photo in batch.photos]
+            named += [failed.content for failed in batch.failed if failed.content]
+            ids = catalog.content_ids(session, named)
+            catalog.record(session, place, batch.photos, batch.failed, ids)
+            if written is not None:
+                new_ids = [ids[photo.content] for photo in new]
+                encodings.add_segment(session, stored.id, written, new_ids)
+            encodings.bump(session)
+
+    def _write(
+        self, vectors: PhotoVectors, contents: Sequence[str], stored: StoredEncoding
+    ) -> Written:
+        try:
+            return segments.write(
+                self.folder, vectors, contents, stored.encoding, prefix=f"{stored.id}-"
+            )
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreError(
+                    f"The disk with {self.directory} is full; what was committed before is safe. "
+                    "Free some space and run the command again."
+                ) from error
+            raise StoreError(f"Cannot write to {self.folder}: {error.strerror}.") from error
+
+    def mark_missing(self, photo_ids: Sequence[int]) -> None:
+        """Remember that files vanished; their vectors and tags stay until `mkt prune`."""
+        with transaction(self.engine) as session:
+            catalog.mark_missing(session, photo_ids)
+            encodings.bump(session)
+
+    def touch(self, files: Sequence[tuple[int, Any]]) -> None:
+        """Record new sizes and times, (photo id, PhotoFile), of files whose bytes are the same."""
+        with transaction(self.engine) as session:
+            for photo_id, file in files:
+                catalog.touch(session, photo_id, file)
+            encodings.bump(session)
+
+    def forget_segment(self, segment_id: int) -> None:
+        """Let go of a damaged segment; its photos count as not encoded, so they will be."""
+        with transaction(self.engine) as session:
+            file = session.scalar(select(SegmentRow.file).where(SegmentRow.id == segment_id))
+            session.execute(delete(VectorRow).where(VectorRow.segment_id == segment_id))
+            session.execute(delete(SegmentRow).where(SegmentRow.id == segment_id))
+            encodings.bump(session)
+        if file is not None:
+            self._unlink([file])
+
+    # Vectors
+
+    def segment_files(self, encoding_id: int) -> dict[int, str]:
+        """Return the file of every segment of an encoding, by segment id."""
+        with reading(self.engine) as session:
+            rows = session.execute(
+                select(SegmentRow.id, SegmentRow.file)
+                .where(SegmentRow.encoding_id == encoding_id)
+                .order_by(SegmentRow.id)
+            )
+            return {id_: file for id_, file in rows}
+
+    def live_vectors(self, encoding_id: int) -> NDArray[np.int64]:
+        """Return (n, 3): segment id, row and content id of every vector some indexed photo has."""
+        with reading(self.engine) as session:
+            rows = encodings.live_vectors(session, encoding_id)
+        return np.array(rows, np.int64).reshape(-1, 3)
+
+    def revision(self) -> int:
+        """Return a number that grows with every change of what a search could find."""
+        with reading(self.engine) as session:
+            return encodings.revision(session)
+
+    # Runs
+
+    @contextmanager
+    def run(self, kind: str, settings: dict[str, Any]) -> Iterator["Run"]:
+        """Record a run around a block: done at its end, else interrupted or failed."""
+        process = f"pid {os.getpid()} on {socket.gethostname()}"
+        with transaction(self.engine) as session:
+            run = Run(runs.start_run(session, kind, settings, process), {})
+        outcome = "failed"
+        try:
+            yield run
+            outcome = "done"
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+            raise
+        finally:
+            try:
+                with transaction(self.engine) as session:
+                    runs.end_run(session, run.id, outcome, run.summary)
+            except StoreError:
+                log.warning("the outcome of run %d could not be recorded", run.id)
+                if outcome == "done":
+                    raise
+
+
+@dataclass
+class Run:
+    """A run under way: its id, and the summary that is recorded when it ends."""
+
+    id: int
+    summary: dict[str, Any]
+
+
+def _sqlite(directory: Path) -> str:
+    return f"sqlite:///{directory.resolve() / DATABASE}"
+
+
+def _stored(row: EncodingRow) -> StoredEncoding:
+    encoding = encodings.encoding_of(row)
+    vocabulary = None
+    if row.vocabulary is not None:
+        vocabulary = np.frombuffer(row.vocabulary, "<f4").reshape(-1, encoding.dim)
+    return StoredEncoding(row.id, encoding, row.model, row.state, vocabulary)
+
+
+def _mismatch(active: StoredEncoding, encoding: Encoding, model: str) -> str:
+    old, new = asdict(active.encoding), asdict(encoding)
+    if old["checkpoint"] != new["checkpoint"]:
+        return (
+            f"This library was made with checkpoint {old['checkpoint']} ({active.model}), but "
+            f"{new['checkpoint']} ({model}) was asked for. Vectors of two checkpoints cannot be "
+            "compared: run `mkt index --rebuild` to encode every photo anew, or name the first."
+        )
+    changed = ", ".join(f"{k} {old[k]} -> {new[k]}" for k in old if old[k] != new[k])
+    return (
+        f"This library was made with other settings ({changed}). Run `mkt index --rebuild` to "
+        "encode every photo anew, or leave the setting as it was."
+    )

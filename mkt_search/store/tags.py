@@ -1,0 +1,211 @@
+"""The queries about tags. A run never touches what a person set, and can be taken back whole.
+
+A run over a vocabulary speaks for every label in it: it adds, keeps and removes the automatic tags
+of these labels. What it replaces stays, marked with the run that replaced it, and comes back when
+that run is taken back.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from mkt_search.paths import text_to_path
+from mkt_search.store.catalog import filtered, in_pieces, now
+from mkt_search.store.schema import LabelRow, Photo, Root, RunRow, TagRow
+from mkt_search.types import Filters, Source, Tag
+
+
+@dataclass(frozen=True)
+class TagChange:
+    """What a run does, or undoes, to the current automatic tags."""
+
+    added: int = 0
+    removed: int = 0
+    kept: int = 0
+
+
+def label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
+    """Return the id of every label, adding those that are new."""
+    wanted = sorted(set(names))
+    ids: dict[str, int] = {}
+    for piece in in_pieces(wanted):
+        rows = session.execute(select(LabelRow.name, LabelRow.id).where(LabelRow.name.in_(piece)))
+        ids.update((name, id_) for name, id_ in rows)
+    new = [LabelRow(name=name) for name in wanted if name not in ids]
+    session.add_all(new)
+    session.flush()
+    return ids | {label.name: label.id for label in new}
+
+
+def current_pairs(session: Session, labels: Iterable[int]) -> set[tuple[int, int]]:
+    """Return (photo id, label id) of the current automatic tags of some labels."""
+    pairs: set[tuple[int, int]] = set()
+    for piece in in_pieces(list(labels)):
+        rows = session.execute(
+            select(TagRow.photo_id, TagRow.label_id).where(
+                TagRow.source == "auto",
+                TagRow.superseded_by.is_(None),
+                TagRow.label_id.in_(piece),
+            )
+        )
+        pairs.update((photo, label) for photo, label in rows)
+    return pairs
+
+
+def supersede(session: Session, labels: Iterable[int], run: int) -> None:
+    """Put the current automatic tags of some labels aside for a run."""
+    for piece in in_pieces(list(labels)):
+        session.execute(
+            update(TagRow)
+            .where(
+                TagRow.source == "auto",
+                TagRow.superseded_by.is_(None),
+                TagRow.label_id.in_(piece),
+            )
+            .values(superseded_by=run)
+        )
+
+
+def add_auto(session: Session, run: int, tags: Iterable[tuple[int, int, float]]) -> None:
+    """Add a run's tags, (photo id, label id, score)."""
+    rows = [
+        {
+            "photo_id": photo,
+            "label_id": label,
+            "score": score,
+            "source": "auto",
+            "run_id": run,
+            "created_at": now(),
+        }
+        for photo, label, score in tags
+    ]
+    if rows:
+        session.execute(insert(TagRow), rows)
+
+
+def take_back(session: Session, run: int, covered: dict[int, set[int]]) -> TagChange:
+    """Delete a run's tags and bring back those it replaced.
+
+    Args:
+        session: an open transaction.
+        run: the run to take back.
+        covered: the label ids each later run speaks for; a tag such a run would have replaced
+            too comes back as replaced by it.
+    """
+    mine = select(TagRow.photo_id, TagRow.label_id).where(
+        TagRow.run_id == run, TagRow.superseded_by.is_(None)
+    )
+    before = {(photo, label) for photo, label in session.execute(mine)}
+    session.execute(delete(TagRow).where(TagRow.run_id == run))
+    after: set[tuple[int, int]] = set()
+    for tag in session.scalars(select(TagRow).where(TagRow.superseded_by == run)):
+        later = [other for other, labels in covered.items() if tag.label_id in labels]
+        tag.superseded_by = min(later, default=None)
+        if tag.superseded_by is None:
+            after.add((tag.photo_id, tag.label_id))
+    session.flush()
+    session.execute(update(RunRow).where(RunRow.id == run).values(outcome="reverted"))
+    return TagChange(len(after - before), len(before - after), len(after & before))
+
+
+def add_by_hand(
+    session: Session, photos: Sequence[int], label: str, source: Source = "human"
+) -> int:
+    """Tag photos as a person asks; return how many did not have the tag from a person yet."""
+    label_id = label_ids(session, [label])[label]
+    present: set[int] = set()
+    for piece in in_pieces(photos):
+        present.update(
+            session.scalars(
+                select(TagRow.photo_id).where(
+                    TagRow.photo_id.in_(piece),
+                    TagRow.label_id == label_id,
+                    TagRow.source == source,
+                    TagRow.superseded_by.is_(None),
+                )
+            )
+        )
+    new = [photo for photo in dict.fromkeys(photos) if photo not in present]
+    session.add_all(
+        TagRow(photo_id=photo, label_id=label_id, source=source, created_at=now()) for photo in new
+    )
+    return len(new)
+
+
+def remove_by_hand(session: Session, photos: Sequence[int], label: str) -> int:
+    """Remove a label from photos, whoever set it; return how many had it."""
+    removed: set[int] = set()
+    for piece in in_pieces(photos):
+        rows = session.scalars(
+            select(TagRow)
+            .join(LabelRow, LabelRow.id == TagRow.label_id)
+            .where(
+                TagRow.photo_id.in_(piece),
+                LabelRow.name == label,
+                TagRow.superseded_by.is_(None),
+            )
+        )
+        for tag in rows:
+            removed.add(tag.photo_id)
+            session.delete(tag)
+    return len(removed)
+
+
+def listed(
+    session: Session,
+    *,
+    label: str | None = None,
+    source: str | None = None,
+    run: int | None = None,
+    filters: Filters | None = None,
+) -> Iterator[Tag]:
+    """Yield the current tags by photo, best score first."""
+    query = (
+        select(Root.path, Photo.path, LabelRow.name, TagRow.score, TagRow.source, TagRow.run_id)
+        .select_from(TagRow)
+        .join(Photo, Photo.id == TagRow.photo_id)
+        .join(Root, Root.id == Photo.root_id)
+        .join(LabelRow, LabelRow.id == TagRow.label_id)
+        .where(TagRow.superseded_by.is_(None))
+        .order_by(Root.path, Photo.path, func.coalesce(TagRow.score, 1e9).desc(), LabelRow.name)
+    )
+    if label is not None:
+        query = query.where(LabelRow.name == label)
+    if source is not None:
+        query = query.where(TagRow.source == source)
+    if run is not None:
+        query = query.where(TagRow.run_id == run)
+    if filters is not None:
+        query = filtered(query, filters)
+    for root, path, name, score, source_, run_id in session.execute(
+        query.execution_options(yield_per=1000)
+    ):
+        yield Tag(
+            text_to_path(root) / text_to_path(path), name, score, cast(Source, source_), run_id
+        )
+
+
+def counts(session: Session) -> dict[str, int]:
+    """Count the current tags by source."""
+    rows = session.execute(
+        select(TagRow.source, func.count())
+        .where(TagRow.superseded_by.is_(None))
+        .group_by(TagRow.source)
+    )
+    return Counter({source: number for source, number in rows})
+
+
+def forget_photos(session: Session, photos: Sequence[int]) -> None:
+    """Delete every tag of some photos."""
+    for piece in in_pieces(photos):
+        session.execute(delete(TagRow).where(TagRow.photo_id.in_(piece)))
+
+
+def forget_unused_labels(session: Session) -> None:
+    """Delete labels that no tag names."""
+    used = select(TagRow.label_id)
+    session.execute(delete(LabelRow).where(or_(LabelRow.id.not_in(used))))

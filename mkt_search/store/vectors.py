@@ -1,0 +1,137 @@
+"""The vectors of a library as one searchable whole: slots in memory, segments on disk.
+
+A slot is a row of a segment; slots are numbered in the order the segments were opened and stay put
+while the library grows. Rows whose photos are gone keep their slots but are not live.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkt_search.errors import LibraryDamaged
+from mkt_search.store.scan import Scan
+from mkt_search.store.segments import Segment, open_segment
+from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.types import Encoding, Vector
+
+AT_ONCE = 256  # photos decoded together: about 9 MB of float32 at 17 vectors of 512 numbers
+MOST_BLOCKS = 16  # blocks the scan may grow to before it is made anew as one
+
+Slots = NDArray[np.int64]
+
+
+class VectorIndex:
+    """The vectors of one encoding. Threads may read together, but not beside `refresh`."""
+
+    def __init__(self, store: Store, stored: StoredEncoding) -> None:
+        self.store = store
+        self.stored = stored
+        self.revision = -1
+        self.segments: list[Segment] = []
+        self.segment_ids: list[int] = []
+        self.starts = np.zeros(1, np.int64)  # first slot of each segment, and the end
+        self.live = np.zeros(0, np.bool_)
+        self.contents = np.zeros(0, np.int64)
+        self._scan = Scan(stored.encoding.dim)
+        self._scanned = 0  # segments the scan has
+
+    @property
+    def encoding(self) -> Encoding:
+        """What the vectors are."""
+        return self.stored.encoding
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def refresh(self) -> None:
+        """Take in what was committed since the last call. Raises LibraryDamaged."""
+        revision = self.store.revision()
+        if revision == self.revision:
+            return
+        files = self.store.segment_files(self.stored.id)
+        if any(segment_id not in files for segment_id in self.segment_ids):
+            self._start_over()
+        for segment_id, file in files.items():
+            if segment_id not in self.segment_ids:
+                segment = open_segment(self.store.folder / file, self.encoding)
+                self.segments.append(segment)
+                self.segment_ids.append(segment_id)
+        self.starts = np.cumsum([0, *map(len, self.segments)])
+        self._find_live()
+        self.revision = revision
+
+    def _start_over(self) -> None:
+        self.segments, self.segment_ids = [], []
+        self._scan, self._scanned = Scan(self.encoding.dim), 0
+
+    def _find_live(self) -> None:
+        places = {id_: start for id_, start in zip(self.segment_ids, self.starts, strict=False)}
+        rows = self.store.live_vectors(self.stored.id)
+        rows = rows[np.isin(rows[:, 0], self.segment_ids)]  # a segment may be newer than our list
+        first = np.array([places[id_] for id_ in rows[:, 0].tolist()], np.int64)
+        slots = first + rows[:, 1]
+        if len(slots) and slots.max() >= len(self):
+            raise LibraryDamaged(
+                "A segment has fewer rows than the database says. Run `mkt verify`."
+            )
+        self.live = np.zeros(len(self), np.bool_)
+        self.contents = np.full(len(self), -1, np.int64)
+        self.live[slots] = True
+        self.contents[slots] = rows[:, 2]
+
+    @property
+    def scan(self) -> Scan:
+        """The scan over every slot, made when first asked for and extended as segments arrive."""
+        if self._scanned < len(self.segments):
+            if len(self._scan.blocks) >= MOST_BLOCKS:
+                self._scan, self._scanned = Scan(self.encoding.dim), 0
+            new = self.segments[self._scanned :]
+            peak = max(segment.peak() for segment in new)
+            self._scan.add((part for s in new for part in _parts(s)), peak=peak)
+            self._scanned = len(self.segments)
+        return self._scan
+
+    def slots_of(self, contents: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Mark the live slots that belong to some contents: (n,) bool."""
+        return self.live & np.isin(self.contents, contents)
+
+    def blocks(self, slots: Slots) -> Iterator[Slots]:
+        """Cut slots into pieces whose vectors fit in memory with ease."""
+        return (slots[i : i + AT_ONCE] for i in range(0, len(slots), AT_ONCE))
+
+    def read(self, slots: Slots) -> Vector:
+        """Return (n, 1 + m, D) float32: the global and the local vectors of slots."""
+        m = self.segments[0].codes.shape[1] if self.segments else 1
+        out = np.empty((len(slots), m, self.encoding.dim), np.float32)
+        for segment, rows, at in self._by_segment(slots):
+            out[at] = segment.vectors(rows)
+        return out
+
+    def counts(self, slots: Slots) -> NDArray[np.int64]:
+        """Return (n, m): how many patches each local vector stands for."""
+        m = self.segments[0].members.shape[1] if self.segments else 0
+        out = np.empty((len(slots), m), np.int64)
+        for segment, rows, at in self._by_segment(slots):
+            out[at] = segment.counts(rows)
+        return out
+
+    def member_patches(self, slots: Slots) -> NDArray[np.bool_]:
+        """Return (n, m, P): which patches each local vector is the mean of."""
+        m = self.segments[0].members.shape[1] if self.segments else 0
+        out = np.empty((len(slots), m, self.encoding.patches), np.bool_)
+        for segment, rows, at in self._by_segment(slots):
+            out[at] = segment.member_patches(rows)
+        return out
+
+    def _by_segment(self, slots: Slots) -> Iterator[tuple[Segment, Slots, Slots]]:
+        """Yield (segment, its rows, their places among the slots asked)."""
+        numbers = np.searchsorted(self.starts, slots, side="right") - 1
+        for number in np.unique(numbers):
+            at = np.flatnonzero(numbers == number)
+            yield self.segments[number], slots[at] - self.starts[number], at
+
+
+def _parts(segment: Segment) -> Iterator[Vector]:
+    for start in range(0, len(segment), AT_ONCE):
+        yield segment.vectors(slice(start, start + AT_ONCE))

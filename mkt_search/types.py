@@ -1,0 +1,220 @@
+"""The nouns that pass between modules: plain frozen data, no behaviour beyond what derives from it.
+
+Imports nothing of the project and nothing heavier than numpy.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+"""Any float32 array; its shape is said by whoever takes or gives it."""
+
+LocalKind = Literal["kset", "centroids", "topk", "all"]
+Precision = Literal["fp16", "int8", "int4"]
+ScaleRule = Literal["cosine", "vocabulary"]
+Resize = Literal["squash", "crop"]
+Source = Literal["auto", "human", "imported"]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What a student wants to see: pixels of (height, width), scaled by mean and std (RGB, 0..1).
+
+    `squash` shows the whole photo, its aspect changed; `crop` scales the shorter side to fit and
+    keeps the centre, as CLIP was trained.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: Resize = "squash"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in an upright photo; edges as fractions of its width and height, in [0, 1]."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A file the walk found. `path` is relative to `root`, "/"-separated, always storable text."""
+
+    root: Path
+    path: str
+    absolute: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """What the file says of itself; width and height are those of the upright image, in pixels."""
+
+    width: int
+    height: int
+    format: str
+    orientation: int = 1
+    taken_at: datetime | None = None
+    camera: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch as it leaves the student, unscaled: `global_` (B, D), `patches` (B, P, D), float32.
+
+    Patches run row by row over the grid of the encoder that made them.
+    """
+
+    global_: Vector
+    patches: Vector
+
+
+@dataclass(frozen=True)
+class PhotoVectors:
+    """What is stored of n photos, scaled so that everything afterwards is a plain inner product.
+
+    `global_` (n, D) and `locals_` (n, m, D) float32; `members` (n, m, P) bool says which patches
+    each local vector is the mean of. A local vector without members is padding and never counts.
+    """
+
+    global_: Vector
+    locals_: Vector
+    members: NDArray[np.bool_]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(n, m): how many patches each local vector stands for."""
+        counts: NDArray[np.int64] = self.members.sum(axis=-1)
+        return counts
+
+    def __len__(self) -> int:
+        return len(self.global_)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """All that decides what a stored vector is: two photos compare only under the same encoding."""
+
+    checkpoint: str
+    dim: int
+    grid: tuple[int, int]
+    local: LocalKind
+    m: int
+    top_k: int
+    precision: Precision
+    scale: ScaleRule
+    vocabulary: str = ""
+    dtype: str = "float32"
+
+    @property
+    def patches(self) -> int:
+        """P, the number of patches the student gives for a photo."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits over every field, the same on every machine."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class LabelEncoder(Protocol):
+    """label -> vector. Two implementations: a CLIP text tower and a table of known vectors."""
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a label vector."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short content hash: under the same one, the same labels have the same vectors."""
+
+    def encode(self, labels: Sequence[str]) -> Vector:
+        """Return (L, D) float32, each row of length 1. Raises UnknownLabel."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a query: a label or a photo, and how much it counts (negative: unwanted)."""
+
+    label: str | None = None
+    photo: Path | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Conditions on photos, all of which must hold; None asks for nothing."""
+
+    path: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+    tag: str | None = None
+    camera: str | None = None
+    min_width: int | None = None
+    min_height: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True when no condition is set."""
+        return self == Filters()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A photo with its score and the reason for it.
+
+    `score` = `global_part` + `local_part` (for several terms: their weighted sums). `boxes` are the
+    patches that made the local part of the strongest positive term; `copies` are the paths of
+    other photos with the very same bytes.
+    """
+
+    photo_id: int
+    path: Path
+    score: float
+    global_part: float
+    local_part: float
+    boxes: tuple[Box, ...] = ()
+    copies: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A label on a photo; `score` is None for tags a person set."""
+
+    path: Path
+    label: str
+    score: float | None
+    source: Source
+    run: int | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run over photos did, counted; `reasons` counts failures by their reason."""
+
+    indexed: int = 0
+    unchanged: int = 0
+    renamed: int = 0
+    duplicates: int = 0
+    failed: int = 0
+    missing: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0

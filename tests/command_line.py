@@ -1,0 +1,68 @@
+"""Run `mkt` in a test, on a small indexed library whose ranking one can do in the head."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from mkt_search.cli import main
+from tests.tiny import colour_checkpoint, paint
+
+
+def mkt(*arguments: str | Path, env: Mapping[str, str] | None = None, code: int = 0) -> Result:
+    """Run `mkt` and check how it ended; what it said is in `.stdout` and `.stderr`."""
+    result = CliRunner().invoke(main, [os.fspath(a) for a in arguments], env=env)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def columns(result: Result) -> list[list[str]]:
+    """The cells of a piped table."""
+    return [line.split("\t") for line in result.stdout.splitlines()]
+
+
+def make_photos(folder: Path) -> Path:
+    """Paint four colours, a copy of red, and blue with one red patch; one file is broken."""
+    paint(folder / "red.png", "red")
+    paint(folder / "green.png", "green")
+    paint(folder / "blue.png", "blue", size=(256, 128))
+    paint(folder / "trip" / "mixed.png", "blue", {(0, 3): "red"})
+    (folder / "trip" / "copy.png").write_bytes((folder / "red.png").read_bytes())
+    (folder / "broken.jpg").write_bytes(b"not a photo")
+    exif = Image.Exif()
+    exif[0x0110] = "Pinhole 3000"
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:17 08:09:10"
+    Image.new("RGB", (64, 64), (255, 255, 0)).save(folder / "yellow.jpg", exif=exif, quality=95)
+    return folder
+
+
+def make_library(home: Path, *options: str) -> Path:
+    """Make a library in `home` with the photos of `home`/photos indexed; return `home`."""
+    colour_checkpoint(home / "student")
+    make_photos(home / "photos")
+    mkt("init", home)
+    model = ("--model", home / "student", "--library", home)
+    mkt("index", home / "photos", *model, *options)
+    return home
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an indexed library, for tests that only read."""
+    return make_library(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def own_library(tmp_path: Path) -> Path:
+    """A folder with an indexed library, for one test to change."""
+    return make_library(tmp_path)
+
+
+def paths(home: Path, found: Sequence[str]) -> list[str]:
+    """Absolute paths as those below the photos' folder."""
+    return [os.path.relpath(path, home / "photos") for path in found]

@@ -1,0 +1,72 @@
+"""Made-up photos and vectors for tests of the store: real records, no files needed."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from mkt_search.store.catalog import FailedPhoto, NewPhoto
+from mkt_search.store.store import Batch, Store, StoredEncoding
+from mkt_search.types import Encoding, PhotoFacts, PhotoFile, PhotoVectors
+
+DIM, GRID, M, TOP_K = 20, (3, 4), 5, 4
+
+
+def encoding(**changes: object) -> Encoding:
+    """A small encoding; name what shall differ."""
+    settings: dict[str, object] = {
+        "checkpoint": "0123456789ab",
+        "dim": DIM,
+        "grid": GRID,
+        "local": "centroids",
+        "m": M,
+        "top_k": TOP_K,
+        "precision": "int8",
+        "scale": "cosine",
+    }
+    return Encoding(**(settings | changes))  # type: ignore[arg-type]
+
+
+def sha(name: str) -> str:
+    """The content hash of a made-up photo."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def vectors(
+    n: int, seed: int = 0, *, dim: int = DIM, m: int = M, patches: int = 12
+) -> PhotoVectors:
+    """n photos of random vectors; every patch belongs to one local vector, some own none."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(0, m, (n, patches))
+    members = group[:, None, :] == np.arange(m)[None, :, None]
+    locals_ = rng.standard_normal((n, m, dim)).astype(np.float32)
+    locals_[~members.any(axis=2)] = 0
+    return PhotoVectors(rng.standard_normal((n, dim)).astype(np.float32), locals_, members)
+
+
+def file(root: Path, path: str, *, size: int = 10, mtime_ns: int = 1) -> PhotoFile:
+    """A file as the walk would report it."""
+    return PhotoFile(root, path, root / path, size, mtime_ns)
+
+
+def photo(root: Path, path: str, row: int | None = None, **changes: object) -> NewPhoto:
+    """A photo whose bytes are its path's name; `content` or `facts` may be given."""
+    facts = changes.pop("facts", PhotoFacts(64, 48, "JPEG"))
+    content = changes.pop("content", sha(path))
+    return NewPhoto(file(root, path), content, facts, row, **changes)  # type: ignore[arg-type]
+
+
+def failed(root: Path, path: str, reason: str = "not a photo") -> FailedPhoto:
+    """A file that could not be read."""
+    return FailedPhoto(file(root, path), reason)
+
+
+def fill(
+    store: Store, root: Path, n: int, *, seed: int = 0, name: str = "p", **changes: object
+) -> StoredEncoding:
+    """Add n photos named p000.jpg ... in one batch; return the encoding they are under."""
+    with store.writing("test"):
+        stored = store.begin_encoding(encoding(**changes), model="made")
+        photos = [photo(root, f"{name}{i:03}.jpg", row=i) for i in range(n)]
+        store.add(store.place_of(root), stored, Batch(photos, (), vectors(n, seed)))
+    return stored

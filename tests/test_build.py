@@ -1,0 +1,223 @@
+"""Models are opened by directory or by name, light until an encoder is asked for."""
+
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from mkt_search.errors import ModelError, UnknownLabel
+from mkt_search.models import checkpoint
+from mkt_search.models.build import open_model
+from mkt_search.models.checkpoint import TEMPLATE, Prompt
+from mkt_search.models.clip import create_clip
+from mkt_search.models.clip_student import clip_student
+from mkt_search.models.encoder import PhotoEncoder
+from tests.tiny import (
+    SIDE,
+    colour_checkpoint,
+    tiny_checkpoint,
+    tiny_clip,
+    tiny_meta,
+    tiny_student,
+)
+
+
+def test_a_checkpoint_is_opened_and_encodes_what_its_student_did(tmp_path: Path) -> None:
+    model = open_model(tiny_checkpoint(tmp_path / "c"))
+    assert (model.dim, model.grid, model.top_k) == (16, (4, 4), 3)
+    assert model.name == str(tmp_path / "c")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
+    encoded = model.photo_encoder(device="cpu").encode(pixels)
+    with torch.inference_mode():
+        expected = tiny_student()(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
+    np.testing.assert_allclose(encoded.patches, expected.patches.numpy(), atol=1e-5)
+    assert model.label_encoder() is model.label_encoder()
+    assert model.label_encoder().encode(["polar bear"]).shape == (1, 16)
+    with pytest.raises(UnknownLabel, match=f"{tmp_path / 'c'} knows 12 labels"):
+        model.label_encoder().encode(["zzz"])
+
+
+def test_a_copied_checkpoint_is_the_same_model(tmp_path: Path) -> None:
+    model = open_model(tiny_checkpoint(tmp_path / "c"))
+    shutil.copytree(tmp_path / "c", tmp_path / "elsewhere")
+    assert open_model(tmp_path / "elsewhere").fingerprint == model.fingerprint
+    assert open_model(tiny_checkpoint(tmp_path / "d", seed=1)).fingerprint != model.fingerprint
+
+
+def test_the_colour_checkpoint_sees_colours(tmp_path: Path) -> None:
+    model = open_model(colour_checkpoint(tmp_path / "c"))
+    pixels = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    pixels[..., 0] = 255
+    pixels[:, :8, 8:16] = (0, 0, 255)  # row 0, column 1
+    encoded = model.photo_encoder(device="cpu", dtype="float32").encode(pixels)
+    red, blue = model.label_encoder().encode(["red", "blue"])
+    np.testing.assert_allclose(encoded.global_ @ red, [15 / 16], rtol=1e-6)
+    assert (encoded.patches @ blue).argmax() == 1
+
+
+def test_damaged_weights_stop_the_student(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path / "c")
+    (folder / "student.safetensors").write_bytes(b"zeros")
+    with pytest.raises(ModelError, match="changed or damaged"):
+        open_model(folder).photo_encoder()
+
+
+def test_a_checkpoint_without_label_encoder_says_so(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path / "c", tiny_meta(), tiny_student().state())
+    with pytest.raises(ModelError, match="carries no label encoder"):
+        open_model(tmp_path / "c").label_encoder()
+
+
+@pytest.mark.parametrize("module", ["build", "checkpoint", "label_table"])
+def test_importing_the_light_modules_leaves_torch_alone(module: str) -> None:
+    code = f"import sys, mkt_search.models.{module}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_looking_up_a_label_leaves_torch_alone(tmp_path: Path) -> None:
+    code = (
+        "import sys; from mkt_search.models.build import open_model;"
+        f"model = open_model({str(tiny_checkpoint(tmp_path / 'c'))!r});"
+        "model.fingerprint, model.label_encoder().encode(['dog']);"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_open_clip_model_is_a_student_and_a_label_encoder(tmp_path: Path) -> None:
+    spec = tiny_clip(tmp_path)
+    model = open_model(spec)
+    name, _, weights = spec.partition("/")
+    clip = create_clip(name, pretrained=weights)
+    assert (model.dim, model.grid, model.top_k, model.name) == (16, (4, 4), 1, spec)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    mean = torch.tensor(model.image.mean).view(3, 1, 1)
+    std = torch.tensor(model.image.std).view(3, 1, 1)
+    with torch.inference_mode():
+        images = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
+        tokens = open_clip.get_tokenizer(name)([TEMPLATE.format("dog")])
+        photo = clip.encode_image(images).numpy()
+        label = clip.encode_text(tokens, normalize=True).numpy()
+    encoded = model.photo_encoder(device="cpu", dtype="float32").encode(pixels)
+    np.testing.assert_allclose(encoded.global_, photo, atol=1e-5)
+    np.testing.assert_allclose(model.label_encoder().encode(["dog"]), label, atol=1e-6)
+
+
+def test_encoding_photos_in_bfloat16_leaves_the_label_encoder_alone(tmp_path: Path) -> None:
+    model = open_model(tiny_clip(tmp_path))
+    before = model.label_encoder().encode(["dog"])
+    model.photo_encoder(device="cpu", dtype="bfloat16")
+    np.testing.assert_array_equal(model.label_encoder().encode(["dog"]), before)
+    assert model.photo_encoder(device="cpu", dtype="float32").dtype == "float32"
+
+
+def test_the_fingerprint_of_a_file_is_its_content(tmp_path: Path) -> None:
+    model = open_model(tiny_clip(tmp_path / "a"))
+    assert open_model(tiny_clip(tmp_path / "b")).fingerprint == model.fingerprint
+    assert open_model(tiny_clip(tmp_path / "c", seed=1)).fingerprint != model.fingerprint
+    assert model.label_encoder().fingerprint != model.fingerprint
+
+
+def test_a_checkpoint_can_hold_a_clip_tower_and_a_learned_prompt(tmp_path: Path) -> None:
+    name, _, weights = tiny_clip(tmp_path / "clip").partition("/")
+    plain = open_model(f"{name}/{weights}")
+    student = clip_student(create_clip(name, pretrained=weights))
+    meta = tiny_meta(
+        library="open_clip",
+        backbone=name,
+        options={},
+        image=student.image,
+        prompt=Prompt(name, weights),
+    )
+    for folder, context in (("plain", None), ("learned", torch.ones(6, 32))):
+        checkpoint.write(tmp_path / folder, meta, student.state(), context=context)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    model = open_model(tmp_path / "learned")
+    np.testing.assert_array_equal(
+        model.photo_encoder(device="cpu").encode(pixels).patches,
+        plain.photo_encoder(device="cpu").encode(pixels).patches,
+    )
+    assert model.fingerprint == open_model(tmp_path / "plain").fingerprint  # the same photos
+    own = open_model(tmp_path / "plain").label_encoder()
+    np.testing.assert_array_equal(own.encode(["dog"]), plain.label_encoder().encode(["dog"]))
+    assert own.fingerprint == plain.label_encoder().fingerprint
+    assert np.abs(model.label_encoder().encode(["dog"]) - own.encode(["dog"])).max() > 1e-3
+    assert model.label_encoder().fingerprint != own.fingerprint
+
+
+def test_a_text_tower_beside_the_checkpoint_travels_with_it(tmp_path: Path) -> None:
+    name, _, weights = tiny_clip(tmp_path / "clip").partition("/")
+    meta = tiny_meta(prompt=Prompt(name, "text.safetensors"))
+    checkpoint.write(tmp_path / "c", meta, tiny_student().state())
+    shutil.copy(weights, tmp_path / "c/text.safetensors")
+    assert open_model(tmp_path / "c").label_encoder().encode(["dog"]).shape == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("./nowhere", "there is no checkpoint at ./nowhere; name the directory of one, or a model"),
+        ("ViT-B-16", "there is no checkpoint at ViT-B-16;.*NAME/TAG"),
+        ("ViT-B16/openai", r'no model "ViT-B16"; did you mean ViT-B-16'),
+        ("ViT-B-16/opena", r'no pretrained tag "opena".*did you mean openai\?; its tags: openai,'),
+        ("ViT-B-16/gone.pt", r'no pretrained tag "gone\.pt", and there is no such file'),
+    ],
+)
+def test_a_name_that_is_nothing_says_what_comes_near(spec: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        open_model(spec)
+
+
+def test_weights_of_another_clip_are_a_sentence(tmp_path: Path) -> None:
+    tiny_clip(tmp_path, "vit")
+    _, _, weights = tiny_clip(tmp_path, "resnet").partition("/")
+    with pytest.raises(ModelError, match="does not hold the weights of tiny-vit"):
+        open_model(f"tiny-vit/{weights}").photo_encoder()
+    (tmp_path / "bad.pt").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match=r"bad\.pt does not hold the weights of tiny-vit"):
+        open_model(f"tiny-vit/{tmp_path}/bad.pt").label_encoder()
+
+
+def test_openai_s_own_archives_give_their_tensors(tmp_path: Path) -> None:
+    spec = tiny_clip(tmp_path)
+    name, _, weights = spec.partition("/")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, OpenAI's files are not
+        archive = torch.jit.script(create_clip(name, pretrained=weights))
+        torch.jit.save(archive, tmp_path / "openai.pt")
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    encoded = open_model(f"{name}/{tmp_path}/openai.pt").photo_encoder(device="cpu").encode(pixels)
+    clip = create_clip(name, pretrained=weights, force_quick_gelu=True)
+    expected = PhotoEncoder(clip_student(clip), clip_student(clip).image).encode(pixels)
+    np.testing.assert_array_equal(encoded.global_, expected.global_)
+
+
+def test_without_a_network_the_file_to_get_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_args: object, **_options: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", unreachable)
+    monkeypatch.setattr("open_clip.download_pretrained", unreachable)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_names: None)
+    message = 'the weights "openai" of ViT-B-16 cannot be downloaded.*ViT-B-16-quickgelu/PATH'
+    with pytest.raises(ModelError, match=message):
+        _ = open_model("ViT-B-16/openai").fingerprint
+
+
+def test_weights_in_the_hub_s_cache_need_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_args: object, **_options: object) -> None:
+        raise AssertionError("the network was asked")
+
+    cached = tmp_path / "open_clip_model.safetensors"
+    cached.write_bytes(b"weights")
+    monkeypatch.setattr("open_clip.download_pretrained", unreachable)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_names: str(cached))
+    assert len(open_model("ViT-B-16/openai").fingerprint) == 12

@@ -1,0 +1,133 @@
+"""A checkpoint is written whole or not at all, and read back with every doubt said aloud."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mkt_search.errors import ModelError
+from mkt_search.models import checkpoint
+from mkt_search.models.checkpoint import META, PROMPT, STUDENT, Prompt
+from mkt_search.models.label_table import LabelTable
+from mkt_search.types import ImageSpec
+from tests.tiny import tiny_checkpoint, tiny_meta, tiny_student, tiny_table
+
+
+def test_meta_is_read_as_it_was_written(tmp_path: Path) -> None:
+    meta = tiny_meta(
+        image=ImageSpec(32, 48, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "crop"),
+        grid=(4, 6),
+        prompt=Prompt("ViT-B-16", "openai"),
+        trained={"epochs": 3, "labels": "Bäume"},
+        results={"zsl": 0.13},
+    )
+    context = torch.ones(6, 32)
+    written = checkpoint.write(tmp_path / "c", meta, tiny_student().state(), context=context)
+    assert checkpoint.read_meta(tmp_path / "c") == written
+    assert replace(written, files={}) == meta
+    assert set(written.files) == {STUDENT, PROMPT}
+
+
+def test_the_fingerprint_follows_the_weights_and_their_use(tmp_path: Path) -> None:
+    state, other = tiny_student().state(), tiny_student(seed=1).state()
+    variants = {
+        "same": (tiny_meta(), state),
+        "weights": (tiny_meta(), other),
+        "mean": (tiny_meta(image=ImageSpec(32, 32, (0, 0, 0), (1, 1, 1))), state),
+        "heads": (tiny_meta(heads="shared"), state),
+        "options": (tiny_meta(options={"pad_type": "same"}), state),
+    }
+    found = set()
+    for name, (meta, tensors) in variants.items():
+        checkpoint.write(tmp_path / name, meta, tensors)
+        found.add(checkpoint.fingerprint(tmp_path / name))
+    assert len(found) == len(variants)
+    assert all(len(item) == 12 and int(item, 16) >= 0 for item in found)
+
+
+def test_the_fingerprint_ignores_path_story_results_and_labels(tmp_path: Path) -> None:
+    state = tiny_student().state()
+    checkpoint.write(tmp_path / "a", tiny_meta(), state)
+    told = tiny_meta(trained={"epochs": 3}, results={"map": 1.0}, top_k=7)
+    checkpoint.write(tmp_path / "deep/b", told, state, labels=tiny_table())
+    assert checkpoint.fingerprint(tmp_path / "a") == checkpoint.fingerprint(tmp_path / "deep/b")
+
+
+def test_a_checkpoint_is_replaced_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    first = checkpoint.fingerprint(tiny_checkpoint(tmp_path / "c"))
+    checkpoint.write(tmp_path / "c", tiny_meta(), tiny_student(seed=1).state())
+    assert checkpoint.fingerprint(tmp_path / "c") != first
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [META, STUDENT]
+
+
+def test_a_write_that_fails_leaves_the_former_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = checkpoint.fingerprint(tiny_checkpoint(tmp_path / "c"))
+
+    def full(_table: LabelTable, _path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LabelTable, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        tiny_checkpoint(tmp_path / "c", seed=1)
+    assert checkpoint.fingerprint(tmp_path / "c") == first
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_something_else_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cat.jpg").write_bytes(b"x")
+    (tmp_path / "file").write_bytes(b"x")
+    for name in ("photos", "file"):
+        with pytest.raises(ModelError, match="exists and is not a checkpoint; name another"):
+            tiny_checkpoint(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    tiny_checkpoint(tmp_path / "empty")
+
+
+def test_a_changed_or_missing_file_is_refused(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path / "c")
+    meta = checkpoint.read_meta(folder)
+    assert checkpoint.checked_file(folder, STUDENT, meta) == folder / STUDENT
+    data = bytearray((folder / STUDENT).read_bytes())
+    data[-1] ^= 1
+    (folder / STUDENT).write_bytes(data)
+    with pytest.raises(ModelError, match=r"student\.safetensors is not the file that meta\.json"):
+        checkpoint.checked_file(folder, STUDENT, meta)
+    (folder / STUDENT).unlink()
+    with pytest.raises(ModelError, match="is incomplete"):
+        checkpoint.checked_file(folder, STUDENT, meta)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "format 99 is newer than this program; upgrade it"),
+        ({"wings": 2}, "unknown key 'wings'"),
+        ({"grid": 4}, "not a description of a checkpoint"),
+        ({"image": {"height": 3}}, "not a description of a checkpoint"),
+    ],
+)
+def test_a_meta_that_cannot_be_understood_is_a_sentence(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    path = tiny_checkpoint(tmp_path / "c") / META
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ModelError, match=message):
+        checkpoint.read_meta(path.parent)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}"])
+def test_a_broken_meta_is_a_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / META).write_text(text)
+    with pytest.raises(ModelError, match=r"meta\.json"):
+        checkpoint.read_meta(tmp_path)
+
+
+def test_a_directory_without_meta_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"is not a checkpoint: there is no meta\.json in it"):
+        checkpoint.read_meta(tmp_path)

@@ -1,0 +1,105 @@
+"""The roof: commands are found, errors become sentences, signals become exit codes."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mkt_search import cli
+from mkt_search.cli import COMMANDS, main
+from mkt_search.errors import StoreError
+from tests.command_line import library, mkt
+
+__all__ = ["library"]
+
+
+@pytest.fixture(autouse=True)
+def _levels_as_they_were() -> Iterator[None]:
+    names = ("mkt_search", "indexer", "training")
+    before = [logging.getLogger(name).level for name in names]
+    yield
+    for name, level in zip(names, before, strict=True):
+        logging.getLogger(name).setLevel(level)
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, problem: BaseException) -> None:
+    """Make `mkt status` raise."""
+
+    @click.command()
+    def broken() -> None:
+        raise problem
+
+    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda self, ctx, name: broken)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there_and_has_a_first_sentence(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert (command.help or "").split("\n")[0].endswith(".")
+
+
+def test_help_lists_the_commands_in_the_order_a_newcomer_meets_them() -> None:
+    lines = mkt("--help").stdout.split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in lines if line[2] != " "] == list(COMMANDS)
+
+
+def test_version_is_that_of_the_package() -> None:
+    from importlib.metadata import version
+
+    assert mkt("--version").stdout == f"mkt, version {version('mkt-search')}\n"
+
+
+def test_unknown_command_is_a_usage_error() -> None:
+    assert "No such command" in mkt("serch", code=2).stderr
+
+
+def test_problem_of_ours_is_one_sentence_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, StoreError("the disk is full; free some space."))
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 1
+    assert result.stderr == "Error: the disk is full; free some space.\n"
+    assert result.stdout == ""
+
+
+def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, KeyboardInterrupt())
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 130
+    assert result.stderr == "\ninterrupted\n"
+
+
+def test_other_problems_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, ZeroDivisionError("a bug"))
+    assert isinstance(CliRunner().invoke(main, ["status"]).exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("flags", "level"), [([], "WARNING"), (["-v"], "INFO"), (["-vv"], "DEBUG")]
+)
+def test_verbose_says_more(library: Path, flags: list[str], level: str) -> None:
+    mkt(*flags, "status", "--library", library)
+    assert logging.getLevelName(logging.getLogger("mkt_search").level) == level
+
+
+def test_reader_that_goes_away_is_no_error(library: Path) -> None:
+    call = f"{sys.executable} -c 'from mkt_search.cli import main; main()'"
+    command = f"set -o pipefail; {call} search red --json --library {library} | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout == "["
+    assert done.stderr == ""
+
+
+def test_wrong_setting_is_told_with_its_line(library: Path, tmp_path: Path) -> None:
+    mkt("init", tmp_path)
+    (tmp_path / "mkt.toml").write_text("[index]\nbacth_size = 3\n")
+    result = mkt("status", "--library", tmp_path, code=1)
+    assert result.stderr == (
+        f'Error: {tmp_path}/mkt.toml:2: unknown key "bacth_size" in [index];'
+        ' did you mean "batch_size"?\n'
+    )

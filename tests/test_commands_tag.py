@@ -1,0 +1,163 @@
+"""`mkt tag`, `mkt untag`, `mkt tags`: by score, by hand, and back again."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import columns, mkt, own_library, paths
+
+__all__ = ["own_library"]
+
+
+@pytest.fixture
+def home(own_library: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(own_library)
+    (own_library / "labels.txt").write_text("# colours\nred\n\ngreen\nblue\nred\n")
+    return own_library
+
+
+def tagged(home: Path, *options: str) -> list[tuple[str, str]]:
+    rows = columns(mkt("tags", *options))
+    return [(paths(home, [row[0]])[0], row[1]) for row in rows]
+
+
+def test_every_photo_gets_its_best_label(home: Path) -> None:
+    result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
+    counts = {label: int(count) for label, count in columns(result)}
+    assert sum(counts.values()) == 6
+    assert counts["blue"] == 2  # blue itself, and the blue one with a red patch
+    found = dict(tagged(home))
+    assert (found["red.png"], found["green.png"], found["blue.png"]) == ("red", "green", "blue")
+    assert found["trip/copy.png"] == "red"
+    assert "added 6 tags, removed 0, kept 0: 6 photos, 3 labels" in result.stderr
+    assert "mkt untag --run" in result.stderr
+
+
+def test_threshold_leaves_out_what_scores_less(home: Path) -> None:
+    mkt("tag", "--vocabulary", "labels.txt", "--threshold", "0.9")
+    assert ("red.png", "red") in tagged(home)
+    assert "yellow.jpg" not in [name for name, _ in tagged(home)]
+
+
+def test_top_zero_is_no_limit(home: Path) -> None:
+    mkt("tag", "--vocabulary", "labels.txt", "--top", "0", "--threshold", "-1")
+    assert len(tagged(home)) == 6 * 3
+
+
+def test_dry_run_changes_nothing_and_says_so(home: Path) -> None:
+    result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--dry-run")
+    assert "would add 6 tags" in result.stderr
+    assert "Nothing was changed." in result.stderr
+    assert tagged(home) == []
+
+
+def test_json_tells_what_the_run_did(home: Path) -> None:
+    result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--json")
+    report = json.loads(result.stdout)
+    assert (report["added"], report["photos"], report["labels"]) == (6, 6, 3)
+    assert sum(report["by_label"].values()) == 6
+
+
+def test_untag_takes_the_run_back_and_leaves_hand_tags(home: Path) -> None:
+    mkt("tag", "photos/red.png", "--add", "my car")
+    run = json.loads(mkt("tag", "--vocabulary", "labels.txt", "--json").stdout)["run"]
+    result = mkt("untag", "--run", str(run))
+    assert f"took back run {run}: removed" in result.stderr
+    assert tagged(home) == [("red.png", "my car")]
+
+
+def test_untag_of_an_unknown_run_is_a_sentence(home: Path) -> None:
+    assert "There is no tag run 99" in mkt("untag", "--run", "99", code=1).stderr
+
+
+def test_tags_by_hand_are_added_and_removed(home: Path) -> None:
+    result = mkt("tag", "photos/red.png", "photos/blue.png", "--add", "sea", "--add", "dog")
+    assert 'added "sea" to 2 photos' in result.stderr
+    again = mkt("tag", "photos/red.png", "photos/green.png", "--add", "sea")
+    assert 'added "sea" to 1 photo (1 had it)' in again.stderr
+    removed = mkt("tag", "photos/red.png", "--remove", "sea")
+    assert 'removed "sea" from 1 photo' in removed.stderr
+    assert tagged(home, "--label", "sea") == [("blue.png", "sea"), ("green.png", "sea")]
+
+
+def test_photo_outside_the_library_cannot_be_tagged(home: Path) -> None:
+    assert "is not in the library" in mkt("tag", "labels.txt", "--add", "x", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Give --vocabulary FILE"),
+        (("photos/red.png",), "Give --vocabulary FILE"),
+        (("--add", "dog"), "Give --vocabulary FILE"),
+        (("--vocabulary", "labels.txt", "--add", "dog"), "leave out PHOTO"),
+        (("photos/red.png", "--add", "dog", "--dry-run"), "--dry-run goes with --vocabulary"),
+    ],
+    ids=str,
+)
+def test_mixed_up_arguments_are_usage_errors(
+    home: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in mkt("tag", *arguments, code=2).stderr
+
+
+def test_absent_vocabulary_is_a_sentence(home: Path) -> None:
+    result = mkt("tag", "--vocabulary", "absent.txt", code=1)
+    assert result.stderr.startswith("Error: Cannot read the vocabulary absent.txt")
+
+
+def test_negative_top_is_refused_by_its_name(home: Path) -> None:
+    result = mkt("tag", "--vocabulary", "labels.txt", "--top", "-1", code=1)
+    assert result.stderr == "Error: --top: top in [tag] must be at least 0, not -1\n"
+
+
+def test_tags_are_filtered(home: Path) -> None:
+    mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
+    mkt("tag", "photos/blue.png", "--add", "sea")
+    assert tagged(home, "--photo", "photos/green.png") == [("green.png", "green")]
+    assert tagged(home, "--source", "human") == [("blue.png", "sea")]
+    assert tagged(home, "--path", "*trip/copy*") == [("trip/copy.png", "red")]
+
+
+def test_csv_has_headings_and_json_is_an_array(home: Path) -> None:
+    mkt("tag", "photos/blue.png", "--add", "sea, salt")
+    rows = list(csv.DictReader(io.StringIO(mkt("tags", "--csv").stdout)))
+    assert [(row["label"], row["score"], row["source"]) for row in rows] == [
+        ("sea, salt", "", "human")
+    ]
+    assert json.loads(mkt("tags", "--json").stdout)[0]["label"] == "sea, salt"
+
+
+def test_parquet_is_written_and_said(home: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    mkt("tag", "photos/blue.png", "--add", "sea")
+    assert "wrote tags.parquet: 1 tag" in mkt("tags", "--parquet", "tags.parquet").stderr
+    assert parquet.read_table(home / "tags.parquet").to_pylist()[0]["label"] == "sea"
+
+
+def test_two_ways_out_are_a_usage_error(home: Path) -> None:
+    assert "choose one" in mkt("tags", "--csv", "--json", code=2).stderr
+
+
+def test_no_tags_is_said(home: Path) -> None:
+    result = mkt("tags")
+    assert (result.stdout, result.stderr[:8]) == ("", "No tags.")
+
+
+def test_runs_are_listed_with_their_outcome(home: Path) -> None:
+    mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
+    rows = columns(mkt("tags", "--runs"))
+    assert [(row[1], row[3]) for row in rows] == [("index", "done"), ("tag", "done")]
+    assert "added 6" in rows[1][4]
+    told = json.loads(mkt("tags", "--runs", "--json").stdout)[1]
+    assert told["settings"]["labels"] == ["red", "green", "blue"]
+    assert told["started_at"].endswith("Z")
+
+
+def test_search_finds_only_photos_with_a_tag(home: Path) -> None:
+    mkt("tag", "photos/blue.png", "--add", "sea")
+    result = mkt("search", "red", "--tag", "sea", "--paths")
+    assert paths(home, result.stdout.splitlines()) == ["blue.png"]

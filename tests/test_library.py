@@ -1,0 +1,258 @@
+"""The public face, end to end on painted photos and a student that sees colours."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.index import Options, index
+from mkt_search import Library
+from mkt_search.errors import CheckpointMismatch, LibraryNotFound, QueryError, UnknownLabel
+from mkt_search.models.build import open_model
+from mkt_search.search import _of_all
+from mkt_search.types import Encoding, Filters, Term
+from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
+
+
+def bring_in(library: Library, folder: Path, checkpoint: Path, **changes: object) -> None:
+    """Index a folder with the settings the tests want: 16 k-set means, whole numbers."""
+    model = open_model(checkpoint)
+    encoder = model.photo_encoder(device="cpu", dtype="float32")
+    settings: dict[str, object] = {
+        "checkpoint": model.fingerprint,
+        "dim": model.dim,
+        "grid": model.grid,
+        "local": "kset",
+        "m": 4,
+        "top_k": model.top_k,
+        "precision": "int8",
+        "scale": "cosine",
+        "dtype": "float32",
+    }
+    encoding = Encoding(**(settings | changes))  # type: ignore[arg-type]
+    index(
+        library.store,
+        encoder,
+        [folder],
+        encoding=encoding,
+        model=str(checkpoint),
+        options=Options(workers=1),
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Nine photos: plain ones, a blue one with one red patch, and a copy."""
+    home = tmp_path_factory.mktemp("home")
+    photos = home / "photos"
+    for colour in ("red", "green", "blue", "yellow", "cyan", "magenta"):
+        paint(photos / f"{colour}.png", colour)
+    paint(photos / "trips" / "spot.png", "blue", {(1, 2): "red"})
+    paint(photos / "trips" / "wide.png", "green", {(0, 0): "blue"}, size=(256, 128))
+    (photos / "copy of red.png").write_bytes((photos / "red.png").read_bytes())
+    checkpoint = colour_checkpoint(home / "colours")
+    with Library.create(home) as library:
+        bring_in(library, photos, checkpoint)
+    return home
+
+
+@pytest.fixture
+def library(home: Path):
+    with Library.open(home) as library:
+        yield library
+
+
+def names(hits) -> list[str]:
+    return [hit.path.name for hit in hits]
+
+
+def test_the_photo_of_the_asked_colour_comes_first(library: Library) -> None:
+    for colour in ("green", "blue", "yellow", "cyan"):
+        assert names(library.search(colour, k=1)) == [f"{colour}.png"]
+
+
+def test_scores_are_what_the_head_computes(library: Library) -> None:
+    """Plain red against "red" is 1/2 + 1/2; against "yellow", half of it at 45 degrees, cos 45."""
+    best = library.search("red", k=1)[0]
+    assert best.score == pytest.approx(1, abs=0.01)
+    assert (best.global_part, best.local_part) == pytest.approx((0.5, 0.5), abs=0.01)
+    yellow = {hit.path.name: hit.score for hit in library.search("yellow")}
+    assert yellow["copy of red.png"] == pytest.approx(np.sqrt(0.5), abs=0.01)
+
+
+def test_a_small_red_patch_is_found_and_boxed(library: Library) -> None:
+    hits = {hit.path.name: hit for hit in library.search("red")}
+    spot = hits["spot.png"]
+    assert spot.local_part == pytest.approx(0.5, abs=0.01)
+    assert spot.global_part < 0.1
+    box = spot.boxes[0]
+    assert (box.left, box.top, box.right, box.bottom) == (0.5, 0.25, 0.75, 0.5)
+    assert hits["blue.png"].score < 0.01
+
+
+def test_copies_stand_behind_one_hit(library: Library) -> None:
+    best = library.search("red", k=1)[0]
+    both = {best.path.name, *(path.name for path in best.copies)}
+    assert both == {"red.png", "copy of red.png"}
+
+
+def test_terms_add_up_with_their_weights(library: Library) -> None:
+    both = library.search("red + blue", k=1)[0]
+    assert both.path.name in ("spot.png", "magenta.png")
+    alone = {hit.path.name: hit.score for hit in library.search("red")}
+    minus = {hit.path.name: hit.score for hit in library.search("2*red - blue")}
+    blue = {hit.path.name: hit.score for hit in library.search("blue")}
+    for name, score in minus.items():
+        assert score == pytest.approx(2 * alone[name] - blue[name], abs=1e-5)
+
+
+def test_a_photo_can_be_the_query(library: Library, home: Path, tmp_path: Path) -> None:
+    inside = library.search([Term(photo=home / "photos" / "cyan.png")], k=1)
+    assert names(inside) == ["cyan.png"]
+    stranger = paint(tmp_path / "mine.png", (40, 250, 0))
+    assert names(library.search([Term(photo=stranger)], k=1)) == ["green.png"]
+    with pytest.raises(QueryError, match=r"nothing\.jpg"):
+        library.search([Term(photo=tmp_path / "nothing.jpg")])
+
+
+def test_filters_limit_hits_and_their_copies(library: Library) -> None:
+    assert set(names(library.search("red", filters=Filters(path="trips/*")))) == {
+        "spot.png",
+        "wide.png",
+    }
+    hits = library.search("red", k=1, filters=Filters(path="*/copy of*"))
+    assert (names(hits), hits[0].copies) == (["copy of red.png"], ())
+    assert library.search("red", filters=Filters(path="nowhere/*")) == []
+    assert names(library.search("green", filters=Filters(min_width=200))) == ["wide.png"]
+
+
+def test_every_hit_is_ordered_and_complete(library: Library) -> None:
+    hits = library.search("red", k=100)
+    assert len(hits) == 8
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_an_unknown_label_names_near_ones(library: Library) -> None:
+    with pytest.raises(UnknownLabel, match="orange"):
+        library.search("ornage")
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_asking_for_no_photo_is_refused(library: Library, k: int) -> None:
+    with pytest.raises(QueryError, match="at least 1"):
+        library.search("red", k=k)
+
+
+def test_walking_a_library(library: Library) -> None:
+    assert len(library) == 9
+    facts = {photo.path.name: photo.facts for photo in library}
+    assert (facts["wide.png"].width, facts["wide.png"].height) == (256, 128)
+    assert library.verify() == []
+    status = library.status()
+    assert (status.photos, status.duplicates, status.writer) == ({"indexed": 9}, 1, None)
+    assert status.encoding is not None
+    assert [root.path.name for root in status.roots] == ["photos"]
+
+
+def test_the_wrong_checkpoint_is_refused_with_the_way_out(home: Path, tmp_path: Path) -> None:
+    other = tiny_checkpoint(tmp_path / "other")
+    with (
+        Library.open(home, model=str(other)) as library,
+        pytest.raises(CheckpointMismatch, match="--rebuild"),
+    ):
+        library.search("red")
+
+
+def test_an_empty_library_says_what_to_do(tmp_path: Path) -> None:
+    with (
+        Library.create(tmp_path) as library,
+        pytest.raises(LibraryNotFound, match="mkt index"),
+    ):
+        library.search("red")
+
+
+def tagged(library: Library, **wanted: object) -> set[tuple[str, str]]:
+    return {(tag.path.name, tag.label) for tag in library.tags(**wanted)}  # type: ignore[arg-type]
+
+
+def test_a_vocabulary_is_put_on_every_photo_and_taken_back(home: Path) -> None:
+    with Library.open(home) as library:
+        trial = library.tag(["red", "blue"], top=1, dry_run=True)
+        assert (trial.run, trial.added, tagged(library)) == (None, 9, set())
+        done = library.tag(["red", "blue"], top=1)
+        assert (done.photos, done.added, done.removed, done.kept) == (9, 9, 0, 0)
+        assert ("copy of red.png", "red") in tagged(library)
+        assert ("blue.png", "blue") in tagged(library)
+        library.add_tag([home / "photos" / "cyan.png"], "my label")
+        strict = library.tag(["red", "blue"], threshold=0.9)
+        assert (strict.added, strict.removed, strict.kept) == (0, 5, 4)
+        assert strict.by_label == {"red": 2, "blue": 2}
+        assert names(library.search("red", filters=Filters(tag="my label"))) == ["cyan.png"]
+        assert strict.run is not None and done.run is not None
+        library.untag(strict.run)
+        assert len(tagged(library, source="auto")) == 9
+        library.untag(done.run)
+        assert tagged(library) == {("cyan.png", "my label")}
+        with pytest.raises(QueryError, match="taken back already"):
+            library.untag(done.run)
+        with pytest.raises(QueryError, match="tag runs"):
+            library.untag(999)
+        assert library.remove_tag([home / "photos" / "cyan.png"], "my label") == 1
+
+
+def test_tags_equal_the_scores_of_a_search(home: Path) -> None:
+    with Library.open(home) as library:
+        report = library.tag(["red", "green", "magenta"], threshold=-9.0)
+        scores = {(tag.path.name, tag.label): tag.score for tag in library.tags()}
+        for label in ("red", "green", "magenta"):
+            for hit in library.search(label):
+                assert scores[hit.path.name, label] == pytest.approx(hit.score, abs=1e-5)
+        assert report.run is not None
+        library.untag(report.run)
+
+
+def test_tagging_everything_with_everything_is_refused(library: Library) -> None:
+    with pytest.raises(QueryError, match="--top"):
+        library.tag(["red"])
+
+
+@pytest.mark.parametrize("local", ["kset", "centroids", "topk", "all"])
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+def test_the_fast_search_equals_scoring_everything(
+    home: Path, tmp_path: Path, local: str, precision: str
+) -> None:
+    """For every kind of local vector and every precision, over photos of noise."""
+    rng = np.random.default_rng(0)
+    photos = tmp_path / "photos"
+    for number in range(40):
+        patches = {
+            (int(r), int(c)): tuple(map(int, rng.integers(0, 256, 3)))
+            for r, c in rng.integers(0, 4, (6, 2))
+        }
+        paint(photos / f"{number:02}.png", tuple(map(int, rng.integers(0, 256, 3))), patches)
+    with Library.create(tmp_path) as library:
+        bring_in(library, photos, home / "colours", local=local, precision=precision, top_k=3, m=5)
+        vectors = library.index()
+        for label in ("red", "green", "white", "orange"):
+            z = library.label_vectors([label])
+            truth = _of_all(vectors, z, np.ones(1, np.float32), 7, vectors.live)
+            found = library.search(label, k=7)
+            expected = [f"{slot:02}.png" for slot in truth.slots]
+            assert names(found) == expected
+            assert [hit.score for hit in found] == pytest.approx(truth.scores.tolist(), abs=1e-6)
+
+
+def test_an_open_library_sees_what_another_process_adds(home: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "photos" / "red.png", "red")
+    with Library.create(tmp_path) as writer, Library.open(tmp_path) as reader:
+        bring_in(writer, tmp_path / "photos", home / "colours")
+        assert names(reader.search("red")) == ["red.png"]
+        paint(tmp_path / "photos" / "orange.png", "orange")
+        bring_in(writer, tmp_path / "photos", home / "colours")
+        assert set(names(reader.search("red"))) == {"red.png", "orange.png"}
+        (tmp_path / "photos" / "red.png").unlink()
+        bring_in(writer, tmp_path / "photos", home / "colours")
+        assert names(reader.search("red")) == ["orange.png"]
+        assert reader.prune(dry_run=True).photos == 1
+        assert reader.prune().photos == 1
+        assert reader.verify() == []

@@ -1,0 +1,99 @@
+"""The score against a version written slowly and obviously."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mkt_search.scoring import fuse_over_labels, patch_weights, scale, score, top_k_mean, unit
+from mkt_search.types import Encoded
+from tests import made
+
+
+def slow_local(label, locals_, counts, k: int) -> float:
+    """Write each local vector out once for every patch it stands for; average the best k."""
+    patches = [float(v @ label) for v, n in zip(locals_, counts, strict=True) for _ in range(n)]
+    best = sorted(patches, reverse=True)[:k]
+    return sum(best) / len(best) if best else 0.0
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 15))
+@settings(max_examples=50, deadline=None)
+def test_the_score_equals_the_slow_one(seed: int, k: int) -> None:
+    vectors = made.vectors(4, seed)
+    labels = np.random.default_rng(seed).standard_normal((3, made.DIM)).astype(np.float32)
+    found = score(labels, vectors.global_, vectors.locals_, vectors.counts, k=k)
+    for n in range(4):
+        for i, label in enumerate(labels):
+            local = slow_local(label, vectors.locals_[n], vectors.counts[n], k)
+            np.testing.assert_allclose(found.local[n, i], local, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(
+                found.fused[n, i], vectors.global_[n] @ label + local, rtol=1e-4, atol=1e-4
+            )
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 15))
+@settings(max_examples=50, deadline=None)
+def test_patch_weights_are_a_mean_over_at_most_k_patches(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    similarities = rng.standard_normal((5, 6)).astype(np.float32)
+    counts = rng.integers(0, 4, (5, 6))
+    weights = patch_weights(similarities, counts, k)
+    assert (weights >= 0).all()
+    assert (weights[counts == 0] == 0).all()
+    used = np.minimum(counts.sum(axis=1), k)
+    np.testing.assert_allclose(weights.sum(axis=1), used > 0, atol=1e-6)
+    assert (weights * used[:, None] <= counts + 1e-5).all()
+
+
+def test_one_vector_per_patch_is_the_papers_top_k_mean() -> None:
+    similarities = np.array([0.1, 0.9, 0.5, -1.0], np.float32)
+    assert top_k_mean(similarities, np.ones(4, np.int64), 2) == np.float32(0.7)
+
+
+def test_k_set_means_score_as_their_best() -> None:
+    similarities = np.array([0.1, 0.9, 0.5], np.float32)
+    assert top_k_mean(similarities, np.full(3, 8), 8) == np.float32(0.9)
+    assert top_k_mean(similarities, np.array([8, 0, 8]), 8) == np.float32(0.5)
+
+
+def test_a_photo_without_local_vectors_scores_by_its_global_one() -> None:
+    found = score(
+        np.ones((1, 2), np.float32),
+        np.array([[1, 2]], np.float32),
+        np.zeros((1, 0, 2), np.float32),
+        np.zeros((1, 0), np.int64),
+        k=3,
+    )
+    assert found.fused.tolist() == [[3.0]]
+
+
+def test_cosine_makes_the_score_the_mean_of_two_cosines() -> None:
+    encoded = Encoded(np.array([[3, 4]], np.float32), np.array([[[0, 2], [5, 0]]], np.float32))
+    scaled = scale(encoded, rule="cosine", k=1)
+    label = np.array([[0, 1]], np.float32)
+    found = score(label, scaled.global_, scaled.patches, np.ones((1, 2), np.int64), k=1)
+    np.testing.assert_allclose(found.global_, [[0.8 / 2]])
+    np.testing.assert_allclose(found.local, [[1 / 2]])
+
+
+def test_the_vocabulary_rule_is_the_papers_fusion_for_its_own_labels() -> None:
+    rng = np.random.default_rng(0)
+    labels = unit(rng.standard_normal((6, 5)).astype(np.float32))
+    encoded = Encoded(
+        rng.standard_normal((3, 5)).astype(np.float32),
+        rng.standard_normal((3, 7, 5)).astype(np.float32),
+    )
+    ones = np.ones((3, 7), np.int64)
+    raw = score(labels, encoded.global_, encoded.patches, ones, k=3)
+    paper = (
+        raw.global_ / np.linalg.norm(raw.global_, axis=1, keepdims=True)
+        + raw.local / np.linalg.norm(raw.local, axis=1, keepdims=True)
+    ) / 2
+    scaled = scale(encoded, rule="vocabulary", k=3, vocabulary=labels)
+    stored = score(labels, scaled.global_, scaled.patches, ones, k=3)
+    np.testing.assert_allclose(stored.fused, paper, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(fuse_over_labels(raw).fused, paper, rtol=1e-5, atol=1e-6)
+
+
+def test_a_zero_vector_has_no_direction_and_no_nan() -> None:
+    assert unit(np.zeros((1, 3), np.float32)).tolist() == [[0, 0, 0]]

@@ -1,0 +1,396 @@
+"""Stage 1 on painted photos: it learns, resumes bit by bit, and its checkpoint tells its story."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mkt_search.config import Stage1Config
+from mkt_search.errors import TrainingError
+from mkt_search.models import checkpoint
+from mkt_search.models.build import open_model
+from mkt_search.models.student import create_heads
+from tests.painted import NAMES, painted_world
+from tests.tiny import tiny_clip, tiny_student
+from training import learner, stage1
+from training.axes import main_axes, plain_state, put_on_axes
+from training.ridge import moments, set_heads, stream_moments
+from training.stage1 import Epoch, Listener, train
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Stage1Config:
+    return painted_world(tmp_path)
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / checkpoint.STUDENT)
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    a, b = weights(first), weights(second)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+COREL = Path(__file__).parent.parent.parent / "shared/data/corel5k"
+MOVING = {"frozen": "1", "flip": True, "crop_scale": 0.5, "heads": "shared", "ema": 0.9}
+
+
+def test_a_student_learns_seen_labels_and_finds_unseen_ones(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "unseen.txt").write_text("yellow\ncyan\n")
+    world = painted_world(tmp_path, photos=120)
+    meta = train(replace(world, unseen=str(tmp_path / "unseen.txt")), tmp_path / "out")
+    maps = meta.results["test"]["cosine"]
+    assert maps["seen"]["fused"] > 0.6  # chance is 0.25
+    assert maps["unseen"]["fused"] > 0.4
+    assert set(maps["unseen"]) == {"global", "local", "fused"}
+    assert meta.results["test"]["paper"]["GZSL"].keys() >= {"mAP", "F1@3", "F1@5"}
+
+
+def test_the_checkpoint_tells_its_story_and_opens_as_a_model(
+    world: Stage1Config, tmp_path: Path
+) -> None:
+    meta = train(world, tmp_path / "out")
+    story = checkpoint.read_meta(tmp_path / "out").trained
+    assert story == meta.trained
+    assert story["is_finished"] and len(story["epochs"]) == world.epochs
+    assert sorted([*story["seen"], *story["unseen"]]) == sorted(NAMES)
+    assert story["photos"] == {"train": 29, "validation": 7, "test": 12}
+    assert story["settings"]["lr"] == world.lr
+    assert set(story["epochs"][0]["losses"]) == {"loss", "rank", "regression"}
+    model = open_model(tmp_path / "out")
+    assert model.label_encoder().encode(["red"]).shape == (1, 8)
+    pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    assert model.photo_encoder(device="cpu").encode(pixels).patches.shape == (1, 16, 8)
+
+
+def test_unseen_labels_never_influence_training(world: Stage1Config, tmp_path: Path) -> None:
+    import json
+
+    meta = train(world, tmp_path / "whole")
+    labels = json.loads(Path(world.labels).read_text())
+    unseen = set(meta.trained["unseen"])
+    for position, name in enumerate(sorted(labels)):  # move the unseen labels to other photos
+        own = [label for label in labels[name] if label not in unseen]
+        labels[name] = own + ([sorted(unseen)[0]] if position % 3 == 0 else [])
+    Path(world.labels).write_text(json.dumps(labels))
+    unseen_file = tmp_path / "unseen.txt"
+    unseen_file.write_text(sorted(unseen)[0])
+    train(replace(world, unseen=str(unseen_file)), tmp_path / "moved")
+    assert_same_weights(tmp_path / "whole", tmp_path / "moved")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"feature_dim": 6, "heads": "shared", "ema": 0.5}, MOVING],
+    ids=["frozen", "axes", "moving"],
+)
+def test_a_stopped_run_ends_with_the_weights_of_an_undisturbed_one(
+    world: Stage1Config, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    config = replace(world, **changes)
+    train(config, tmp_path / "whole")
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "stopped", listener=Listener(on_epoch=stop))
+    said: list[str] = []
+    train(config, tmp_path / "stopped", listener=Listener(say=said.append))
+    assert "going on after epoch 2 of 3" in said
+    assert_same_weights(tmp_path / "whole", tmp_path / "stopped")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mkt_search.models.student import create_heads
+from tests.painted import painted_world
+from training.stage1 import Listener, train
+
+def kill(epoch):
+    if epoch.number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(painted_world(Path(sys.argv[1])), Path(sys.argv[1], "out"), listener=Listener(on_epoch=kill))
+"""
+
+
+def test_a_killed_process_leaves_a_run_that_goes_on(world: Stage1Config, tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not checkpoint.read_meta(tmp_path / "out").trained["is_finished"]
+    said: list[str] = []
+    train(world, tmp_path / "out", listener=Listener(say=said.append))
+    assert "going on after epoch 1 of 3" in said
+    train(world, tmp_path / "whole")
+    assert_same_weights(tmp_path / "whole", tmp_path / "out")
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    world: Stage1Config, tmp_path: Path
+) -> None:
+    config = replace(world, start="random", epochs=1)
+    train(config, tmp_path / "a")
+    train(config, tmp_path / "b")
+    train(replace(config, seed=1), tmp_path / "c")
+    assert_same_weights(tmp_path / "a", tmp_path / "b")
+    assert any(
+        not torch.equal(x, weights(tmp_path / "c")[n]) for n, x in weights(tmp_path / "a").items()
+    )
+
+
+def test_workers_change_nothing(world: Stage1Config, tmp_path: Path) -> None:
+    config = replace(world, frozen="0", crop_scale=0.5, flip=True, start="random", epochs=1)
+    train(config, tmp_path / "none")
+    train(replace(config, workers=2), tmp_path / "two")
+    assert_same_weights(tmp_path / "none", tmp_path / "two")
+
+
+@pytest.mark.parametrize("frozen", ["all", "1", "0"])
+def test_frozen_blocks_stand_still_and_the_others_move(
+    world: Stage1Config, tmp_path: Path, frozen: str
+) -> None:
+    config = replace(world, frozen=frozen, start="random", epochs=1)
+    before = stage1.build_student(config, dim=8).state()
+    train(config, tmp_path / "out")
+    moved = {n for n, t in weights(tmp_path / "out").items() if not torch.equal(t, before[n])}
+    assert any(name.startswith("global_head") for name in moved)
+    assert any(name.startswith("backbone.blocks.1") for name in moved) == (frozen != "all")
+    assert any(name.startswith("backbone.blocks.0") for name in moved) == (frozen == "0")
+
+
+def test_no_epochs_leave_the_ridge_start(world: Stage1Config, tmp_path: Path) -> None:
+    meta = train(replace(world, epochs=0), tmp_path / "out")
+    assert meta.results["test"]["cosine"]["seen"]["fused"] > 0.5 and not meta.trained["epochs"]
+
+
+def test_a_run_with_other_settings_is_not_gone_on_with(world: Stage1Config, tmp_path: Path) -> None:
+    train(world, tmp_path / "out")
+    with pytest.raises(TrainingError, match=r"lr was 0.001 and is now 0.5.*--restart"):
+        train(replace(world, lr=0.5), tmp_path / "out")
+    meta = train(replace(world, lr=0.002), tmp_path / "out", restart=True)
+    assert meta.trained["settings"]["lr"] == 0.002
+
+
+def test_what_is_at_out_is_not_destroyed(world: Stage1Config, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/novel.txt").write_text("Call me")
+    with pytest.raises(TrainingError, match="is no checkpoint"):
+        train(world, tmp_path / "precious", restart=True)
+    checkpoint.write(
+        tmp_path / "older", checkpoint.read_meta(trained(world, tmp_path)), tiny_student().state()
+    )
+    with pytest.raises(TrainingError, match=r"exists already.*--restart"):
+        train(world, tmp_path / "older")
+
+
+def trained(world: Stage1Config, folder: Path) -> Path:
+    train(replace(world, epochs=0), folder / "made")
+    return folder / "made"
+
+
+def test_a_loss_that_is_no_number_stops_with_the_batch_named_and_keeps_the_last_epoch(
+    world: Stage1Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = learner.ranking_on
+    calls = 0
+
+    def breaks_in_epoch_2(*args: Any, **more: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        loss = original(*args, **more)
+        return loss * float("nan") if calls == 5 else loss
+
+    monkeypatch.setattr(learner, "ranking_on", breaks_in_epoch_2)
+    sentence = r"epoch 2, batch 2 \(photos \d+\.png.*epoch 1 is kept in .*out\.run.*--lr"
+    with pytest.raises(TrainingError, match=sentence):
+        train(world, tmp_path / "out")
+    story = checkpoint.read_meta(tmp_path / "out").trained
+    assert len(story["epochs"]) == 1 and not story["is_finished"]
+    assert all(torch.isfinite(t).all() for t in weights(tmp_path / "out").values())
+
+
+def test_two_runs_into_one_folder_are_refused(world: Stage1Config, tmp_path: Path) -> None:
+    def second(epoch: Epoch) -> None:
+        with pytest.raises(TrainingError, match=rf"pid {os.getpid()}\) is training"):
+            train(world, tmp_path / "out")
+
+    train(replace(world, epochs=1), tmp_path / "out", listener=Listener(on_epoch=second))
+
+
+def test_a_broken_photo_is_left_out_and_named(world: Stage1Config, tmp_path: Path) -> None:
+    (Path(world.photos) / "003.png").write_bytes(b"rubbish")
+    for frozen in ("all", "0"):
+        said: list[str] = []
+        config = replace(world, epochs=1, frozen=frozen)
+        train(config, tmp_path / frozen, listener=Listener(say=said.append))
+        assert "left out 1 photo that cannot be read: 003.png" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"photos": ""}, "--photos is missing"),
+        ({"label_table": ""}, "either --label-table FILE or --text-model"),
+        ({"text_model": "ViT-B-16/openai"}, "either --label-table FILE or --text-model"),
+        ({"frozen": "some"}, '--frozen is "some"'),
+        ({"frozen": "7"}, "cannot freeze 7 blocks"),
+        ({"crop_scale": 0.5}, "random crops need"),
+        ({"crop_scale": 0.0, "frozen": "0"}, "--crop-scale is 0.0"),
+        ({"ema": 1.0}, "--ema is 1.0"),
+        ({"lr": 0.0}, "--lr"),
+        ({"mean": (0.5,)}, "--mean needs three"),
+        ({"std": (0.5, 0.0, 0.5)}, "--std must be above 0"),
+        ({"backbone_args": ("img_size",)}, "must be name=value"),
+        ({"heads": "mlp"}, "--start ridge needs --heads linear"),
+        ({"heads": "mlp", "feature_dim": 4}, "--feature-dim needs --heads linear"),
+        ({"feature_dim": 17}, "--feature-dim is 17; this backbone has 16 channels"),
+        ({"unseen_fraction": 0.9}, "1 label left to train on"),
+        ({"unseen_fraction": 1.5}, "--unseen-fraction is 1.5"),
+        ({"label_transform": "whiten", "whiten_shrink": 0.0}, "--whiten-shrink above 0"),
+    ],
+)
+def test_settings_that_cannot_be_followed_are_refused(
+    world: Stage1Config, tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    from mkt_search.errors import MktError
+
+    with pytest.raises(MktError, match=sentence):
+        train(replace(world, **changes), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_kind_of_settings_trains(world: Stage1Config, tmp_path: Path) -> None:
+    kinds: list[dict[str, Any]] = [
+        {"heads": "mlp", "start": "random", "score": "vocabulary", "regression": 0.0},
+        {"heads": "shared", "score": "dot", "loss_on": "both", "absent_labels": "skip"},
+        {"flip": True, "label_transform": "whiten", "ema": 0.5, "clip_grad": 1.0},
+        {"feature_dim": 5, "start": "random", "frozen": "1"},
+        {"validation": "none", "resize": "crop", "label_transform": "center"},
+        {"frozen": "0", "dtype": "bfloat16", "validation": "test", "weight_decay": 0.05},
+    ]
+    for number, changes in enumerate(kinds):
+        meta = train(replace(world, epochs=1, **changes), tmp_path / str(number))
+        assert np.isfinite(meta.results["test"]["cosine"]["all"]["fused"]), changes
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_ridge_heads_minimise_the_regression_loss(shared: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    cls, patches = torch.randn(30, 4, generator=rng), torch.randn(30, 5, 4, generator=rng)
+    goal = torch.nn.functional.normalize(torch.randn(30, 3, generator=rng), dim=-1)
+    first = torch.nn.Linear(4, 3)
+    second = first if shared else torch.nn.Linear(4, 3)
+    found = stream_moments(
+        [(cls[:20], patches[:20], goal[:20]), (cls[20:], patches[20:], goal[20:])]
+    )
+    penalty = set_heads(first, second, *found, strength=0.1)
+    assert penalty == pytest.approx(0.1 * float(cls.var(dim=0, unbiased=False).sum()), rel=1e-4)
+    loss = (first(cls) - goal).square().sum(-1).mean()
+    loss = loss + (second(patches) - goal[:, None]).square().sum(-1).mean()
+    # a shared head carries the penalty of both streams, as its two moments together count double
+    loss = loss + penalty * sum(h.weight.square().sum() for h in (first, second))
+    for head in set((first, second)):
+        for gradient in torch.autograd.grad(loss, list(head.parameters()), retain_graph=True):
+            assert gradient.abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["linear", "shared"])
+def test_heads_on_axes_fold_into_plain_ones_that_give_the_same(kind: Any) -> None:
+    student, cls, patches = tiny_student(), torch.randn(9, 16), torch.randn(9, 5, 16)
+    student.global_head, student.local_head = create_heads(kind, 16, 16)
+    plain = tiny_student(seed=1)
+    plain.global_head, plain.local_head = create_heads(kind, 16, 16)
+    found = stream_moments([(cls, patches, torch.randn(9, 16))])
+    put_on_axes(student, *main_axes(*found, 7))
+    plain.load(plain_state(student), source="here")
+    for expected, vectors in zip(
+        student.project(cls, patches), plain.project(cls, patches), strict=True
+    ):
+        torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_all_axes_lose_nothing_and_few_keep_what_varies_most() -> None:
+    cls = torch.randn(200, 3) * torch.tensor([10.0, 1.0, 0.01])
+    found = stream_moments([(cls, cls[:, None], torch.zeros(200, 2))])
+    mean, axes = main_axes(*found, 2)
+    seen = (cls - mean) @ axes
+    assert seen.var(dim=0, correction=0).mean().item() == pytest.approx(1, rel=1e-3)
+    assert axes[2].abs().max() < 1e-2 * axes[0].abs().max()
+
+
+def test_moments_along_axes_are_those_of_projected_features() -> None:
+    x, t = torch.randn(9, 4).double(), torch.randn(9, 2).double()
+    mean, axes = torch.randn(4).double(), torch.randn(4, 3).double()
+    expected = moments((x - mean) @ axes, t)
+    found = moments(x, t).along(mean, axes)
+    for name in ("x", "t", "xx", "xt"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.skipif(not COREL.exists(), reason="Corel-5k is not beside the repository")
+def test_a_real_backbone_on_real_photos_ranks_far_better_than_chance(tmp_path: Path) -> None:
+    import json
+
+    labels = json.loads((COREL / "labels.json").read_text())
+    few = dict(sorted(labels.items())[::25])
+    (tmp_path / "labels.json").write_text(json.dumps(few))
+    config = Stage1Config(
+        photos=str(COREL / "images"),
+        labels=str(tmp_path / "labels.json"),
+        label_table=str(COREL.parent / "label_tables/glove_300d_names.npz"),
+        test_fraction=0.3,
+        min_photos=5,
+        unseen_fraction=0.0,
+        backbone_weights=str(COREL.parent / "backbones/mobilenetv2_100_imagenet.safetensors"),
+        backbone_args=("pad_type=same",),
+        image_height=96,
+        image_width=96,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        feature_dim=64,
+        epochs=1,
+        workers=0,
+    )
+    meta = train(config, tmp_path / "out")
+    chance = np.mean([sum(s in shown for shown in few.values()) for s in meta.trained["seen"]])
+    assert meta.results["test"]["cosine"]["seen"]["fused"] > 2 * chance / len(few)
+
+
+def test_labels_may_come_from_a_text_tower(world: Stage1Config, tmp_path: Path) -> None:
+    tower = tiny_clip(tmp_path / "clip")
+    meta = train(replace(world, label_table="", text_model=tower, epochs=1), tmp_path / "out")
+    assert meta.prompt is not None and meta.dim == 16
+    model = open_model(tmp_path / "out")
+    expected = open_model(tower).label_encoder().encode(["red", "a label nobody trained"])
+    found = model.label_encoder().encode(["red", "a label nobody trained"])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_moments_of_parts_add_up() -> None:
+    x, t = torch.randn(9, 4).double(), torch.randn(9, 2).double()
+    whole, parts = moments(x, t), moments(x[:4], t[:4]) + moments(x[4:], t[4:])
+    torch.testing.assert_close(whole.solve(0.3), parts.solve(0.3))
+    torch.testing.assert_close(whole.covariance, x.T.cov(correction=0))

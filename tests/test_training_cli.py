@@ -1,0 +1,103 @@
+"""`mkt train stage1` from the command line: settings, talk on stderr, results on stdout."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from mkt_search.config import Stage1Config
+from mkt_search.models.checkpoint import read_meta
+from tests.command_line import mkt
+from tests.painted import painted_world
+
+CHANGED = {"photos", "labels", "label_table", "backbone_args"}
+
+
+@pytest.fixture
+def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with painted photos and a mkt.toml that trains on them; work happens there."""
+    world = painted_world(tmp_path)
+    lines = ["[stage1]"]
+    for item in fields(Stage1Config):
+        value = getattr(world, item.name)
+        if value != item.default:
+            text = (
+                str(Path(value).relative_to(tmp_path))
+                if item.name in CHANGED - {"backbone_args"}
+                else value
+            )
+            lines.append(f"{item.name} = {json.dumps(text)}")
+    (tmp_path / "mkt.toml").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_training_tells_every_epoch_and_prints_the_results(toml: Path) -> None:
+    result = mkt("train", "stage1", "--out", "out")
+    epochs = [line for line in result.stderr.splitlines() if line.startswith("epoch ")]
+    assert len(epochs) == 3 and epochs[0].startswith("epoch 1/3  loss ")
+    assert all("ZSL mAP" in line and "GZSL mAP" in line and "rank" in line for line in epochs)
+    assert "29 photos to learn from, 7 to validate on (held-out), 12 to test" in result.stderr
+    assert "features of 48 of 48 photos" in result.stderr
+    assert "mkt index --model out" in result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["mAP", "on", "12", "test", "photos", "global", "local", "fused"]
+    assert lines[1].startswith("unseen labels, cosine") and len(lines) == 7
+    assert read_meta(toml / "out").trained["is_finished"]
+
+
+def test_results_as_json_are_those_of_the_checkpoint(toml: Path) -> None:
+    result = mkt("train", "stage1", "--out", "out", "--epochs", "0", "--json")
+    assert json.loads(result.stdout) == read_meta(toml / "out").results
+
+
+def test_flags_win_over_the_file(toml: Path) -> None:
+    arguments = ["--epochs", "1", "--no-flip", "--mean", "0.1", "0.2", "0.3", "--heads", "shared"]
+    mkt("train", "stage1", "--out", "out", *arguments, env={"MKT_STAGE1_LR": "0.25"})
+    meta = read_meta(toml / "out")
+    assert meta.image.mean == (0.1, 0.2, 0.3) and meta.heads == "shared"
+    assert meta.trained["settings"]["lr"] == 0.25 and len(meta.trained["epochs"]) == 1
+
+
+def test_backbone_arguments_are_given_one_by_one(toml: Path) -> None:
+    more = ["img_size=32", "patch_size=16", "embed_dim=8", "depth=1", "num_heads=1"]
+    flags = [word for one in more for word in ("--backbone-arg", one)]
+    mkt("train", "stage1", "--out", "out", "--epochs", "0", *flags)
+    assert read_meta(toml / "out").grid == (2, 2)
+
+
+def test_the_same_command_again_goes_on_and_another_is_refused(toml: Path) -> None:
+    mkt("train", "stage1", "--out", "out")
+    assert "going on after epoch 3 of 3" in mkt("train", "stage1", "--out", "out").stderr
+    refused = mkt("train", "stage1", "--out", "out", "--lr", "0.5", code=1)
+    assert "Error: " in refused.stderr and "lr was 0.001 and is now 0.5" in refused.stderr
+    mkt("train", "stage1", "--out", "out", "--lr", "0.5", "--restart")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--photos", "nowhere"], "there is no folder nowhere. Name the photos' folder"),
+        (["--labels", "none.json"], "cannot read none.json: No such file"),
+        (["--label-table", "none.npz"], "no label table at none.npz"),
+        (["--splits", "none.json"], "cannot read none.json"),
+        (["--unseen", "none.txt"], "cannot read none.txt"),
+        (["--backbone-weights", "none.safetensors"], "no weights at none.safetensors"),
+        (["--backbone", "vit_teeny"], 'no backbone "vit_teeny"'),
+        (["--device", "gpu9"], 'unknown device "gpu9"'),
+        (["--min-photos", "1000"], "0 of 8 labels can be used"),
+        (["--frozen", "9"], "cannot freeze 9 blocks"),
+    ],
+)
+def test_a_mistake_is_one_sentence(toml: Path, arguments: list[str], sentence: str) -> None:
+    result = mkt("train", "stage1", "--out", "out", *arguments, code=1)
+    assert sentence in result.stderr and "Traceback" not in result.stderr
+    assert not (toml / "out").exists()
+
+
+def test_out_is_required_and_help_names_every_setting(toml: Path) -> None:
+    assert "--out" in mkt("train", "stage1", code=2).stderr
+    text = mkt("train", "stage1", "--help").stdout
+    for item in fields(Stage1Config):
+        assert "--" + item.name.replace("_", "-").replace("-args", "-arg") in text

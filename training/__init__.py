@@ -1,0 +1,1 @@
+"""Knowledge in: datasets, losses, stages."""

@@ -1,0 +1,91 @@
+"""The state of a training run on disk: saved after every epoch, whole or not at all.
+
+It lies in OUT.run beside the checkpoint OUT: `state.pt` (tensors and plain values, loaded with
+`weights_only`), `log.jsonl` (a line per epoch), and by default the features of a frozen backbone.
+"""
+
+import io
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mkt_search.errors import TrainingError
+from training.files import write_atomically
+
+FORMAT = 1
+
+
+class Run:
+    """The working folder of a run.
+
+    Args:
+        out: the checkpoint that the run makes.
+        settings: all that decides its result, as plain values; a state of others is refused.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = out.with_name(out.name + ".run")
+        self.settings = settings
+        self._state = self.folder / "state.pt"
+        self._log = self.folder / "log.jsonl"
+
+    @property
+    def is_started(self) -> bool:
+        """True when an epoch of this run is on disk."""
+        return self._state.exists()
+
+    def forget(self) -> None:
+        """Remove the state, so that training starts anew."""
+        self._state.unlink(missing_ok=True)
+        self._log.unlink(missing_ok=True)
+
+    def save(self, history: list[dict[str, Any]], tensors: Mapping[str, Any]) -> None:
+        """Write the state after an epoch. `tensors` are state dicts and plain values, by name."""
+        state = {
+            "format": FORMAT,
+            "settings": json.dumps(self.settings),
+            "history": json.dumps(history),
+            **tensors,
+        }
+        stream = io.BytesIO()
+        torch.save(state, stream)
+        write_atomically(self._state, stream.getvalue())
+        lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
+        write_atomically(self._log, lines.encode())
+
+    def load(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Return the history and the tensors of the last epoch that was saved.
+
+        Raises:
+            TrainingError: the state is damaged, or belongs to a run with other settings.
+        """
+        try:
+            state = torch.load(self._state, map_location="cpu", weights_only=True)
+            history = json.loads(state.pop("history"))
+            settings = json.loads(state.pop("settings"))
+            format = state.pop("format")
+        except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            raise TrainingError(
+                f"{self._state} cannot be read ({error}). Start anew with --restart."
+            ) from error
+        changed = [
+            k for k in {**settings, **self.settings} if settings.get(k) != self.settings.get(k)
+        ]
+        if changed or format != FORMAT:
+            raise TrainingError(self._refusal(settings, changed))
+        return history, state
+
+    def _refusal(self, settings: Mapping[str, Any], changed: list[str]) -> str:
+        if not changed:
+            return f"{self._state} is of another version. Start anew with --restart."
+        name = changed[0]
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        return (
+            f"{self.folder} belongs to a run with other settings: {name} was"
+            f" {settings.get(name)!r} and is now {self.settings.get(name)!r}{more}. Give another"
+            " --out, or start anew with --restart."
+        )
