@@ -33,7 +33,7 @@ from mkt_search.types import Encoding, ScaleRule
 STREAMS = ("global", "local", "fused")
 RULES: tuple[ScaleRule, ...] = ("cosine", "vocabulary")
 Row = tuple[str, str]  # where scores come from, and the scale rule
-MKT = (sys.executable, "-m", "mkt_search.cli")
+MKT = (sys.executable, "-m", "mkt_search")
 
 
 def mkt(*arguments: Any) -> str:
@@ -54,7 +54,16 @@ def train(data: Path, work: Path, seed: int) -> Path:
             *("--backbone", "mobilenetv2_100", "--backbone-arg", "pad_type=same"),
             *("--backbone-weights", data / "backbones/mobilenetv2_100_imagenet.safetensors"),
             *("--mean", 0.5, 0.5, 0.5, "--std", 0.5, 0.5, 0.5),
-            *("--split-seed", seed, "--cache", work / "features", "--out", out),
+            *(
+                "--validation",
+                "none",
+                "--split-seed",
+                seed,
+                "--cache",
+                work / "features",
+                "--out",
+                out,
+            ),
         )
     return out
 

@@ -12,6 +12,7 @@ from indexer.pool import pool
 from mkt_search.errors import MktError, ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
+from mkt_search.store.compact import MANY, compact
 from mkt_search.store.copies import Copies, find_copies
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import PhotoVectors
@@ -47,6 +48,7 @@ class Committer:
     encoder: PhotoEncoder
     loader: Loader
     tally: Tally = field(default_factory=Tally)
+    commits: int = 0
 
     def commit(
         self, place: RootPlace, known: dict[str, KnownPhoto], items: Iterable[Loaded | Failed]
@@ -65,6 +67,9 @@ class Committer:
         photos, pixels = _arrange(loaded, known, copies)
         batch = Batch(photos, failed, self._encode(pixels, photos))
         self.store.add(place, self.stored, batch)
+        self.commits += 1
+        if self.commits % MANY == 0:
+            compact(self.store, self.stored)
         self._count(batch, known)
         return batch
 

@@ -24,11 +24,13 @@ from mkt_search.images import MAX_PIXELS
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text, text_to_path
 from mkt_search.store import catalog, encodings, runs
+from mkt_search.store.compact import compact
 from mkt_search.store.database import reading
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, Summary, Vector
 
 MARKED_AT_ONCE = 1000
+FEW = 16  # small segments that are merged at the end of a run
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,8 @@ def _bring_in(
 
 
 def _finish(store: Store, stored: StoredEncoding, progress: Progress) -> None:
-    """Switch a finished rebuild on, or say what it still lacks."""
+    """Merge small segments; switch a finished rebuild on, or say what it still lacks."""
+    compact(store, stored, fewest=FEW)
     if store.finish_encoding(stored):
         return
     with reading(store.engine) as session:

@@ -111,29 +111,34 @@ def plural(count: int, one: str, many: str = "") -> str:
 
 def tell(summary: Summary, say: Say, *, dry_run: bool = False) -> None:
     """Say what a run did, or would do."""
-    did = "would index" if dry_run else "indexed"
-    parts = {"renamed": summary.renamed, "copies": summary.duplicates, "failed": summary.failed}
-    details = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count)
-    sentence = f"{did} {plural(summary.indexed, 'photo')}{f' ({details})' if details else ''}"
+    told = [f"{summary.renamed:,} renamed"] if summary.renamed else []
+    told += [plural(summary.duplicates, "copy", "copies")] if summary.duplicates else []
+    sentence = "would index " if dry_run else "indexed "
+    sentence += plural(summary.indexed, "photo") + (f" ({', '.join(told)})" if told else "")
     if not dry_run:
         sentence += f" in {duration(summary.seconds)}"
-    rest = f"; {summary.unchanged:,} unchanged" if summary.unchanged else ""
-    say(f"{sentence}{rest}.{' Nothing was changed.' if dry_run else ''}")
+    rest = [f"{summary.failed:,} failed"] if summary.failed else []
+    rest += [f"{summary.unchanged:,} unchanged"] if summary.unchanged else []
+    say(f"{'; '.join([sentence, ', '.join(rest)]) if rest else sentence}.")
     if summary.missing:
-        is_or_would = "would be marked" if dry_run else "marked"
-        say(f"{is_or_would} missing: {plural(summary.missing, 'photo')}; `mkt prune` forgets them.")
+        would = "would be marked" if dry_run else "marked"
+        say(f"{would} missing: {plural(summary.missing, 'photo')}; `mkt prune` forgets them.")
     if summary.failed:
-        say(f"failed: {_listed(summary.reasons)}. See them with `mkt status --failed`.")
+        say(f"{summary.failed:,} failed; see them with `mkt status --failed`:")
+        for line in _listed(summary.reasons):
+            say(f"  {line}")
     if summary.skipped:
         say(f"left out: {_left_out(summary.skipped)}.")
+    if dry_run:
+        say("Nothing was changed.")
 
 
-def _listed(reasons: Mapping[str, int]) -> str:
+def _listed(reasons: Mapping[str, int]) -> list[str]:
     """Name the most frequent reasons and count the rest."""
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    named = [f"{count:,} {clean(why)}" for why, count in ordered[:REASONS]]
+    named = [f"{count:>6,}  {clean(why)}" for why, count in ordered[:REASONS]]
     rest = sum(count for _, count in ordered[REASONS:])
-    return ", ".join([*named, f"{rest:,} for other reasons"] if rest else named)
+    return [*named, f"{rest:>6,}  for other reasons"] if rest else named
 
 
 def _left_out(skipped: Mapping[str, int]) -> str:

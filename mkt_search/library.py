@@ -33,6 +33,7 @@ from mkt_search.search import Found, best, patches_used
 from mkt_search.store import catalog, checks, encodings, lock, runs, tags
 from mkt_search.store.catalog import PhotoRecord
 from mkt_search.store.checks import Problem, PruneReport
+from mkt_search.store.compact import compact
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.runs import RunInfo
 from mkt_search.store.store import Store, StoredEncoding
@@ -100,7 +101,7 @@ class Library:
     @classmethod
     def create(cls, directory: Path | str, *, config: Config | None = None) -> Self:
         """Make a library in `directory`/.mkt, or finish one that was left half made."""
-        place = Path(directory)
+        place = Path(directory).expanduser()
         place = place if place.name == FOLDER else place / FOLDER
         settings = config or load(place.parent)
         try:
@@ -129,7 +130,10 @@ class Library:
         Raises:
             LibraryNotFound, SchemaOutdated.
         """
-        place = find_library(Path.cwd()) if directory is None else named_library(Path(directory))
+        if directory is None:
+            place = find_library(Path.cwd())
+        else:
+            place = named_library(Path(directory).expanduser())
         settings = config or load(place.parent)
         store = Store.open(place, url=settings.library.database or None, check=check)
         return cls(store, settings, model=model)
@@ -232,15 +236,15 @@ class Library:
 
     def index(self) -> VectorIndex:
         """Return the vectors as they are now. Raises LibraryDamaged, LibraryNotFound."""
-        stored = self._stored()
+        revision, stored = self.store.revision(), self._stored()
         if self._index is None or self._index.stored.id != stored.id:
             self._index = VectorIndex(self.store, stored)
         try:
             self._index.refresh()
         except LibraryDamaged:
-            if self._stored().id == stored.id:
+            if self.store.revision() == revision:
                 raise
-            return self.index()  # a rebuild finished meanwhile and took the old segments away
+            return self.index()  # a writer put other segments in the place of those we looked for
         return self._index
 
     # Search
@@ -508,7 +512,10 @@ class Library:
         if dry_run:
             return checks.prune(self.store, dry_run=True)
         with self.store.writing("mkt prune"):
-            return checks.prune(self.store, dry_run=False)
+            report = checks.prune(self.store, dry_run=False)
+            for stored in self.store.encodings():
+                compact(self.store, stored, fewest=1)
+            return report
 
     def move_root(self, old: Path | str, new: Path | str) -> int:
         """Say that a registered folder is elsewhere now; return how many photos moved with it."""

@@ -128,5 +128,5 @@ def patches_used(
     similarities = index.read(slots)[:, 1:] @ label
     weights = patch_weights(similarities, counts, index.encoding.top_k)
     shares = weights / np.maximum(counts, 1).astype(np.float32)
-    by_patch: Vector = np.einsum("nm,nmp->np", shares, members, dtype=np.float32)
+    by_patch: Vector = np.einsum("nm,nmp->np", shares, members.astype(np.float32))
     return by_patch

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 # What stands on each rung: files, or folders with all that is in them. An import leads to a lower
 # rung, to a sibling inside the same folder, or to the same rung where `PEERS` says so.
 LADDER: dict[int, tuple[str, ...]] = {
-    6: ("mkt_search/cli.py", "mkt_search/__init__.py"),
+    6: ("mkt_search/cli.py", "mkt_search/__init__.py", "mkt_search/__main__.py"),
     5: ("mkt_search/library.py", "mkt_search/commands/", "indexer/", "training/"),
     4: (
         "mkt_search/search.py",

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +113,11 @@ def test_links_to_files_lead_somewhere(document: Path) -> None:
 
 def test_changelog_has_a_place_for_what_is_not_released() -> None:
     assert re.search(r"^## \[?Unreleased\]?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_the_tree_in_the_readme_is_the_tree_there_is() -> None:
+    """`scripts/tree.py` prints it anew."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "tree.py"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -55,8 +55,9 @@ def test_the_summary_counts_them_and_says_where_to_look(
     with Library.open(folder) as library:
         failed = len(list(library.photos(state="failed")))
         indexed = len(library)
-    assert f"indexed {indexed:,} photos" in said and f"{failed} failed" in said
-    assert "mkt status --failed" in said
+    assert f"indexed {indexed:,} photos" in said
+    assert f"{failed} failed; see them with `mkt status --failed`:\n" in said
+    assert "truncated JPEG" in said and "for other reasons" in said
     assert made
 
 

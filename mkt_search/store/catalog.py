@@ -1,4 +1,4 @@
-"""The queries of the library: photos, contents, roots, segments, runs. SQL only, no vectors."""
+"""The queries about photos: their folders, contents, facts and filters. SQL only, no vectors."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

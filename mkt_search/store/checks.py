@@ -132,8 +132,7 @@ def prune(store: Store, *, dry_run: bool) -> PruneReport:
             session.rollback()
             return report
         encodings.bump(session)
-    for file in files:
-        (store.folder / file).unlink(missing_ok=True)
+    store.remove_files(files)
     return report
 
 

@@ -85,12 +85,20 @@ def write(
     """
     rows = np.concatenate([vectors.global_[:, None], vectors.locals_], axis=1)
     codes, steps = encode(rows, encoding.precision)
-    tensors: dict[str, NDArray[Any]] = {
-        "codes": np.ascontiguousarray(codes),
+    arrays: dict[str, NDArray[Any]] = {
+        "codes": codes,
         "steps": steps,
         "members": np.packbits(vectors.members, axis=-1),
         "content": np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, 32),
     }
+    return write_arrays(folder, arrays, encoding, prefix=prefix)
+
+
+def write_arrays(
+    folder: Path, arrays: dict[str, NDArray[Any]], encoding: Encoding, *, prefix: str = ""
+) -> Written:
+    """Write the arrays of a segment as `write` does, coded already."""
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data = save(tensors, metadata={"encoding": encoding.fingerprint})
     sha256 = hashlib.sha256(data).digest()
     name = f"{prefix}{sha256.hex()[:24]}{SUFFIX}"

@@ -195,15 +195,16 @@ class Store:
                 update(EncodingRow).where(EncodingRow.id == stored.id).values(state="active")
             )
             encodings.bump(session)
-        self._unlink(files)
+        self.remove_files(files)
         return True
 
     def _drop(self, unwanted: StoredEncoding) -> None:
         with transaction(self.engine) as session:
             files = encodings.drop_encoding(session, unwanted.id)
-        self._unlink(files)
+        self.remove_files(files)
 
-    def _unlink(self, files: Iterable[str]) -> None:
+    def remove_files(self, files: Iterable[str]) -> None:
+        """Delete segment files that no row names any more."""
         for file in files:
             (self.folder / file).unlink(missing_ok=True)
 
@@ -248,10 +249,16 @@ class Store:
     def _write(
         self, vectors: PhotoVectors, contents: Sequence[str], stored: StoredEncoding
     ) -> Written:
-        try:
+        with self.writing_files():
             return segments.write(
                 self.folder, vectors, contents, stored.encoding, prefix=f"{stored.id}-"
             )
+
+    @contextmanager
+    def writing_files(self) -> Iterator[None]:
+        """Turn what a disk refuses into a StoreError."""
+        try:
+            yield
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreError(
@@ -281,7 +288,7 @@ class Store:
             session.execute(delete(SegmentRow).where(SegmentRow.id == segment_id))
             encodings.bump(session)
         if file is not None:
-            self._unlink([file])
+            self.remove_files([file])
 
     # Vectors
 

@@ -1,0 +1,243 @@
+"""How much of the student's own speed is left when photos come from disk and go into the library?
+
+    python benchmarks/indexing.py --data ../shared/data
+
+For each student: photos/s of the bare forward pass (batches that are already on the device), photos/s
+of `index` end to end (read, hash, decode, resize, normalise, forward, pool, store; each batch one
+commit), and their ratio, from rounds that alternate the two, so that other work on the machine hurts
+both. Below stands where the rest goes: processor milliseconds a photo of each step by itself, on one
+thread. Decoding runs on other threads than the student, but on the same cores.
+
+Without --data the photos are painted and MobileNetV2 has random weights; neither changes its speed.
+"""
+
+import argparse
+import hashlib
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+
+from indexer.index import Options, index
+from indexer.pool import pool
+from indexer.walk import Walk
+from mkt_search.images import decode, read, to_pixels
+from mkt_search.models.build import create_student
+from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.store.store import Batch, Store
+from mkt_search.types import Encoding, ImageSpec, PhotoVectors
+
+MEAN_STD = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+SPEC = ImageSpec(224, 224, *MEAN_STD)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A student, the photos of one round, and the ratio it should reach."""
+
+    backbone: str
+    dim: int
+    top_k: int
+    photos: int
+    aim: float
+
+
+CASES = (
+    Case("mobilenetv2_100", dim=300, top_k=8, photos=512, aim=0.8),
+    Case("vit_base_patch16_224", dim=512, top_k=18, photos=64, aim=0.95),
+)
+
+
+def paint_photos(folder: Path, count: int) -> None:
+    """Paint photos as large as Corel's, 192 x 128, of JPEG quality 90, no two alike."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        coarse = rng.integers(0, 256, (8, 12, 3), dtype=np.uint8)
+        image = Image.fromarray(coarse).resize((192, 128), Image.Resampling.BICUBIC)
+        image = image.filter(ImageFilter.SHARPEN)
+        image.save(folder / f"{number:05}.jpg", quality=90)
+
+
+def take_photos(folder: Path, data: Path | None, count: int) -> None:
+    """Fill a folder with links to real photos, or with painted ones."""
+    if data is None:
+        paint_photos(folder, count)
+        return
+    for path in islice(sorted((data / "corel5k" / "images").glob("*.jpg")), count):
+        (folder / path.name).symlink_to(path.resolve())
+
+
+def make_encoder(case: Case, data: Path | None, dtype: Any) -> PhotoEncoder:
+    """Build the student with fresh heads."""
+    weights = None
+    if data is not None and case.backbone == "mobilenetv2_100":
+        weights = data / "backbones" / "mobilenetv2_100_imagenet.safetensors"
+    torch.manual_seed(0)
+    student = create_student(case.backbone, image_size=(224, 224), dim=case.dim, weights=weights)
+    return PhotoEncoder(student.eval(), SPEC, device="auto", dtype=dtype)
+
+
+def encoding_of(case: Case, encoder: PhotoEncoder) -> Encoding:
+    """The default encoding: 16 k-set vectors in int8."""
+    return Encoding(
+        "benchmark", case.dim, encoder.grid, "kset", 16, case.top_k, "int8", "cosine",
+        dtype=encoder.dtype,
+    )  # fmt: skip
+
+
+def forward_rate(encoder: PhotoEncoder, batch: int, photos: int) -> float:
+    """Photos/s of the bare forward pass on batches that are normalised and on the device."""
+    pixels = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
+    images = encoder._normalise(pixels)
+    with torch.inference_mode():
+        started = time.perf_counter()
+        for _ in range(max(1, photos // batch)):
+            last = encoder._student(images)
+        last.global_.sum().item()  # waits for a GPU
+    return max(1, photos // batch) * batch / (time.perf_counter() - started)
+
+
+def index_rate(
+    encoder: PhotoEncoder, encoding: Encoding, folder: Path, batch: int, workers: int
+) -> float:
+    """Photos/s of a whole index run into a new library."""
+    with tempfile.TemporaryDirectory() as place:
+        store = Store.create(Path(place) / ".mkt")
+        options = Options(batch_size=batch, workers=workers)
+        started = time.perf_counter()
+        summary = index(
+            store, encoder, [folder], encoding=encoding, model="benchmark", options=options
+        )
+        seconds = time.perf_counter() - started
+        store.close()
+    assert summary.failed == 0
+    return summary.indexed / seconds
+
+
+def milliseconds(step: Callable[[], object], photos: int, repeats: int = 5) -> float:
+    """Processor milliseconds a photo of a step over some photos, the least of some tries."""
+    taken = []
+    for _ in range(repeats):
+        started = time.process_time()
+        step()
+        taken.append(time.process_time() - started)
+    return min(taken) / photos * 1000
+
+
+def steps(
+    case: Case, encoder: PhotoEncoder, encoding: Encoding, folder: Path, batch: int
+) -> dict[str, float]:
+    """Processor milliseconds a photo of each step, on one thread."""
+    files = list(islice(Walk(folder, folder), batch))
+    data = [read(file.absolute) for file in files]
+    images = [decode(one, shorter_side=224).image for one in data]
+    pixels = np.stack([to_pixels(image, SPEC) for image in images])
+    encoded = encoder.encode(pixels)
+    pooled = pool(encoded, encoding)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return {
+            "read + hash": milliseconds(
+                lambda: [hashlib.sha256(read(file.absolute)).hexdigest() for file in files], batch
+            ),
+            "decode": milliseconds(lambda: [decode(one, shorter_side=224) for one in data], batch),
+            "resize": milliseconds(lambda: [to_pixels(image, SPEC) for image in images], batch),
+            "normalise": milliseconds(lambda: encoder._normalise(pixels), batch),
+            "forward": milliseconds(lambda: encoder.encode(pixels), batch, repeats=2),
+            "pool": milliseconds(lambda: pool(encoded, encoding), batch),
+            "store": store_milliseconds(encoding, files, pooled),
+        }
+    finally:
+        torch.set_num_threads(threads)
+
+
+def store_milliseconds(encoding: Encoding, files: Sequence[Any], vectors: PhotoVectors) -> float:
+    """Processor milliseconds a photo of one commit."""
+    from mkt_search.store.catalog import NewPhoto
+    from mkt_search.types import PhotoFacts
+
+    facts = PhotoFacts(192, 128, "JPEG")
+    with tempfile.TemporaryDirectory() as place:
+        store = Store.create(Path(place) / ".mkt")
+        stored = store.begin_encoding(encoding, model="benchmark")
+        root = store.place_of(files[0].root)
+        tries = iter(range(100))
+
+        def commit() -> None:
+            salt = str(next(tries))
+            photos = [
+                NewPhoto(file, hashlib.sha256((salt + file.path).encode()).hexdigest(), facts, row)
+                for row, file in enumerate(files)
+            ]
+            store.add(root, stored, Batch(photos, (), vectors))
+
+        taken = milliseconds(commit, len(files))
+        store.close()
+    return taken
+
+
+def measure(case: Case, arguments: argparse.Namespace) -> None:
+    """Run the rounds of one student and print its part of the table."""
+    encoder = make_encoder(case, arguments.data, arguments.dtype)
+    encoding = encoding_of(case, encoder)
+    batch, count = arguments.batch_size, arguments.photos or case.photos
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        take_photos(folder, arguments.data, count)
+        forward_rate(encoder, batch, batch)  # warms up
+        bare, whole, ratios = [], [], []
+        for _ in range(arguments.rounds):
+            before = forward_rate(encoder, batch, count)
+            whole.append(index_rate(encoder, encoding, folder, batch, arguments.workers))
+            after = forward_rate(encoder, batch, count)
+            bare.append(2 / (1 / before + 1 / after))
+            ratios.append(whole[-1] / bare[-1])
+        parts = steps(case, encoder, encoding, folder, batch)
+    print(
+        f"{case.backbone:<22} {encoder.dtype:<9} {batch:>5} {statistics.median(bare):>10.1f} "
+        f"{statistics.median(whole):>10.1f} {statistics.median(ratios):>7.3f} {case.aim:>6.2f}   "
+        f"({min(ratios):.3f} to {max(ratios):.3f})"
+    )
+    total = sum(parts.values())
+    for name, taken in parts.items():
+        print(f"    {name:<14} {taken:>8.3f} ms  {100 * taken / total:>5.1f} %")
+
+
+def main() -> None:
+    """Parse the arguments and measure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder with corel5k/ and backbones/")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=0, help="0 is one per processor")
+    parser.add_argument("--photos", type=int, help="photos of a round; by default as the student")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--only", help="one student, by the name of its backbone")
+    arguments = parser.parse_args()
+    print(
+        f"{os.cpu_count()} cores, torch {torch.__version__} on {torch.get_num_threads()} threads; "
+        f"photos: {'painted' if arguments.data is None else 'Corel-5k'}, 192 x 128 JPEG"
+    )
+    print(
+        f"{'student':<22} {'dtype':<9} {'batch':>5} {'bare /s':>10} {'index /s':>10} {'ratio':>7} "
+        f"{'aim':>6}"
+    )
+    for case in CASES:
+        if arguments.only in (None, case.backbone):
+            measure(case, arguments)
+
+
+if __name__ == "__main__":
+    main()

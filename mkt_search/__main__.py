@@ -1,0 +1,5 @@
+"""`python -m mkt_search` is `mkt`."""
+
+from mkt_search.cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""Damage in the segments, found and mended."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexer.index import Options
+from indexer.repair import Repaired, repair
+from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.store import checks
+from mkt_search.store.store import Store, StoredEncoding
+from tests.test_index import Notes, bring_in, encoder, folder, outcomes, photos, store, vectors
+from tests.tiny import paint
+
+__all__ = ["encoder", "folder", "store"]
+
+
+@pytest.fixture
+def indexed(store: Store, encoder: PhotoEncoder, folder: Path) -> Iterator[Store]:
+    """A library of twelve photos in three segments."""
+    bring_in(store, encoder, folder)
+    yield store
+
+
+def mend(store: Store, encoder: PhotoEncoder, notes: Notes | None = None) -> Repaired:
+    notes = notes or Notes()
+    return repair(
+        store,
+        lambda stored: encoder,
+        options=Options(batch_size=2, workers=1),
+        progress=notes,
+        should_stop=notes.should_stop,
+    )
+
+
+def segments(store: Store) -> list[Path]:
+    active = store.active
+    assert active is not None
+    return [store.folder / file for file in store.segment_files(active.id).values()]
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [lose, cut, flip])
+def test_photos_of_a_damaged_segment_are_encoded_again(
+    indexed: Store, encoder: PhotoEncoder, harm: Any
+) -> None:
+    before, rows = vectors(indexed), photos(indexed)
+    harm(segments(indexed)[1])
+    assert checks.verify(indexed) != []
+    done = mend(indexed, encoder)
+    assert (done.segments, done.encoded, done.failed) == (1, 5, 0)
+    assert checks.verify(indexed) == []
+    after = vectors(indexed)
+    for path in before:  # other batches than the first time: equal but for rounding
+        np.testing.assert_allclose(after[path], before[path], atol=2e-3)
+    assert photos(indexed) == rows
+    assert outcomes(indexed) == ["done", "done"]
+
+
+def test_all_segments_can_be_lost(indexed: Store, encoder: PhotoEncoder) -> None:
+    for path in segments(indexed):
+        lose(path)
+    assert mend(indexed, encoder).encoded == 12
+    assert checks.verify(indexed) == [] and len(vectors(indexed)) == 12
+
+
+def test_a_sound_library_needs_no_student(indexed: Store) -> None:
+    def refuse(stored: StoredEncoding) -> PhotoEncoder:
+        raise AssertionError("the student was built for nothing")
+
+    done = repair(indexed, refuse)
+    assert (done.segments, done.encoded) == (0, 0)
+
+
+def test_photos_that_changed_failed_or_vanished_meanwhile_are_recorded(
+    indexed: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    first = segments(indexed)[0]  # a/00, a/02, a/04, a/06, a/08
+    (folder / "a" / "00.png").unlink()
+    (folder / "a" / "02.png").write_bytes(b"scribble")
+    paint(folder / "a" / "04.png", "magenta", size=(64, 64))
+    lose(first)
+    notes = Notes()
+    done = mend(indexed, encoder, notes)
+    assert (done.encoded, done.failed, done.missing, done.away) == (3, 1, 1, 0)
+    assert list(photos(indexed, "missing")) == ["a/00.png"]
+    assert list(photos(indexed, "failed")) == ["a/02.png"]
+    assert str(folder / "a" / "02.png") in notes.said[0]
+    assert checks.verify(indexed) == [] and len(vectors(indexed)) == 10
+    again = bring_in(indexed, encoder, folder)
+    assert (again.indexed, again.unchanged) == (0, 10)
+
+
+def test_photos_on_a_disk_that_is_not_there_wait_for_it(
+    indexed: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    lose(segments(indexed)[0])
+    folder.rename(folder.parent / "unplugged")
+    done = mend(indexed, encoder)
+    assert (done.encoded, done.missing, done.away) == (0, 0, 5)
+    (folder.parent / "unplugged").rename(folder)
+    assert mend(indexed, encoder).encoded == 5
+    assert checks.verify(indexed) == []
+
+
+def test_a_repair_that_is_stopped_goes_on(indexed: Store, encoder: PhotoEncoder) -> None:
+    lose(segments(indexed)[0])
+    with pytest.raises(KeyboardInterrupt):
+        mend(indexed, encoder, Notes(stop_after=1))
+    assert outcomes(indexed) == ["done", "interrupted"]
+    assert mend(indexed, encoder).encoded == 3
+    assert checks.verify(indexed) == []
+
+
+def test_an_empty_library_is_sound(store: Store) -> None:
+    def refuse(stored: StoredEncoding) -> PhotoEncoder:
+        raise AssertionError("the student was built for nothing")
+
+    assert repair(store, refuse).encoded == 0
