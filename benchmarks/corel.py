@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.memory import keep_freed_memory
 from mkt_search import images
 from mkt_search.models.build import Model
 from mkt_search.scoring import StreamScores, score
@@ -48,6 +49,7 @@ def read_corel(data: Path) -> Corel:
 
 def encode_all(model: Model, files: list[Path]) -> Encoded:
     """Encode photos in batches: (N, D) and (N, P, D)."""
+    keep_freed_memory()
     encoder, spec = model.photo_encoder(), model.image
     parts = []
     for start in range(0, len(files), BATCH):

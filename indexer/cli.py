@@ -1,69 +1,41 @@
 """`mkt index` and `mkt repair`: bring photos into the library, and vectors back that were lost."""
 
 import json
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mkt_search import config
 from mkt_search.config import Config
-from mkt_search.settings import Setting
+from mkt_search.options import library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
     from indexer.index import Options
-    from indexer.show import Bar, Lines
     from mkt_search.models.encoder import PhotoEncoder
     from mkt_search.store.store import Store, StoredEncoding
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
-
-library_option = click.option(
-    "--library",
-    "directory",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    envvar="MKT_LIBRARY",
-    show_envvar=True,
-    show_default="nearest .mkt upward",
-    help="The library folder, or the folder with .mkt in it.",
-)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the summary as JSON.  [default: off]"
 )
 
 
 def settings_options(*names: str) -> Callable[[Command], Command]:
-    """Add an option for each setting `section.key`, with its help and default."""
+    """Add the options of several settings, `section.key` each."""
 
     def add(command: Command) -> Command:
         for name in reversed(names):
-            command = _setting_option(config.find_setting(name))(command)
+            command = setting_option(name)(command)
         return command
 
     return add
 
 
-def _setting_option(item: Setting) -> Callable[[Command], Command]:
-    variable, shown = item.name.replace(".", "__"), item.default if item.default != "" else '""'
-    help = f"{item.rule.help}  [default: {shown}; mkt.toml: {item.name}]"
-    if item.kind is bool:
-        return click.option(f"{item.flag}/--no-{item.key}", variable, default=None, help=help)
-    flag = "--model" if item.name == "model.checkpoint" else item.flag
-    kind: Any = click.Choice(item.choices) if item.choices else item.kind
-    metavar = None if item.choices else {int: "N"}.get(item.kind, "TEXT")
-    return click.option(flag, variable, type=kind, metavar=metavar, help=help)
-
-
-@click.command()
+@click.command(short_help="Bring photos into the library, or see what has changed.")
 @click.argument("folders", nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path))
 @settings_options(
     "model.checkpoint",
@@ -148,8 +120,7 @@ def repair(as_json: bool, directory: Path | None, **given: Any) -> None:
 def _library(directory: Path | None, given: dict[str, Any]) -> tuple[Path, Config]:
     """Return the library folder and the settings that hold for it."""
     folder = config.named_library(directory) if directory else config.find_library(Path.cwd())
-    flags = {name.replace("__", "."): value for name, value in given.items()}
-    return folder, config.load(folder, flags=flags)
+    return folder, config.load(folder, flags=take_settings(given))
 
 
 @contextmanager
@@ -181,7 +152,7 @@ def _index(
     model = open_model(encoding.model_name(settings, stored))
     dtype = encoding.wanted_dtype(settings, stored, model)
     options = _options(settings, retry=retry)
-    with _shown() as (display, should_stop):
+    with show.shown(_say) as (display, should_stop):
         if dry_run:
             asked = encoding.settle(settings, stored, model, dtype=dtype)
             summary = preview(
@@ -193,7 +164,7 @@ def _index(
                 progress=display,
             )
         else:
-            encoder = model.photo_encoder(device=settings.model.device, dtype=dtype)
+            encoder = _ready(model.photo_encoder(device=settings.model.device, dtype=dtype))
             asked = encoding.settle(settings, stored, model, dtype=encoder.dtype)
             summary = index(
                 store,
@@ -219,7 +190,7 @@ def _repair(store: "Store", settings: Config, *, as_json: bool) -> None:
     def open_encoder(stored: "StoredEncoding") -> "PhotoEncoder":
         return _encoder_of(stored, settings)
 
-    with _shown() as (display, should_stop):
+    with show.shown(_say) as (display, should_stop):
         done = repair(
             store,
             open_encoder,
@@ -245,7 +216,16 @@ def _encoder_of(stored: "StoredEncoding", settings: Config) -> "PhotoEncoder":
             f"but {model.name} is {model.fingerprint}; name the first with --model"
         )
     dtype: Any = stored.encoding.dtype
-    return model.photo_encoder(device=settings.model.device, dtype=dtype)
+    return _ready(model.photo_encoder(device=settings.model.device, dtype=dtype))
+
+
+def _ready(encoder: "PhotoEncoder") -> "PhotoEncoder":
+    """Return the encoder after settling the memory of a process that will run it for long."""
+    from indexer.memory import keep_freed_memory
+
+    if encoder.device == "cpu":
+        keep_freed_memory()
+    return encoder
 
 
 def _options(settings: Config, *, retry: bool = False) -> "Options":
@@ -259,50 +239,6 @@ def _options(settings: Config, *, retry: bool = False) -> "Options":
         max_pixels=chosen.max_pixels,
         retry=retry,
     )
-
-
-@contextmanager
-def _shown() -> Iterator[tuple["Bar | Lines", Callable[[], bool]]]:
-    """Show a run on stderr, and let Ctrl-C end it between two batches; a second ends it at once."""
-    from indexer.show import Bar, Lines
-
-    display = Bar() if sys.stderr.isatty() else Lines(_say)
-    stop = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set() or not display.total:
-            raise KeyboardInterrupt
-        stop.set()
-        display.say("stopping after this batch; Ctrl-C again stops at once")
-
-    try:
-        with _on_interrupt(ask):
-            yield display, stop.is_set
-    except KeyboardInterrupt:
-        display.end()
-        if not display.total:
-            raise
-        there = display.before + display.done - display.failed
-        _say(
-            f"stopped: {there:,} of {display.before + display.total:,} photos are in the library; "
-            "run the same command to go on"
-        )
-        raise SystemExit(INTERRUPTED) from None
-    finally:
-        display.end()
-
-
-@contextmanager
-def _on_interrupt(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handle Ctrl-C otherwise for a while; only the main thread may."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _say(sentence: str) -> None:

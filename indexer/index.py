@@ -11,19 +11,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from indexer.commit import Committer, Tally
 from indexer.load import Loader
 from indexer.progress import Progress
-from indexer.survey import Scope, Survey, Verdict, survey
-from mkt_search.errors import CheckpointMismatch, ConfigError
+from indexer.survey import Scope, Survey, Verdict, survey_folders
+from mkt_search.errors import CheckpointMismatch
 from mkt_search.images import MAX_PIXELS
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text, text_to_path
-from mkt_search.store import catalog, encodings, runs
+from mkt_search.store import encodings, runs
 from mkt_search.store.compact import compact
 from mkt_search.store.database import reading
 from mkt_search.store.store import Store, StoredEncoding
@@ -90,12 +89,13 @@ def index(
         described = {"model": model, "encoding": asdict(encoding), **asdict(options)}
         described["folders"] = [path_to_text(folder) for folder in folders]
         with store.run("index", described) as run:
-            begin = partial(
-                store.begin_encoding, encoding, model=model, vocabulary=vocabulary, rebuild=rebuild
+            known = store.find_encoding(encoding, model=model, rebuild=rebuild)
+            surveys = survey_folders(
+                store, folders, known, hidden=options.hidden, retry=options.retry, say=progress.say
             )
-            stored = begin() if store.encodings() else None
-            surveys = survey_folders(store, folders, stored, options=options, progress=progress)
-            stored = stored or begin()
+            stored = store.begin_encoding(
+                encoding, model=model, vocabulary=vocabulary, rebuild=rebuild
+            )
             committer = Committer(store, stored, encoder, _loader(encoder, surveys, options))
             try:
                 for _, found in surveys:
@@ -128,7 +128,9 @@ def preview(
     options, progress = options or Options(), progress or Progress()
     started = time.monotonic()
     stored = _like(store.encodings(), encoding, rebuild=rebuild)
-    surveys = survey_folders(store, folders, stored, options=options, progress=progress)
+    surveys = survey_folders(
+        store, folders, stored, hidden=options.hidden, retry=options.retry, say=progress.say
+    )
     renamed = _renamed(surveys)
     summary = _summary(surveys, Tally(), seconds=time.monotonic() - started)
     return replace(
@@ -155,61 +157,6 @@ def _like(
         "this library was made with another model or other settings; add --rebuild to encode every "
         "photo anew"
     )
-
-
-def survey_folders(
-    store: Store,
-    folders: Sequence[Path],
-    stored: StoredEncoding | None,
-    *,
-    options: Options,
-    progress: Progress,
-) -> list[tuple[Scope, Survey]]:
-    """Compare folders with what is stored; nothing is written, not even that a folder is new."""
-    surveys = []
-    for top in _tops(folders) or _registered(store, progress):
-        with reading(store.engine) as session:  # what place_of writes here is never committed
-            place = catalog.place_of(session, top if top.is_dir() else top.parent)
-            known = catalog.known(session, place, stored.id if stored else None)
-        inside = place.path / text_to_path(place.prefix)
-        scope = Scope(
-            place=place,
-            top=inside if top.is_dir() else inside / top.name,
-            known=known,
-            hidden=options.hidden,
-            retry=options.retry,
-        )
-        found = survey(scope)
-        for path, why in found.unreadable.items():
-            progress.say(f"left out {path_to_text(path)}: {why}")
-        surveys.append((scope, found))
-    return surveys
-
-
-def _tops(folders: Sequence[Path]) -> list[Path]:
-    """Return the folders and photos as real paths, without those that lie inside another."""
-    for folder in folders:
-        if not os.path.lexists(folder):
-            raise ConfigError(f"there is no folder or photo {path_to_text(folder)}")
-    real = [
-        folder.resolve() if folder.is_dir() else folder.parent.resolve() / folder.name
-        for folder in folders
-    ]
-    distinct = list(dict.fromkeys(real))
-    return [top for top in distinct if not any(other in top.parents for other in distinct)]
-
-
-def _registered(store: Store, progress: Progress) -> list[Path]:
-    """Return the library's own folders; one whose disk is not there is left out."""
-    with reading(store.engine) as session:
-        folders = [folder for _, folder, _ in catalog.roots(session)]
-    there = [folder for folder in folders if folder.is_dir()]
-    for folder in folders:
-        if folder not in there:
-            progress.say(f"left out {path_to_text(folder)}: it is not there now")
-    if not there:
-        raise ConfigError("name a folder of photos: `mkt index FOLDER`")
-    return there
 
 
 def _was_interrupted(store: Store) -> bool:
@@ -262,12 +209,9 @@ def _bring_in(
     should_stop: Callable[[], bool],
 ) -> None:
     """Load, encode and commit the photos of a scope that need it, batch by batch."""
-    place = None
+    place = committer.store.place_of(scope.place.path / text_to_path(scope.place.prefix))
     items = committer.loader.load(scope.to_load())
     while batch := list(islice(items, batch_size)):
-        place = place or committer.store.place_of(
-            scope.place.path / text_to_path(scope.place.prefix)
-        )
         done = committer.commit(place, scope.known, batch)
         progress.advance(len(batch), failed=len(done.failed))
         if should_stop():

@@ -47,7 +47,7 @@ def repair(
 
     Args:
         store: the library; this takes the right to write.
-        open_encoder: gives the student of the library's encoding; asked only if a photo needs it.
+        open_encoder: gives the student of the library's encoding; asked only if there is damage.
 
     Raises:
         KeyboardInterrupt: `should_stop` said so; what was committed stays.
@@ -57,13 +57,16 @@ def repair(
     started = time.monotonic()
     with store.writing("mkt repair"), store.run("repair", asdict(options)) as run:
         damaged = [one.segment for one in checks.verify(store) if one.segment is not None]
+        active = store.active
+        # first of all: without the student the old vectors are better than none
+        encoder = open_encoder(active) if damaged and active is not None else None
         for segment in damaged:
             store.forget_segment(segment)
         lost = _Lost.find(store)
         store.mark_missing(lost.missing)
         encoded, failed = 0, 0
-        if lost.photos and store.active is not None:
-            committer = _committer(store, store.active, open_encoder, options)
+        if lost.photos and active is not None:
+            committer = _committer(store, active, encoder or open_encoder(active), options)
             progress.begin(len(lost.photos), before=0)
             _bring_back(committer, lost.photos, options.batch_size, progress, should_stop)
             encoded, failed = committer.tally.indexed, committer.tally.failed
@@ -116,10 +119,9 @@ def _unencoded(store: Store) -> Iterator[PhotoRecord]:
 def _committer(
     store: Store,
     stored: StoredEncoding,
-    open_encoder: Callable[[StoredEncoding], PhotoEncoder],
+    encoder: PhotoEncoder,
     options: Options,
 ) -> Committer:
-    encoder = open_encoder(stored)
     workers = options.workers or os.cpu_count() or 1
     loader = Loader(encoder.spec, workers, 2 * options.batch_size, max_pixels=options.max_pixels)
     return Committer(store, stored, encoder, loader)

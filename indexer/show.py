@@ -1,7 +1,12 @@
 """Show a run: a bar on a terminal, a line every few seconds elsewhere; its summary in words."""
 
+import signal
+import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from indexer.progress import Progress
@@ -11,6 +16,7 @@ from mkt_search.types import Summary
 
 EVERY = 5.0  # seconds between two lines
 REASONS = 5  # reasons of failure that a summary names
+INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 
 Say = Callable[[str], None]
 
@@ -92,6 +98,48 @@ class Bar(Progress):
     def end(self) -> None:
         """Take the bar away."""
         self._bar.stop()
+
+
+@contextmanager
+def shown(say: Say) -> Iterator[tuple[Progress, Callable[[], bool]]]:
+    """Show a run on stderr, and let Ctrl-C end it between two batches; a second ends it at once."""
+    display = Bar() if sys.stderr.isatty() else Lines(say)
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() or not display.total:
+            raise KeyboardInterrupt
+        stop.set()
+        display.say("stopping after this batch; Ctrl-C again stops at once")
+
+    try:
+        with _on_interrupt(ask):
+            yield display, stop.is_set
+    except KeyboardInterrupt:
+        display.end()
+        if not display.total:
+            raise
+        there = display.before + display.done - display.failed
+        say(
+            f"stopped: {there:,} of {display.before + display.total:,} photos are in the library; "
+            "run the same command to go on"
+        )
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        display.end()
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle Ctrl-C otherwise for a while; only the main thread may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -11,7 +11,10 @@ from indexer.walk import Walk
 from mkt_search.errors import ConfigError
 from mkt_search.images import SUFFIXES
 from mkt_search.paths import path_to_text, text_to_path
+from mkt_search.store import catalog
 from mkt_search.store.catalog import KnownPhoto, RootPlace
+from mkt_search.store.database import reading
+from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile
 
 
@@ -87,6 +90,72 @@ class Survey:
     def photos(self) -> int:
         """How many photos are there."""
         return self.verdicts.total()
+
+
+def survey_folders(
+    store: Store,
+    folders: Sequence[Path],
+    stored: StoredEncoding | None,
+    *,
+    hidden: bool,
+    retry: bool,
+    say: Callable[[str], None],
+) -> list[tuple[Scope, Survey]]:
+    """Compare folders with what is stored; nothing is written, not even that a folder is new."""
+    surveys = []
+    tops = _tops(folders) or _registered(store, say)
+    for top in tops:
+        with reading(store.engine) as session:  # what place_of writes here is never committed
+            place = catalog.place_of(session, top if top.is_dir() else top.parent)
+            known = catalog.known(session, place, stored.id if stored else None)
+        inside = place.path / text_to_path(place.prefix)
+        scope = Scope(
+            place=place,
+            top=inside if top.is_dir() else inside / top.name,
+            known=known,
+            hidden=hidden,
+            retry=retry,
+        )
+        try:
+            found = survey(scope)
+        except ConfigError as problem:
+            if folders or len(tops) == 1:
+                raise
+            say(f"left out {path_to_text(top)}: {problem}")  # the others must not wait for it
+            continue
+        for path, why in found.unreadable.items():
+            say(f"left out {path_to_text(path)}: {why}")
+        surveys.append((scope, found))
+    if not surveys:
+        raise ConfigError("no folder of this library has photos now; `mkt status` names them")
+    return surveys
+
+
+def _tops(folders: Sequence[Path]) -> list[Path]:
+    """Return the folders and photos as real paths, without those that lie inside another."""
+    for folder in folders:
+        if not os.path.lexists(folder):
+            raise ConfigError(f"there is no folder or photo {path_to_text(folder)}")
+    real = [
+        folder.resolve() if folder.is_dir() else folder.parent.resolve() / folder.name
+        for folder in folders
+    ]
+    distinct = list(dict.fromkeys(real))
+    return [top for top in distinct if not any(other in top.parents for other in distinct)]
+
+
+def _registered(store: Store, say: Callable[[str], None]) -> list[Path]:
+    """Return the library's own folders; one whose disk is not there is left out."""
+    with reading(store.engine) as session:
+        folders = [folder for _, folder, _ in catalog.roots(session)]
+    there = [folder for folder in folders if folder.is_dir()]
+    for folder in folders:
+        if folder not in there:
+            say(f"left out {path_to_text(folder)}: it is not there now")
+    if not there:
+        moved = ", or say where one is now: `mkt root OLD NEW`" if folders else ""
+        raise ConfigError(f"name a folder of photos: `mkt index FOLDER`{moved}")
+    return there
 
 
 def survey(scope: Scope) -> Survey:

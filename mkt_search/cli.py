@@ -1,12 +1,17 @@
 """`mkt`: the roof over all three packages. Finds a command when it is asked for; holds no logic."""
 
+import errno
 import importlib
+import io
 import logging
+import os
 import sys
 
 import click
 
+from mkt_search.display import clean
 from mkt_search.errors import MktError
+from mkt_search.settings import nearest
 
 COMMANDS = {
     "init": "mkt_search.commands.init:init",
@@ -28,6 +33,8 @@ COMMANDS = {
 
 INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 
+log = logging.getLogger(__name__)
+
 
 class LazyGroup(click.Group):
     """Import a command's module only when that command, or its help, is wanted."""
@@ -45,15 +52,47 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first word names; a misspelled one meets the nearest name."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f'No such command "{clean(args[0])}"{nearest(args[0], COMMANDS, "`mkt {}`")}')
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; every `MktError` becomes one sentence and exit code 1."""
+        """Run the command; a problem a person can act on becomes one sentence and exit code 1."""
         try:
-            return super().invoke(ctx)
+            outcome = super().invoke(ctx)
+            sys.stdout.flush()
+            return outcome
         except MktError as problem:
             raise click.ClickException(str(problem)) from problem
+        except OSError as problem:
+            if problem.errno == errno.EPIPE:  # a reader that has seen enough; click ends quietly
+                raise
+            log.debug("where it happened:", exc_info=True)
+            raise click.ClickException(_refused(problem)) from problem
         except KeyboardInterrupt:
             click.echo("\ninterrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _refused(problem: OSError) -> str:
+    """What the system would not do, with the file where it names one."""
+    why = problem.strerror or str(problem)
+    if problem.filename is None:
+        return f"reading or writing failed ({why}); -vv shows where."
+    return f"{clean(os.fsdecode(problem.filename))}: {why}; -vv shows where."
+
+
+def _open_stdout() -> None:
+    """Let data leave as UTF-8, a terminal show what it can, and a closed stdout take nothing."""
+    if sys.stdout is None:  # as `>&-` leaves it
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding = None if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,6 +104,7 @@ def main(verbose: int) -> None:
     Start with `mkt init`, `mkt index FOLDER`, `mkt search "dog + beach"`. Every setting can also
     stand in mkt.toml, which `mkt init` puts beside the library.
     """
+    _open_stdout()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     for package in ("mkt_search", "indexer", "training"):

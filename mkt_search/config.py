@@ -341,6 +341,8 @@ def named_library(directory: Path) -> Path:
     is_library = directory.name == FOLDER or (directory / "mkt.db").is_file()
     if is_library and directory.is_dir():
         return directory
+    if directory.exists() and not directory.is_dir():
+        raise LibraryNotFound(f"{directory} is no folder; name that of a library.")
     raise LibraryNotFound(f"no library in {directory}. Run `mkt init {directory}` to make one.")
 
 

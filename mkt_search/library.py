@@ -8,9 +8,9 @@ with Library.open("Pictures") as library:
     library.tag(["dog", "beach", "snow"], top=2)
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -97,6 +97,7 @@ class Library:
         self.config = config
         self._model_name = model or config.model.checkpoint or None
         self._index: VectorIndex | None = None
+        self._model: Model | None = None
 
     @classmethod
     def create(cls, directory: Path | str, *, config: Config | None = None) -> Self:
@@ -188,10 +189,19 @@ class Library:
 
     # The model
 
-    @cached_property
+    @property
     def model(self) -> Model:
-        """The model whose vectors are stored. Raises CheckpointMismatch, ModelError."""
-        stored = self._stored()
+        """The model whose vectors are searched: another one once a rebuild has replaced them.
+
+        Raises:
+            CheckpointMismatch, ModelError.
+        """
+        stored = self._index.stored if self._index is not None else self._stored()
+        if self._model is None or self._model.fingerprint != stored.encoding.checkpoint:
+            self._model = self._open_model(stored)
+        return self._model
+
+    def _open_model(self, stored: StoredEncoding) -> Model:
         name = self._model_name or stored.model
         model = open_model(name)
         if model.fingerprint != stored.encoding.checkpoint:
@@ -378,9 +388,7 @@ class Library:
         if dry_run:
             return self._tag(labels, None, top=top, threshold=threshold)
         with self.store.writing("mkt tag"), self.store.run("tag", settings) as run:
-            report = self._tag(labels, run.id, top=top, threshold=threshold)
-            run.summary = {**asdict(report), "by_label": {}}
-            return report
+            return self._tag(labels, run.id, top=top, threshold=threshold)
 
     def _tag(
         self, labels: list[str], run: int | None, *, top: int, threshold: float | None
@@ -402,24 +410,23 @@ class Library:
             ]
             before = tags.current_pairs(session, ids.values())
             after = {(photo, label) for photo, label, _ in rows}
+            given = Counter(label for _, label in after)
+            report = TagReport(
+                run=run,
+                photos=sum(map(len, photos.values())),
+                labels=len(labels),
+                added=len(after - before),
+                removed=len(before - after),
+                kept=len(after & before),
+                by_label={name: given[ids[name]] for name in labels},
+            )
             if run is None:
                 session.rollback()
-            else:
+            else:  # the outcome is part of the commit: `untag` relies on it, whatever comes after
                 tags.supersede(session, ids.values(), run)
                 tags.add_auto(session, run, rows)
-        names = {id_: name for name, id_ in ids.items()}
-        by_label = dict.fromkeys(labels, 0)
-        for _, label in after:
-            by_label[names[label]] += 1
-        return TagReport(
-            run=run,
-            photos=sum(map(len, photos.values())),
-            labels=len(labels),
-            added=len(after - before),
-            removed=len(before - after),
-            kept=len(after & before),
-            by_label=by_label,
-        )
+                runs.end_run(session, run, "done", {**asdict(report), "by_label": {}})
+        return report
 
     def untag(self, run: int) -> TagReport:
         """Take a tag run back whole: its tags go, those it replaced return. Human tags stay."""

@@ -1,5 +1,6 @@
 """Options that commands of every package share: the library, JSON, and those made of settings."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,24 @@ import click
 from mkt_search import config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Text(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no generic
+    """Text that can be looked up and kept: bytes that are not UTF-8 are refused."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text as it is."""
+        try:
+            str(value).encode("utf-8")
+        except UnicodeEncodeError:
+            shown = os.fsencode(value).decode("utf-8", "backslashreplace")
+            self.fail(f'"{shown}" is not UTF-8 text.', param, ctx)
+        return str(value)
+
+
+TEXT = Text()
 
 library_option = click.option(
     "--library",

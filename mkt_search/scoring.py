@@ -40,8 +40,8 @@ class StreamScores:
 
 def unit(vectors: Vector) -> Vector:
     """Return vectors (..., D) scaled to length 1; a zero vector stays zero."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    units: Vector = np.divide(vectors, np.maximum(lengths, TINY), dtype=np.float32)
+    lengths = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))  # faster than linalg.norm
+    units: Vector = vectors * np.reciprocal(np.maximum(lengths, TINY))[..., None]
     return units
 
 
@@ -75,6 +75,11 @@ def top_k_mean(similarities: Vector, counts: NDArray[Any], k: int) -> Vector:
     if (counts >= k).all():  # k-set means: the best vector alone fills k
         best: Vector = similarities.max(axis=-1)
         return best
+    if (counts == 1).all():  # one vector per patch: no need to sort the rest
+        first = max(similarities.shape[-1] - k, 0)
+        chosen = np.partition(similarities, first, axis=-1)[..., first:]
+        top: Vector = chosen.mean(axis=-1, dtype=np.float32)
+        return top
     weights = patch_weights(similarities, counts, k)
     mean: Vector = np.einsum("...m,...m->...", weights, similarities, dtype=np.float32)
     return mean

@@ -2,7 +2,7 @@
 
 One wanted label goes through the scan, which reads everything but scores exactly only what can be
 among the k best; several terms, or a filter that leaves few photos, are scored exactly one and all.
-Both give the same answer: the k best by `scoring`, ties by photo id.
+Both give the same answer: the k best by `scoring`, of equal ones those whose bytes came first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +17,7 @@ from mkt_search.types import Vector
 
 PER_PHOTO = 50  # vectors asked of the scan for one photo wanted: a photo owns up to m of the best
 GROWTH = 4  # and how many times more when the answer is not proven yet
+AT_ONCE = 1 << 22  # similarities of local vectors computed together: 16 MB, a few times over
 FEW = 0.05  # share of the library below which reading just these photos is less than a scan
 
 
@@ -63,7 +64,7 @@ def _proven(
         first = _exact(index, labels, weights, k, found.slots[: 2 * k])
         worst = float(first.scores[-1]) / weight if len(first.slots) == k else -np.inf
         rest = found.slots[2 * k :][found.upper[2 * k :] >= worst]
-        best_ = _merged(first, _exact(index, labels, weights, k, rest), k)
+        best_ = _merged(index, first, _exact(index, labels, weights, k, rest), k)
         full = len(best_.slots) == k
         if found.bound == -np.inf or (full and float(best_.scores[-1]) / weight >= found.bound):
             return best_
@@ -78,12 +79,13 @@ def _of_all(
     kept = _exact(index, labels, weights, k, np.empty(0, np.int64))
     for block in index.blocks(np.flatnonzero(allowed)):
         part = _exact(index, labels, weights, k, block)
-        kept = _merged(kept, part, k)
+        kept = _merged(index, kept, part, k)
     return kept
 
 
-def _merged(a: Found, b: Found, k: int) -> Found:
+def _merged(index: VectorIndex, a: Found, b: Found, k: int) -> Found:
     return _best_of(
+        index,
         np.concatenate([a.slots, b.slots]),
         np.concatenate([a.global_, b.global_]),
         np.concatenate([a.local, b.local]),
@@ -98,11 +100,14 @@ def _exact(
         nothing = np.empty(0, np.float32)
         return Found(slots, nothing, nothing)
     scores = _score(index, labels, slots)
-    return _best_of(slots, scores.global_ @ weights, scores.local @ weights, k)
+    return _best_of(index, slots, scores.global_ @ weights, scores.local @ weights, k)
 
 
-def _best_of(slots: NDArray[np.int64], global_: Vector, local: Vector, k: int) -> Found:
-    order = np.lexsort((slots, -(global_ + local)))[:k]
+def _best_of(
+    index: VectorIndex, slots: NDArray[np.int64], global_: Vector, local: Vector, k: int
+) -> Found:
+    contents = index.contents[slots]  # slots are no order to keep: a merge of segments changes them
+    order = np.lexsort((contents, -(global_ + local)))[:k]
     return Found(slots[order], global_[order], local[order])
 
 
@@ -110,7 +115,8 @@ def score_blocks(
     index: VectorIndex, labels: Vector, slots: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.int64], Vector]]:
     """Yield (slots, (n, L) fused scores) in blocks: every photo against every label."""
-    for block in index.blocks(slots):
+    photos = max(1, AT_ONCE // (index.encoding.m * max(1, len(labels))))
+    for block in index.blocks(slots, most=photos):
         yield block, _score(index, labels, block).fused
 
 

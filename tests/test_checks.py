@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import delete, text
 
 from mkt_search.store import catalog, checks, tags
+from mkt_search.store.compact import compact
 from mkt_search.store.database import reading, transaction
-from mkt_search.store.schema import VectorRow
-from mkt_search.store.store import Store
+from mkt_search.store.schema import SegmentRow, VectorRow
+from mkt_search.store.store import Store, StoredEncoding
 from tests import made
 
 
@@ -113,3 +114,22 @@ def test_a_missing_photo_whose_copy_is_there_leaves_the_vectors(store: Store) ->
     store.mark_missing(gone)
     assert checks.prune(store, dry_run=False).contents == 0
     assert checks.verify(store) == []
+
+
+def test_segments_that_are_merged_meanwhile_are_not_damaged(store: Store, monkeypatch) -> None:
+    rows = checks._segment_rows
+
+    def merge(store: Store, item: StoredEncoding) -> list[SegmentRow]:
+        found = rows(store, item)
+        assert compact(store, item, fewest=2) == 2
+        return found
+
+    monkeypatch.setattr(checks, "_segment_rows", merge)
+    assert whats(store) == []
+
+
+def test_a_folder_that_a_system_put_among_the_segments_is_left_alone(store: Store) -> None:
+    (store.folder / "@eaDir").mkdir()
+    with store.writing("test"):
+        assert whats(store) == []
+    assert (store.folder / "@eaDir").is_dir()

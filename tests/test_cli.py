@@ -1,10 +1,13 @@
 """The roof: commands are found, errors become sentences, signals become exit codes."""
 
+import errno
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -13,9 +16,9 @@ from click.testing import CliRunner
 from mkt_search import cli
 from mkt_search.cli import COMMANDS, main
 from mkt_search.errors import StoreError
-from tests.command_line import library, mkt
+from tests.command_line import library, mkt, own_library
 
-__all__ = ["library"]
+__all__ = ["library", "own_library"]
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +106,45 @@ def test_wrong_setting_is_told_with_its_line(library: Path, tmp_path: Path) -> N
         f'Error: {tmp_path}/mkt.toml:2: unknown key "bacth_size" in [index];'
         ' did you mean "batch_size"?\n'
     )
+
+
+def test_misspelled_command_meets_the_nearest_one() -> None:
+    assert 'No such command "serach"; did you mean `mkt search`?' in mkt("serach", code=2).stderr
+
+
+def test_refusal_of_the_system_is_one_sentence_with_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raising(monkeypatch, PermissionError(errno.EACCES, "Permission denied", "/photos/a\nb.jpg"))
+    result = CliRunner().invoke(main, ["status"])
+    assert result.exit_code == 1
+    assert result.stderr == "Error: /photos/a\\nb.jpg: Permission denied; -vv shows where.\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_behind_stdout_is_one_sentence(library: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = run_mkt("status", "--library", str(library), stdout=full)
+    assert "Error: reading or writing failed (No space left on device)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_closed_stdout_takes_nothing_and_no_traceback_comes(library: Path) -> None:
+    command = f"{sys.executable} -m mkt_search search red --library {library} >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_piped_data_is_utf_8_whatever_the_locale(own_library: Path) -> None:
+    (own_library / "photos" / "red.png").rename(own_library / "photos" / "rot \N{DOG FACE}.png")
+    mkt("index", "--library", own_library)
+    arguments = ("search", "red", "-k", "1", "--library", str(own_library))
+    done = run_mkt(*arguments, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert "rot \N{DOG FACE}.png" in done.stdout
+
+
+def run_mkt(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run `mkt` as a process of its own."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "check": False, **options}
+    command = [sys.executable, "-m", "mkt_search", *arguments]
+    return subprocess.run(command, text=True, encoding="utf-8", **options)

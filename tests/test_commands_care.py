@@ -77,3 +77,10 @@ def test_empty_library_has_no_folder(tmp_path: Path) -> None:
 
 def test_migrate_of_a_library_up_to_date_does_nothing(library: Path) -> None:
     assert mkt("migrate", "--library", library).stderr == f"{library / '.mkt'} is up to date.\n"
+
+
+def test_old_folder_may_be_named_by_a_winding_way(own_library: Path) -> None:
+    (own_library / "photos").rename(own_library / "moved")
+    old = own_library / "student" / ".." / "photos"
+    result = mkt("root", old, own_library / "moved", "--library", own_library)
+    assert "7 photos moved with it." in result.stderr

@@ -72,3 +72,28 @@ def test_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     result = mkt("init", tmp_path / "file", code=1)
     assert result.stderr.startswith("Error: ")
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nonsense://here"])
+def test_database_url_that_means_nothing_is_refused(tmp_path: Path, url: str) -> None:
+    result = mkt("init", tmp_path, "--database", url, code=1)
+    assert result.stderr.startswith("Error: The database URL cannot be used (")
+    assert not (tmp_path / "mkt.toml").exists()
+
+
+def test_damaged_database_is_told_in_a_sentence(tmp_path: Path) -> None:
+    mkt("init", tmp_path)
+    (tmp_path / ".mkt" / "mkt.db").write_bytes(b"garbage" * 100)
+    assert "The database file is damaged" in mkt("init", tmp_path, code=1).stderr
+
+
+def test_file_is_no_library(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("milk")
+    result = mkt("status", "--library", tmp_path / "notes", code=1)
+    assert result.stderr == f"Error: {tmp_path / 'notes'} is no folder; name that of a library.\n"
+
+
+def test_database_in_no_folder_is_told_with_what_it_needs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/nowhere/mkt.db"
+    result = mkt("init", tmp_path, "--database", url, code=1)
+    assert "Its folder must be there and be writable" in result.stderr

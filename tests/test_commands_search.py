@@ -188,3 +188,15 @@ def test_query_is_told_in_one_line() -> None:
 def test_query_may_begin_with_a_minus(library: Path) -> None:
     assert found(library, "- blue", "red") == found(library, "red - blue")
     assert found(library, "- blue + red", "-k", "1") == ["red.png"]
+
+
+@pytest.mark.parametrize("wrong", ["2024-13", "2024-02-30", "May", ""])
+def test_wrong_date_is_refused_with_the_ways_to_write_one(library: Path, wrong: str) -> None:
+    result = mkt("search", "red", "--after", wrong, "--library", library, code=2)
+    assert f'"{wrong}" is no date; write 2024, 2024-05 or 2024-05-17.' in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["bad\udcff"], ["red", "--not", "bad\udcff"]])
+def test_label_that_is_not_utf_8_is_refused(library: Path, arguments: list[str]) -> None:
+    result = mkt("search", *arguments, "--library", library, code=2)
+    assert '"bad\\xff" is not UTF-8 text' in result.stderr

@@ -161,3 +161,32 @@ def test_search_finds_only_photos_with_a_tag(home: Path) -> None:
     mkt("tag", "photos/blue.png", "--add", "sea")
     result = mkt("search", "red", "--tag", "sea", "--paths")
     assert paths(home, result.stdout.splitlines()) == ["blue.png"]
+
+
+def test_label_with_a_line_break_is_told_on_one_line(home: Path) -> None:
+    result = mkt("tag", "photos/red.png", "--add", "my\ndog")
+    assert result.stderr == 'added "my\\ndog" to 1 photo\n'
+
+
+def test_dry_run_speaks_of_what_would_be(home: Path) -> None:
+    result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--dry-run")
+    assert "would add 6 tags, remove 0, keep 0: 6 photos, 3 labels" in result.stderr
+
+
+def test_json_of_tags_by_hand_is_refused(home: Path) -> None:
+    result = mkt("tag", "photos/red.png", "--add", "x", "--json", code=2)
+    assert "--json goes with --vocabulary." in result.stderr
+
+
+@pytest.mark.parametrize("options", [("--label", "x"), ("--run", "9"), ("--photo", "no.jpg")])
+def test_conditions_that_no_tag_meets_are_told_from_no_tags(
+    home: Path, options: tuple[str, str]
+) -> None:
+    assert mkt("tags", *options).stderr.startswith("No tag meets all the conditions")
+
+
+@pytest.mark.parametrize("options", [("--csv",), ("--parquet", "runs.parquet")])
+def test_runs_are_not_written_as_tags_are(home: Path, options: tuple[str, ...]) -> None:
+    assert (
+        "--runs comes as a table or with --json." in mkt("tags", "--runs", *options, code=2).stderr
+    )

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.store import catalog, checks, compact
+from mkt_search import search
+from mkt_search.errors import LibraryDamaged
+from mkt_search.store import catalog, checks, compact, encodings
 from mkt_search.store.database import reading
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
@@ -116,3 +118,61 @@ def test_a_damaged_segment_is_not_merged_into_a_sound_one(store: Store) -> None:
     assert compact.compact(store, active(store), fewest=2) == 9
     assert segments(store) == 2
     assert [problem.where for problem in checks.verify(store)] == [file.name]
+
+
+def test_a_flipped_bit_does_not_get_a_digest_that_says_it_is_right(store: Store) -> None:
+    file = sorted(store.folder.iterdir())[0]
+    data = bytearray(file.read_bytes())
+    data[-100] ^= 1
+    file.write_bytes(data)
+    assert compact.compact(store, active(store), fewest=2) == 9
+    assert [problem.where for problem in checks.verify(store)] == [file.name]
+
+
+def test_an_open_index_follows_when_a_segment_gets_the_id_of_another(store: Store) -> None:
+    compact.compact(store, active(store), fewest=2)
+    index = VectorIndex(store, active(store))
+    index.refresh()
+    with reading(store.engine) as session:
+        gone = [r.id for r in catalog.photos(session) if r.relative.startswith("0-")]
+    store.mark_missing(gone)
+    with store.writing("test"):
+        checks.prune(store, dry_run=False)
+        compact.compact(store, active(store), fewest=1)
+    ids = list(index.files)
+    index.refresh()
+    assert list(index.files) == ids and len(index) == 27
+    rows = {int(content): index.read(np.array([s])) for s, content in enumerate(index.contents)}
+    expected = VectorIndex(store, active(store))
+    expected.refresh()
+    for slot, content in enumerate(expected.contents.tolist()):
+        np.testing.assert_array_equal(rows[content], expected.read(np.array([slot])))
+
+
+def test_an_index_sees_one_moment_while_segments_are_merged(store: Store, monkeypatch) -> None:
+    index, live_vectors = VectorIndex(store, active(store)), encodings.live_vectors
+
+    def merge_first(session, encoding_id: int):
+        monkeypatch.undo()
+        compact.compact(store, active(store), fewest=2)
+        return live_vectors(session, encoding_id)
+
+    monkeypatch.setattr(encodings, "live_vectors", merge_first)
+    with pytest.raises(LibraryDamaged):  # the files are gone; `Library.index` asks again
+        index.refresh()
+    index.refresh()
+    assert index.live.sum() == 30
+
+
+def test_photos_of_one_score_keep_their_order_when_segments_are_merged(store: Store) -> None:
+    def order() -> list[int]:
+        index = VectorIndex(store, active(store))
+        index.refresh()
+        nothing = np.zeros((1, made.DIM), np.float32)
+        found = search.best(index, nothing, np.ones(1, np.float32), 30, index.live)
+        return index.contents[found.slots].tolist()
+
+    before = order()
+    parts = [compact._opened(store, active(store), p) for p in compact._small(store, active(store))]
+    compact._merge(store, active(store), [part for part in parts[:3] if part is not None])
+    assert order() == before

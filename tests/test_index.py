@@ -327,6 +327,15 @@ def test_the_folder_around_takes_over_what_was_indexed_below_it(
     assert set(photos(store)) == {f"{'ab'[n % 2]}/{n:02}.png" for n in range(12)}
 
 
+def test_the_folder_around_is_known_even_if_nothing_in_it_is_new(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder / "a", folder / "b")
+    assert bring_in(store, encoder, folder).unchanged == 12
+    paint(folder / "c" / "later.png", "white")
+    assert bring_in(store, encoder).indexed == 1
+
+
 def test_folders_inside_one_another_are_walked_once(
     store: Store, encoder: PhotoEncoder, folder: Path
 ) -> None:
@@ -640,3 +649,38 @@ def test_a_database_that_cannot_grow_loses_nothing_that_was_committed(
         found = checks.verify(store)
         assert [p for p in found if p.what != "a file no row names"] == []
     assert refused > 2 and len(vectors(store)) == 40 and checks.verify(store) == []
+
+
+def test_one_folder_without_photos_does_not_keep_the_others_waiting(
+    store: Store, encoder: PhotoEncoder, folder: Path, tmp_path: Path
+) -> None:
+    photo = paint(tmp_path / "other" / "x.png", "red")
+    (tmp_path / "other" / "notes.txt").write_text("here")
+    bring_in(store, encoder, folder, tmp_path / "other")
+    photo.unlink()
+    assert bring_in(store, encoder).missing == 1
+    paint(folder / "new.png", "white")
+    notes = Notes()
+    assert bring_in(store, encoder, notes=notes).indexed == 1
+    assert notes.said[0].startswith(f"left out {tmp_path / 'other'}: no photos under")
+
+
+def test_a_rebuild_of_a_folder_that_is_not_there_begins_nothing(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    with pytest.raises(ConfigError, match="there is no folder"):
+        bring_in(store, encoder, folder / "tpyo", encoding=replace(ENCODING, m=5), rebuild=True)
+    assert store.building is None
+
+
+def test_a_folder_that_became_a_link_to_itself_elsewhere_stays_the_same(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    folder.rename(folder.parent / "elsewhere")
+    folder.symlink_to(folder.parent / "elsewhere")
+    for named in ([], [folder], [folder / "a"], [folder.parent / "elsewhere"]):
+        summary = bring_in(store, encoder, *named)
+        assert (summary.indexed, summary.missing) == (0, 0)
+    assert len(photos(store, None)) == 12

@@ -5,9 +5,11 @@ import os
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from indexer.show import Lines, duration, tell
+from mkt_search.config import find_setting
 from mkt_search.library import Library
 from mkt_search.types import Summary
 from tests.command_line import mkt
@@ -260,3 +262,17 @@ def test_a_summary_with_everything_in_it() -> None:
         "2 failed; see them with `mkt status --failed`:",
         "       2  truncated JPEG",
     ]
+
+
+@pytest.mark.parametrize("name", ["model.checkpoint", "index.hidden", "index.max_pixels"])
+def test_help_of_a_setting_is_the_same_in_every_command(name: str) -> None:
+    from indexer.cli import index
+
+    helps = [option.help for option in index.params if isinstance(option, click.Option)]
+    assert find_setting(name).help in helps
+
+
+def test_folder_that_moved_away_is_told_how_to_say_so(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "colour")
+    (home / "photos").rename(home / "moved")
+    assert "mkt root OLD NEW" in mkt("index", code=1).stderr

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from indexer.index import Options, index
 from mkt_search import Library
@@ -14,7 +16,9 @@ from mkt_search.types import Encoding, Filters, Term
 from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
 
 
-def bring_in(library: Library, folder: Path, checkpoint: Path, **changes: object) -> None:
+def bring_in(
+    library: Library, folder: Path, checkpoint: Path, *, rebuild: bool = False, **changes: object
+) -> None:
     """Index a folder with the settings the tests want: 16 k-set means, whole numbers."""
     model = open_model(checkpoint)
     encoder = model.photo_encoder(device="cpu", dtype="float32")
@@ -36,6 +40,7 @@ def bring_in(library: Library, folder: Path, checkpoint: Path, **changes: object
         [folder],
         encoding=encoding,
         model=str(checkpoint),
+        rebuild=rebuild,
         options=Options(workers=1),
     )
 
@@ -256,3 +261,52 @@ def test_an_open_library_sees_what_another_process_adds(home: Path, tmp_path: Pa
         assert reader.prune(dry_run=True).photos == 1
         assert reader.prune().photos == 1
         assert reader.verify() == []
+
+
+def test_an_open_library_asks_the_new_model_after_a_rebuild(home: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "photos" / "red.png", "red")
+    with Library.create(tmp_path) as writer, Library.open(tmp_path) as reader:
+        bring_in(writer, tmp_path / "photos", home / "colours")
+        assert names(reader.search("red")) == ["red.png"]
+        other = tiny_checkpoint(tmp_path / "tiny")
+        bring_in(writer, tmp_path / "photos", other, rebuild=True)
+        assert reader.search("dog")[0].score == pytest.approx(writer.search("dog")[0].score)
+        assert reader.model.name == str(other)
+
+
+def test_an_open_library_follows_a_prune(home: Path, tmp_path: Path) -> None:
+    """The database gives the id of a merged segment to the one in its place."""
+    for colour in ("red", "green", "blue"):
+        paint(tmp_path / "photos" / f"{colour}.png", colour)
+    with Library.create(tmp_path) as writer, Library.open(tmp_path) as reader:
+        bring_in(writer, tmp_path / "photos", home / "colours")
+        assert names(reader.search("green", k=1)) == ["green.png"]
+        (tmp_path / "photos" / "blue.png").unlink()  # the first row of the segment
+        bring_in(writer, tmp_path / "photos", home / "colours")
+        writer.prune()
+        assert names(reader.search("green", k=1)) == ["green.png"]
+        assert names(reader.search("red", k=1)) == ["red.png"]
+
+
+def test_a_tag_run_that_is_stopped_behind_its_commit_is_done(home: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "photos" / "red.png", "red")
+    with Library.create(tmp_path) as library:
+        bring_in(library, tmp_path / "photos", home / "colours")
+        first, second = library.tag(["red"], top=1).run, library.tag(["red"], top=1).run
+        commits: list[Session] = []
+
+        def stop(session: Session) -> None:
+            commits.append(session)
+            if len(commits) == 3:  # behind those that clear up and that begin the run
+                raise KeyboardInterrupt
+
+        event.listen(Session, "after_commit", stop)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                library.tag(["red"], top=1)
+        finally:
+            event.remove(Session, "after_commit", stop)
+        assert [run.outcome for run in library.runs() if run.kind == "tag"] == ["done"] * 3
+        assert first is not None and second is not None
+        library.untag(second)
+        assert [tag.run for tag in library.tags()] == [second + 1]

@@ -1,5 +1,6 @@
 """One writer at a time, whoever it is and however it ends."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mkt_search.errors import LibraryLocked
+from mkt_search.errors import LibraryLocked, StoreError
 from mkt_search.store import lock
 
 HOLD = """
@@ -54,3 +55,20 @@ def test_an_unreadable_note_is_still_a_sentence(tmp_path: Path) -> None:
         (tmp_path / lock.NOTE).write_text("{")
         with pytest.raises(LibraryLocked, match="another process"), lock.writing(tmp_path, "b"):
             pass
+
+
+def test_a_full_disk_does_not_keep_a_writer_out(tmp_path: Path, monkeypatch) -> None:
+    """Not even the note fits; `mkt prune` may be the way out."""
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with lock.writing(tmp_path, "mkt prune"):
+        assert lock.writer(tmp_path) == "another process"
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / lock.LOCK).mkdir()
+    with pytest.raises(StoreError, match="Cannot write to"), lock.writing(tmp_path, "mkt tag"):
+        pass

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from mkt_search import config
-from mkt_search.options import setting_option, take_settings
+from mkt_search.options import TEXT, setting_option, take_settings
 
 SHARED = ("model.checkpoint", "index.local", "index.m", "index.hidden", "tag.threshold")
 
@@ -49,3 +49,15 @@ def test_word_that_is_no_choice_is_a_usage_error() -> None:
     result = CliRunner().invoke(show, ["--local", "some"])
     assert result.exit_code == 2
     assert "'kset', 'centroids', 'topk', 'all'" in result.stderr
+
+
+def test_bytes_that_are_not_utf_8_are_a_usage_error() -> None:
+    @click.command()
+    @click.option("--label", type=TEXT)
+    def command(label: str) -> None:
+        click.echo(label)
+
+    assert CliRunner().invoke(command, ["--label", "Hündin"]).stdout == "Hündin\n"
+    result = CliRunner().invoke(command, ["--label", "bad\udcff"])
+    assert result.exit_code == 2
+    assert '"bad\\xff" is not UTF-8 text' in result.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from indexer.index import Options
 from indexer.repair import Repaired, repair
+from mkt_search.errors import ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store import checks
 from mkt_search.store.store import Store, StoredEncoding
@@ -133,3 +134,14 @@ def test_an_empty_library_is_sound(store: Store) -> None:
         raise AssertionError("the student was built for nothing")
 
     assert repair(store, refuse).encoded == 0
+
+
+def test_without_its_student_a_damaged_library_stays_as_it_is(indexed: Store) -> None:
+    def refuse(stored: StoredEncoding) -> PhotoEncoder:
+        raise ModelError("the checkpoint is gone")
+
+    cut(segments(indexed)[0])
+    with pytest.raises(ModelError):
+        repair(indexed, refuse)
+    active = indexed.active
+    assert active is not None and len(indexed.live_vectors(active.id)) == 12

@@ -1,5 +1,7 @@
 """The scan: the bound it gives must hold, whatever the coding loses."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,3 +87,16 @@ def test_fused_vectors_are_the_sums(m: int) -> None:
     assert fused.shape == (2, max(m, 1), 3)
     if m:
         np.testing.assert_array_equal(fused[1, -1], rows[1, 0] + rows[1, -1])
+
+
+def test_a_scan_that_is_stopped_on_the_way_can_be_made_again() -> None:
+    rows = rows_of(130, 0)
+
+    def stopped() -> Iterator[np.ndarray]:
+        yield rows[:65]
+        raise KeyboardInterrupt
+
+    scan = Scan(made.DIM)
+    with pytest.raises(KeyboardInterrupt):
+        scan.add(stopped(), peak=20.0)
+    assert (scan.photos, scan.blocks) == (0, [])

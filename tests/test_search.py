@@ -73,3 +73,14 @@ def test_patch_shares_are_a_mean_over_the_best_patches(index: VectorIndex) -> No
     shares = search.patches_used(index, label, [0, 5])
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
     assert ((shares > 0).sum(axis=1) >= made.TOP_K).all()
+
+
+def test_many_labels_are_scored_for_few_photos_at_a_time(index: VectorIndex, monkeypatch) -> None:
+    labels = np.random.default_rng(1).standard_normal((40, made.DIM)).astype(np.float32)
+    whole = [scores for _, scores in search.score_blocks(index, labels, np.arange(N))]
+    monkeypatch.setattr(search, "AT_ONCE", 40 * made.M * 7)
+    pieces = list(search.score_blocks(index, labels, np.arange(N)))
+    assert {len(slots) for slots, _ in pieces} == {7, N % 7}
+    np.testing.assert_allclose(
+        np.concatenate([scores for _, scores in pieces]), np.concatenate(whole), atol=1e-5
+    )

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -11,12 +13,13 @@ from sqlalchemy import text
 
 from mkt_search.errors import (
     CheckpointMismatch,
+    LibraryDamaged,
     LibraryNotFound,
     QueryError,
     SchemaOutdated,
     StoreError,
 )
-from mkt_search.store import catalog, checks
+from mkt_search.store import catalog, checks, encodings, runs, tags
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.store import Batch, Store
 from mkt_search.store.vectors import VectorIndex
@@ -120,8 +123,6 @@ def test_a_failed_photo_is_a_row_with_its_reason(store: Store, root: Path) -> No
 def test_an_edited_photo_loses_automatic_tags_and_keeps_human_ones(
     store: Store, root: Path
 ) -> None:
-    from mkt_search.store import tags
-
     stored = made.fill(store, root, 1)
     with transaction(store.engine) as session:
         photo = next(catalog.photos(session)).id
@@ -207,8 +208,6 @@ def test_a_rebuild_is_searched_only_when_every_photo_is_done(store: Store, root:
 
 
 def test_a_run_that_was_killed_is_called_interrupted_by_the_next_writer(store: Store) -> None:
-    from mkt_search.store import runs
-
     with transaction(store.engine) as session:
         runs.start_run(session, "index", {}, "pid 1")
     with store.writing("test"), store.run("index", {}) as run:
@@ -271,3 +270,72 @@ def test_sqlite_runs_with_wal_foreign_keys_and_full_sync(store: Store) -> None:
             for name in ("journal_mode", "foreign_keys", "synchronous")
         ]
     assert values == ["wal", 1, 2]
+
+
+def test_a_refused_encoding_leaves_an_unfinished_rebuild(store: Store, root: Path) -> None:
+    made.fill(store, root, 2)
+    new = store.begin_encoding(made.encoding(m=3), model="made", rebuild=True)
+    with pytest.raises(CheckpointMismatch):
+        store.begin_encoding(made.encoding(m=4), model="made")
+    assert store.building is not None and store.building.id == new.id
+
+
+def test_a_writer_that_has_read_is_not_overtaken_by_a_reader_that_writes(store: Store) -> None:
+    """A search keeps the vectors of its labels; SQLite would fail the run that indexes."""
+
+    def search() -> None:
+        with transaction(store.engine) as session:
+            runs.remember_labels(session, "encoder", {"dog": b"vector"})
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(store.engine) as session:
+            before = encodings.revision(session)
+            waiting = pool.submit(search)
+            time.sleep(0.2)
+            encodings.bump(session)
+        waiting.result()
+    assert store.revision() == before + 1
+
+
+@pytest.mark.parametrize("name", ["what? 2019", "100%25", "a#b", os.fsdecode(b"caf\xe9")])
+def test_a_library_can_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    Store.create(tmp_path / name / ".mkt").close()
+    Store.open(tmp_path / name / ".mkt").close()
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_a_photo_that_could_not_be_read_for_a_while_keeps_its_bytes_and_no_others(
+    store: Store, root: Path
+) -> None:
+    stored = made.fill(store, root, 1)
+    with transaction(store.engine) as session:
+        photo = next(catalog.photos(session)).id
+        tags.add_auto(session, None, [(photo, tags.label_ids(session, ["dog"])["dog"], 0.5)])
+    place = store.place_of(root)
+    store.add(place, stored, Batch([], [made.failed(root, "p000.jpg", "permission denied")]))
+    assert store.known(place, stored)["p000.jpg"].content == made.sha("p000.jpg")
+    edited = made.photo(root, "p000.jpg", row=0, content=made.sha("edited"))
+    store.add(place, stored, Batch([edited], (), made.vectors(1, 5)))
+    with reading(store.engine) as session:
+        assert list(tags.listed(session)) == []
+
+
+def test_vectors_that_a_rebuild_replaced_are_not_taken_for_an_empty_library(
+    store: Store, root: Path
+) -> None:
+    index = VectorIndex(store, made.fill(store, root, 1))
+    new = store.begin_encoding(made.encoding(m=3), model="made", rebuild=True)
+    again = [made.photo(root, "p000.jpg", row=0)]
+    store.add(store.place_of(root), new, Batch(again, (), made.vectors(1, m=3)))
+    assert store.finish_encoding(new)
+    with pytest.raises(LibraryDamaged, match="a rebuild replaced them"):
+        index.refresh()
+
+
+def test_folders_whose_names_differ_by_case_are_two(store: Store, root: Path) -> None:
+    stored = made.fill(store, root, 1)
+    (root / "A").mkdir()
+    copies = [made.photo(root, path, content=made.sha("p000.jpg")) for path in ("A/x", "a/x")]
+    store.add(store.place_of(root), stored, Batch(copies))
+    assert list(store.known(store.place_of(root / "A"), stored)) == ["A/x"]

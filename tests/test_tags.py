@@ -77,6 +77,24 @@ def test_taking_back_an_older_run_leaves_the_newer_one(store: Store) -> None:
     assert current(store) == set()
 
 
+def test_taking_back_a_run_gives_each_label_to_the_next_run_that_speaks_for_it(
+    store: Store,
+) -> None:
+    run_tags(store, {"dog": [0], "cat": [0], "sea": [0]})
+    second = run_tags(store, {"dog": [1], "cat": [1], "sea": [1]})
+    third = run_tags(store, {"cat": [2]})
+    fourth = run_tags(store, {"dog": [2], "cat": [2]})
+    later = {fourth: ["dog", "cat"], third: ["cat"]}
+    assert take_back(store, second, later) == tags.TagChange(added=1, removed=1, kept=0)
+    assert current(store) == {
+        (f"p00{n}.jpg", name, "auto") for n, name in ((2, "dog"), (2, "cat"), (0, "sea"))
+    }
+    take_back(store, fourth)
+    assert ("p000.jpg", "dog", "auto") in current(store)
+    take_back(store, third)
+    assert current(store) == {("p000.jpg", label, "auto") for label in ("dog", "cat", "sea")}
+
+
 def test_a_run_never_touches_human_tags(store: Store) -> None:
     with transaction(store.engine) as session:
         photo = next(catalog.photos(session)).id
@@ -95,6 +113,16 @@ def test_a_person_can_remove_a_tag_whoever_set_it(store: Store) -> None:
         assert tags.remove_by_hand(session, [photo], "dog") == 1
         assert tags.remove_by_hand(session, [photo], "dog") == 0
     assert current(store) == {("p001.jpg", "dog", "auto")}
+
+
+def test_a_tag_a_person_removed_does_not_come_back_with_an_older_run(store: Store) -> None:
+    run_tags(store, {"dog": [0]})
+    second = run_tags(store, {"dog": [0, 1]})
+    with transaction(store.engine) as session:
+        photo = next(catalog.photos(session)).id
+        assert tags.remove_by_hand(session, [photo], "dog") == 1
+    take_back(store, second)
+    assert current(store) == set()
 
 
 def test_tags_are_listed_by_label_source_and_run(store: Store) -> None:

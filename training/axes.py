@@ -51,7 +51,10 @@ def main_axes(by_cls: Moments, by_patch: Moments, count: int) -> tuple[Tensor, T
     """
     channels = len(by_cls.x)
     if not 0 < count <= channels:
-        raise TrainingError(f"--feature-dim is {count}; this backbone has {channels} channels.")
+        raise TrainingError(
+            f"--feature-dim is {count}; this backbone has {channels} channels: take at most "
+            f"{channels}, or 0 for all."
+        )
     _, directions = torch.linalg.eigh(by_cls.covariance + by_patch.covariance)
     axes = directions[:, -count:]
     spread = (axes.T @ by_cls.covariance @ axes).trace() / count

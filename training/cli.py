@@ -46,7 +46,7 @@ def train() -> None:
     """Train a student to place photos among label vectors."""
 
 
-@train.command()
+@train.command(short_help="Train the student on seen labels.")
 @click.option(
     "--out",
     required=True,

@@ -1,5 +1,6 @@
 """Look after a library: `mkt verify`, `mkt prune`, `mkt root`, `mkt migrate`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ def root(old: Path | None, new: Path | None, as_json: bool, directory: Path | No
         elif new is None:
             raise click.UsageError("Name both folders: mkt root OLD NEW.")
         else:
-            count = library.move_root(old, new)
+            count = library.move_root(os.path.abspath(old), new)
             say(f"{clean(old)} is now {clean(new)}: {plural(count, 'photo')} moved with it.")
 
 

@@ -1,9 +1,13 @@
 """The conditions on photos that `mkt search` and `mkt tags` share."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from mkt_search.options import TEXT
 
 if TYPE_CHECKING:
     from mkt_search.types import Filters
@@ -13,9 +17,24 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 DATES = ("%Y", "%Y-%m", "%Y-%m-%d")
 
 
+class Date(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no generic
+    """A day, or the first of a month or year, written as one of `DATES`."""
+
+    name = "date"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read it; what is no date is refused with the ways to write one."""
+        for form in DATES:
+            with suppress(ValueError):
+                return datetime.strptime(value, form)
+        self.fail(f'"{value}" is no date; write 2024, 2024-05 or 2024-05-17.', param, ctx)
+
+
 def filter_options(command: Command) -> Command:
     """Add the conditions on photos; all that are given must hold."""
-    date = click.DateTime(formats=DATES)
+    date = Date()
     for option in reversed(
         (
             click.option(
@@ -40,12 +59,14 @@ def filter_options(command: Command) -> Command:
             ),
             click.option(
                 "--tag",
+                type=TEXT,
                 metavar="LABEL",
                 show_default="any",
                 help="Only photos with this tag.",
             ),
             click.option(
                 "--camera",
+                type=TEXT,
                 metavar="TEXT",
                 show_default="any",
                 help="Only photos whose camera's name contains it.",

@@ -18,7 +18,8 @@ def library_folder(directory: Path | None) -> Path:
 
 def open_library(directory: Path | None, flags: dict[str, Any]) -> "Library":
     """Open the library that --library means, with the settings that hold beside it."""
-    from mkt_search.library import Library
-
     folder = library_folder(directory)
-    return Library.open(folder, config=config.load(folder, flags=flags))
+    settings = config.load(folder, flags=flags)
+    from mkt_search.library import Library  # heavy: a wrong folder or setting is told before
+
+    return Library.open(folder, config=settings)

@@ -12,7 +12,7 @@ from mkt_search.commands.filters import filter_options, take_filters
 from mkt_search.commands.opening import open_library
 from mkt_search.commands.output import Column, plural, say, show_json, show_table
 from mkt_search.display import clean, storable
-from mkt_search.options import json_option, library_option, setting_option, take_settings
+from mkt_search.options import TEXT, json_option, library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
     from mkt_search.types import Hit, Term
@@ -39,11 +39,12 @@ class SearchCommand(click.Command):
 
 
 @click.command(cls=SearchCommand)
-@click.argument("query", nargs=-1)
+@click.argument("query", nargs=-1, type=TEXT)
 @click.option(
     "--not",
     "unwanted",
     metavar="LABEL",
+    type=TEXT,
     multiple=True,
     show_default="none",
     help="A label the photos should not show; may be repeated.",

@@ -7,7 +7,8 @@ import click
 
 from mkt_search.commands.opening import open_library
 from mkt_search.commands.output import Column, plural, say, show_json, show_table
-from mkt_search.options import json_option, library_option, setting_option, take_settings
+from mkt_search.display import clean
+from mkt_search.options import TEXT, json_option, library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
     from mkt_search.config import TagConfig
@@ -33,6 +34,7 @@ COLUMNS = (Column("label"), Column("photos", is_number=True))
 @click.option(
     "--add",
     metavar="LABEL",
+    type=TEXT,
     multiple=True,
     show_default="none",
     help="Put a label on each PHOTO by hand; may be repeated.",
@@ -40,6 +42,7 @@ COLUMNS = (Column("label"), Column("photos", is_number=True))
 @click.option(
     "--remove",
     metavar="LABEL",
+    type=TEXT,
     multiple=True,
     show_default="none",
     help="Take a label from each PHOTO, whoever put it there; may be repeated.",
@@ -78,8 +81,9 @@ def tag(
         raise click.UsageError(
             "Give --vocabulary FILE, or a PHOTO with --add LABEL or --remove LABEL."
         )
-    if by_hand and dry_run:
-        raise click.UsageError("--dry-run goes with --vocabulary.")
+    if by_hand and (dry_run or as_json):
+        flag = "--dry-run" if dry_run else "--json"
+        raise click.UsageError(f"{flag} goes with --vocabulary.")
     with open_library(directory, take_settings(given)) as library:
         if vocabulary is None:
             _by_hand(library, photos, add, remove)
@@ -92,10 +96,11 @@ def _by_hand(
 ) -> None:
     for label in add:
         count = library.add_tag(photos, label)
-        say(f'added "{label}" to {plural(count, "photo")}{_rest(photos, count, "had it")}')
+        say(f'added "{clean(label)}" to {plural(count, "photo")}{_rest(photos, count, "had it")}')
     for label in remove:
         count = library.remove_tag(photos, label)
-        say(f'removed "{label}" from {plural(count, "photo")}{_rest(photos, count, "lacked it")}')
+        rest = _rest(photos, count, "lacked it")
+        say(f'removed "{clean(label)}" from {plural(count, "photo")}{rest}')
 
 
 def _rest(photos: tuple[Path, ...], count: int, why: str) -> str:
@@ -132,10 +137,9 @@ def as_data(report: "TagReport") -> dict[str, Any]:
 def _summary(report: "TagReport", settings: "TagConfig", *, dry_run: bool) -> str:
     limit = f"at most {settings.top:,} a photo" if settings.top else "any number a photo"
     rule = f"{limit}, scores from {settings.threshold:g}"
-    done = "would add" if dry_run else "added"
-    counted = (
-        f"{done} {plural(report.added, 'tag')}, removed {report.removed:,}, kept {report.kept:,}"
-    )
+    add, remove, keep = ("would add", "remove", "keep") if dry_run else ("added", "removed", "kept")
+    added = f"{add} {plural(report.added, 'tag')}"
+    counted = f"{added}, {remove} {report.removed:,}, {keep} {report.kept:,}"
     sentence = (
         f"{counted}: {plural(report.photos, 'photo')}, {plural(report.labels, 'label')}; {rule}."
     )

@@ -11,7 +11,7 @@ from mkt_search.commands.filters import filter_options, take_filters
 from mkt_search.commands.opening import open_library
 from mkt_search.commands.output import Column, moment, plural, say, show_json, show_table
 from mkt_search.display import clean
-from mkt_search.options import json_option, library_option
+from mkt_search.options import TEXT, json_option, library_option
 
 if TYPE_CHECKING:
     from mkt_search.store.runs import RunInfo
@@ -34,7 +34,13 @@ RUN_COLUMNS = (
 
 
 @click.command()
-@click.option("--label", metavar="LABEL", show_default="any", help="Only tags with this label.")
+@click.option(
+    "--label",
+    metavar="LABEL",
+    type=TEXT,
+    show_default="any",
+    help="Only tags with this label.",
+)
 @click.option(
     "--photo",
     metavar="PHOTO",
@@ -88,7 +94,10 @@ def tags(
 
     if as_csv + as_json + (parquet is not None) > 1:
         raise click.UsageError("--csv, --json and --parquet are three ways out; choose one.")
+    if runs and (as_csv or parquet is not None):
+        raise click.UsageError("--runs comes as a table or with --json.")
     filters = take_filters(given)
+    is_narrowed = not filters.is_empty or any(x is not None for x in (label, photo, source, run))
     with open_library(directory, {}) as library:
         if runs:
             _show_runs(library.runs(), as_json=as_json)
@@ -103,7 +112,7 @@ def tags(
         elif parquet is not None:
             say(f"wrote {clean(parquet)}: {plural(export.write_parquet(found, parquet), 'tag')}")
         else:
-            _show(found)
+            _show(found, is_narrowed=is_narrowed)
 
 
 def _of_photo(found: "Iterator[Tag]", photo: Path) -> "Iterator[Tag]":
@@ -111,9 +120,14 @@ def _of_photo(found: "Iterator[Tag]", photo: Path) -> "Iterator[Tag]":
     return (tag for tag in found if tag.path in wanted)
 
 
-def _show(found: "Iterator[Tag]") -> None:
+def _show(found: "Iterator[Tag]", *, is_narrowed: bool) -> None:
     count = show_table(COLUMNS, (_row(tag) for tag in found))
-    say(plural(count, "tag") if count else "No tags. Make some with `mkt tag --vocabulary FILE`.")
+    if count:
+        say(plural(count, "tag"))
+    elif is_narrowed:
+        say("No tag meets all the conditions; `mkt tags` without any lists every tag.")
+    else:
+        say("No tags. Make some with `mkt tag --vocabulary FILE`.")
 
 
 def _row(tag: "Tag") -> tuple[str, ...]:

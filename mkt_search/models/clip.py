@@ -131,7 +131,8 @@ class ClipWeights:
         return {key: merged[key] for key in _PREPROCESS}
 
     def _offline_message(self) -> str:
-        source = self._tag.get("hf_hub") or self._tag.get("url") or self.weights
+        hub, url = self._tag.get("hf_hub"), self._tag.get("url")
+        source = f"https://huggingface.co/{hub}" if hub else url or self.weights
         quick = f"{self.model}-quickgelu"
         name = quick if self._quick_gelu and quick in open_clip.list_models() else self.model
         return (

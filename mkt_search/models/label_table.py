@@ -119,7 +119,7 @@ class LabelTable:
     def _unknown_message(self, unknown: Sequence[str]) -> str:
         shown = ", ".join(self._with_nearest(label) for label in unknown[:5])
         more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
-        known = f"{self.source} knows {len(self):,} labels"
+        known = f"{self.source} knows {len(self):,} labels, no other text"
         if len(unknown) == 1:
             return f"unknown label {shown}: {known}"
         return f"{len(unknown):,} unknown labels: {shown}{more}: {known}"

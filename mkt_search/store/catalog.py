@@ -108,8 +108,9 @@ def place_of(session: Session, folder: Path) -> RootPlace:
     folder = folder.resolve()
     roots = {text_to_path(row.path): row.id for row in session.scalars(select(Root))}
     for root, root_id in roots.items():
-        if folder == root or folder.is_relative_to(root):
-            below = path_to_text(folder.relative_to(root))
+        real = root.resolve()  # it may have become a link since
+        if folder.is_relative_to(real):
+            below = path_to_text(folder.relative_to(real))
             return RootPlace(root_id, root, "" if below == "." else f"{below}/")
     row = Root(path=path_to_text(folder))
     session.add(row)
@@ -134,6 +135,7 @@ def known(session: Session, place: RootPlace, encoding_id: int | None) -> dict[s
     has = exists().where(
         VectorRow.content_id == Photo.content_id, VectorRow.encoding_id == encoding_id
     )
+    below = func.substr(Photo.path, 1, len(place.prefix)) == place.prefix  # LIKE takes a for A
     rows = session.execute(
         select(
             Photo.path,
@@ -146,7 +148,7 @@ def known(session: Session, place: RootPlace, encoding_id: int | None) -> dict[s
             has,
         )
         .outerjoin(Content, Content.id == Photo.content_id)
-        .where(Photo.root_id == place.id, Photo.path.startswith(place.prefix, autoescape=True))
+        .where(Photo.root_id == place.id, below)
     )
     return {
         path: KnownPhoto(id_, size, mtime, sha.hex() if sha else None, state, error, vectors)
@@ -193,17 +195,24 @@ def record(
         if row is None and photo.renames is not None:
             row = session.get(Photo, photo.renames)
         row = _place(session, row, place, photo.file)
-        if row.content_id not in (None, ids[photo.content]):  # tags told of other pixels
-            stale = delete(TagRow).where(TagRow.photo_id == row.id, TagRow.source == "auto")
-            session.execute(stale)
-        row.content_id, row.state, row.error = ids[photo.content], "indexed", None
+        _give_content(session, row, ids[photo.content])
+        row.state, row.error = "indexed", None
         for name in PhotoFacts.__dataclass_fields__:
             setattr(row, name, getattr(photo.facts, name))
     for failure in failed:
         row = _place(session, rows.get(failure.file.path), place, failure.file)
-        row.content_id = ids[failure.content] if failure.content else None
+        if failure.content:  # else nobody knows that its bytes are others than before
+            _give_content(session, row, ids[failure.content])
         row.state, row.error = "failed", failure.reason
     session.flush()
+
+
+def _give_content(session: Session, row: Photo, content_id: int) -> None:
+    """Say what a photo's bytes are; automatic tags of other ones told of other pixels, and go."""
+    if row.content_id not in (None, content_id):
+        stale = delete(TagRow).where(TagRow.photo_id == row.id, TagRow.source == "auto")
+        session.execute(stale)
+    row.content_id = content_id
 
 
 def _rows_by_path(session: Session, place: RootPlace, paths: Sequence[str]) -> dict[str, Photo]:

@@ -46,11 +46,13 @@ def verify(store: Store, progress: Callable[[int, int], None] | None = None) -> 
     items = [(item, row) for item in store.encodings() for row in _segment_rows(store, item)]
     for done, (item, row) in enumerate(items):
         named.add(row.file)
-        problems += _segment_problems(store, item, row)
+        found = _segment_problems(store, item, row)
+        problems += found if found and _is_named_now(store, row.file) else []
         if progress is not None:
             progress(done + 1, len(items))
     for path in sorted(store.folder.iterdir()):
-        if path.name not in named and not _is_named_now(store, path.name):
+        is_orphan = path.name not in named and not path.name.endswith(".tmp") and path.is_file()
+        if is_orphan and not _is_named_now(store, path.name):
             fix = "harmless; the next `mkt index` removes it"
             problems.append(Problem("a file no row names", path.name, fix))
     problems += _photo_problems(store)
@@ -76,10 +78,10 @@ def _segment_rows(store: Store, item: StoredEncoding) -> list[SegmentRow]:
 
 
 def _is_named_now(store: Store, file: str) -> bool:
-    """Ask again: a writer may have committed the segment since the rows were read."""
+    """Ask again: a writer may have committed or merged the segment since the rows were read."""
     with reading(store.engine) as session:
         found = session.scalar(select(SegmentRow.id).where(SegmentRow.file == file))
-    return found is not None or file.endswith(".tmp")
+    return found is not None
 
 
 def _segment_problems(store: Store, item: StoredEncoding, row: SegmentRow) -> list[Problem]:

@@ -19,7 +19,7 @@ from mkt_search.store import encodings
 from mkt_search.store.catalog import in_pieces
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.schema import SegmentRow, VectorRow
-from mkt_search.store.segments import Segment, open_segment, write_arrays
+from mkt_search.store.segments import Segment, digest, open_segment, write_arrays
 from mkt_search.store.store import Store, StoredEncoding
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class Part:
     id: int
     file: str
     count: int
+    sha256: bytes
     needed: NDArray[np.int64]
     segment: Segment | None = None
 
@@ -47,7 +48,8 @@ class Part:
 def compact(store: Store, stored: StoredEncoding, *, fewest: int = MANY) -> int:
     """Merge small segments of an encoding if there are at least `fewest`; return how many went.
 
-    Segments that have lost rows count as small. A damaged one is left for `mkt verify` to find.
+    Segments that have lost rows count as small. A damaged one is left for `mkt verify` to find:
+    its bytes must not get a digest that says they are right.
     Only the writer may call it.
 
     Raises:
@@ -68,8 +70,12 @@ def compact(store: Store, stored: StoredEncoding, *, fewest: int = MANY) -> int:
 def _opened(store: Store, stored: StoredEncoding, part: Part) -> Part | None:
     if not len(part.needed):
         return part
+    path = store.folder / part.file
     try:
-        return replace(part, segment=open_segment(store.folder / part.file, stored.encoding))
+        segment = open_segment(path, stored.encoding)
+        if digest(path) != part.sha256:
+            raise LibraryDamaged(f"The bytes of {part.file} have changed. Run `mkt repair`.")
+        return replace(part, segment=segment)
     except LibraryDamaged as error:
         log.warning("%s", error)
         return None
@@ -84,13 +90,13 @@ def _small(store: Store, stored: StoredEncoding) -> list[Part]:
         )
         needed = {id_: count for id_, count in counted}
         segments = session.execute(
-            select(SegmentRow.id, SegmentRow.file, SegmentRow.count)
+            select(SegmentRow.id, SegmentRow.file, SegmentRow.count, SegmentRow.sha256)
             .where(SegmentRow.encoding_id == stored.id)
             .order_by(SegmentRow.id)
         )
         return [
-            Part(id_, file, count, _needed(session, id_))
-            for id_, file, count in segments
+            Part(id_, file, count, sha256, _needed(session, id_))
+            for id_, file, count, sha256 in segments
             if 2 * count <= LARGE or needed.get(id_, 0) < count
         ]
 

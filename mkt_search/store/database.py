@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged, SchemaOutdated, StoreError
@@ -18,10 +18,18 @@ PRAGMAS = (
     "PRAGMA busy_timeout=30000",
 )
 
+WRITES = "mkt_writes"  # the execution option of a connection that will write
 
-def open_engine(url: str) -> Engine:
+
+def open_engine(url: str | URL) -> Engine:
     """Return an engine for any URL; SQLite gets WAL, foreign keys and real transactions."""
-    engine = create_engine(url)
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, ImportError) as problem:
+        raise StoreError(
+            f"The database URL cannot be used ({problem}). Correct it under [library] in mkt.toml "
+            "or in --database, or install its driver."
+        ) from problem
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -35,7 +43,10 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    """Begin; a writer takes its turn at once, for SQLite fails one that has read before it must
+    wait, and readers of another process write too: the vectors of labels."""
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def check_schema(engine: Engine) -> None:
@@ -65,7 +76,8 @@ def reading(engine: Engine) -> Iterator[Session]:
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Session]:
     """Give a session whose changes are committed together at the end, or not at all."""
-    with translated(), Session(engine, expire_on_commit=False) as session, session.begin():
+    writer = engine.execution_options(**{WRITES: True})
+    with translated(), Session(writer, expire_on_commit=False) as session, session.begin():
         yield session
 
 
@@ -81,7 +93,10 @@ def translated() -> Iterator[None]:
                 "The disk with the library is full; what was committed before is safe. "
                 "Free some space and run the command again."
             ) from error
-        raise StoreError(f"The database cannot be used now: {reason}.") from error
+        hint = ""
+        if "unable to open" in reason:
+            hint = " Its folder must be there and be writable, even to read (SQLite's WAL)."
+        raise StoreError(f"The database cannot be used now: {reason}.{hint}") from error
     except DBAPIError as error:
         if "malformed" in str(error.orig) or "not a database" in str(error.orig):
             raise LibraryDamaged(

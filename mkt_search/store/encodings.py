@@ -52,6 +52,16 @@ def live_vectors(session: Session, encoding_id: int) -> list[tuple[int, int, int
     return [(segment, row, content) for segment, row, content in rows]
 
 
+def segment_files(session: Session, encoding_id: int) -> dict[int, str]:
+    """Return the file of every segment of an encoding, by segment id."""
+    rows = session.execute(
+        select(SegmentRow.id, SegmentRow.file)
+        .where(SegmentRow.encoding_id == encoding_id)
+        .order_by(SegmentRow.id)
+    )
+    return {id_: file for id_, file in rows}
+
+
 def unencoded(session: Session, encoding_id: int) -> int:
     """Count the indexed photos without vectors under an encoding."""
     has = exists().where(

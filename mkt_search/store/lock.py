@@ -4,13 +4,13 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mkt_search.errors import LibraryLocked
+from mkt_search.errors import LibraryLocked, StoreError
 
 LOCK = "writer.lock"
 NOTE = "writer.json"
@@ -36,12 +36,24 @@ def writer(directory: Path) -> str | None:
         return None
 
 
+def _leave_note(path: Path, command: str) -> None:
+    note = {
+        "command": command,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now().isoformat(sep=" ", timespec="seconds"),
+    }
+    with suppress(OSError):  # a full disk: the lock holds without, and `mkt prune` must still run
+        path.write_text(json.dumps(note))
+
+
 @contextmanager
 def writing(directory: Path, command: str) -> Iterator[None]:
     """Hold the library for writing while the block runs.
 
     Raises:
         LibraryLocked: another process holds it; the text names its command, pid and host.
+        StoreError: the folder cannot be written.
     """
     lock = FileLock(directory / LOCK, timeout=0)
     try:
@@ -51,14 +63,10 @@ def writing(directory: Path, command: str) -> Iterator[None]:
             f"{directory} is being written by {describe(directory)}. "
             "Wait until it has finished, or stop it; searching works meanwhile."
         ) from None
+    except OSError as error:
+        raise StoreError(f"Cannot write to {directory}: {error.strerror}.") from error
     try:
-        note = {
-            "command": command,
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": datetime.now().isoformat(sep=" ", timespec="seconds"),
-        }
-        (directory / NOTE).write_text(json.dumps(note))
+        _leave_note(directory / NOTE, command)
         yield
     finally:
         (directory / NOTE).unlink(missing_ok=True)

@@ -21,10 +21,10 @@ def start_run(session: Session, kind: str, settings: dict[str, Any], process: st
 
 
 def end_run(session: Session, run: int, outcome: str, summary: dict[str, Any]) -> None:
-    """Record how a run ended."""
+    """Record how a run ended; what was recorded first stays."""
     session.execute(
         update(RunRow)
-        .where(RunRow.id == run)
+        .where(RunRow.id == run, RunRow.outcome == "running")
         .values(outcome=outcome, summary=summary, ended_at=now())
     )
 

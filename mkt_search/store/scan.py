@@ -75,10 +75,10 @@ class Scan:
         )
         block = Block(index, self.photos, 1, (peak or 1.0) / LEVELS, 0.0, 0.0)
         for piece in (part for array in vectors for part in _pieces(array)):
-            self.photos += len(piece)
             _append(block, fuse(piece))
-        if index.ntotal:
+        if index.ntotal:  # counted only now: a Ctrl-C on the way leaves the scan as it was
             self.blocks.append(block)
+            self.photos += index.ntotal // block.m
 
     def candidates(self, label: Vector, *, vectors: int, live: NDArray[np.bool_]) -> Candidates:
         """Return the live photos that own the best `vectors` fused vectors for a label (D,)."""

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import URL, Engine, delete, select, update
 
-from mkt_search.errors import CheckpointMismatch, LibraryNotFound, StoreError
+from mkt_search.errors import CheckpointMismatch, LibraryDamaged, LibraryNotFound, StoreError
 from mkt_search.store import catalog, encodings, lock, runs, segments
 from mkt_search.store.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
 from mkt_search.store.database import check_schema, open_engine, reading, transaction
@@ -54,6 +54,19 @@ class StoredEncoding:
     model: str
     state: str
     vocabulary: Vector | None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The vectors of an encoding as one moment of the library has them.
+
+    `files` has the file of every segment by segment id; `live` (n, 3) the segment id, row and
+    content id of every vector some indexed photo has.
+    """
+
+    revision: int
+    files: dict[int, str]
+    live: NDArray[np.int64]
 
 
 class Store:
@@ -115,7 +128,8 @@ class Store:
         """Delete segment files that no row names; only the writer may call it."""
         with reading(self.engine) as session:
             named = set(session.scalars(select(SegmentRow.file)))
-        orphans = [path for path in self.folder.iterdir() if path.name not in named]
+        files = (path for path in self.folder.iterdir() if not path.is_dir())
+        orphans = [path for path in files if path.name not in named]
         for path in orphans:
             log.info("removing %s, left by an interrupted run", path.name)
             path.unlink(missing_ok=True)
@@ -143,6 +157,23 @@ class Store:
         """The encoding a rebuild is making, if one is under way."""
         return next((item for item in self.encodings() if item.state == "building"), None)
 
+    def find_encoding(
+        self, encoding: Encoding, *, model: str, rebuild: bool = False
+    ) -> StoredEncoding | None:
+        """Return the encoding that `begin_encoding` would go on with, None for a new one.
+
+        Raises:
+            CheckpointMismatch: the library's vectors were made otherwise and `rebuild` is off.
+        """
+        active, building = self.active, self.building
+        if building is not None and building.encoding == encoding:
+            return building
+        if active is None or rebuild:
+            return None
+        if active.encoding == encoding:
+            return active
+        raise CheckpointMismatch(_mismatch(active, encoding, model))
+
     def begin_encoding(
         self,
         encoding: Encoding,
@@ -156,15 +187,12 @@ class Store:
         Raises:
             CheckpointMismatch: the library's vectors were made otherwise and `rebuild` is off.
         """
+        found = self.find_encoding(encoding, model=model, rebuild=rebuild)
+        if found is not None:
+            return found
         active, building = self.active, self.building
         if building is not None:
-            if building.encoding == encoding:
-                return building
             self._drop(building)
-        if active is not None and not rebuild:
-            if active.encoding == encoding:
-                return active
-            raise CheckpointMismatch(_mismatch(active, encoding, model))
         row = EncodingRow(
             fingerprint=encoding.fingerprint,
             settings=asdict(encoding),
@@ -292,21 +320,27 @@ class Store:
 
     # Vectors
 
+    def moment(self, encoding_id: int) -> Moment:
+        """Return an encoding's segments and live vectors, all read at one moment.
+
+        Raises:
+            LibraryDamaged: the encoding is gone; a rebuild has taken its place.
+        """
+        with reading(self.engine) as session:
+            if session.get(EncodingRow, encoding_id) is None:
+                raise LibraryDamaged("These vectors are gone: a rebuild replaced them. Ask again.")
+            number = encodings.revision(session)
+            files = encodings.segment_files(session, encoding_id)
+            live = encodings.live_vectors(session, encoding_id)
+        return Moment(number, files, np.array(live, np.int64).reshape(-1, 3))
+
     def segment_files(self, encoding_id: int) -> dict[int, str]:
         """Return the file of every segment of an encoding, by segment id."""
-        with reading(self.engine) as session:
-            rows = session.execute(
-                select(SegmentRow.id, SegmentRow.file)
-                .where(SegmentRow.encoding_id == encoding_id)
-                .order_by(SegmentRow.id)
-            )
-            return {id_: file for id_, file in rows}
+        return self.moment(encoding_id).files
 
     def live_vectors(self, encoding_id: int) -> NDArray[np.int64]:
         """Return (n, 3): segment id, row and content id of every vector some indexed photo has."""
-        with reading(self.engine) as session:
-            rows = encodings.live_vectors(session, encoding_id)
-        return np.array(rows, np.int64).reshape(-1, 3)
+        return self.moment(encoding_id).live
 
     def revision(self) -> int:
         """Return a number that grows with every change of what a search could find."""
@@ -346,8 +380,9 @@ class Run:
     summary: dict[str, Any]
 
 
-def _sqlite(directory: Path) -> str:
-    return f"sqlite:///{directory.resolve() / DATABASE}"
+def _sqlite(directory: Path) -> URL:
+    """Return the URL of a library's own database; put together by parts, for a "?" in a name."""
+    return URL.create("sqlite", database=str(directory.resolve() / DATABASE))
 
 
 def _stored(row: EncodingRow) -> StoredEncoding:

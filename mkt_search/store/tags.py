@@ -8,6 +8,7 @@ that run is taken back.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import cast
 
 from sqlalchemy import delete, func, insert, or_, select, update
@@ -17,6 +18,8 @@ from mkt_search.paths import text_to_path
 from mkt_search.store.catalog import filtered, in_pieces, now
 from mkt_search.store.schema import LabelRow, Photo, Root, RunRow, TagRow
 from mkt_search.types import Filters, Source, Tag
+
+ROWS_AT_ONCE = 10_000  # tags handed to the database together: a run over a million photos has more
 
 
 @dataclass(frozen=True)
@@ -72,19 +75,13 @@ def supersede(session: Session, labels: Iterable[int], run: int) -> None:
 
 def add_auto(session: Session, run: int, tags: Iterable[tuple[int, int, float]]) -> None:
     """Add a run's tags, (photo id, label id, score)."""
-    rows = [
-        {
-            "photo_id": photo,
-            "label_id": label,
-            "score": score,
-            "source": "auto",
-            "run_id": run,
-            "created_at": now(),
-        }
+    every = {"source": "auto", "run_id": run, "created_at": now()}
+    rows = (
+        {"photo_id": photo, "label_id": label, "score": score, **every}
         for photo, label, score in tags
-    ]
-    if rows:
-        session.execute(insert(TagRow), rows)
+    )
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        session.execute(insert(TagRow), some)
 
 
 def take_back(session: Session, run: int, covered: dict[int, set[int]]) -> TagChange:
@@ -102,14 +99,25 @@ def take_back(session: Session, run: int, covered: dict[int, set[int]]) -> TagCh
     before = {(photo, label) for photo, label in session.execute(mine)}
     session.execute(delete(TagRow).where(TagRow.run_id == run))
     after: set[tuple[int, int]] = set()
-    for tag in session.scalars(select(TagRow).where(TagRow.superseded_by == run)):
-        later = [other for other, labels in covered.items() if tag.label_id in labels]
-        tag.superseded_by = min(later, default=None)
-        if tag.superseded_by is None:
-            after.add((tag.photo_id, tag.label_id))
-    session.flush()
+    for heir, labels in _heirs(session, run, covered).items():
+        for piece in in_pieces(labels):
+            replaced = (TagRow.superseded_by == run, TagRow.label_id.in_(piece))
+            if heir is None:
+                back = session.execute(select(TagRow.photo_id, TagRow.label_id).where(*replaced))
+                after.update((photo, label) for photo, label in back)
+            session.execute(update(TagRow).where(*replaced).values(superseded_by=heir))
     session.execute(update(RunRow).where(RunRow.id == run).values(outcome="reverted"))
     return TagChange(len(after - before), len(before - after), len(after & before))
+
+
+def _heirs(session: Session, run: int, covered: dict[int, set[int]]) -> dict[int | None, list[int]]:
+    """Return the labels of the tags a run replaced, by the later run that would have, or None."""
+    labels = select(TagRow.label_id).where(TagRow.superseded_by == run).distinct()
+    found: dict[int | None, list[int]] = {}
+    for label in session.scalars(labels):
+        heir = min((other for other, theirs in covered.items() if label in theirs), default=None)
+        found.setdefault(heir, []).append(label)
+    return found
 
 
 def add_by_hand(
@@ -137,7 +145,10 @@ def add_by_hand(
 
 
 def remove_by_hand(session: Session, photos: Sequence[int], label: str) -> int:
-    """Remove a label from photos, whoever set it; return how many had it."""
+    """Remove a label from photos, whoever set it; return how many had it.
+
+    A tag that a run had put aside goes too, so that taking the run back does not restore it.
+    """
     removed: set[int] = set()
     for piece in in_pieces(photos):
         rows = session.scalars(
@@ -146,11 +157,11 @@ def remove_by_hand(session: Session, photos: Sequence[int], label: str) -> int:
             .where(
                 TagRow.photo_id.in_(piece),
                 LabelRow.name == label,
-                TagRow.superseded_by.is_(None),
             )
         )
         for tag in rows:
-            removed.add(tag.photo_id)
+            if tag.superseded_by is None:
+                removed.add(tag.photo_id)
             session.delete(tag)
     return len(removed)
 

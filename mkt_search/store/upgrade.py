@@ -6,6 +6,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine
 
+from mkt_search.store.database import translated
+
 PACKAGE = Path(__file__).parent.parent
 
 
@@ -19,6 +21,6 @@ def upgrade(engine: Engine) -> None:
     """Run every migration the database does not have yet, in one transaction."""
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
-    with engine.begin() as connection:
+    with translated(), engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -29,7 +29,7 @@ class VectorIndex:
         self.stored = stored
         self.revision = -1
         self.segments: list[Segment] = []
-        self.segment_ids: list[int] = []
+        self.files: dict[int, str] = {}  # of the segments, in their order, by id
         self.starts = np.zeros(1, np.int64)  # first slot of each segment, and the end
         self.live = np.zeros(0, np.bool_)
         self.contents = np.zeros(0, np.int64)
@@ -46,31 +46,29 @@ class VectorIndex:
 
     def refresh(self) -> None:
         """Take in what was committed since the last call. Raises LibraryDamaged."""
-        revision = self.store.revision()
-        if revision == self.revision:
+        if self.store.revision() == self.revision:
             return
-        files = self.store.segment_files(self.stored.id)
-        if any(segment_id not in files for segment_id in self.segment_ids):
+        moment = self.store.moment(self.stored.id)
+        # a database gives the id of a deleted segment to a new one; a file's name is its digest
+        if any(moment.files.get(id_) != file for id_, file in self.files.items()):
             self._start_over()
-        for segment_id, file in files.items():
-            if segment_id not in self.segment_ids:
-                segment = open_segment(self.store.folder / file, self.encoding)
-                self.segments.append(segment)
-                self.segment_ids.append(segment_id)
+        for id_, file in moment.files.items():
+            if id_ not in self.files:
+                self.segments.append(open_segment(self.store.folder / file, self.encoding))
+                self.files[id_] = file
         self.starts = np.cumsum([0, *map(len, self.segments)])
-        self._find_live()
-        self.revision = revision
+        self._find_live(moment.live)
+        self.revision = moment.revision
 
     def _start_over(self) -> None:
-        self.segments, self.segment_ids = [], []
+        self.segments, self.files = [], {}
         self._scan, self._scanned = Scan(self.encoding.dim), 0
 
-    def _find_live(self) -> None:
-        places = {id_: start for id_, start in zip(self.segment_ids, self.starts, strict=False)}
-        rows = self.store.live_vectors(self.stored.id)
-        rows = rows[np.isin(rows[:, 0], self.segment_ids)]  # a segment may be newer than our list
-        first = np.array([places[id_] for id_ in rows[:, 0].tolist()], np.int64)
-        slots = first + rows[:, 1]
+    def _find_live(self, rows: Slots) -> None:
+        ids = np.array(list(self.files), np.int64)
+        order = np.argsort(ids)
+        numbers = order[np.searchsorted(ids[order], rows[:, 0])] if len(rows) else rows[:, 0]
+        slots = self.starts[numbers] + rows[:, 1]
         if len(slots) and slots.max() >= len(self):
             raise LibraryDamaged(
                 "A segment has fewer rows than the database says. Run `mkt verify`."
@@ -96,9 +94,10 @@ class VectorIndex:
         """Mark the live slots that belong to some contents: (n,) bool."""
         return self.live & np.isin(self.contents, contents)
 
-    def blocks(self, slots: Slots) -> Iterator[Slots]:
-        """Cut slots into pieces whose vectors fit in memory with ease."""
-        return (slots[i : i + AT_ONCE] for i in range(0, len(slots), AT_ONCE))
+    def blocks(self, slots: Slots, *, most: int = AT_ONCE) -> Iterator[Slots]:
+        """Cut slots into pieces of at most `most`, whose vectors fit in memory with ease."""
+        size = min(most, AT_ONCE)
+        return (slots[i : i + size] for i in range(0, len(slots), size))
 
     def read(self, slots: Slots) -> Vector:
         """Return (n, 1 + m, D) float32: the global and the local vectors of slots."""

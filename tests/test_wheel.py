@@ -1,0 +1,66 @@
+"""One wheel carries everything; an installed copy can make and migrate its own library."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel unpacked, as an installer would."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def run(site: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=site.parent,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_has_the_three_packages_the_migrations_and_the_settings(site: Path) -> None:
+    for file in (
+        "mkt_search/cli.py",
+        "mkt_search/mkt.toml",
+        "mkt_search/migrations/versions/0001_first.py",
+        "mkt_search/templates/sheet.html",
+        "indexer/cli.py",
+        "training/cli.py",
+    ):
+        assert (site / file).is_file(), file
+    assert {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")} == {
+        "mkt_search",
+        "indexer",
+        "training",
+    }
+
+
+def test_training_is_ours(site: Path) -> None:
+    """Old open_clip installed a top-level package of that name."""
+    code = "import training, mkt_search; print(training.__file__, mkt_search.__file__)"
+    assert run(site, "-c", code).count(str(site)) == 2
+
+
+def test_an_installed_copy_makes_and_migrates_a_library(site: Path) -> None:
+    run(site, "-m", "mkt_search", "init", "home")
+    assert (site.parent / "home" / ".mkt" / "mkt.db").is_file()
+    assert (site.parent / "home" / "mkt.toml").is_file()
+    run(site, "-m", "mkt_search", "migrate", "--library", "home")
+    assert "0" in run(site, "-m", "mkt_search", "status", "--library", "home")
