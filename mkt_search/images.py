@@ -211,8 +211,8 @@ def seen_box(width: int, height: int, spec: ImageSpec) -> Box:
     if spec.resize == "squash":
         return Box(0.0, 0.0, 1.0, 1.0)
     scale = min(width / spec.width, height / spec.height)
-    across = scale * spec.width / width
-    down = scale * spec.height / height
+    across = min(scale * spec.width / width, 1.0)  # rounding may leave a little more than all
+    down = min(scale * spec.height / height, 1.0)
     return Box((1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2)
 
 

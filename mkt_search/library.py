@@ -39,7 +39,7 @@ from mkt_search.store.runs import RunInfo
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.tagging import check_choice, chosen
-from mkt_search.types import Box, Encoding, Filters, Hit, Tag, Term, Vector
+from mkt_search.types import Box, Encoding, Filters, Hit, LabelEncoder, Tag, Term, Vector
 
 NO_FILTERS = Filters()
 
@@ -98,6 +98,7 @@ class Library:
         self._model_name = model or config.model.checkpoint or None
         self._index: VectorIndex | None = None
         self._model: Model | None = None
+        self._label_vectors: dict[str, dict[str, Vector]] = {}  # by fingerprint of the encoder
 
     @classmethod
     def create(cls, directory: Path | str, *, config: Config | None = None) -> Self:
@@ -213,11 +214,19 @@ class Library:
         return model
 
     def label_vectors(self, labels: Sequence[str]) -> Vector:
-        """Return (L, D) unit vectors of labels, from the database where they were asked before."""
+        """Return (L, D) unit vectors of labels, from memory or the database if asked before."""
         encoder = self.model.label_encoder()
+        known = self._label_vectors.setdefault(encoder.fingerprint, {})
+        new = [label for label in dict.fromkeys(labels) if label not in known]
+        if new:
+            known.update(self._remembered(encoder, new))
+        return np.stack([known[label] for label in labels])
+
+    def _remembered(self, encoder: LabelEncoder, labels: Sequence[str]) -> dict[str, Vector]:
+        """Return label vectors by way of the database, so that no text tower is asked twice."""
         with reading(self.store.engine) as session:
             known = runs.label_vectors(session, encoder.fingerprint, labels)
-        new = [label for label in dict.fromkeys(labels) if label not in known]
+        new = [label for label in labels if label not in known]
         if new:
             made = {
                 label: vector.astype("<f4").tobytes()
@@ -225,8 +234,7 @@ class Library:
             }
             known |= made
             self._remember(encoder.fingerprint, made)
-        rows = [np.frombuffer(known[label], "<f4") for label in labels]
-        return np.stack(rows).astype(np.float32, copy=False)
+        return {label: np.frombuffer(known[label], "<f4").astype(np.float32) for label in labels}
 
     def _remember(self, encoder: str, made: dict[str, bytes]) -> None:
         """Keep label vectors if the database takes them now; they are only a convenience."""
@@ -246,7 +254,10 @@ class Library:
 
     def index(self) -> VectorIndex:
         """Return the vectors as they are now. Raises LibraryDamaged, LibraryNotFound."""
-        revision, stored = self.store.revision(), self._stored()
+        revision = self.store.revision()
+        if self._index is not None and self._index.revision == revision:
+            return self._index
+        stored = self._stored()
         if self._index is None or self._index.stored.id != stored.id:
             self._index = VectorIndex(self.store, stored)
         try:

@@ -5,6 +5,7 @@ are single labels; a leading "- " makes the first term unwanted.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,8 +54,11 @@ def terms(
 
 
 def check(parts: Sequence[Term]) -> None:
-    """Raise QueryError unless some term is wanted."""
-    if not any(term.weight > 0 for term in parts):
+    """Raise QueryError unless, all in all, some label or photo is wanted."""
+    wanted: dict[str | Path | None, float] = defaultdict(float)
+    for term in parts:
+        wanted[term.label or term.photo] += term.weight
+    if not any(weight > 0 for weight in wanted.values()):
         raise QueryError(
             "The query asks for nothing: name at least one label or photo to look for beside "
             "those to avoid."

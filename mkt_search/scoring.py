@@ -89,8 +89,20 @@ def score(
     labels: Vector, global_: Vector, locals_: Vector, counts: NDArray[Any], *, k: int
 ) -> StreamScores:
     """Score n photos for L labels: (L, D), (n, D), (n, m, D), counts (n, m) -> two of (n, L)."""
-    local = np.swapaxes(locals_ @ labels.T, 1, 2)  # (n, L, m)
-    return StreamScores(global_ @ labels.T, top_k_mean(local, counts[:, None, :], k))
+    products = [(global_ @ labels.T)[:, None], locals_ @ labels.T]
+    return score_similarities(np.concatenate(products, axis=1), counts, k=k)
+
+
+def score_similarities(similarities: Vector, counts: NDArray[Any], *, k: int) -> StreamScores:
+    """Score n photos from the inner products of their vectors with labels.
+
+    Args:
+        similarities: (n, 1 + m, L): of the global vector, then of the local ones.
+        counts: (n, m).
+        k: patches to average.
+    """
+    local = np.swapaxes(similarities[:, 1:], 1, 2)  # (n, L, m)
+    return StreamScores(similarities[:, 0], top_k_mean(local, counts[:, None, :], k))
 
 
 def scale(

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.scoring import StreamScores, patch_weights, score
+from mkt_search.scoring import StreamScores, patch_weights, score_similarities
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
 
-PER_PHOTO = 50  # vectors asked of the scan for one photo wanted: a photo owns up to m of the best
+PER_PHOTO = 100  # vectors asked of the scan for one photo wanted: a photo owns up to m of the best
+FIRST = 4  # photos scored exactly, for one wanted, before those that a bound still leaves possible
 GROWTH = 4  # and how many times more when the answer is not proven yet
 AT_ONCE = 1 << 22  # similarities of local vectors computed together: 16 MB, a few times over
 FEW = 0.05  # share of the library below which reading just these photos is less than a scan
@@ -56,19 +57,21 @@ def best(
 def _proven(
     index: VectorIndex, label: Vector, weight: float, k: int, allowed: NDArray[np.bool_]
 ) -> Found:
-    """Ask the scan for more and more vectors until the k-th score reaches its bound."""
+    """Ask the scan for vectors, once more for more, until the k-th score reaches its bound.
+
+    With k-set means a photo's bound is its score but for the coding, so the first answer proves
+    itself; with centroids and single patches it is looser, and large libraries are scored whole.
+    """
     labels, weights = label[None], np.full(1, weight, np.float32)
-    vectors = PER_PHOTO * k
-    while vectors <= index.scan.photos * PER_PHOTO:
+    for vectors in (PER_PHOTO * k, GROWTH * PER_PHOTO * k):
         found = index.scan.candidates(label, vectors=vectors, live=allowed)
-        first = _exact(index, labels, weights, k, found.slots[: 2 * k])
+        first = _exact(index, labels, weights, k, found.slots[: FIRST * k])
         worst = float(first.scores[-1]) / weight if len(first.slots) == k else -np.inf
-        rest = found.slots[2 * k :][found.upper[2 * k :] >= worst]
+        rest = found.slots[FIRST * k :][found.upper[FIRST * k :] >= worst]
         best_ = _merged(index, first, _exact(index, labels, weights, k, rest), k)
         full = len(best_.slots) == k
         if found.bound == -np.inf or (full and float(best_.scores[-1]) / weight >= found.bound):
             return best_
-        vectors *= GROWTH
     return _of_all(index, labels, weights, k, allowed)
 
 
@@ -121,8 +124,8 @@ def score_blocks(
 
 
 def _score(index: VectorIndex, labels: Vector, slots: NDArray[np.int64]) -> StreamScores:
-    rows = index.read(slots)
-    return score(labels, rows[:, 0], rows[:, 1:], index.counts(slots), k=index.encoding.top_k)
+    similarities = index.similarities(slots, labels)
+    return score_similarities(similarities, index.counts(slots), k=index.encoding.top_k)
 
 
 def patches_used(
@@ -131,7 +134,7 @@ def patches_used(
     """Return (n, P): how much each patch weighs in the local part of each slot; rows sum to 1."""
     slots = np.asarray(slots, np.int64)
     counts, members = index.counts(slots), index.member_patches(slots)
-    similarities = index.read(slots)[:, 1:] @ label
+    similarities = index.similarities(slots, label[None])[:, 1:, 0]
     weights = patch_weights(similarities, counts, index.encoding.top_k)
     shares = weights / np.maximum(counts, 1).astype(np.float32)
     by_patch: Vector = np.einsum("nm,nmp->np", shares, members.astype(np.float32))

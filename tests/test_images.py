@@ -518,7 +518,7 @@ targets = st.builds(
 def test_any_size_gives_the_asked_shape(width: int, height: int, to: ImageSpec) -> None:
     pixels = to_pixels(Image.new("RGB", (width, height), (9, 99, 199)), to)
     assert pixels.shape == (to.height, to.width, 3)
-    assert (pixels == (9, 99, 199)).all()
+    assert np.abs(pixels.astype(int) - (9, 99, 199)).max() <= 2  # as near as 8-bit weights come
 
 
 @given(st.integers(1, 100_000), st.integers(1, 100_000), targets)

@@ -189,7 +189,9 @@ def test_a_photo_above_the_limit_fails_with_its_size(folder: Path) -> None:
 
 
 def test_the_threads_end_when_nobody_asks_any_more(folder: Path) -> None:
+    before = set(threading.enumerate())
     loading = loader().load(files(folder))
     next(loading)
     loading.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("load")]
+    left = set(threading.enumerate()) - before
+    assert not [thread for thread in left if thread.name.startswith("load")]

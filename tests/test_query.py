@@ -40,9 +40,10 @@ def test_a_weight_of_zero_is_refused() -> None:
         parse("0*dog")
 
 
-def test_a_query_that_only_avoids_is_refused() -> None:
+@pytest.mark.parametrize("text", ["- dog", "dog - dog", "dog + cat - 2*dog - cat"])
+def test_a_query_that_only_avoids_or_cancels_out_is_refused(text: str) -> None:
     with pytest.raises(QueryError, match="asks for nothing"):
-        terms(["- dog"])
+        terms([text])
 
 
 def test_parts_from_options_are_added() -> None:

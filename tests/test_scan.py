@@ -16,7 +16,7 @@ def scan_of(rows: np.ndarray, blocks: int = 1) -> Scan:
     scan = Scan(rows.shape[-1])
     for part in np.array_split(rows, blocks):
         peak = np.abs(part[:, :1]).max() + np.abs(part[:, 1:]).max(initial=0)
-        scan.add([part], peak=float(peak))
+        scan.add([part], photos=len(part), peak=float(peak))
     return scan
 
 
@@ -74,7 +74,7 @@ def test_photos_that_are_not_live_are_never_candidates() -> None:
 
 def test_a_scan_of_nothing_finds_nothing() -> None:
     scan = Scan(4)
-    scan.add([], peak=0.0)
+    scan.add([], photos=0, peak=0.0)
     found = scan.candidates(np.ones(4, np.float32), vectors=10, live=np.ones(0, np.bool_))
     assert len(found.slots) == 0
     assert found.bound == -np.inf
@@ -98,5 +98,5 @@ def test_a_scan_that_is_stopped_on_the_way_can_be_made_again() -> None:
 
     scan = Scan(made.DIM)
     with pytest.raises(KeyboardInterrupt):
-        scan.add(stopped(), peak=20.0)
+        scan.add(stopped(), photos=12, peak=20.0)
     assert (scan.photos, scan.blocks) == (0, [])

@@ -154,9 +154,10 @@ def test_a_crash_before_the_commit_leaves_only_an_orphan(
         photos = [made.photo(root, "late.jpg", row=0)]
         store.add(store.place_of(root), stored, Batch(photos, (), made.vectors(1, 5)))
     monkeypatch.undo()
-    assert [problem.what for problem in checks.verify(store)] == ["a file no row names"]
+    assert checks.verify(store) == []
+    assert len(list(store.folder.iterdir())) == 2
     with store.writing("test"):
-        assert checks.verify(store) == []
+        assert len(list(store.folder.iterdir())) == 1
     assert paths(store) == ["p000.jpg", "p001.jpg"]
 
 
@@ -339,3 +340,14 @@ def test_folders_whose_names_differ_by_case_are_two(store: Store, root: Path) ->
     copies = [made.photo(root, path, content=made.sha("p000.jpg")) for path in ("A/x", "a/x")]
     store.add(store.place_of(root), stored, Batch(copies))
     assert list(store.known(store.place_of(root / "A"), stored)) == ["A/x"]
+
+
+def test_segments_are_not_deleted_because_the_database_is_another(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        made.fill(store, root, 1, seed=number, name=f"{number}-")
+    other = Store.create(store.directory, url=f"sqlite:///{tmp_path / 'other.db'}")
+    with pytest.raises(StoreError, match=r"3 files.*right one"), other.writing("mkt index"):
+        pass
+    assert checks.verify(store) == []

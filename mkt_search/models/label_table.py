@@ -6,6 +6,7 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -73,7 +74,7 @@ class LabelTable:
         """D, the length of a label vector."""
         return int(self.vectors.shape[1])
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """12 hex digits over the names and the bytes of their vectors."""
         digest = hashlib.sha256("\0".join(self.names).encode())

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, delete, exists, func, select, update
+from sqlalchemy import Select, bindparam, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import QueryError
@@ -304,7 +304,7 @@ def photos(
         yield _record_of(photo, text_to_path(root), sha)
 
 
-def _record_of(photo: Photo, root: Path, sha: bytes | None) -> PhotoRecord:
+def _record_of(photo: Any, root: Path, sha: bytes | None) -> PhotoRecord:
     facts = None
     if photo.width is not None:
         values = {name: getattr(photo, name) for name in PhotoFacts.__dataclass_fields__}
@@ -321,22 +321,25 @@ def _record_of(photo: Photo, root: Path, sha: bytes | None) -> PhotoRecord:
     )
 
 
+BEHIND_CONTENTS = (  # plain rows, put together once: this stands in the way of every search
+    select(*Photo.__table__.c, Root.__table__.c.path.label("root"), Content.__table__.c.sha256)
+    .join_from(Photo.__table__, Root.__table__)
+    .join(Content.__table__, Content.id == Photo.content_id)
+    .where(Photo.content_id.in_(bindparam("contents", expanding=True)), Photo.state == "indexed")
+    .order_by(Photo.id)
+)
+
+
 def photos_of_contents(
     session: Session, content_ids: Sequence[int], filters: Filters
 ) -> dict[int, list[PhotoRecord]]:
     """Return the indexed photos behind some contents, by content id, oldest row first."""
     found: dict[int, list[PhotoRecord]] = {}
     for piece in in_pieces(content_ids):
-        query = (
-            select(Photo, Root.path, Content.sha256)
-            .join(Root, Root.id == Photo.root_id)
-            .join(Content, Content.id == Photo.content_id)
-            .where(Photo.content_id.in_(piece), Photo.state == "indexed")
-            .order_by(Photo.id)
-        )
-        for photo, root, sha in session.execute(filtered(query, filters)):
-            record_ = _record_of(photo, text_to_path(root), sha)
-            found.setdefault(photo.content_id or 0, []).append(record_)
+        query = filtered(BEHIND_CONTENTS, filters)
+        for row in session.connection().execute(query, {"contents": piece}):
+            record_ = _record_of(row, text_to_path(row.root), row.sha256)
+            found.setdefault(row.content_id, []).append(record_)
     return found
 
 

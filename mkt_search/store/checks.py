@@ -37,24 +37,18 @@ class PruneReport:
 
 
 def verify(store: Store, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
-    """Check the database itself, every segment's bytes, and that rows and files name each other.
+    """Check the database itself, every segment's bytes, and that its rows are those the rows name.
 
-    Reads all segments; `progress` is told (done, total) segments.
+    Reads all segments; `progress` is told (done, total) segments. A file that no row names is no
+    problem: it is what an interrupted run leaves behind, and the next writer removes it.
     """
     problems = list(_database_problems(store))
-    named: set[str] = set()
     items = [(item, row) for item in store.encodings() for row in _segment_rows(store, item)]
     for done, (item, row) in enumerate(items):
-        named.add(row.file)
         found = _segment_problems(store, item, row)
         problems += found if found and _is_named_now(store, row.file) else []
         if progress is not None:
             progress(done + 1, len(items))
-    for path in sorted(store.folder.iterdir()):
-        is_orphan = path.name not in named and not path.name.endswith(".tmp") and path.is_file()
-        if is_orphan and not _is_named_now(store, path.name):
-            fix = "harmless; the next `mkt index` removes it"
-            problems.append(Problem("a file no row names", path.name, fix))
     problems += _photo_problems(store)
     return problems
 

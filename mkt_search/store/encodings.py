@@ -84,7 +84,7 @@ def drop_encoding(session: Session, encoding_id: int) -> list[str]:
 
 def revision(session: Session) -> int:
     """Return the number that grows with every change of what a search could find."""
-    return session.scalar(select(Revision.number)) or 0
+    return session.connection().scalar(select(Revision.__table__.c.number)) or 0
 
 
 def bump(session: Session) -> None:

@@ -3,7 +3,8 @@
 With f_j = g + l_j the two-stream score is a weighted mean of <z, f_j> with weights that sum to one
 (`scoring`), so no photo can score above its best <z, f_j>. FAISS returns the v best vectors of all;
 whoever is not among them scores at most the last one's value. When the k-th best exact score
-reaches that bound, the k best are proven; else the caller asks for more vectors.
+reaches that bound, the k best are proven; else the caller asks for more vectors. Blocks are
+searched in parallel, one thread each.
 
 Vectors and the label stand here as int8, one step per block and one for the label, because FAISS
 multiplies bytes as fast as memory gives them; the bound carries the largest coding error. The scan
@@ -11,8 +12,11 @@ is derived from segments, lives in memory, and is never the truth. It reads ever
 every fused vector for a query; candidate generations that read less have their place beside it.
 """
 
+import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import faiss
 import numpy as np
@@ -24,6 +28,9 @@ Slots = NDArray[np.int64]
 PHOTOS_AT_ONCE = 64  # decoded together: their float32 vectors stay in the processor's cache
 LEVELS = 127
 SIGN = 128  # FAISS codes -128..127 as 0..255
+MOST_THREADS = 4  # for one query; memory gives its bytes no faster to more
+LEAST = 1_024  # photos in a block; fewer are not worth a thread
+SPARE = 1.5  # the best vectors do not fall on the blocks in equal parts
 WIDTH = 16  # its byte kernel wants multiples of this; with whole numbers in the query it is exact
 
 
@@ -51,39 +58,60 @@ class Block:
     error: float  # the longest difference between a vector and its code
     longest: float  # the length of the longest vector
 
+    @property
+    def photos(self) -> int:
+        """How many photos it holds."""
+        return int(self.index.ntotal) // self.m
+
 
 class Scan:
     """Fused vectors of all photos of a library in slots 0..n-1, in the order they were added."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, *, threads: int | None = None) -> None:
         self.dim = dim
+        self.threads = threads or min(os.cpu_count() or 1, MOST_THREADS)
         self.blocks: list[Block] = []
         self.photos = 0
+        one_each = partial(faiss.omp_set_num_threads, 1)  # FAISS would start threads of its own
+        self._workers = ThreadPoolExecutor(self.threads, "scan", initializer=one_each)
 
-    def add(self, vectors: Iterable[Vector], *, peak: float) -> None:
-        """Append photos as one block.
+    def add(self, vectors: Iterable[Vector], *, photos: int, peak: float) -> None:
+        """Append photos, as a block for every thread if they are many.
 
         Args:
             vectors: arrays (n, 1 + m, D) of global and local vectors, in any number of pieces.
+            photos: how many there will be.
             peak: no magnitude in g + l is larger; known from the coding steps without a look at
                 the vectors, so that they pass through memory once and in small pieces.
         """
+        share = max(-(-photos // self.threads), LEAST)
+        blocks: list[Block] = []
+        end = self.photos
+        for piece in (part for array in vectors for part in _pieces(array)):
+            if not blocks or blocks[-1].photos >= share:
+                blocks.append(self._block(end, peak))
+            _append(blocks[-1], fuse(piece))
+            end += len(piece)
+        self.blocks += blocks  # only now: a Ctrl-C on the way leaves the scan as it was
+        self.photos = end
+
+    def _block(self, first: int, peak: float) -> Block:
         index = faiss.IndexScalarQuantizer(
             -(-self.dim // WIDTH) * WIDTH,
             faiss.ScalarQuantizer.QT_8bit_direct_signed,
             faiss.METRIC_INNER_PRODUCT,
         )
-        block = Block(index, self.photos, 1, (peak or 1.0) / LEVELS, 0.0, 0.0)
-        for piece in (part for array in vectors for part in _pieces(array)):
-            _append(block, fuse(piece))
-        if index.ntotal:  # counted only now: a Ctrl-C on the way leaves the scan as it was
-            self.blocks.append(block)
-            self.photos += index.ntotal // block.m
+        return Block(index, first, 1, (peak or 1.0) / LEVELS, 0.0, 0.0)
 
     def candidates(self, label: Vector, *, vectors: int, live: NDArray[np.bool_]) -> Candidates:
-        """Return the live photos that own the best `vectors` fused vectors for a label (D,)."""
+        """Return live photos that own about the best `vectors` fused vectors for a label (D,)."""
         nothing = Candidates(np.empty(0, np.int64), np.empty(0, np.float32), -np.inf)
-        found = [nothing, *(_search(block, label, vectors, live) for block in self.blocks)]
+        share = vectors if len(self.blocks) < 2 else int(vectors * SPARE / len(self.blocks)) + 1
+        search = partial(_search, label=label, vectors=share, live=live)
+        others = self._workers.map(
+            search, self.blocks[1:]
+        )  # at work while this thread does the first
+        found = [nothing, *map(search, self.blocks[:1]), *others]
         slots = np.concatenate([part.slots for part in found])
         upper = np.concatenate([part.upper for part in found])
         order = np.argsort(-upper, kind="stable")
@@ -126,8 +154,7 @@ def _padded(vectors: Vector, width: int) -> Vector:
 
 def _search(block: Block, label: Vector, vectors: int, live: NDArray[np.bool_]) -> Candidates:
     vectors = min(vectors, block.index.ntotal)
-    photos = block.index.ntotal // block.m
-    alive = live[block.first : block.first + photos]
+    alive = live[block.first : block.first + block.photos]
     parameters = None
     if not alive.all():
         bits = np.packbits(np.repeat(alive, block.m), bitorder="little")

@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,20 @@ def encode(vectors: Vector, precision: Precision) -> tuple[Bytes, Vector]:
 
 def decode(codes: Bytes, steps: Vector, precision: Precision, dim: int) -> Vector:
     """Undo `encode`: (..., W) bytes and (...) steps -> (..., D) float32."""
+    vectors: Vector = levels(codes, precision, dim) * steps[..., None]
+    return vectors
+
+
+def levels(codes: Bytes, precision: Precision, dim: int) -> Vector:
+    """Return what bytes (..., W) stand for in steps: (..., D) float32."""
     if precision == "fp16":
-        return codes.view("<f2").astype(np.float32) * steps[..., None]
+        return codes.view("<f2").astype(np.float32)
     if precision == "int8":
-        return codes.view(np.int8).astype(np.float32) * steps[..., None]
+        return codes.view(np.int8).astype(np.float32)
     whole = np.empty((*codes.shape[:-1], 2 * codes.shape[-1]), np.float32)
     whole[..., ::2] = codes & 15
     whole[..., 1::2] = codes >> 4
-    return (whole[..., :dim] - 8) * steps[..., None]
+    return whole[..., :dim] - 8
 
 
 def write(
@@ -150,9 +157,19 @@ class Segment:
         """Decode (n, 1 + m, D) float32: each photo's global vector, then its local ones."""
         return decode(self.codes[rows], self.steps[rows], self.precision, self.dim)
 
+    def similarities(self, rows: Rows, labels: Vector) -> Vector:
+        """Return the inner products with labels (L, D), (n, 1 + m, L), decoding half the way."""
+        products = levels(self.codes[rows], self.precision, self.dim) @ labels.T
+        scaled: Vector = products * self.steps[rows][..., None]
+        return scaled
+
     def counts(self, rows: Rows) -> NDArray[np.int64]:
         """Count the patches of every local vector: (n, m)."""
-        counts: NDArray[np.int64] = np.bitwise_count(self.members[rows]).sum(-1, dtype=np.int64)
+        return self._counts[rows]
+
+    @cached_property
+    def _counts(self) -> NDArray[np.int64]:
+        counts: NDArray[np.int64] = np.bitwise_count(self.members).sum(-1, dtype=np.int64)
         return counts
 
     def member_patches(self, rows: Rows) -> NDArray[np.bool_]:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 DATABASE = "mkt.db"
 SEGMENTS = "segments"
+MOST_LEFT_BEHIND = 2  # files of a library that was interrupted before its first commit
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,21 @@ class Store:
             yield
 
     def remove_orphans(self) -> list[str]:
-        """Delete segment files that no row names; only the writer may call it."""
+        """Delete what a crash left behind: files that no row names. Only the writer may call it.
+
+        Raises:
+            StoreError: the database names none of many files, so it is hardly theirs.
+        """
         with reading(self.engine) as session:
             named = set(session.scalars(select(SegmentRow.file)))
         files = (path for path in self.folder.iterdir() if not path.is_dir())
         orphans = [path for path in files if path.name not in named]
+        if not named and len(orphans) > MOST_LEFT_BEHIND:
+            raise StoreError(
+                f"{self.folder} holds {len(orphans)} files, but the database knows none: is "
+                "it this library's? Name the right one under [library] in mkt.toml, or put mkt.db "
+                "back; files that are really nobody's can be deleted."
+            )
         for path in orphans:
             log.info("removing %s, left by an interrupted run", path.name)
             path.unlink(missing_ok=True)

@@ -86,7 +86,8 @@ class VectorIndex:
                 self._scan, self._scanned = Scan(self.encoding.dim), 0
             new = self.segments[self._scanned :]
             peak = max(segment.peak() for segment in new)
-            self._scan.add((part for s in new for part in _parts(s)), peak=peak)
+            parts = (part for segment in new for part in _parts(segment))
+            self._scan.add(parts, photos=sum(map(len, new)), peak=peak)
             self._scanned = len(self.segments)
         return self._scan
 
@@ -105,6 +106,14 @@ class VectorIndex:
         out = np.empty((len(slots), m, self.encoding.dim), np.float32)
         for segment, rows, at in self._by_segment(slots):
             out[at] = segment.vectors(rows)
+        return out
+
+    def similarities(self, slots: Slots, labels: Vector) -> Vector:
+        """Return the inner products of the vectors of slots with labels (L, D): (n, 1 + m, L)."""
+        m = self.segments[0].codes.shape[1] if self.segments else 1
+        out = np.empty((len(slots), m, len(labels)), np.float32)
+        for segment, rows, at in self._by_segment(slots):
+            out[at] = segment.similarities(rows, labels)
         return out
 
     def counts(self, slots: Slots) -> NDArray[np.int64]:
