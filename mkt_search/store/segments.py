@@ -159,8 +159,10 @@ class Segment:
 
     def similarities(self, rows: Rows, labels: Vector) -> Vector:
         """Return the inner products with labels (L, D), (n, 1 + m, L), decoding half the way."""
-        products = levels(self.codes[rows], self.precision, self.dim) @ labels.T
-        scaled: Vector = products * self.steps[rows][..., None]
+        steps = self.steps[rows]
+        vectors = levels(self.codes[rows], self.precision, self.dim)
+        products = vectors.reshape(-1, self.dim) @ labels.T  # one product, not one for every photo
+        scaled: Vector = products.reshape(*steps.shape, -1) * steps[..., None]
         return scaled
 
     def counts(self, rows: Rows) -> NDArray[np.int64]:
