@@ -12,8 +12,7 @@ def keep_freed_memory() -> bool:
     """Tell glibc to reuse large blocks; True if it listened, False where there is no glibc.
 
     Otherwise each activation of a batch is fresh memory that the kernel fills with zeros first.
-    The process keeps what
-    it needed at its peak, so this is for a command, not for a library call.
+    The process keeps what it needed at its peak: this is for a command, not for a library call.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
