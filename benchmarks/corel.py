@@ -47,6 +47,28 @@ def read_corel(data: Path) -> Corel:
     return Corel(folder / "images", sorted(labels), labels, test)
 
 
+def write_choice(corel: Corel, names: list[str], folder: Path, *, splits: int) -> list[Path]:
+    """Write a task to choose settings on, made of train photos and the labels `names` alone.
+
+    `labels.json` and `splits.json` (1,000 photos are its test); a quarter of the labels is held out
+    in each split, no label twice: a file for each split names them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    train = sorted(set(corel.files) - set(corel.test))
+    labels = {file: [name for name in corel.labels[file] if name in names] for file in train}
+    rng = np.random.default_rng(7)
+    aside = set(rng.permutation(train)[:1000].tolist())
+    parts = {file: "test" if file in aside else "train" for file in train}
+    (folder / "labels.json").write_text(json.dumps(labels))
+    (folder / "splits.json").write_text(json.dumps(parts))
+    shuffled, count = rng.permutation(names).tolist(), round(len(names) / 4)
+    files = [folder / f"unseen{number}.txt" for number in range(splits)]
+    for number, file in enumerate(files):
+        held_out = sorted(shuffled[number * count : (number + 1) * count])
+        file.write_text("\n".join(held_out) + "\n")
+    return files
+
+
 def encode_all(model: Model, files: list[Path]) -> Encoded:
     """Encode photos in batches: (N, D) and (N, P, D)."""
     keep_freed_memory()

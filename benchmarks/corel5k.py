@@ -8,6 +8,10 @@ tagged. Printed are the mean AP over unseen labels on the test photos, for the g
 local stream and both: as searched, and computed from all patches and from pooled vectors by both
 scale rules; and how good the tags are. `--sheets` writes contact sheets of ten unseen labels to
 look at. A step that is done is not done again; delete the work folder to start over.
+
+The student's backbone is frozen, or with `--finetune` its last blocks learn too, on photos cropped,
+mirrored and changed by RandAugment. `--choose` compares the two where nothing reported later
+can be seen: labels seen in every split, some of them held out, on train photos set aside.
 """
 
 import argparse
@@ -22,19 +26,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from corel import Corel, encode_all, every_patch, rank, read_corel
+from corel import Corel, encode_all, every_patch, rank, read_corel, write_choice
 
 from indexer.pool import pool
 from mkt_search import Library
+from mkt_search.config import DataConfig, Stage1Config
+from mkt_search.datasets.split import LabelSplit
 from mkt_search.evaluation import mean_average_precision, top_labels
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import StreamScores, scale
 from mkt_search.types import Encoding, ScaleRule
+from training.task import load_task
 
 STREAMS = ("global", "local", "fused")
 RULES: tuple[ScaleRule, ...] = ("cosine", "vocabulary")
 Row = tuple[str, str]  # where scores come from, and the scale rule
 MKT = (sys.executable, "-m", "mkt_search")
+CHOICES = 2  # splits that settings are chosen on
+SETTINGS: dict[str, tuple[Any, ...]] = {
+    "frozen": (),
+    "finetuned": (
+        *("--image-height", 160, "--image-width", 224, "--top-k", 6),
+        *("--frozen", 5, "--layer-decay", 0.5, "--lr", 1e-4, "--weight-decay", 0.05),
+        *("--epochs", 3, "--warmup-epochs", 1, "--batch-size", 32, "--ema", 0.99),
+        *("--flip", "--crop-scale", 0.5, "--randaugment", "rand-m5-n2-mstd0.5-inc1"),
+    ),
+}
+"""What `mkt train stage1` is given beyond its defaults."""
 
 
 def mkt(*arguments: Any) -> str:
@@ -44,29 +62,70 @@ def mkt(*arguments: Any) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def train(data: Path, work: Path, seed: int) -> Path:
-    """Train the student on the seen labels of a split; return its checkpoint."""
-    out, corel = work / f"seed{seed}" / "checkpoint", data / "corel5k"
-    if not (out / "meta.json").exists():
+def stage1(data: Path, out: Path, *settings: Any) -> dict[str, Any]:
+    """Train a student on Corel-5k unless that is done; return the meta of its checkpoint."""
+    meta = out / "meta.json"
+    if not (meta.exists() and json.loads(meta.read_text())["trained"]["is_finished"]):
         mkt(
-            *("train", "stage1", "--photos", corel / "images"),
-            *("--labels", corel / "labels.json", "--splits", corel / "splits.json"),
+            *("train", "stage1", "--photos", data / "corel5k" / "images"),
             *("--label-table", data / "label_tables" / "glove_300d_names.npz"),
             *("--backbone", "mobilenetv2_100", "--backbone-arg", "pad_type=same"),
             *("--backbone-weights", data / "backbones/mobilenetv2_100_imagenet.safetensors"),
             *("--mean", 0.5, 0.5, 0.5, "--std", 0.5, 0.5, 0.5),
-            *(
-                "--validation",
-                "none",
-                "--split-seed",
-                seed,
-                "--cache",
-                work / "features",
-                "--out",
-                out,
-            ),
+            *("--out", out, *settings),
         )
+    return json.loads(meta.read_text())  # type: ignore[no-any-return]
+
+
+def train(data: Path, work: Path, seed: int, *, kind: str) -> Path:
+    """Train the student on the seen labels of a split; return its checkpoint."""
+    corel = data / "corel5k"
+    out = work / f"seed{seed}{'' if kind == 'frozen' else '-' + kind}" / "checkpoint"
+    stage1(
+        *(data, out, *SETTINGS[kind], "--cache", work / "features"),
+        *("--labels", corel / "labels.json", "--splits", corel / "splits.json"),
+        *("--validation", "none", "--split-seed", seed),
+    )
     return out
+
+
+def choose(data: Path, work: Path, corel: Corel, seeds: int) -> None:
+    """Compare the settings without a look at test photos or at the unseen labels of any split.
+
+    Only labels that are seen in every split take part, and train photos.
+    """
+    drawn = [split_labels(data, seed) for seed in range(seeds)]
+    unseen = set().union(*(labels.unseen for labels in drawn))
+    kept = sorted(set(drawn[0].seen) - unseen)
+    folder = work / "choice"
+    files = write_choice(corel, kept, folder, splits=CHOICES)
+    print(f"mean AP over held-out labels of {len(kept)}, on train photos set aside\n")
+    print("| settings | split | global only | local only | fused |")
+    print("|---|--:|--:|--:|--:|")
+    for kind, settings in SETTINGS.items():
+        for number, file in enumerate(files):
+            meta = stage1(
+                *(data, folder / f"{kind}{number}", *settings, "--cache", work / "features"),
+                *("--labels", folder / "labels.json", "--splits", folder / "splits.json"),
+                *("--unseen", file, "--min-photos", 5, "--validation", "test"),
+            )
+            streams = meta["results"]["test"]["cosine"]["unseen"]
+            values = " | ".join(f"{streams[name]:.3f}" for name in STREAMS)
+            print(f"| {kind} | {number} | {values} |", flush=True)
+
+
+def split_labels(data: Path, seed: int) -> LabelSplit:
+    """Return the seen and unseen labels of a split, as `mkt train stage1` draws them."""
+    corel = data / "corel5k"
+    config = DataConfig(
+        photos=str(corel / "images"),
+        labels=str(corel / "labels.json"),
+        splits=str(corel / "splits.json"),
+        validation="none",
+        split_seed=seed,
+    )
+    table = str(data / "label_tables" / "glove_300d_names.npz")
+    return load_task(config, Stage1Config(label_table=table), lambda sentence: None).labels
 
 
 def indexed(data: Path, model: Path) -> Path:
@@ -154,12 +213,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/corel5k"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sheets", action="store_true", help="contact sheets of seed 0")
+    parser.add_argument("--finetune", action="store_true", help="let the last blocks learn too")
+    parser.add_argument("--choose", action="store_true", help="compare settings on seen labels")
     given = parser.parse_args()
     corel, started = read_corel(given.data), time.monotonic()
+    if given.choose:
+        choose(given.data, given.work, corel, given.seeds)
+        return
+    kind = "finetuned" if given.finetune else "frozen"
     maps: dict[Row, dict[str, list[float]]] = {}
     tags: dict[str, list[tuple[float, float, float]]] = {"all labels": [], "unseen labels": []}
     for seed in range(given.seeds):
-        checkpoint = train(given.data, given.work, seed)
+        checkpoint = train(given.data, given.work, seed, kind=kind)
         story = json.loads((checkpoint / "meta.json").read_text())["trained"]
         unseen, every = story["unseen"], sorted(story["seen"] + story["unseen"])
         shown = corel.shown(corel.test, unseen)

@@ -1,6 +1,8 @@
 """How much of a training step is the student's own forward and backward pass?
 
+    export OMP_WAIT_POLICY=PASSIVE  # as `mkt train` has it
     python benchmarks/training_step.py            # ViT-B/16 as the paper trains it; a GPU's work
+    python benchmarks/training_step.py --batch-size 16 --steps 3    # the same on two cores
     python benchmarks/training_step.py --small    # a small ViT, a minute on two cores
 
 The step of stage 1 is the real one: photos from disk, decoded and augmented (crop, flip,
@@ -10,8 +12,8 @@ backward pass of the same student on a batch of the same size that is already on
 Rounds alternate the two, so that other work on the machine hurts both. Photos are painted and
 weights random; neither changes the speed.
 
-The time of a step is taken from the second batch of an epoch to its end, when every step is done;
-before the first batch the workers start, which a real epoch of thousands of steps does once too.
+The time of a step is taken from the second batch of an epoch to the end of its last step; before
+and after it the workers start and end, which a real epoch of thousands of steps does once too.
 Memory is the most a round took: of a GPU what torch allocated, else the process's resident set,
 without the workers'.
 """
@@ -45,6 +47,7 @@ from training.sources import Batch, MovingSource
 from training.task import Task, load_task
 
 AIM = 1.15
+POLICY = "OMP_WAIT_POLICY"
 SMALL = ("patch_size=16", "embed_dim=192", "depth=6", "num_heads=3")
 TEACHER: dict[str, Any] = {
     "embed_dim": 512,
@@ -58,19 +61,21 @@ PREPROCESS = {
 
 
 class Timed:
-    """A source that notes when the second batch of an epoch was asked for."""
+    """A source that notes when the first step of an epoch was done, and when the last was."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, steps: int) -> None:
         self._source = source
-        self.started = 0.0
+        self._steps = steps
+        self.started = self.ended = 0.0
 
     def train(self, rows: Any, epoch: int) -> Iterator[Batch]:
         """Yield what the source does."""
-        for number, batch in enumerate(self._source.train(rows, epoch)):
+        for number, batch in enumerate(self._source.train(rows, epoch), start=1):
             yield batch
-            if number == 0:
+            if number in (1, self._steps):
                 synchronize()
-                self.started = time.perf_counter()
+                self.ended = time.perf_counter()
+                self.started = self.ended if number == 1 else self.started
 
     def look(self, rows: Any) -> Iterator[Batch]:
         """Yield what the source does."""
@@ -192,7 +197,8 @@ def set_up(arguments: argparse.Namespace, folder: Path) -> Bench:
 
 def real_step(bench: Bench, epoch: int) -> float:
     """Seconds of a step of stage 1, from a whole epoch."""
-    timed = Timed(bench.source)
+    steps = len(bench.task.learnable) // bench.config.batch_size
+    timed = Timed(bench.source, steps)
     learn(
         bench.config,
         bench.task,
@@ -202,9 +208,7 @@ def real_step(bench: Bench, epoch: int) -> float:
         run=bench.run,
         teacher=bench.prepared.taught,
     )
-    synchronize()
-    steps = len(bench.task.learnable) // bench.config.batch_size
-    return (time.perf_counter() - timed.started) / (steps - 1)
+    return (timed.ended - timed.started) / (steps - 1)
 
 
 def bare_step(bench: Bench, steps: int) -> float:
@@ -346,7 +350,8 @@ def main() -> None:
         where = torch.cuda.get_device_name(device) if device.type == "cuda" else "processor"
         print(
             f"{where}, {os.cpu_count()} cores, torch {torch.__version__} on"
-            f" {torch.get_num_threads()} threads, {arguments.workers} workers; batch"
+            f" {torch.get_num_threads()} threads (waiting: {os.environ.get(POLICY, 'not set')}),"
+            f" {arguments.workers} workers; batch"
             f" {arguments.batch_size} of {arguments.size} px, {bench.task.seen} labels,"
             f" {'bfloat16' if bench.source._in_bfloat16 else 'float32'},"
             f" {arguments.frozen} of {len(bench.prepared.student.parameter_groups()) - 1} blocks"

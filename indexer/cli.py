@@ -51,6 +51,8 @@ def settings_options(*names: str) -> Callable[[Command], Command]:
     "index.precision",
     "index.scale",
     "index.vocabulary",
+    "index.optimize_from",
+    "index.optimize_after",
 )
 @click.option("--retry", is_flag=True, help="Try photos again that failed before.  [default: off]")
 @click.option(
@@ -238,6 +240,8 @@ def _options(settings: Config, *, retry: bool = False) -> "Options":
         hidden=chosen.hidden,
         max_pixels=chosen.max_pixels,
         retry=retry,
+        optimize_from=chosen.optimize_from,
+        optimize_after=chosen.optimize_after,
     )
 
 

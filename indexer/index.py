@@ -22,9 +22,10 @@ from mkt_search.errors import CheckpointMismatch
 from mkt_search.images import MAX_PIXELS
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text, text_to_path
-from mkt_search.store import encodings, runs
+from mkt_search.store import catalog, encodings, generations, runs
 from mkt_search.store.compact import compact
 from mkt_search.store.database import reading
+from mkt_search.store.optimize import optimize
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, Summary, Vector
 
@@ -37,7 +38,8 @@ class Options:
     """How a run goes about its work; none of it changes what a stored vector is.
 
     `workers` 0 is one per processor. `hidden` walks into hidden folders; `retry` tries photos again
-    that failed before.
+    that failed before. A library of at least `optimize_from` photos (0: never) gets a candidate
+    index, anew when a share of more than `optimize_after` of its photos is newer.
     """
 
     batch_size: int = 32
@@ -45,6 +47,8 @@ class Options:
     hidden: bool = False
     max_pixels: int = MAX_PIXELS
     retry: bool = False
+    optimize_from: int = 0
+    optimize_after: float = 0.2
 
 
 def never() -> bool:
@@ -103,7 +107,7 @@ def index(
                 _begin(progress, surveys, resumes=resumes)
                 for scope, _ in surveys:
                     _bring_in(committer, scope, options.batch_size, progress, should_stop)
-                _finish(store, stored, progress)
+                _finish(store, stored, options, progress)
             finally:
                 seconds = time.monotonic() - started
                 summary = _summary(surveys, committer.tally, seconds=seconds)
@@ -218,10 +222,11 @@ def _bring_in(
             raise KeyboardInterrupt
 
 
-def _finish(store: Store, stored: StoredEncoding, progress: Progress) -> None:
+def _finish(store: Store, stored: StoredEncoding, options: Options, progress: Progress) -> None:
     """Merge small segments; switch a finished rebuild on, or say what it still lacks."""
     compact(store, stored, fewest=FEW)
     if store.finish_encoding(stored):
+        _optimize(store, stored, options, progress)
         return
     with reading(store.engine) as session:
         lacking = encodings.unencoded(session, stored.id)
@@ -229,6 +234,18 @@ def _finish(store: Store, stored: StoredEncoding, progress: Progress) -> None:
         f"the rebuild is not finished: {lacking:,} photos of other folders have no new vectors "
         "yet, and searches still use the old ones. Run `mkt index` without a folder to finish it."
     )
+
+
+def _optimize(store: Store, stored: StoredEncoding, options: Options, progress: Progress) -> None:
+    """Build the candidate index of a large library if too many photos are newer than it."""
+    with reading(store.engine) as session:
+        photos = catalog.count_indexed(session)
+        generation = generations.find(session, stored.id)
+    known = generation.photos if generation is not None else 0
+    is_due = generation is None or photos - known > options.optimize_after * photos
+    if options.optimize_from and photos >= options.optimize_from and is_due:
+        progress.say(f"building the candidate index of {photos:,} photos")
+        optimize(store, stored)
 
 
 def _summary(surveys: Sequence[tuple[Scope, Survey]], tally: Tally, *, seconds: float) -> Summary:

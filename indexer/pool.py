@@ -4,7 +4,9 @@ The patches are grouped by spherical k-means, which needs nothing but their P x 
 (the Gram matrix), so an iteration costs no more for long vectors than for short ones. `centroids`
 stores the mean of each group. `kset` stores, for each group, the mean of the k patches that agree
 most with its centre: the mean of a real k-subset, so the best of them is never more than the exact
-mean of the k best patches, and close to it.
+mean of the k best patches, and close to it. `ward` and `cover` do the same two things better:
+`ward` stores the means of Ward's groups (`indexer.ward`), `cover` k-set means chosen together
+(`indexer.cover`).
 
 Nothing here is random, and every photo is computed by itself: its vectors do not depend, by a
 single bit, on the photos that share its batch.
@@ -17,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from indexer.cover import cover
+from indexer.ward import ward
 from mkt_search.errors import ModelError
 from mkt_search.scoring import TINY, scale
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
@@ -109,6 +113,16 @@ def _k_sets(patches: Tensor, _: Tensor, encoding: Encoding) -> Tensor:
     return members & groups.any(dim=2, keepdim=True)
 
 
+def _ward_groups(patches: Tensor, _: Tensor, encoding: Encoding) -> Tensor:
+    """Take Ward's groups."""
+    return ward(patches, encoding.m)
+
+
+def _cover_sets(patches: Tensor, _: Tensor, encoding: Encoding) -> Tensor:
+    """Take k-sets that together speak for all patches."""
+    return cover(patches, encoding.m, encoding.top_k)
+
+
 Chooser = Callable[[Tensor, Tensor, Encoding], Tensor]
 """patches (B, P, D), global_ (B, D), encoding -> members (B, m, P) bool."""
 
@@ -117,6 +131,8 @@ CHOOSERS: dict[str, Chooser] = {
     "topk": _salient,
     "centroids": _groups,
     "kset": _k_sets,
+    "ward": _ward_groups,
+    "cover": _cover_sets,
 }
 
 

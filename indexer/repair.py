@@ -16,6 +16,7 @@ from mkt_search.paths import path_to_text
 from mkt_search.store import catalog, checks
 from mkt_search.store.catalog import AT_ONCE, PhotoRecord
 from mkt_search.store.database import reading
+from mkt_search.store.optimize import optimize
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile
 
@@ -25,8 +26,10 @@ class Repaired:
     """What a repair did: segments let go, photos encoded again, and those that could not be.
 
     `failed` can no longer be read, `missing` are gone, `away` lie in a folder that is not there.
+    `index` says that the candidate index was damaged and made anew.
     """
 
+    index: bool = False
     segments: int = 0
     encoded: int = 0
     failed: int = 0
@@ -56,7 +59,9 @@ def repair(
     options, progress = options or Options(), progress or Progress()
     started = time.monotonic()
     with store.writing("mkt repair"), store.run("repair", asdict(options)) as run:
-        damaged = [one.segment for one in checks.verify(store) if one.segment is not None]
+        problems = checks.verify(store)
+        damaged = [one.segment for one in problems if one.segment is not None]
+        lost_index = any(one.generation for one in problems)
         active = store.active
         # first of all: without the student the old vectors are better than none
         encoder = open_encoder(active) if damaged and active is not None else None
@@ -70,7 +75,12 @@ def repair(
             progress.begin(len(lost.photos), before=0)
             _bring_back(committer, lost.photos, options.batch_size, progress, should_stop)
             encoded, failed = committer.tally.indexed, committer.tally.failed
+        if lost_index and active is not None:
+            progress.say("building the candidate index anew")
+            if optimize(store, active) is None:
+                store.drop_generation(active)
         done = Repaired(
+            index=lost_index,
             segments=len(damaged),
             encoded=encoded,
             failed=failed,

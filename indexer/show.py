@@ -205,8 +205,11 @@ def as_data(summary: Any) -> dict[str, Any]:
 
 def tell_repaired(done: Repaired, say: Say) -> None:
     """Say what a repair did."""
+    if done.index:
+        say("the candidate index was damaged and is made anew.")
     if not (done.segments or done.encoded or done.failed or done.missing or done.away):
-        say("nothing to repair: every photo has its vectors.")
+        if not done.index:
+            say("nothing to repair: every photo has its vectors.")
         return
     say(
         f"encoded {plural(done.encoded, 'photo')} again in {duration(done.seconds)}; "

@@ -28,6 +28,7 @@ COMMANDS = {
     "import-mkt": "mkt_search.commands.import_mkt:import_mkt",
     "verify": "mkt_search.commands.care:verify",
     "repair": "indexer.cli:repair",
+    "optimize": "mkt_search.commands.optimize:optimize",
     "prune": "mkt_search.commands.care:prune",
     "root": "mkt_search.commands.care:root",
     "migrate": "mkt_search.commands.care:migrate",

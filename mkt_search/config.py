@@ -49,9 +49,9 @@ class ModelConfig:
 class IndexConfig:
     """How photos become vectors. The first six decide what a stored vector is."""
 
-    local: Literal["kset", "centroids", "topk", "all"] = setting(
+    local: Literal["kset", "cover", "centroids", "ward", "topk", "all"] = setting(
         "kset",
-        "What is kept of the patches: kset, centroids, topk or all (every patch, much disk).",
+        "What is kept of the patches: kset, cover, centroids, ward, topk or all (much disk).",
     )
     m: int = setting(16, "Local vectors kept per photo.", at_least=1, at_most=1024)
     top_k: int = setting(
@@ -78,6 +78,12 @@ class IndexConfig:
         179_000_000, "Pixels of the largest photo that is decoded; larger ones fail.", at_least=1
     )
     hidden: bool = setting(False, "Also walk into folders whose name starts with a dot.")
+    optimize_from: int = setting(
+        20_000, "Photos from which a candidate index is kept up; 0 is never.", at_least=0
+    )
+    optimize_after: float = setting(
+        0.2, "Share of photos newer than the candidate index that has it built anew.", at_least=0
+    )
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,12 @@ class SearchConfig:
     """What a search shows."""
 
     k: int = setting(20, "Photos shown, best first.", at_least=1)
+    recall: float = setting(
+        0.99,
+        "Share of the best photos that a candidate index must find; 1 reads every photo.",
+        at_least=0.5,
+        at_most=1,
+    )
     thumbnail: int = setting(
         320, "Longer side of a contact sheet's thumbnails, in pixels.", at_least=32, at_most=4096
     )

@@ -29,12 +29,13 @@ from mkt_search.errors import (
 )
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import unit
-from mkt_search.search import Found, best, patches_used
+from mkt_search.search import Explanation, Found, best, patches_used
 from mkt_search.store import catalog, checks, encodings, lock, runs, tags
 from mkt_search.store.catalog import PhotoRecord
 from mkt_search.store.checks import Problem, PruneReport
 from mkt_search.store.compact import compact
 from mkt_search.store.database import reading, transaction
+from mkt_search.store.optimize import Optimized, Told, optimize, silent
 from mkt_search.store.runs import RunInfo
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
@@ -277,6 +278,8 @@ class Library:
         k: int = 20,
         filters: Filters = NO_FILTERS,
         boxes: bool = True,
+        exact: bool = False,
+        explanation: Explanation | None = None,
     ) -> list[Hit]:
         """Return the k best photos for a query, best first.
 
@@ -285,6 +288,8 @@ class Library:
             k: hits wanted.
             filters: conditions every hit must meet.
             boxes: say where in each photo the local part comes from.
+            exact: leave the candidate index aside, whatever recall the settings ask for.
+            explanation: is told which way the search went and what each step took.
 
         Raises:
             QueryError, UnknownLabel, ModelError, StoreError.
@@ -293,13 +298,20 @@ class Library:
         queries.check(terms)
         if k < 1:
             raise QueryError(f"-k {k} asks for no photo; name at least 1.")
-        index = self.index()
-        vectors = self._term_vectors(terms, index)
+        told = explanation if explanation is not None else Explanation()
+        with told.step("open"):
+            index = self.index()
+        with told.step("label vectors"):
+            vectors = self._term_vectors(terms, index)
         weights = np.array([term.weight for term in terms], np.float32)
-        found = best(index, vectors, weights, k, self._allowed(index, filters))
-        wanted = int(np.argmax(weights))
-        shares = patches_used(index, vectors[wanted], found.slots) if boxes else None
-        return self._hits(index, found, shares, filters)
+        with told.step("filter"):
+            allowed = self._allowed(index, filters)
+        recall = 1.0 if exact else self.config.search.recall
+        found = best(index, vectors, weights, k, allowed, recall=recall, explanation=told)
+        with told.step("photos and boxes"):
+            wanted = int(np.argmax(weights))
+            shares = patches_used(index, vectors[wanted], found.slots) if boxes else None
+            return self._hits(index, found, shares, filters)
 
     def _term_vectors(self, terms: Sequence[Term], index: VectorIndex) -> Vector:
         labels = [term.label for term in terms if term.label is not None]
@@ -524,6 +536,19 @@ class Library:
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
         """Check rows against files against hashes; an empty list is a sound library."""
         return checks.verify(self.store, progress)
+
+    def optimize(self, told: Told = silent) -> Optimized | None:
+        """Build a candidate index of all photos and switch to it; None when they are too few.
+
+        Raises:
+            LibraryLocked, LibraryDamaged, StoreError.
+        """
+        stored = self._stored()
+        with self.store.writing("mkt optimize"), self.store.run("optimize", {}) as run:
+            done = optimize(self.store, stored, told=told)
+            if done is not None:
+                run.summary = {"photos": done.photos, "bytes": done.bytes}
+            return done
 
     def prune(self, *, dry_run: bool = False) -> PruneReport:
         """Forget missing photos and whatever no photo needs; the user's files are never touched."""

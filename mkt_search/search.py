@@ -1,12 +1,17 @@
 """Search: label -> vector -> candidates -> exact score -> hits.
 
-One wanted label goes through the scan, which reads everything but scores exactly only what can be
-among the k best; several terms, or a filter that leaves few photos, are scored exactly one and all.
-Both give the same answer: the k best by `scoring`, of equal ones those whose bytes came first.
+One wanted label goes through the candidate index of the library where there is one: as many photos
+as it needs for the recall asked for are scored exactly, and with them every photo newer than the
+index. Without one, or when asked to be exact, it goes through the scan, which reads everything but
+scores exactly only what can be among the k best. Several terms, or a filter that leaves few photos,
+are scored exactly one and all. Every way scores by `scoring`; of equal photos, those whose bytes
+came first go first.
 """
 
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +25,32 @@ FIRST = 4  # photos scored exactly, for one wanted, before those that a bound st
 GROWTH = 4  # and how many times more when the answer is not proven yet
 AT_ONCE = 1 << 22  # similarities of local vectors computed together: 16 MB, a few times over
 FEW = 0.05  # share of the library below which reading just these photos is less than a scan
+FEW_CANDIDATES = (
+    2  # so many times the candidates are scored one and all, without a look at a sketch
+)
+
+
+@dataclass
+class Explanation:
+    """Which way a search went: `path`, photos that were looked at, milliseconds of each step.
+
+    `recall` is the share of the exact best photos that validation promises; 1 for an exact way.
+    """
+
+    path: str = ""
+    searched: int = 0
+    candidates: int = 0
+    newer: int = 0
+    recall: float = 1.0
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Add the time a block takes to a step."""
+        start = time.perf_counter()
+        yield
+        took = (time.perf_counter() - start) * 1e3
+        self.milliseconds[name] = self.milliseconds.get(name, 0.0) + took
 
 
 @dataclass(frozen=True)
@@ -37,7 +68,14 @@ class Found:
 
 
 def best(
-    index: VectorIndex, labels: Vector, weights: Vector, k: int, allowed: NDArray[np.bool_]
+    index: VectorIndex,
+    labels: Vector,
+    weights: Vector,
+    k: int,
+    allowed: NDArray[np.bool_],
+    *,
+    recall: float = 1.0,
+    explanation: Explanation | None = None,
 ) -> Found:
     """Return the k best allowed photos for a weighted sum of labels.
 
@@ -47,11 +85,59 @@ def best(
         weights: (T,), negative for unwanted terms.
         k: photos wanted.
         allowed: (n,) which slots may be found.
+        recall: the share of the k best that must be found on average; 1 is all of them, always.
+        explanation: is told which way was taken.
     """
-    few = np.count_nonzero(allowed) <= FEW * len(allowed)
-    if len(labels) > 1 or few or weights[0] <= 0:
-        return _of_all(index, labels, weights, k, allowed)
-    return _proven(index, labels[0], float(weights[0]), k, allowed)
+    told = explanation if explanation is not None else Explanation()
+    told.searched = int(np.count_nonzero(allowed))
+    is_single = len(labels) == 1 and weights[0] > 0
+    wanted = _candidates_for(index, k, recall) if is_single else None
+    if wanted is not None and told.searched > FEW_CANDIDATES * wanted:
+        return _approximate(index, labels[0], weights, k, allowed, wanted, recall, told)
+    if wanted is not None or not is_single or told.searched <= FEW * len(allowed):
+        told.path = "every photo"
+        with told.step("score"):
+            return _of_all(index, labels, weights, k, allowed)
+    told.path = "exact scan"
+    with told.step("scan and score"):
+        return _proven(index, labels[0], float(weights[0]), k, allowed)
+
+
+def _candidates_for(index: VectorIndex, k: int, recall: float) -> int | None:
+    """Return how many candidates of the sketch reach a recall; None when it cannot be promised."""
+    if index.sketch is None or index.generation is None or recall >= 1:
+        return None
+    return index.generation.curve.photos_for(k, recall)
+
+
+def _approximate(
+    index: VectorIndex,
+    label: Vector,
+    weights: Vector,
+    k: int,
+    allowed: NDArray[np.bool_],
+    wanted: int,
+    recall: float,
+    told: Explanation,
+) -> Found:
+    """Score the sketch's candidates exactly, and with them every photo the sketch has not."""
+    assert index.sketch is not None
+    told.path, told.recall = "candidates", recall
+    known = allowed & index.covered
+    restricts = np.count_nonzero(known) < len(index.sketch.ids)
+    with told.step("candidates"):
+        contents = index.contents[known] if restricts else None
+        found = index.sketch.candidates(label, wanted, allowed=contents)
+        slots = index.slots_of_contents(found)
+    told.candidates = len(slots)
+    with told.step("score"):
+        best_ = _in_blocks(index, label[None], weights, k, slots)
+    newer = np.flatnonzero(allowed & ~index.covered)
+    told.newer = len(newer)
+    if len(newer):
+        with told.step("newer photos"):
+            best_ = _merged(index, best_, _in_blocks(index, label[None], weights, k, newer), k)
+    return best_
 
 
 def _proven(
@@ -78,9 +164,16 @@ def _proven(
 def _of_all(
     index: VectorIndex, labels: Vector, weights: Vector, k: int, allowed: NDArray[np.bool_]
 ) -> Found:
-    """Score every allowed photo in blocks, keeping the best."""
+    """Score every allowed photo, keeping the best."""
+    return _in_blocks(index, labels, weights, k, np.flatnonzero(allowed))
+
+
+def _in_blocks(
+    index: VectorIndex, labels: Vector, weights: Vector, k: int, slots: NDArray[np.int64]
+) -> Found:
+    """Score slots in blocks, in the order they lie on disk, keeping the best."""
     kept = _exact(index, labels, weights, k, np.empty(0, np.int64))
-    for block in index.blocks(np.flatnonzero(allowed)):
+    for block in index.blocks(np.sort(slots)):
         part = _exact(index, labels, weights, k, block)
         kept = _merged(index, kept, part, k)
     return kept

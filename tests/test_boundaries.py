@@ -106,7 +106,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 SEES_ALL = ("mkt_search/cli.py", "mkt_search/demo/")
 # foreign library -> the only places that name it
 HOMES: dict[str, tuple[str, ...]] = {
-    "faiss": ("mkt_search/store/scan.py",),
+    "faiss": ("mkt_search/store/scan.py", "mkt_search/store/ann.py"),
     "sqlalchemy": ("mkt_search/store/", "migrations/"),
     "alembic": ("mkt_search/store/upgrade.py", "migrations/"),
     "timm": (

@@ -200,3 +200,22 @@ def test_wrong_date_is_refused_with_the_ways_to_write_one(library: Path, wrong: 
 def test_label_that_is_not_utf_8_is_refused(library: Path, arguments: list[str]) -> None:
     result = mkt("search", *arguments, "--library", library, code=2)
     assert '"bad\\xff" is not UTF-8 text' in result.stderr
+
+
+def test_explain_says_which_way_was_taken_and_what_each_step_took(library: Path) -> None:
+    result = mkt("search", "red", "--explain", "--paths", "--library", library)
+    assert result.stderr.startswith("exact scan (")
+    assert "photos searched): open " in result.stderr
+    for step in ("label vectors", "filter", "scan and score", "photos and boxes"):
+        assert re.search(rf"{step} \d+\.\d ms", result.stderr)
+    assert found(library, "red") == [line for line in paths(library, result.stdout.splitlines())]
+
+
+def test_several_terms_are_told_to_read_every_photo(library: Path) -> None:
+    result = mkt("search", "red + blue", "--explain", "--exact", "--library", library)
+    assert result.stderr.startswith("every photo (")
+
+
+def test_a_recall_out_of_range_is_refused(library: Path) -> None:
+    result = mkt("search", "red", "--recall", "1.2", "--library", library, code=1)
+    assert "recall" in result.stderr and "1.2" in result.stderr

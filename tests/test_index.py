@@ -20,7 +20,7 @@ from indexer.progress import Progress
 from mkt_search.errors import CheckpointMismatch, ConfigError, LibraryLocked, ModelError, StoreError
 from mkt_search.images import decode, to_pixels
 from mkt_search.models.encoder import PhotoEncoder
-from mkt_search.store import catalog, checks, runs, segments
+from mkt_search.store import catalog, checks, generations, optimize, runs, segments
 from mkt_search.store.catalog import PhotoRecord
 from mkt_search.store.database import reading
 from mkt_search.store.store import Store
@@ -683,3 +683,30 @@ def test_a_folder_that_became_a_link_to_itself_elsewhere_stays_the_same(
         summary = bring_in(store, encoder, *named)
         assert (summary.indexed, summary.missing) == (0, 0)
     assert len(photos(store, None)) == 12
+
+
+def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
+    store: Store, encoder: PhotoEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimize, "LEAST", 5)
+
+    def known() -> int | None:
+        active = store.active
+        assert active is not None
+        with reading(store.engine) as session:
+            found = generations.find(session, active.id)
+        return None if found is None else found.photos
+
+    large: dict[str, Any] = {"optimize_from": 12, "optimize_after": 0.2}
+    bring_in(store, encoder, folder, optimize_from=13)
+    assert known() is None
+    notes = Notes()
+    bring_in(store, encoder, folder, notes=notes, **large)
+    assert known() == 12
+    assert notes.said == ["building the candidate index of 12 photos"]
+    for number in range(4):
+        paint(folder / f"new{number}.png", (9, 9, 60 * number), size=(40, 40))
+        bring_in(store, encoder, folder, **large)
+        assert known() == (12 if number < 3 else 16)
+    bring_in(store, encoder, folder, optimize_from=0)
+    assert known() == 16

@@ -1,5 +1,6 @@
 """The student while it learns: the parts of its loss, who learns at which rate, what is kept."""
 
+import copy
 import io
 from dataclasses import replace
 from typing import Any
@@ -106,6 +107,40 @@ def test_statistics_of_norms_are_kept_where_they_move() -> None:
     student.freeze(1)
     assert f"backbone.{first}" not in learned(student)
     assert any(name.endswith("running_mean") for name in learned(student))
+
+
+@pytest.mark.parametrize("weights", ["", "some file"])
+def test_batch_norms_of_a_loaded_backbone_keep_their_statistics(weights: str) -> None:
+    student = create_student("test_efficientnet", image_size=(32, 32), dim=5)
+    student.freeze(1)
+    learner = Learner(student, torch.eye(5), Stage1Config(backbone_weights=weights, ema=0.5))
+    before = {name: tensor.clone() for name, tensor in student.backbone.named_buffers()}
+    targets, images = torch.tensor([[1, -1, -1, -1, -1]] * 2), torch.randn(2, 3, 32, 32)
+    for _ in range(2):  # after a look at the photos too
+        learner.train()
+        assert student.training and student.backbone.blocks[-1].training
+        learner.step(learner.losses(student(images), targets)["loss"], rate=0.01)
+        with learner.settled() as kept:
+            assert not kept.training
+    moved = {n for n, t in student.backbone.named_buffers() if not torch.equal(t, before[n])}
+    assert bool(moved) == (not weights), moved
+    norms = [m for m in student.backbone.blocks[-1].modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and all(norm.weight.grad is not None for norm in norms)  # their weights do learn
+
+
+def test_the_fused_optimiser_takes_the_steps_of_the_plain_one() -> None:
+    learner = Learner(vit(), torch.eye(5), Stage1Config(weight_decay=0.05))
+    twin = copy.deepcopy(learner)
+    assert learner._optimizer.defaults["fused"]
+    groups = [{**group, "fused": False} for group in twin._optimizer.param_groups]
+    twin._optimizer = torch.optim.AdamW(groups, fused=False)
+    goal = [torch.randn_like(parameter) for parameter in learner.student.parameters()]
+    for _ in range(5):
+        for one in (learner, twin):
+            pairs = zip(one.student.parameters(), goal, strict=True)
+            one.step(torch.stack([(p - g).square().sum() for p, g in pairs]).sum(), rate=0.01)
+    for mine, theirs in zip(learner.student.parameters(), twin.student.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_a_state_goes_on_where_another_learner_stood() -> None:

@@ -13,7 +13,7 @@ import pytest
 from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.types import ImageSpec
 from tests.tiny import paint
-from training.photos import PhotoPixels, interrupts_held, loader
+from training.photos import COURTESY, PhotoPixels, interrupts_held, loader
 
 SPEC = ImageSpec(32, 32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -57,3 +57,17 @@ def test_workers_are_not_ended_by_an_interrupt_nor_advised_against(photos: Photo
     for worker in batches._workers:  # type: ignore[attr-defined]
         os.kill(worker.pid, signal.SIGINT)
     assert [int(rows[0]) for rows, _, _ in batches] == [0, 1, 2, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
+@pytest.mark.parametrize(("is_courteous", "more"), [(True, COURTESY), (False, 0)])
+def test_workers_beside_a_student_on_the_processor_let_it_go_first(
+    photos: PhotoPixels, is_courteous: bool, more: int
+) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    batches = iter(loader(photos, batch_size=1, workers=2, is_courteous=is_courteous))
+    next(batches)  # the first worker is up
+    worker = batches._workers[0]  # type: ignore[attr-defined]
+    assert os.getpriority(os.PRIO_PROCESS, worker.pid) == min(own + more, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+    assert len(list(batches)) == 3

@@ -98,7 +98,8 @@ def test_pooling_is_what_the_plain_version_says(local: Any, rule: Any) -> None:
 
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 12), st.integers(1, 9))
-kinds = st.sampled_from(["kset", "centroids", "topk", "all"])
+KINDS = ["kset", "cover", "centroids", "ward", "topk", "all"]
+kinds = st.sampled_from(KINDS)
 
 
 @settings(deadline=None, max_examples=60)
@@ -127,6 +128,12 @@ def test_counts_are_those_of_the_kind(shape: tuple[int, int, int, int], seed: in
     centroids = pool(encoded, replace(encoding, local="centroids"))
     assert (centroids.members.sum(axis=1) == 1).all()  # each patch in one group
     assert (centroids.counts.sum(axis=1) == patches).all()
+    ward = pool(encoded, replace(encoding, local="ward"))
+    assert (ward.members.sum(axis=1) == 1).all()
+    assert ((ward.counts > 0).sum(axis=1) == min(m, patches)).all()
+    cover = pool(encoded, replace(encoding, local="cover"))
+    assert ((cover.counts == min(k, patches)) | (cover.counts == 0)).all()
+    assert (cover.counts[:, 0] > 0).all()
     ksets = pool(encoded, encoding)
     assert ((ksets.counts == min(k, patches)) | (ksets.counts == 0)).all()
     assert ((ksets.counts > 0) == (centroids.counts > 0)).all()
@@ -149,9 +156,12 @@ def test_a_photo_has_the_same_bits_in_every_batch(size: int, seed: int, local: A
     np.testing.assert_array_equal(part.members, whole.members[chosen])
 
 
+@pytest.mark.parametrize("local", ["kset", "cover", "ward"])
 @pytest.mark.parametrize(("grid", "dim"), [((7, 7), 300), ((14, 14), 512)])
-def test_the_usual_sizes_have_the_same_bits_in_every_batch(grid: tuple[int, int], dim: int) -> None:
-    encoding = replace(ENCODING, dim=dim, grid=grid, m=16, top_k=8)
+def test_the_usual_sizes_have_the_same_bits_in_every_batch(
+    grid: tuple[int, int], dim: int, local: Any
+) -> None:
+    encoding = replace(ENCODING, dim=dim, grid=grid, m=16, top_k=8, local=local)
     encoded = draw(33, encoding)
     whole = pool(encoded, encoding)
     for few in (slice(0, 1), slice(5, 8), slice(20, 33)):
@@ -160,22 +170,26 @@ def test_the_usual_sizes_have_the_same_bits_in_every_batch(grid: tuple[int, int]
         np.testing.assert_array_equal(part.members, whole.members[few])
 
 
-def test_pooled_scores_never_exceed_those_of_all_patches_and_come_near() -> None:
+@pytest.mark.parametrize("local", ["kset", "cover", "centroids", "ward"])
+def test_pooled_scores_never_exceed_those_of_all_patches_and_come_near(local: Any) -> None:
     encoding = replace(ENCODING, dim=64, grid=(14, 14), m=16, top_k=18)
     encoded = draw(20, encoding)
     labels = unit(np.random.default_rng(1).standard_normal((50, 64)).astype(np.float32))
     exact = pool(encoded, replace(encoding, local="all"))
     true = score(labels, exact.global_, exact.locals_, exact.counts, k=18).local
-    kset = pool(encoded, encoding)
-    found = score(labels, kset.global_, kset.locals_, kset.counts, k=18).local
+    kept = pool(encoded, replace(encoding, local=local))
+    found = score(labels, kept.global_, kept.locals_, kept.counts, k=18).local
     assert (found <= true + 1e-6).all()
+    each = np.einsum("ld,nmd->nlm", labels, kept.locals_)
+    best = np.where(kept.counts[:, None] > 0, each, -np.inf).max(axis=2)
+    assert (found <= best + 1e-6).all()  # the bound that the search relies on
     assert np.corrcoef(found.ravel(), true.ravel())[0, 1] > 0.97
 
 
 def test_identical_patches_fall_into_groups_that_all_look_alike() -> None:
     encoded = draw(2)
     same = Encoded(encoded.global_, np.repeat(encoded.patches[:, :1], 35, axis=1))
-    for local in ("kset", "centroids"):
+    for local in ("kset", "cover", "centroids", "ward"):
         found = pool(same, replace(ENCODING, local=local))
         kept = found.counts > 0
         assert kept.any(axis=1).all()
@@ -185,14 +199,15 @@ def test_identical_patches_fall_into_groups_that_all_look_alike() -> None:
 
 def test_patches_of_zeros_stay_zeros() -> None:
     zeros = Encoded(np.ones((2, 12), np.float32), np.zeros((2, 35, 12), np.float32))
-    for local in ("kset", "centroids", "topk", "all"):
+    for local in KINDS:
         found = pool(zeros, replace(ENCODING, local=local))
         assert not found.locals_.any()
         assert np.isfinite(found.global_).all()
 
 
-def test_an_empty_batch_pools_to_nothing() -> None:
-    found = pool(draw(0), ENCODING)
+@pytest.mark.parametrize("local", ["kset", "cover", "centroids", "ward", "topk"])
+def test_an_empty_batch_pools_to_nothing(local: Any) -> None:
+    found = pool(draw(0), replace(ENCODING, local=local))
     assert found.locals_.shape == (0, 6, 12) and found.members.shape == (0, 6, 35)
 
 

@@ -88,6 +88,21 @@ def test_averaged_weights_follow_their_formula_and_keep_counters() -> None:
     assert average.weights["n"].item() == 11
 
 
+def test_weights_averaged_together_are_those_averaged_one_by_one() -> None:
+    rng = torch.Generator().manual_seed(0)
+    shapes = {"a": (3, 4), "b": (5,), "c": ()}
+    weights = {name: torch.randn(shape, generator=rng) for name, shape in shapes.items()}
+    average = AveragedWeights({**weights, "n": torch.tensor(0)}, decay=0.9)
+    alone = {name: tensor.clone() for name, tensor in weights.items()}
+    for step in range(1, 200):
+        new = {name: torch.randn(shape, generator=rng) for name, shape in shapes.items()}
+        average.update({**new, "n": torch.tensor(step)})
+        for name, mean in alone.items():
+            mean.lerp_(new[name], 1 - min(0.9, step / (step + 10)))
+    assert all(torch.equal(average.weights[name], mean) for name, mean in alone.items())
+    assert average.weights["n"].item() == 199
+
+
 def test_averaged_weights_go_on_from_their_state() -> None:
     first = AveragedWeights({"w": torch.zeros(2)}, decay=0.9)
     first.update({"w": torch.ones(2)})

@@ -211,6 +211,16 @@ def test_frozen_blocks_stand_still_and_the_others_move(
     assert any(name.startswith("backbone.blocks.0") for name in moved) == (frozen == "0")
 
 
+@pytest.mark.parametrize(("frozen", "views"), [("all", 2), ("1", 1)])
+def test_photos_are_looked_at_mirrored_only_where_their_features_are_learned_from(
+    world: World, tmp_path: Path, frozen: str, views: int
+) -> None:
+    seen: list[tuple[int, int]] = []
+    listener = Listener(on_photos=lambda done, total: seen.append((done, total)))
+    train(*world.but(frozen=frozen, flip=True, epochs=1), tmp_path / "out", listener=listener)
+    assert seen[-1] == (48 * views, 48 * views)
+
+
 def test_no_epochs_leave_the_ridge_start(world: World, tmp_path: Path) -> None:
     meta = train(*world.but(epochs=0), tmp_path / "out")
     assert meta.results["test"]["cosine"]["seen"]["fused"] > 0.5 and not meta.trained["epochs"]

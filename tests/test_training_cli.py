@@ -1,6 +1,9 @@
 """`mkt train stage1` from the command line: settings, talk on stderr, results on stdout."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -139,3 +142,27 @@ def test_a_dataset_of_another_kind_trains_alike(toml: Path) -> None:
     assert read_meta(toml / "coco").results == read_meta(toml / "folder").results
     wrong = mkt("train", "stage1", "--out", "x", "--kind", "voc", "--labels", "", code=1)
     assert "photos/ImageSets/Main needs train.txt" in wrong.stderr
+
+
+@pytest.mark.parametrize(("own", "heeded"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_idle_threads_are_told_to_sleep_before_torch_is_loaded(
+    toml: Path, own: str | None, heeded: str
+) -> None:
+    program = """
+import os, sys
+
+class Witness:
+    def find_spec(self, name, *rest):
+        if name == "torch":
+            print("torch meets", os.environ.get("OMP_WAIT_POLICY"))
+            sys.exit()
+
+sys.meta_path.insert(0, Witness())
+from mkt_search.cli import main
+main(["train", "stage1", "--out", "out"])
+"""
+    environ = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    environ |= {"OMP_WAIT_POLICY": own} if own else {}
+    call = [sys.executable, "-c", program]
+    done = subprocess.run(call, env=environ, cwd=toml, capture_output=True, text=True)
+    assert done.stdout == f"torch meets {heeded}\n"

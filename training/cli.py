@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,7 @@ def train(
     mkt.toml; what was stopped goes on when the same command is given again. A stage alone takes its
     settings as options too.
     """
+    _let_idle_threads_sleep()
     if context.invoked_subcommand:
         _refuse_options_before(context)
         return
@@ -133,6 +135,14 @@ def _going_on() -> Iterator[None]:
         again = "the same command, without --restart, goes on after the last epoch that was told"
         click.echo(f"\n{again}", err=True)
         raise
+
+
+def _let_idle_threads_sleep() -> None:
+    """Let torch's threads sleep while they wait for one another; heeded when torch is loaded.
+
+    As OpenMP has it they would spin, and keep the workers that decode photos off the processor.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _settings(given: dict[str, Any]) -> config.Config:

@@ -42,7 +42,7 @@ def learn(
     Raises:
         TrainingError: the loss, or a weight, is not a number; those of the epoch before are kept.
     """
-    learner.student.train()
+    learner.train()
     targets = torch.from_numpy(task.seen_targets)
     steps = max(len(task.learnable) // config.batch_size, 1)
     tally = Tally(task, run, number)

@@ -95,6 +95,18 @@ class Learner:
         if self._average is not None:
             self._average.update(self._learned)
 
+    def train(self) -> None:
+        """Put the student into training mode; batch norms of a loaded backbone keep their numbers.
+
+        Their means and variances are part of the function that the heads start from, and a file
+        whose norms were folded into its convolutions gives norms that know no others.
+        """
+        self.student.train()
+        if self._config.backbone_weights:
+            for module in self.student.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
     @property
     def is_finite(self) -> bool:
         """True when every weight that learns is a finite number. Waits for the device."""
@@ -111,7 +123,8 @@ class Learner:
             yield self.student.eval()
         finally:
             self.student.load_state_dict(own, strict=False)
-            self.student.train(was_training)
+            if was_training:
+                self.train()
 
     def state(self) -> dict[str, Any]:
         """Return all that a later process needs to take the same next step."""
@@ -160,7 +173,8 @@ def _optimizer(student: Student, config: Stage1Config) -> torch.optim.Optimizer:
     """AdamW in which the heads, and the last norm of a ViT, learn at the full rate.
 
     Each block before them learns at `layer_decay` of the next one's. Class token and position
-    embedding, which timm says are not to decay, do not.
+    embedding, which timm says are not to decay, do not. Fused: a weight, its gradient and its two
+    means are read and written once a step, not once for each operation.
     """
     groups = student.parameter_groups()
     layer = {f"backbone.{name}": depth for depth, names in enumerate(groups) for name in names}
@@ -179,4 +193,5 @@ def _optimizer(student: Student, config: Stage1Config) -> torch.optim.Optimizer:
             without_decay={f"backbone.{name}" for name in spared},
         ),
         lr=config.lr,
+        fused=True,
     )

@@ -6,6 +6,7 @@ restart shows the student the very same pixels.
 
 import contextlib
 import math
+import os
 import signal
 import threading
 import warnings
@@ -26,6 +27,8 @@ from training.augment import NO_CHANGE, Augmentation
 if TYPE_CHECKING:
     from PIL import Image
     from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+COURTESY = 10  # added to the niceness of workers that share the student's processor
 
 
 class PhotoPixels(Dataset[tuple[int, Tensor, bool]]):
@@ -123,15 +126,31 @@ def interrupts_held() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+def step_back(worker: int) -> None:
+    """Let what else wants the processor go first; torch calls it in each worker as it starts."""
+    if hasattr(os, "nice"):  # Windows has none
+        os.nice(COURTESY)
+
+
 def loader(
-    photos: PhotoPixels, *, batch_size: int, workers: int, pinned: bool = False
+    photos: PhotoPixels,
+    *,
+    batch_size: int,
+    workers: int,
+    pinned: bool = False,
+    is_courteous: bool = False,
 ) -> DataLoader[tuple[int, Tensor, bool]]:
     """Return batches of rows (B,), pixels (B, H, W, 3), is_readable (B,), in the order given.
 
     Workers are processes that decode while the device computes. `pinned` puts batches where a GPU
-    can fetch them without waiting.
+    can fetch them without waiting. `is_courteous` is for a student that runs on the same processor:
+    each of its threads waits for the slowest, so one that shares a core with a worker holds up all.
     """
     with without_advice():
         return InterruptibleLoader(
-            photos, batch_size=batch_size, num_workers=min(workers, len(photos)), pin_memory=pinned
+            photos,
+            batch_size=batch_size,
+            num_workers=min(workers, len(photos)),
+            pin_memory=pinned,
+            worker_init_fn=step_back if is_courteous else None,
         )

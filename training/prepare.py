@@ -156,7 +156,7 @@ def features(
         student,
         spec,
         folder=kept_in(config, folder),
-        mirrored=config.flip,
+        mirrored=config.flip and config.frozen == "all",  # else only the heads start from them
         device=config.device,
         dtype=config.dtype,
         workers=config.workers,

@@ -166,6 +166,7 @@ class MovingSource:
             batch_size=self._batch_size,
             workers=self._workers,
             pinned=self._device.type == "cuda",
+            is_courteous=self._device.type == "cpu",
         )
         for row, pixels, readable in found:
             yield Batch(row.numpy(), readable.numpy(), self._vectors(pixels))

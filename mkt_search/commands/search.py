@@ -15,6 +15,7 @@ from mkt_search.display import clean, storable
 from mkt_search.options import TEXT, json_option, library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
+    from mkt_search.search import Explanation
     from mkt_search.types import Hit, Term
 
 COLUMNS = (
@@ -58,6 +59,13 @@ class SearchCommand(click.Command):
     help="Find photos that look like this one; may be repeated.",
 )
 @setting_option("search.k")
+@setting_option("search.recall")
+@click.option("--exact", is_flag=True, help="Leave the candidate index aside.  [default: off]")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Say which way the search went and what each step took.  [default: off]",
+)
 @filter_options
 @json_option
 @click.option("--paths", is_flag=True, help="Print only paths, one a line.  [default: off]")
@@ -86,6 +94,8 @@ def search(
     paths: bool,
     null: bool,
     html: Path | None,
+    exact: bool,
+    explain: bool,
     directory: Path | None,
     **given: Any,
 ) -> None:
@@ -105,6 +115,7 @@ def search(
       mkt search sunset --paths -0 | xargs -0 cp -t best/
     """
     from mkt_search import query as query_language
+    from mkt_search.search import Explanation as Told
 
     _refuse_two_outputs(as_json, paths or null)
     if not (query or like):
@@ -113,7 +124,10 @@ def search(
     terms = query_language.terms(query, unwanted=unwanted, like=like)
     with open_library(directory, flags) as library:
         settings = library.config.search
-        hits = library.search(terms, k=settings.k, filters=filters)
+        explanation = Told()
+        hits = library.search(
+            terms, k=settings.k, filters=filters, exact=exact, explanation=explanation
+        )
         asked = describe(terms)
         if html is not None:
             _write_sheet(html, hits, asked, settings.thumbnail)
@@ -123,8 +137,20 @@ def search(
             _show_paths(hits, b"\0" if null else b"\n")
         elif html is None:
             show_table(COLUMNS, (_row(rank, hit) for rank, hit in enumerate(hits, start=1)))
+        if explain:
+            say(explained(explanation))
         if not hits:
             say(_nothing_found(asked, searched=len(library), is_filtered=not filters.is_empty))
+
+
+def explained(told: "Explanation") -> str:
+    """Say which way a search went, how many photos it looked at, and what each step took."""
+    way = f"{told.path} ({plural(told.searched, 'photo')} searched"
+    if told.path == "candidates":
+        way += f"; {told.candidates:,} candidates scored, {told.newer:,} newer than the index, "
+        way += f"recall {told.recall:g}"
+    steps = ", ".join(f"{name} {ms:.1f} ms" for name, ms in told.milliseconds.items())
+    return f"{way}): {steps}"
 
 
 def _refuse_two_outputs(as_json: bool, paths: bool) -> None:

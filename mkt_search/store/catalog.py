@@ -158,15 +158,15 @@ def known(session: Session, place: RootPlace, encoding_id: int | None) -> dict[s
 
 def stored_contents(session: Session, contents: Iterable[str], encoding_id: int) -> set[str]:
     """Return those of the contents (hex SHA-256) that have vectors under an encoding."""
-    wanted = [bytes.fromhex(content) for content in contents]
+    names = {id_: content for content, id_ in known_content_ids(session, [*contents]).items()}
     found: set[str] = set()
-    for piece in in_pieces(wanted):
+    for piece in in_pieces([*names]):
         rows = session.scalars(
-            select(Content.sha256)
-            .join(VectorRow, VectorRow.content_id == Content.id)
-            .where(VectorRow.encoding_id == encoding_id, Content.sha256.in_(piece))
+            select(VectorRow.content_id).where(
+                VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(piece)
+            )
         )
-        found.update(sha.hex() for sha in rows)
+        found.update(names[id_] for id_ in rows)
     return found
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import delete, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store import encodings, segments, tags
+from mkt_search.store import encodings, generations, segments, tags
 from mkt_search.store.catalog import in_pieces
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.schema import Content, Photo, SegmentRow, TagRow, VectorRow
@@ -17,12 +17,16 @@ from mkt_search.store.store import Store, StoredEncoding
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with the library: what, where, what to do; `segment` names a bad one."""
+    """Something wrong with the library: what, where, what to do.
+
+    `segment` names a bad one; `generation` says that the candidate index is bad.
+    """
 
     what: str
     where: str
     fix: str
     segment: int | None = None
+    generation: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,25 @@ def verify(store: Store, progress: Callable[[int, int], None] | None = None) -> 
         problems += found if found and _is_named_now(store, row.file) else []
         if progress is not None:
             progress(done + 1, len(items))
+    problems += _generation_problems(store)
     problems += _photo_problems(store)
     return problems
+
+
+def _generation_problems(store: Store) -> Iterator[Problem]:
+    for item in store.encodings():
+        with reading(store.engine) as session:
+            generation = generations.find(session, item.id)
+        if generation is None:
+            continue
+        try:
+            generations.load(store.index_folder, generation, item.encoding.dim)
+        except LibraryDamaged:
+            with reading(store.engine) as session:  # a writer may have switched to another one
+                if generations.find(session, item.id) == generation:
+                    what = "the candidate index is missing or its bytes have changed"
+                    fix = "`mkt repair` makes it anew; searches read every photo until then"
+                    yield Problem(what, generation.file, fix, generation=True)
 
 
 def _database_problems(store: Store) -> Iterator[Problem]:
@@ -127,8 +148,10 @@ def prune(store: Store, *, dry_run: bool) -> PruneReport:
         if dry_run:
             session.rollback()
             return report
+        sketches = generations.drop_reusable(session)
         encodings.bump(session)
     store.remove_files(files)
+    store.remove_generations(sketches)
     return report
 
 

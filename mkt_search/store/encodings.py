@@ -43,10 +43,14 @@ def add_segment(
 
 def live_vectors(session: Session, encoding_id: int) -> list[tuple[int, int, int]]:
     """Return (segment id, row, content id) of every vector some indexed photo has."""
-    indexed = exists().where(Photo.content_id == VectorRow.content_id, Photo.state == "indexed")
+    # as a list, made once: SQLite would look for one of a correlated query by its state, and read
+    # every photo for every vector
+    indexed = select(Photo.content_id).where(
+        Photo.state == "indexed", Photo.content_id.is_not(None)
+    )
     rows = session.execute(
         select(VectorRow.segment_id, VectorRow.row, VectorRow.content_id)
-        .where(VectorRow.encoding_id == encoding_id, indexed)
+        .where(VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(indexed))
         .order_by(VectorRow.segment_id, VectorRow.row)
     )
     return [(segment, row, content) for segment, row, content in rows]

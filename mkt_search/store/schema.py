@@ -2,6 +2,7 @@
 
 root ──< photo >── content ──< vector >── segment >── encoding
           └──< tag >── label      tag >── run ──< evaluation      label_vector    revision
+                                                                      encoding ── generation
 """
 
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, LargeBinary, MetaData, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0002"
+HEAD = "0003"
 """The migration this code was written for; a database at another one is refused."""
 
 
@@ -48,13 +49,17 @@ class Photo(Base):
     """A file the user owns. `state` is indexed, failed (see `error`) or missing."""
 
     __tablename__ = "photo"
-    __table_args__ = (Index(None, "root_id", "path", unique=True), Index(None, "state"))
+    __table_args__ = (
+        Index(None, "root_id", "path", unique=True),
+        Index("ix_photo_content_id_state", "content_id", "state"),  # never one by state alone:
+        # SQLite takes that for a good way in, and reads every photo to find a few
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     root_id: Mapped[int] = mapped_column(ForeignKey("root.id"))
     path: Mapped[str]
     size: Mapped[int] = mapped_column(BigInteger)
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
-    content_id: Mapped[int | None] = mapped_column(ForeignKey("content.id"), index=True)
+    content_id: Mapped[int | None] = mapped_column(ForeignKey("content.id"))
     state: Mapped[str]
     error: Mapped[str | None]
     width: Mapped[int | None]
@@ -101,6 +106,24 @@ class VectorRow(Base):
     content_id: Mapped[int] = mapped_column(ForeignKey("content.id"), primary_key=True)
     segment_id: Mapped[int] = mapped_column(ForeignKey("segment.id"), index=True)
     row: Mapped[int]
+
+
+class GenerationRow(Base):
+    """The candidate index of an encoding: one file over `photos` contents, replaced whole.
+
+    `newest_content` is the largest content id there was; `curve` what validation measured.
+    """
+
+    __tablename__ = "generation"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    encoding_id: Mapped[int] = mapped_column(ForeignKey("encoding.id"), unique=True)
+    file: Mapped[str] = mapped_column(unique=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    photos: Mapped[int]
+    newest_content: Mapped[int]
+    curve: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime]
 
 
 class LabelRow(Base):

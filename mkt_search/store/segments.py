@@ -30,6 +30,7 @@ from mkt_search.types import Encoding, PhotoVectors, Precision, Vector
 
 LEVELS = {"fp16": 1, "int8": 127, "int4": 7}
 SUFFIX = ".safetensors"
+DECODED = 32  # photos decoded together for a product: their numbers stay in the processor's cache
 
 Bytes = NDArray[np.uint8]
 Rows = NDArray[np.int64] | slice
@@ -160,10 +161,16 @@ class Segment:
     def similarities(self, rows: Rows, labels: Vector) -> Vector:
         """Return the inner products with labels (L, D), (n, 1 + m, L), decoding half the way."""
         steps = self.steps[rows]
-        vectors = levels(self.codes[rows], self.precision, self.dim)
-        products = vectors.reshape(-1, self.dim) @ labels.T  # one product, not one for every photo
-        scaled: Vector = products.reshape(*steps.shape, -1) * steps[..., None]
-        return scaled
+        products = np.empty((*steps.shape, len(labels)), np.float32)
+        for first in range(0, len(steps), DECODED):
+            part = slice(first, first + DECODED)
+            codes = self.codes[rows][part] if isinstance(rows, slice) else self.codes[rows[part]]
+            vectors = levels(codes, self.precision, self.dim)
+            products[part] = (vectors.reshape(-1, self.dim) @ labels.T).reshape(
+                *codes.shape[:2], -1
+            )
+        products *= steps[..., None]
+        return products
 
     def counts(self, rows: Rows) -> NDArray[np.int64]:
         """Count the patches of every local vector: (n, m)."""

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from sqlalchemy import URL, Engine, delete, select, update
 
 from mkt_search.errors import CheckpointMismatch, LibraryDamaged, LibraryNotFound, StoreError
-from mkt_search.store import catalog, encodings, lock, runs, segments
+from mkt_search.store import catalog, encodings, generations, lock, runs, segments
 from mkt_search.store.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
 from mkt_search.store.database import check_schema, open_engine, reading, transaction
+from mkt_search.store.generations import Generation
 from mkt_search.store.schema import EncodingRow, SegmentRow, VectorRow
 from mkt_search.store.segments import Written
 from mkt_search.types import Encoding, PhotoVectors, Vector
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 DATABASE = "mkt.db"
 SEGMENTS = "segments"
+INDEX = "index"
 MOST_LEFT_BEHIND = 2  # files of a library that was interrupted before its first commit
 
 
@@ -62,12 +64,13 @@ class Moment:
     """The vectors of an encoding as one moment of the library has them.
 
     `files` has the file of every segment by segment id; `live` (n, 3) the segment id, row and
-    content id of every vector some indexed photo has.
+    content id of every vector some indexed photo has; `generation` is the candidate index.
     """
 
     revision: int
     files: dict[int, str]
     live: NDArray[np.int64]
+    generation: Generation | None
 
 
 class Store:
@@ -133,6 +136,11 @@ class Store:
         """
         with reading(self.engine) as session:
             named = set(session.scalars(select(SegmentRow.file)))
+            sketches = generations.files(session)
+        for path in self.index_folder.glob("*") if self.index_folder.is_dir() else ():
+            if path.name not in sketches:
+                log.info("removing %s, left by an interrupted run", path.name)
+                path.unlink(missing_ok=True)
         files = (path for path in self.folder.iterdir() if not path.is_dir())
         orphans = [path for path in files if path.name not in named]
         if not named and len(orphans) > MOST_LEFT_BEHIND:
@@ -150,6 +158,11 @@ class Store:
     def folder(self) -> Path:
         """Where the segments are."""
         return self.directory / SEGMENTS
+
+    @property
+    def index_folder(self) -> Path:
+        """Where the generations are; it may not be there yet."""
+        return self.directory / INDEX
 
     # Encodings
 
@@ -234,28 +247,45 @@ class Store:
         if stored.state == "active":
             return True
         files: list[str] = []
+        sketches: list[str] = []
         with transaction(self.engine) as session:
             if encodings.unencoded(session, stored.id):
                 return False
             for row in encodings.encoding_rows(session):
                 if row.id != stored.id:
+                    sketches += generations.drop(session, [row.id])
                     files += encodings.drop_encoding(session, row.id)
             session.execute(
                 update(EncodingRow).where(EncodingRow.id == stored.id).values(state="active")
             )
             encodings.bump(session)
         self.remove_files(files)
+        self.remove_generations(sketches)
         return True
 
     def _drop(self, unwanted: StoredEncoding) -> None:
         with transaction(self.engine) as session:
+            sketches = generations.drop(session, [unwanted.id])
             files = encodings.drop_encoding(session, unwanted.id)
         self.remove_files(files)
+        self.remove_generations(sketches)
 
     def remove_files(self, files: Iterable[str]) -> None:
         """Delete segment files that no row names any more."""
         for file in files:
             (self.folder / file).unlink(missing_ok=True)
+
+    def drop_generation(self, stored: StoredEncoding) -> None:
+        """Let go of an encoding's candidate index; searches read every photo then."""
+        with transaction(self.engine) as session:
+            files = generations.drop(session, [stored.id])
+            encodings.bump(session)
+        self.remove_generations(files)
+
+    def remove_generations(self, files: Iterable[str]) -> None:
+        """Delete files of generations that no row names any more."""
+        for file in files:
+            (self.index_folder / file).unlink(missing_ok=True)
 
     # Photos
 
@@ -353,7 +383,8 @@ class Store:
             number = encodings.revision(session)
             files = encodings.segment_files(session, encoding_id)
             live = encodings.live_vectors(session, encoding_id)
-        return Moment(number, files, np.array(live, np.int64).reshape(-1, 3))
+            generation = generations.find(session, encoding_id)
+        return Moment(number, files, np.array(live, np.int64).reshape(-1, 3), generation)
 
     def segment_files(self, encoding_id: int) -> dict[int, str]:
         """Return the file of every segment of an encoding, by segment id."""

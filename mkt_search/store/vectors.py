@@ -4,16 +4,22 @@ A slot is a row of a segment; slots are numbered in the order the segments were 
 while the library grows. Rows whose photos are gone keep their slots but are not live.
 """
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import LibraryDamaged
+from mkt_search.store import generations
+from mkt_search.store.ann import Sketch
+from mkt_search.store.generations import Generation
 from mkt_search.store.scan import Scan
 from mkt_search.store.segments import Segment, open_segment
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, Vector
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 256  # photos decoded together: about 9 MB of float32 at 17 vectors of 512 numbers
 MOST_BLOCKS = 16  # blocks the scan may grow to before it is made anew as one
@@ -35,6 +41,10 @@ class VectorIndex:
         self.contents = np.zeros(0, np.int64)
         self._scan = Scan(stored.encoding.dim)
         self._scanned = 0  # segments the scan has
+        self.generation: Generation | None = None
+        self.sketch: Sketch | None = None  # of the generation, None while it cannot be used
+        self.covered = np.zeros(0, np.bool_)  # slots that the sketch knows
+        self._slot_of = np.zeros(0, np.int64)  # by content id, -1 without a live slot
 
     @property
     def encoding(self) -> Encoding:
@@ -58,6 +68,7 @@ class VectorIndex:
                 self.files[id_] = file
         self.starts = np.cumsum([0, *map(len, self.segments)])
         self._find_live(moment.live)
+        self._take_generation(moment.generation, moment.revision)
         self.revision = moment.revision
 
     def _start_over(self) -> None:
@@ -77,6 +88,34 @@ class VectorIndex:
         self.contents = np.full(len(self), -1, np.int64)
         self.live[slots] = True
         self.contents[slots] = rows[:, 2]
+
+    def _take_generation(self, generation: Generation | None, revision: int) -> None:
+        """Load the generation if it is another one than before; a bad one is told and left."""
+        if generation != self.generation:
+            self.sketch = None
+            if generation is not None:
+                self.sketch = self._load(generation, revision)
+            self.generation = generation
+        known = np.empty(0, np.int64) if self.sketch is None else self.sketch.ids
+        self.covered = self.live & np.isin(self.contents, known)
+        self._slot_of = np.full(int(self.contents.max(initial=-1)) + 1, -1, np.int64)
+        live = np.flatnonzero(self.live)
+        self._slot_of[self.contents[live]] = live
+
+    def _load(self, generation: Generation, revision: int) -> Sketch | None:
+        try:
+            return generations.load(self.store.index_folder, generation, self.encoding.dim)
+        except LibraryDamaged as error:
+            if self.store.revision() != revision:
+                raise  # a writer has switched to another one since
+            log.warning("%s", error)
+            return None
+
+    def slots_of_contents(self, contents: Slots) -> Slots:
+        """Return the live slots of contents in their order; those without one are left out."""
+        contents = contents[contents < len(self._slot_of)]
+        slots = self._slot_of[contents]
+        return slots[slots >= 0]
 
     @property
     def scan(self) -> Scan:

@@ -1,0 +1,190 @@
+"""Ways to pool the patches of a photo: those of the product, and others they were measured against.
+
+The others are plain and slow. Each takes scaled photos and gives back what would be stored of them;
+those that a segment cannot hold say how many bytes a photo of theirs would take.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from indexer.cover import cover
+from indexer.ward import ward
+from mkt_search.store.segments import decode, encode
+from mkt_search.types import Encoded, PhotoVectors, Vector
+
+Members = Callable[[Tensor, tuple[int, int], int, int], Tensor]
+"""patches (B, P, D), grid, m, k -> members (B, m, P) bool."""
+
+AT_ONCE = 200  # photos pooled together
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """What is stored, how many patches each vector stands for, and the bytes if not a segment's."""
+
+    vectors: PhotoVectors
+    counts: Vector | None = None
+    size: int | None = None
+
+
+def as_means(members: Members) -> Callable[..., Pooled]:
+    """Store the means of sets of patches."""
+
+    def pooled(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
+        chosen = _in_parts(scaled, lambda patches: members(patches, grid, m, k))
+        return Pooled(PhotoVectors(scaled.global_, _means(scaled.patches, chosen), chosen))
+
+    return pooled
+
+
+def windows(_: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
+    """m squares of about k patches, evenly over the grid, whatever it shows: members (1, m, P)."""
+    side, across = max(1, round(k**0.5)), round(m**0.5)
+    starts = [np.linspace(0, length - side, across).round().astype(int) for length in grid]
+    members = np.zeros((across * across, *grid), bool)
+    for row, (top, left) in enumerate((top, left) for top in starts[0] for left in starts[1]):
+        members[row, top : top + side, left : left + side] = True
+    return torch.from_numpy(members.reshape(len(members), -1))[None]
+
+
+def spatial_ward(weight: float) -> Members:
+    """Ward's groups of patches whose place counts: the photo's diagonal is as far as `weight`."""
+
+    def members(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
+        length = patches.norm(dim=2).square().mean(dim=1).sqrt()[:, None, None]
+        place = torch.from_numpy(np.indices(grid).reshape(2, -1).T.astype(np.float32))
+        place = weight * place / torch.tensor(grid).float().norm()
+        return ward(torch.cat([patches, length * place], dim=2), m)
+
+    return members
+
+
+def refined_ward(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
+    """Ward's groups, then single patches moved while that lowers the squares (Hartigan)."""
+    members = ward(patches, m)
+    for _ in range(30):
+        members = _best_move(torch.bmm(patches, patches.transpose(1, 2)), members)
+    return members
+
+
+def ward_sets(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
+    """The k patches that go best with each of Ward's groups, all less the photo's mean patch."""
+    centred = patches - patches.mean(dim=1, keepdim=True)
+    groups = ward(patches, m)
+    agreement = torch.bmm(torch.bmm(groups.float(), centred), centred.transpose(1, 2))
+    best = agreement.topk(k, dim=2).indices
+    return torch.zeros_like(groups).scatter_(2, best, True) & groups.any(dim=2, keepdim=True)
+
+
+def moved_cover(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
+    """A cover after each of its anchors was moved to the patches that its set is best for."""
+    members, centred = cover(patches, m, k), patches - patches.mean(dim=1, keepdim=True)
+    products = torch.bmm(centred, centred.transpose(1, 2))
+    best = torch.bmm(members.float(), products).argmax(dim=1)  # (B, P): the best set for a patch
+    own = (best[:, None] == torch.arange(m)[:, None]).float()
+    anchored = torch.bmm(own, products).topk(k, dim=2).indices
+    moved = torch.zeros_like(members).scatter_(2, anchored, True)
+    return torch.where(own.any(dim=2, keepdim=True), moved, members)
+
+
+def pushed_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
+    """Ward's groups moved 5 % away from the photo's mean, to make up for what a mean takes off."""
+    vectors = as_means(_ward)(scaled, grid, m, k).vectors
+    mean = scaled.patches.mean(axis=1, keepdims=True)
+    further = vectors.locals_ + np.float32(0.05) * (vectors.locals_ - mean)
+    return Pooled(PhotoVectors(scaled.global_, further, vectors.members))
+
+
+def salient_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
+    """Ward's groups whose patches count by how well they go with the global vector, 1 on average.
+
+    Before that, the patch that goes with it least counts half, the one that goes best 1.5.
+    """
+    vectors = as_means(_ward)(scaled, grid, m, k).vectors
+    salience = np.einsum("npd,nd->np", scaled.patches, scaled.global_)
+    low, high = salience.min(axis=1, keepdims=True), salience.max(axis=1, keepdims=True)
+    weights = 0.5 + (salience - low) / np.maximum(high - low, 1e-12)
+    weights = weights / weights.mean(axis=1, keepdims=True)
+    counts = np.einsum("nmp,np->nm", vectors.members.astype(np.float32), weights)
+    return Pooled(vectors, counts.astype(np.float32))
+
+
+def low_rank(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
+    """The mean patch, m main axes of the photo's patches, and m coefficients of every patch.
+
+    Given back are the patches that come out of it, all in int8. No segment holds that, and no
+    single vector of it bounds the score.
+    """
+    count, patches, dim = scaled.patches.shape
+    back = np.empty_like(scaled.patches)
+    for start in range(0, count, AT_ONCE):
+        own = torch.from_numpy(scaled.patches[start : start + AT_ONCE])
+        mean = own.mean(dim=1, keepdim=True)
+        u, lengths, axes = torch.linalg.svd(own - mean, full_matrices=False)
+        coefficients = (u[..., :m] * lengths[:, None, :m]).transpose(1, 2)  # (B, m, P)
+        parts = [int8(part.numpy()) for part in (mean, coefficients, axes[:, :m])]
+        back[start : start + AT_ONCE] = parts[0] + np.einsum("nmp,nmd->npd", parts[1], parts[2])
+    size = (2 + m) * (dim + 4) + m * (patches + 4) + 32
+    own_rows = np.broadcast_to(np.eye(patches, dtype=np.bool_), (count, patches, patches))
+    return Pooled(PhotoVectors(scaled.global_, back, own_rows), size=size)
+
+
+def int8(vectors: Vector) -> Vector:
+    """Return vectors as int8 gives them back."""
+    codes, steps = encode(np.ascontiguousarray(vectors), "int8")
+    return decode(codes, steps, "int8", vectors.shape[-1])
+
+
+def _ward(patches: Tensor, _: tuple[int, int], m: int, k: int) -> Tensor:
+    return ward(patches, m)
+
+
+def _best_move(products: Tensor, members: Tensor) -> Tensor:
+    """Move, in each photo, the one patch whose move lowers the squares most, if there is one."""
+    sizes = members.sum(dim=2).float()
+    means = torch.bmm(members.float(), products) / sizes.clamp_min(1)[..., None]
+    squares = (means * members).sum(dim=2) / sizes.clamp_min(1)
+    apart = products.diagonal(dim1=1, dim2=2)[:, None] + squares[..., None] - 2 * means
+    own = members.float().argmax(dim=1)
+    size = sizes.gather(1, own)
+    saved = apart.gather(1, own[:, None]).squeeze(1) * size / (size - 1).clamp_min(1e-6)
+    change = (sizes / (sizes + 1))[..., None] * apart - (saved * (size > 1))[:, None]
+    change = change.masked_fill(members | (sizes == 0)[..., None], torch.inf)
+    least, at = change.flatten(1).min(dim=1)
+    photos = torch.arange(len(members))[least < -1e-7]
+    group, patch = at[photos] // members.shape[2], at[photos] % members.shape[2]
+    moved = members.clone()
+    moved[photos, :, patch] = False
+    moved[photos, group, patch] = True
+    return moved
+
+
+def _in_parts(scaled: Encoded, members: Callable[[Tensor], Tensor]) -> np.ndarray:
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(scaled.patches), AT_ONCE):
+            patches = torch.from_numpy(scaled.patches[start : start + AT_ONCE])
+            parts.append(members(patches).expand(len(patches), -1, -1).numpy())
+    return np.concatenate(parts)
+
+
+def _means(patches: Vector, members: np.ndarray) -> Vector:
+    sums: Vector = np.matmul(members.astype(np.float32), patches)
+    return sums / np.maximum(members.sum(axis=2), 1)[..., None].astype(np.float32)
+
+
+METHODS: dict[str, Callable[..., Pooled]] = {
+    "windows": as_means(windows),
+    "Ward, place counts 0.2": as_means(spatial_ward(0.2)),
+    "Ward, patches moved after": as_means(refined_ward),
+    "Ward, pushed outwards": pushed_ward,
+    "Ward, salient patches count more": salient_ward,
+    "k-sets of Ward's groups": as_means(ward_sets),
+    "cover, anchors moved after": as_means(moved_cover),
+    "mean + m axes": low_rank,
+}
+"""By name, what benchmarks/pooling.py prints beside the kinds of the product."""

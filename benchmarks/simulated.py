@@ -1,0 +1,170 @@
+"""Simulated photos of several objects each, for benchmarks that need more photos than are at hand.
+
+A photo is a grid of 14 x 14 patches: about six rectangles of log-uniform size, each showing one of
+2,000 concepts (100 topics, Zipf's frequencies, two fifths from the topic of the scene), with soft
+borders over two background textures; every patch also holds the scene, a constant and white noise.
+The global vector is a mean of the patches, weighted by what stands out, with noise. Directions
+have a falling spectrum, as those of real encoders. What is stored of a photo is made by the real
+`pool`. Beyond `BASE` photos, new ones are put together from stored ones: some local vectors are
+another photo's, all are moved a little, the global vector follows. Everything is seeded.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from indexer.pool import pool
+from mkt_search.scoring import unit
+from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
+
+DIM, GRID, M, TOP_K = 512, (14, 14), 16, 18
+CONCEPTS, TOPICS = 2_000, 100
+BASE = 20_000  # photos with patches of their own
+AT_ONCE = 256
+MOST = 12  # objects in a photo
+SWAPPED = 6  # local vectors of a recombined photo that are another one's
+
+
+def encoding(local: str = "kset", precision: str = "int8") -> Encoding:
+    """Return what is stored of a simulated photo."""
+    return Encoding("simulated", DIM, GRID, local, M, TOP_K, precision, "cosine")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class World:
+    """What photos are made of: `concepts` (C, D) unit vectors, their topics and frequencies."""
+
+    concepts: Vector
+    topic: np.ndarray
+    frequency: np.ndarray
+    spectrum: Vector
+    bias: Vector
+    seed: int
+
+    @classmethod
+    def make(cls, seed: int = 0) -> "World":
+        """Draw a world."""
+        rng = np.random.default_rng(seed)
+        spectrum = (np.arange(1, DIM + 1) ** -0.35).astype(np.float32)
+        topics = unit(_directions(rng, (TOPICS, DIM), spectrum))
+        topic = rng.integers(0, TOPICS, CONCEPTS)
+        own = unit(_directions(rng, (CONCEPTS, DIM), spectrum))
+        frequency = 1 / np.arange(1, CONCEPTS + 1) ** 0.9
+        return cls(
+            unit(0.5 * topics[topic] + own),
+            topic,
+            frequency / frequency.sum(),
+            spectrum,
+            unit(_directions(rng, (1, DIM), spectrum))[0],
+            seed,
+        )
+
+    def labels(self, n: int, seed: int = 0) -> Vector:
+        """Return (n, D) unit label vectors: concepts, half of them as often as shown, and noise."""
+        rng = np.random.default_rng((self.seed, 1, seed))
+        often = rng.choice(CONCEPTS, n, p=self.frequency)
+        which = np.where(np.arange(n) % 2, often, rng.integers(0, CONCEPTS, n))
+        return unit(self.concepts[which] + 0.4 * unit(_directions(rng, (n, DIM), self.spectrum)))
+
+    def encoded(self, n: int, seed: int) -> Encoded:
+        """Return n photos as they would leave a student."""
+        rng = np.random.default_rng((self.seed, 2, seed))
+        generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
+        components, weights, salience = self._compositions(n, rng)
+        patches = torch.bmm(torch.from_numpy(weights), torch.from_numpy(components))
+        noise = torch.randn(patches.shape, generator=generator)
+        patches = torch.nn.functional.normalize(patches.add_(noise, alpha=0.8 / DIM**0.5), dim=2)
+        mean = torch.bmm(torch.from_numpy(salience)[:, None], patches).squeeze(1).numpy()
+        lost = unit(_directions(rng, (n, DIM), self.spectrum))
+        return Encoded(unit(unit(mean) + 0.6 * lost), patches.numpy())
+
+    def _compositions(self, n: int, rng: np.random.Generator) -> tuple[Vector, Vector, Vector]:
+        """Return components (n, C, D), weights (n, P, C), and how patches stand out (n, P)."""
+        rows, columns = GRID
+        scene_topic = rng.integers(0, TOPICS, n)
+        shown = rng.choice(CONCEPTS, (n, MOST), p=self.frequency)
+        near = rng.random((n, MOST)) < 0.4
+        of_topic = np.argsort(self.topic, kind="stable")
+        first = np.searchsorted(self.topic[of_topic], scene_topic)
+        count = np.maximum(np.bincount(self.topic, minlength=TOPICS)[scene_topic], 1)
+        inside = of_topic[
+            (first[:, None] + rng.integers(0, 1 << 30, (n, MOST)) % count[:, None]) % CONCEPTS
+        ]
+        shown = np.where(near, inside, shown)
+        number = np.clip(rng.poisson(6, n), 1, MOST)
+        area = np.exp(rng.uniform(np.log(3), np.log(60), (n, MOST)))
+        aspect = np.exp(rng.uniform(-0.6, 0.6, (n, MOST)))
+        height, width = np.sqrt(area * aspect), np.sqrt(area / aspect)
+        top, left = rng.uniform(-1, rows, (n, MOST)), rng.uniform(-1, columns, (n, MOST))
+        y, x = np.mgrid[:rows, :columns].reshape(2, 1, 1, -1) + 0.5
+        down = np.minimum(y - top[..., None], (top + height)[..., None] - y)
+        across = np.minimum(x - left[..., None], (left + width)[..., None] - x)
+        cover = np.clip(np.minimum(down, across) + 0.5, 0, 1)  # (n, MOST, P), soft at the border
+        cover *= (np.arange(MOST) < number[:, None])[..., None]
+        rest = np.ones((n, rows * columns))
+        for i in range(MOST):  # a later object stands in front
+            j = MOST - 1 - i
+            cover[:, j] *= rest
+            rest -= cover[:, j]
+        horizon = rng.integers(3, rows - 2, (n, 1)) > y.ravel()[None]
+        background = np.stack([rest * horizon, rest * ~horizon], axis=1)
+        textures = unit(_directions(rng, (n, 2, DIM), self.spectrum))
+        scene = unit(_directions(rng, (n, 1, DIM), self.spectrum))
+        bias = np.broadcast_to(self.bias, (n, 1, DIM))
+        components = np.concatenate([self.concepts[shown], textures, scene, bias], axis=1)
+        every = np.ones((n, 1, rows * columns))
+        weights = np.concatenate([cover, background, 0.4 * every, 0.6 * every], axis=1)
+        salience = 0.3 + cover.sum(axis=1)
+        salience /= salience.sum(axis=1, keepdims=True)
+        return (
+            np.ascontiguousarray(components, np.float32),
+            np.ascontiguousarray(weights.transpose(0, 2, 1), np.float32),
+            salience.astype(np.float32),
+        )
+
+
+def photos(world: World, n: int, stored: Encoding, *, base: int = BASE) -> Iterator[PhotoVectors]:
+    """Yield n photos as they are stored, up to a few hundred at a time."""
+    kept: list[PhotoVectors] = []
+    for start in range(0, min(n, base), AT_ONCE):
+        part = pool(world.encoded(min(AT_ONCE, min(n, base) - start), start), stored)
+        if n > base:
+            kept.append(_thin(part))
+        yield part
+    if n > base:
+        whole = PhotoVectors(
+            np.concatenate([part.global_ for part in kept]),
+            np.concatenate([part.locals_ for part in kept]),
+            np.concatenate([part.members for part in kept]),
+        )
+        for start in range(base, n, AT_ONCE):
+            yield _recombined(world, whole, min(AT_ONCE, n - start), start)
+
+
+def _thin(part: PhotoVectors) -> PhotoVectors:
+    """Keep photos at half the memory; the members stay, for the counts."""
+    return PhotoVectors(
+        part.global_.astype(np.float16), part.locals_.astype(np.float16), part.members
+    )
+
+
+def _recombined(world: World, whole: PhotoVectors, n: int, seed: int) -> PhotoVectors:
+    rng = np.random.default_rng((world.seed, 3, seed))
+    one, other = rng.integers(0, len(whole), (2, n))
+    swap = np.argsort(rng.random((n, M)), axis=1) < SWAPPED
+    locals_ = np.where(swap[..., None], whole.locals_[other], whole.locals_[one]).astype(np.float32)
+    members = np.where(swap[..., None], whole.members[other], whole.members[one])
+    lengths = np.linalg.norm(locals_, axis=2, keepdims=True)
+    noise = rng.standard_normal(locals_.shape, np.float32) * np.float32(0.15 / DIM**0.5)
+    moved = lengths * unit(locals_ + lengths * noise)
+    share = np.float32(SWAPPED / M)
+    mixed = (1 - share) * whole.global_[one] + share * whole.global_[other]
+    lost = rng.standard_normal((n, DIM), np.float32) * np.float32(0.3 * 0.5 / DIM**0.5)
+    return PhotoVectors(0.5 * unit(mixed.astype(np.float32) + lost), moved, members)
+
+
+def _directions(rng: np.random.Generator, shape: tuple[int, ...], spectrum: Vector) -> Vector:
+    drawn: Vector = rng.standard_normal(shape, np.float32) * spectrum
+    return drawn

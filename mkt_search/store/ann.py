@@ -1,0 +1,117 @@
+"""A sketch of every photo: 4-bit product-quantised fused vectors, scanned whole for candidates.
+
+With f_j = g + l_j the two-stream score is at most the best <z, f_j> (`scan`), so the photos that
+own the best f_j are the candidates, and they are scored exactly afterwards. Four numbers of a
+vector are four bits here, so a photo of 16 local vectors of 512 numbers takes 1,024 bytes and its
+ids, and a scan reads one eighth of what the exact one reads. Vectors are rotated at random
+first, which spreads what they hold evenly over the subvectors. Ids are those of contents, which
+keep their vectors for ever: files may be merged and photos come and go beside a sketch, and no
+number in it becomes wrong.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from mkt_search.errors import LibraryDamaged
+from mkt_search.types import Vector
+
+Ids = NDArray[np.int64]
+
+WIDTH = 4  # numbers that share a code of four bits; with 8, more candidates cost more than codes
+PER_CANDIDATE = 8  # vectors asked for one photo: its vectors resemble each other and come together
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A trained FAISS index of fused vectors behind a rotation; `ids` are contents, sorted."""
+
+    index: Any
+    ids: Ids
+
+    @classmethod
+    def train(cls, fused: Vector) -> "Sketch":
+        """Learn the codebooks from some fused vectors (n, D); the sketch is empty."""
+        dim = fused.shape[1]
+        width = -(-dim // (2 * WIDTH)) * 2 * WIDTH
+        index = faiss.index_factory(
+            dim, f"RR{width},IVF1,PQ{width // WIDTH}x4fs", faiss.METRIC_INNER_PRODUCT
+        )
+        index.train(np.ascontiguousarray(fused))
+        return cls(index, np.empty(0, np.int64))
+
+    def add(self, fused: Vector, contents: Ids) -> "Sketch":
+        """Return the sketch with photos (n, m, D) and their contents (n,) added to the index."""
+        photos, m, dim = fused.shape
+        rows = np.ascontiguousarray(fused.reshape(photos * m, dim))
+        self.index.add_with_ids(rows, np.repeat(contents, m))
+        return Sketch(self.index, np.union1d(self.ids, contents))
+
+    def candidates(self, label: Vector, photos: int, *, allowed: Ids | None = None) -> Ids:
+        """Return up to `photos` contents for a label (D,), most promising first.
+
+        Args:
+            label: its vector.
+            photos: how many are wanted.
+            allowed: none but these contents; None allows all.
+        """
+        vectors = min(PER_CANDIDATE * photos, int(self.index.ntotal))
+        if not vectors or (allowed is not None and not len(allowed)):
+            return np.empty(0, np.int64)
+        parameters = faiss.SearchParametersIVF(nprobe=1)  # type: ignore[call-arg]
+        if allowed is not None:
+            bits = np.packbits(_marked(allowed), bitorder="little")
+            selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+            parameters = faiss.SearchParametersIVF(nprobe=1, sel=selector)  # type: ignore[call-arg]
+        whole: Any = faiss.downcast_index(self.index)
+        turned = faiss.downcast_VectorTransform(whole.chain.at(0)).apply(label[None])
+        found = _lists(self.index).search(turned, vectors, params=parameters)[1][0]
+        found = found[found >= 0]
+        contents, first = np.unique(found, return_index=True)
+        return contents[np.argsort(first)][:photos].astype(np.int64)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of memory: codes and ids of every vector."""
+        return int(self.index.ntotal) * (int(_lists(self.index).code_size) + 8)
+
+    def dump(self) -> NDArray[np.uint8]:
+        """Return the sketch as bytes, for `load`."""
+        data: NDArray[np.uint8] = faiss.serialize_index(self.index)
+        return data
+
+    @classmethod
+    def load(cls, data: NDArray[np.uint8], dim: int) -> "Sketch":
+        """Undo `dump`. Raises LibraryDamaged when the bytes are no sketch of vectors of `dim`."""
+        try:
+            index = faiss.deserialize_index(data)
+            ids = _ids(_lists(index))
+        except (RuntimeError, AttributeError) as error:
+            raise LibraryDamaged(f"it cannot be read ({str(error).splitlines()[-1]})") from error
+        if index.d != dim:
+            raise LibraryDamaged(f"it is of vectors of {index.d} numbers, not {dim}")
+        return cls(index, ids)
+
+
+def _lists(index: Any) -> Any:
+    """Return the inverted lists behind the rotation: a view, which lives as long as the index."""
+    whole: Any = faiss.downcast_index(index)
+    return faiss.downcast_index(whole.index)
+
+
+def _ids(lists: Any) -> Ids:
+    """Return the contents in an index of one list, sorted."""
+    size = lists.invlists.list_size(0)
+    if not size:
+        return np.empty(0, np.int64)
+    ids = faiss.rev_swig_ptr(lists.invlists.get_ids(0), size)
+    return np.unique(ids).astype(np.int64)
+
+
+def _marked(contents: Ids) -> NDArray[np.bool_]:
+    marked = np.zeros(int(contents.max()) + 1, np.bool_)
+    marked[contents] = True
+    return marked

@@ -1,0 +1,142 @@
+"""Build a generation beside the live one: sketch every photo, measure its recall, switch to it.
+
+The file is whole on disk before one transaction names it in the place of the old one; a kill at any
+moment leaves the old generation live and at most a file that nobody names, which the next writer
+removes.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import select
+
+from mkt_search.scoring import score_similarities, unit
+from mkt_search.store import encodings, generations
+from mkt_search.store.ann import Ids, Sketch
+from mkt_search.store.database import reading, transaction
+from mkt_search.store.generations import Curve
+from mkt_search.store.scan import fuse
+from mkt_search.store.schema import LabelVectorRow
+from mkt_search.store.segments import Written, write_whole
+from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.vectors import VectorIndex
+from mkt_search.types import Vector
+
+LEAST = 256  # photos; fewer are not enough to learn codebooks from
+SAMPLE = 4_096  # photos that codebooks are learned from
+LABELS = 32  # remembered labels that recall is measured on
+PHOTOS = 32  # and queries made of stored vectors, for a library nobody has searched yet
+DEPTHS = (10, 100)
+CANDIDATES = (100, 200, 300, 400, 600, 800, 1_200, 1_600, 2_400, 3_200, 6_400, 12_800)
+
+Told = Callable[[str, int, int], None]
+"""What is going on, how many photos are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """What was built: photos in the sketch, bytes on disk, and what validation measured."""
+
+    photos: int
+    bytes: int
+    curve: Curve
+
+
+def silent(_step: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Optimized | None:
+    """Build and switch to a generation of all live photos; None when they are too few for one.
+
+    Only the writer may call it.
+
+    Raises:
+        LibraryDamaged: a segment cannot be read.
+        StoreError: the disk is full or cannot be written; the old generation stays.
+    """
+    index = VectorIndex(store, stored)
+    index.refresh()
+    slots = np.flatnonzero(index.live)
+    if len(slots) < LEAST:
+        return None
+    rng = np.random.default_rng(0)
+    sample = np.sort(rng.permutation(slots)[:SAMPLE])
+    sketch = Sketch.train(_flat(fuse(index.read(sample))))
+    for done, part in _counted(index, slots):
+        sketch = sketch.add(fuse(index.read(part)), index.contents[part])
+        told("sketching photos", done, len(slots))
+    curve = _validate(index, sketch, slots, _queries(store, index, slots, rng), told)
+    data = sketch.dump().tobytes()
+    digest = hashlib.sha256(data).digest()
+    name = f"{stored.id}-{digest.hex()[:24]}{generations.SUFFIX}"
+    with store.writing_files():
+        store.index_folder.mkdir(exist_ok=True)
+        write_whole(store.index_folder / name, data)
+    with transaction(store.engine) as session:
+        written = Written(name, len(data), digest)
+        gone = generations.switch(session, stored.id, written, len(slots), curve)
+        encodings.bump(session)
+    store.remove_generations(gone)
+    return Optimized(len(slots), len(data), curve)
+
+
+def _flat(fused: Vector) -> Vector:
+    return fused.reshape(-1, fused.shape[-1])
+
+
+def _counted(index: VectorIndex, slots: Ids) -> Iterator[tuple[int, Ids]]:
+    done = 0
+    for part in index.blocks(slots):
+        done += len(part)
+        yield done, part
+
+
+def _queries(store: Store, index: VectorIndex, slots: Ids, rng: np.random.Generator) -> Vector:
+    """Return unit vectors (q, D) like those that will be asked: remembered labels, mixed patches.
+
+    A stored vector finds its own photo, so two of different photos are mixed.
+    """
+    dim = index.encoding.dim
+    with reading(store.engine) as session:
+        rows = session.scalars(select(LabelVectorRow.vector).order_by(LabelVectorRow.label))
+        asked = [np.frombuffer(row, "<f4") for row in rows if len(row) == 4 * dim]
+    chosen = rng.permutation(len(asked))[:LABELS]
+    labels = [asked[i] for i in chosen]
+    pairs = index.read(rng.choice(slots, 2 * PHOTOS))
+    local = pairs[np.arange(2 * PHOTOS), rng.integers(0, pairs.shape[1], 2 * PHOTOS)]
+    mixed = unit(unit(local[:PHOTOS]) + unit(local[PHOTOS:]))
+    return np.concatenate([np.stack(labels), mixed]) if labels else mixed
+
+
+def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, queries: Vector, told: Told) -> Curve:
+    """Measure how many of the exact best photos are among how many candidates."""
+    most = min(DEPTHS[-1], len(slots))
+    contents, scores = np.empty((0, len(queries)), np.int64), np.empty((0, len(queries)), "f4")
+    for done, part in _counted(index, slots):
+        similarities = index.similarities(part, queries)
+        fused = score_similarities(similarities, index.counts(part), k=index.encoding.top_k).fused
+        ids = np.broadcast_to(index.contents[part][:, None], fused.shape)
+        contents, scores = np.concatenate([contents, ids]), np.concatenate([scores, fused])
+        best = np.argsort(-scores, axis=0, kind="stable")[:most]
+        contents, scores = (np.take_along_axis(a, best, axis=0) for a in (contents, scores))
+        told("measuring recall", done, len(slots))
+    counts = [count for count in CANDIDATES if count < len(slots)]
+    found = {count: [sketch.candidates(query, count) for query in queries] for count in counts}
+    return Curve(
+        {
+            depth: tuple(
+                (count, _recall(contents[:depth].T, found[count]))
+                for count in counts
+                if count >= depth
+            )
+            for depth in DEPTHS
+        }
+    )
+
+
+def _recall(best: Ids, found: list[Ids]) -> float:
+    """Return the mean share of the best (q, depth) among what each query found."""
+    return float(np.mean([np.isin(b, f).mean() for b, f in zip(best, found, strict=True)]))

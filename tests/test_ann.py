@@ -1,0 +1,77 @@
+"""The sketch of fused vectors: near the truth, and never a photo that was not asked for."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mkt_search.errors import LibraryDamaged
+from mkt_search.store.ann import Sketch
+
+DIM, M = 24, 3
+
+
+def fused(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, M, DIM)).astype(np.float32)
+
+
+def sketch_of(vectors: np.ndarray, contents: np.ndarray) -> Sketch:
+    return Sketch.train(vectors.reshape(-1, DIM)).add(vectors, contents)
+
+
+def test_every_photo_is_a_candidate_when_all_are_wanted() -> None:
+    contents = np.arange(7, 507)
+    sketch = sketch_of(fused(500), contents)
+    found = sketch.candidates(fused(1, 9)[0, 0], 500)
+    assert sorted(found.tolist()) == contents.tolist()
+    assert sketch.ids.tolist() == contents.tolist()
+
+
+def test_the_best_photos_come_among_the_first_though_noise_codes_badly() -> None:
+    vectors, contents = fused(2_000), np.arange(2_000)
+    sketch = sketch_of(vectors, contents)
+    shares = []
+    for label in fused(20, 5)[:, 0]:
+        best = np.argsort(-(vectors @ label).max(axis=1))[:10]
+        shares.append(np.isin(best, sketch.candidates(label, 200)).mean())
+    assert np.mean(shares) > 0.5  # chance is 0.1; these vectors are white noise
+
+
+@given(seed=st.integers(0, 1_000), wanted=st.integers(1, 60), share=st.sampled_from([0, 0.02, 0.5]))
+@settings(max_examples=30, deadline=None)
+def test_candidates_are_distinct_allowed_and_no_more_than_wanted(
+    seed: int, wanted: int, share: float
+) -> None:
+    sketch = sketch_of(fused(300), np.arange(300) * 3)
+    allowed = np.flatnonzero(np.random.default_rng(seed).random(900) < share)
+    found = sketch.candidates(fused(1, seed)[0, 0], wanted, allowed=allowed)
+    assert len(found) <= wanted
+    assert len(set(found.tolist())) == len(found)
+    assert set(found.tolist()) <= set(allowed.tolist()) & set(sketch.ids.tolist())
+
+
+def test_a_filter_that_leaves_few_finds_each_of_them() -> None:
+    sketch = sketch_of(fused(400), np.arange(400))
+    allowed = np.array([3, 77, 399])
+    found = sketch.candidates(fused(1, 2)[0, 0], 100, allowed=allowed)
+    assert sorted(found.tolist()) == [3, 77, 399]
+
+
+def test_a_sketch_comes_back_from_its_bytes_as_it_was() -> None:
+    sketch = sketch_of(fused(300), np.arange(300) + 5)
+    back = Sketch.load(sketch.dump(), DIM)
+    label = fused(1, 3)[0, 0]
+    assert back.candidates(label, 50).tolist() == sketch.candidates(label, 50).tolist()
+    assert back.ids.tolist() == sketch.ids.tolist()
+    assert back.bytes == sketch.bytes
+
+
+def test_bytes_that_are_no_sketch_are_refused() -> None:
+    with pytest.raises(LibraryDamaged, match="cannot be read"):
+        Sketch.load(np.frombuffer(b"not an index at all", np.uint8).copy(), DIM)
+
+
+def test_a_sketch_of_other_vectors_is_refused() -> None:
+    data = sketch_of(fused(300), np.arange(300)).dump()
+    with pytest.raises(LibraryDamaged, match="of 24 numbers, not 25"):
+        Sketch.load(data, DIM + 1)

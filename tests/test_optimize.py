@@ -1,0 +1,381 @@
+"""Generations: built beside the live one, right for the library as it is now, and never trusted."""
+
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mkt_search.errors import StoreError
+from mkt_search.library import Library
+from mkt_search.search import Explanation, _of_all, best
+from mkt_search.store import checks, generations, optimize
+from mkt_search.store.database import reading
+from mkt_search.store.generations import Curve
+from mkt_search.store.store import Batch, Store, StoredEncoding
+from mkt_search.store.vectors import VectorIndex
+from mkt_search.types import PhotoVectors
+from tests import made
+from tests.command_line import mkt
+from tests.index_process import Commands
+
+N = 600
+ONE = np.ones(1, np.float32)
+
+
+BASIS = np.random.default_rng(99).standard_normal((4, made.DIM)).astype(np.float32)
+
+
+def vectors(n: int, seed: int) -> PhotoVectors:
+    """Photos whose vectors lie near a space of four dimensions."""
+    plain = made.vectors(n, seed)
+    rng = np.random.default_rng(seed)
+    global_ = rng.standard_normal((n, 4)).astype(np.float32) @ BASIS
+    locals_ = rng.standard_normal((n, made.M, 4)).astype(np.float32) @ BASIS
+    noise = np.float32(0.1)
+    return PhotoVectors(
+        global_ + noise * plain.global_, locals_ + noise * plain.locals_, plain.members
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A library of 600 photos with a generation."""
+    (tmp_path / "photos").mkdir()
+    store = Store.create(tmp_path / ".mkt")
+    with store.writing("test"):
+        stored = store.begin_encoding(made.encoding(local="kset", top_k=1), model="made")
+    add(store, "p", N, seed=0)
+    build(store, stored)
+    yield store
+    store.close()
+
+
+def build(store: Store, stored: StoredEncoding) -> optimize.Optimized:
+    with store.writing("test"):
+        done = optimize.optimize(store, stored)
+    assert done is not None
+    return done
+
+
+def active(store: Store) -> StoredEncoding:
+    stored = store.active
+    assert stored is not None
+    return stored
+
+
+def opened(store: Store) -> VectorIndex:
+    index = VectorIndex(store, active(store))
+    index.refresh()
+    return index
+
+
+def add(store: Store, name: str, n: int, seed: int, times: float = 1) -> None:
+    with store.writing("test"):
+        root = store.directory.parent / "photos"
+        photos = [made.photo(root, f"{name}{i:03}.jpg", row=i) for i in range(n)]
+        plain, by = vectors(n, seed), np.float32(times)
+        longer = PhotoVectors(by * plain.global_, by * plain.locals_, plain.members)
+        batch = Batch(photos, (), longer)
+        store.add(store.place_of(root), active(store), batch)
+
+
+def labels(n: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, 1, 4)).astype(np.float32) @ BASIS
+
+
+def recall(index: VectorIndex, k: int = 10, target: float = 0.9) -> float:
+    """Share of the exact k best that the candidates' way finds."""
+    shares = []
+    for label in labels(20):
+        told = Explanation()
+        found = best(index, label, ONE, k, index.live, recall=target, explanation=told)
+        assert told.path == "candidates"
+        truth = _of_all(index, label, ONE, k, index.live)
+        shares.append(np.isin(truth.slots, found.slots).mean())
+        both = np.isin(found.slots, truth.slots)
+        at = {slot: score for slot, score in zip(truth.slots, truth.scores, strict=True)}
+        for slot, score in zip(found.slots[both], found.scores[both], strict=True):
+            assert score == pytest.approx(at[slot], abs=1e-5)
+    return float(np.mean(shares))
+
+
+def file_of(store: Store) -> Path:
+    [file] = store.index_folder.iterdir()
+    return file
+
+
+def test_the_curve_gives_the_fewest_candidates_that_reach_the_recall() -> None:
+    curve = Curve({10: ((100, 0.9), (200, 0.99)), 100: ((100, 0.5), (400, 0.97))})
+    assert curve.photos_for(5, 0.9) == 100
+    assert curve.photos_for(10, 0.95) == 200
+    assert curve.photos_for(11, 0.9) == 400
+    assert curve.photos_for(200, 0.9) == 800
+    assert curve.photos_for(10, 0.999) is None
+    assert Curve({}).photos_for(1, 0.5) is None
+    assert Curve.of_data(curve.as_data()) == curve
+
+
+def test_candidates_find_what_was_promised(store: Store) -> None:
+    assert recall(opened(store)) >= 0.85
+
+
+def test_validation_measures_more_with_more_candidates(store: Store) -> None:
+    generation = opened(store).generation
+    assert generation is not None
+    for pairs in generation.curve.recall.values():
+        shares = [share for _, share in pairs]
+        assert shares == sorted(shares)
+        assert 0 < shares[-1] <= 1
+
+
+def test_a_photo_newer_than_the_generation_is_found_at_once(store: Store) -> None:
+    index = opened(store)
+    add(store, "new", 1, seed=77, times=9)
+    index.refresh()
+    vector = index.read(np.array([N]))[0]
+    label = (vector[0] + vector[1])[None]
+    told = Explanation()
+    found = best(index, label, ONE, 1, index.live, recall=0.9, explanation=told)
+    assert (told.path, told.newer) == ("candidates", 1)
+    assert found.slots.tolist() == [N]
+
+
+def test_a_photo_that_is_gone_is_found_no_more(store: Store) -> None:
+    index = opened(store)
+    label = labels(1)[0]
+    first = best(index, label, ONE, 1, index.live, recall=0.9).slots[0]
+    with reading(store.engine) as session:
+        [photo] = generations_photo(session, int(index.contents[first]))
+    store.mark_missing([photo])
+    index.refresh()
+    found = best(index, label, ONE, 10, index.live, recall=0.9)
+    truth = _of_all(index, label, ONE, 10, index.live)
+    assert first not in found.slots
+    assert found.slots[0] == truth.slots[0]
+
+
+def generations_photo(session, content: int) -> list[int]:
+    from mkt_search.store import catalog
+
+    return catalog.indexed_photo_ids(session)[content]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_filters_keep_the_recall(store: Store, share: float) -> None:
+    index = opened(store)
+    allowed = index.live & (np.random.default_rng(0).random(N) < share)
+    shares = []
+    for label in labels(20):
+        found = best(index, label, ONE, 10, allowed, recall=0.9)
+        truth = _of_all(index, label, ONE, 10, allowed)
+        assert allowed[found.slots].all()
+        shares.append(np.isin(truth.slots, found.slots).mean())
+    assert np.mean(shares) >= 0.85
+
+
+def test_exact_is_exact_and_a_small_set_is_scored_one_and_all(store: Store) -> None:
+    index = opened(store)
+    few = index.live & (np.arange(N) < 20)
+    told = Explanation()
+    best(index, labels(1)[0], ONE, 5, few, recall=0.9, explanation=told)
+    assert (told.path, told.searched) == ("every photo", 20)
+    best(index, labels(1)[0], ONE, 5, index.live, recall=1.0, explanation=told)
+    assert told.path == "exact scan"
+
+
+def test_merging_segments_leaves_the_generation_right(store: Store) -> None:
+    from mkt_search.store.compact import compact
+
+    for part in range(3):
+        add(store, f"more{part}", 10, seed=part)
+    build(store, active(store))
+    with store.writing("test"):
+        assert compact(store, active(store), fewest=2)
+    assert recall(opened(store)) >= 0.85
+
+
+def test_too_few_photos_get_no_generation(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    store = Store.create(tmp_path / ".mkt")
+    stored = made.fill(store, tmp_path / "photos", 20)
+    with store.writing("test"):
+        assert optimize.optimize(store, stored) is None
+    assert opened(store).sketch is None
+
+
+def test_ids_that_could_be_given_again_end_the_generation(store: Store) -> None:
+    with reading(store.engine) as session:
+        from mkt_search.store import catalog
+
+        newest = max(catalog.indexed_photo_ids(session).items())
+    store.mark_missing(newest[1])
+    with store.writing("test"):
+        checks.prune(store, dry_run=False)
+    assert opened(store).generation is None
+    assert not list(store.index_folder.iterdir())
+    add(store, "other", 1, seed=5)  # SQLite gives it the id of the one that went
+    assert recall_of_exact(opened(store))
+
+
+def recall_of_exact(index: VectorIndex) -> bool:
+    found = best(index, labels(1)[0], ONE, 10, index.live, recall=0.9)
+    return found.slots.tolist() == _of_all(index, labels(1)[0], ONE, 10, index.live).slots.tolist()
+
+
+def delete(file: Path) -> None:
+    file.unlink()
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [delete, cut, flip])
+def test_a_damaged_generation_is_told_and_the_search_is_exact_until_repair(
+    store: Store, harm, caplog: pytest.LogCaptureFixture
+) -> None:
+    harm(file_of(store))
+    with caplog.at_level(logging.WARNING):
+        index = opened(store)
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.startswith("The ") and "candidate index" in said and "`mkt repair`" in said
+    told = Explanation()
+    found = best(index, labels(1)[0], ONE, 10, index.live, recall=0.9, explanation=told)
+    assert told.path == "exact scan"
+    assert found.slots.tolist() == _of_all(index, labels(1)[0], ONE, 10, index.live).slots.tolist()
+    [problem] = checks.verify(store)
+    assert problem.generation and "candidate index" in problem.what
+    home = store.directory.parent
+    assert "candidate index" in mkt("verify", "--library", home, code=1).stdout
+    assert "made anew" in mkt("repair", "--library", home).stderr
+    assert mkt("verify", "--library", home).stderr == "The library is sound.\n"
+    assert opened(store).sketch is not None
+
+
+def test_a_full_disk_leaves_the_old_generation(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = file_of(store)
+    add(store, "new", 3, seed=9)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(optimize, "write_whole", full)
+    with pytest.raises(StoreError, match="is full"):
+        build(store, active(store))
+    assert file_of(store) == before
+    assert opened(store).sketch is not None
+
+
+def test_the_command_builds_tells_and_explains(store: Store) -> None:
+    home = store.directory.parent
+    add(store, "new", 3, seed=9)
+    said = mkt("optimize", "--library", home).stderr
+    assert "built a candidate index of 603 photos" in said
+    assert "best photos among the candidates" in said
+    with Library.open(home) as library:
+        assert library.optimize() is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+def test_killed_at_any_moment_the_old_generation_or_the_new_one_is_live(
+    store: Store, tmp_path: Path
+) -> None:
+    home, log = str(store.directory.parent), tmp_path / "log"
+    chance = random.Random(0)
+    kills, round_ = 0, 0
+    with Commands() as commands:
+        started = time.monotonic()
+        assert commands.run(["optimize", "--library", home], log) == 0, log.read_text()
+        whole = time.monotonic() - started
+        while kills < 20:
+            round_ += 1
+            add(store, f"r{round_}-", 1, seed=round_)
+            moment = chance.uniform(0.02, 1.0) * whole
+            code = commands.kill_after(moment, ["optimize", "--library", home], log)
+            kills += code == -signal.SIGKILL
+            assert checks.verify(store) == []
+            index = opened(store)
+            assert index.sketch is not None
+            assert np.count_nonzero(index.live) == N + round_
+            assert recall(index) >= 0.85
+            assert round_ < 80
+        assert commands.run(["optimize", "--library", home], log) == 0, log.read_text()
+    assert len(list(store.index_folder.iterdir())) == 1
+    assert np.array_equal(opened(store).covered, opened(store).live)
+
+
+def test_a_reader_is_always_right_while_a_writer_adds_removes_and_optimizes(
+    store: Store,
+) -> None:
+    wrong: list[str] = []
+    stop = threading.Event()
+    answers = [0]
+
+    def read() -> None:
+        reader = Store.open(store.directory)
+        index = VectorIndex(reader, active(reader))
+        seed = 0
+        while not stop.is_set():
+            seed += 1
+            try:
+                index.refresh()
+            except Exception as error:  # a writer switched while it looked: the library asks again
+                if reader.revision() == index.revision:
+                    wrong.append(repr(error))
+                continue
+            label = labels(1, seed)[0]
+            found = best(index, label, ONE, 5, index.live, recall=0.9)
+            truth = _of_all(index, label, ONE, 5, index.live)
+            exact = best(index, label, ONE, 5, index.live)
+            if exact.slots.tolist() != truth.slots.tolist():
+                wrong.append(f"exact: {exact.slots} for {truth.slots}")
+            if not index.live[found.slots].all() or len(found.slots) != 5:
+                wrong.append(f"dead photos among {found.slots}")
+            same = np.isin(found.slots, truth.slots)
+            if same.mean() < 0.4:
+                wrong.append(f"{found.slots} for {truth.slots}")
+            answers[0] += 1
+        reader.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        for round_ in range(6):
+            add(store, f"s{round_}-", 4, seed=round_)
+            with reading(store.engine) as session:
+                from mkt_search.store import catalog
+
+                first = min(catalog.indexed_photo_ids(session).values())
+            store.mark_missing(first)
+            build(store, active(store))
+            if round_ % 2:
+                with store.writing("test"):
+                    checks.prune(store, dry_run=False)
+    finally:
+        stop.set()
+        thread.join()
+    assert wrong == []
+    assert answers[0] > 5
+
+
+def test_generations_are_by_encoding_and_go_with_it(store: Store) -> None:
+    with reading(store.engine) as session:
+        found = generations.find(session, active(store).id)
+    assert found is not None and found.photos == N
+    assert file_of(store).name == found.file
+    assert file_of(store).stat().st_size == found.size
