@@ -260,7 +260,9 @@ def test_a_damaged_generation_is_told_and_the_search_is_exact_until_repair(
     assert problem.generation and "candidate index" in problem.what
     home = store.directory.parent
     assert "candidate index" in mkt("verify", "--library", home, code=1).stdout
+    caplog.clear()
     assert "made anew" in mkt("repair", "--library", home).stderr
+    assert not caplog.records
     assert mkt("verify", "--library", home).stderr == "The library is sound.\n"
     assert opened(store).sketch is not None
 

@@ -57,7 +57,7 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
         LibraryDamaged: a segment cannot be read.
         StoreError: the disk is full or cannot be written; the old generation stays.
     """
-    index = VectorIndex(store, stored)
+    index = VectorIndex(store, stored, uses_generation=False)
     index.refresh()
     slots = np.flatnonzero(index.live)
     if len(slots) < LEAST:

@@ -28,9 +28,15 @@ Slots = NDArray[np.int64]
 
 
 class VectorIndex:
-    """The vectors of one encoding. Threads may read together, but not beside `refresh`."""
+    """The vectors of one encoding. Threads may read together, but not beside `refresh`.
 
-    def __init__(self, store: Store, stored: StoredEncoding) -> None:
+    `uses_generation` off leaves the candidate index on disk: for who builds another.
+    """
+
+    def __init__(
+        self, store: Store, stored: StoredEncoding, *, uses_generation: bool = True
+    ) -> None:
+        self.uses_generation = uses_generation
         self.store = store
         self.stored = stored
         self.revision = -1
@@ -68,7 +74,8 @@ class VectorIndex:
                 self.files[id_] = file
         self.starts = np.cumsum([0, *map(len, self.segments)])
         self._find_live(moment.live)
-        self._take_generation(moment.generation, moment.revision)
+        generation = moment.generation if self.uses_generation else None
+        self._take_generation(generation, moment.revision)
         self.revision = moment.revision
 
     def _start_over(self) -> None:
