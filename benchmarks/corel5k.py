@@ -52,7 +52,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
         *("--flip", "--crop-scale", 0.5, "--randaugment", "rand-m5-n2-mstd0.5-inc1"),
     ),
 }
-"""What `mkt train stage1` is given beyond its defaults; "finetuned" is a first try, not tuned yet."""
+"""What `mkt train stage1` is given beyond its defaults; "finetuned" is a first try."""
 
 
 def mkt(*arguments: Any) -> str:
