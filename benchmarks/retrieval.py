@@ -30,50 +30,15 @@ from sqlalchemy import select
 
 from mkt_search.search import Found, best
 from mkt_search.store import optimize
-from mkt_search.store.catalog import NewPhoto
 from mkt_search.store.database import reading
 from mkt_search.store.schema import Photo
-from mkt_search.store.store import Batch, Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.types import PhotoFacts, PhotoFile, PhotoVectors, Vector
+from mkt_search.types import Vector
 
 ONE = np.ones(1, np.float32)
 REMOVED = 1_000
 SHARES = (0.1, 0.01, 0.001)
-
-
-def fill(store: Store, photos: int, base: int, precision: str) -> StoredEncoding:
-    """Write simulated photos through the store."""
-    root = store.directory / "photos"
-    root.mkdir()
-    world = simulated.World.make()
-    with store.writing("benchmark"):
-        stored = store.begin_encoding(simulated.encoding(precision=precision), model="simulated")
-        place, done, waiting = store.place_of(root), 0, list[PhotoVectors]()
-        for part in simulated.photos(world, photos, stored.encoding, base=base):
-            waiting.append(part)
-            if sum(map(len, waiting)) >= 2_048:
-                done += commit(store, stored, place, root, waiting, done)
-        if waiting:
-            commit(store, stored, place, root, waiting, done)
-    return stored
-
-
-def commit(store, stored, place, root: Path, waiting: list[PhotoVectors], first: int) -> int:  # type: ignore[no-untyped-def]
-    """Commit what waits as one batch; return how many photos it was."""
-    vectors = PhotoVectors(
-        np.concatenate([part.global_ for part in waiting]),
-        np.concatenate([part.locals_ for part in waiting]),
-        np.concatenate([part.members for part in waiting]),
-    )
-    facts = PhotoFacts(640, 480, "JPEG")
-    records = [
-        NewPhoto(PhotoFile(root, f"{i:08}.jpg", root, 1, 1), f"{i:064x}", facts, row=i - first)
-        for i in range(first, first + len(vectors))
-    ]
-    store.add(place, stored, Batch(records, (), vectors))
-    waiting.clear()
-    return len(vectors)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -103,10 +68,12 @@ def share(truth: list[Found], found: list[np.ndarray], depth: int) -> float:
 
 def measure(photos: int, base: int, queries: int, precision: str, recall: float) -> None:
     """Fill a library, build its generation, and print the table."""
-    labels = simulated.World.make().labels(queries, seed=7)
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / ".mkt")
-        filling = timed(lambda: fill(store, photos, base, precision))
+        world, encoding = simulated.World.make(), simulated.encoding(precision=precision)
+        parts = simulated.photos(world, photos, encoding, base=base)
+        labels = world.labels(queries, seed=7)
+        filling = timed(lambda: simulated.fill(store, encoding, parts))
         stored = store.active
         assert stored is not None
         print(

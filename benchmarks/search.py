@@ -19,16 +19,16 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import simulated
+from simulated import CONCEPTS, DIM, GRID, TOP_K, M
 
 from mkt_search.scoring import unit
 from mkt_search.search import _of_all, best
-from mkt_search.store.catalog import NewPhoto
-from mkt_search.store.store import Batch, Store
+from mkt_search.store.store import Store
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.types import Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
+from mkt_search.types import PhotoVectors, Vector
 
-DIM, GRID, M, TOP_K = 512, (14, 14), 16, 18
-CONCEPTS, OBJECTS, BATCH = 2_000, 6, 1_024
+OBJECTS, BATCH = 6, 1_024
 
 
 def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> PhotoVectors:
@@ -55,25 +55,10 @@ def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> 
 
 def fill(store: Store, photos: int, concepts: Vector, local: str) -> VectorIndex:
     """Write simulated photos through the store and open them."""
-    encoding = Encoding("simulated", DIM, GRID, local, M, TOP_K, "int8", "cosine")  # type: ignore[arg-type]
-    rng, root = np.random.default_rng(0), store.directory / "photos"
-    root.mkdir()
-    with store.writing("benchmark"):
-        stored = store.begin_encoding(encoding, model="simulated")
-        place = store.place_of(root)
-        for start in range(0, photos, BATCH):
-            n = min(BATCH, photos - start)
-            records = [
-                NewPhoto(
-                    PhotoFile(root, f"{start + i:07}.jpg", root, 1, 1),
-                    f"{start + i:064x}",
-                    PhotoFacts(640, 480, "JPEG"),
-                    row=i,
-                )
-                for i in range(n)
-            ]
-            store.add(place, stored, Batch(records, (), simulate(n, concepts, local, rng)))
-    return VectorIndex(store, stored)
+    rng = np.random.default_rng(0)
+    sizes = (min(BATCH, photos - start) for start in range(0, photos, BATCH))
+    parts = (simulate(n, concepts, local, rng) for n in sizes)
+    return VectorIndex(store, simulated.fill(store, simulated.encoding(local), parts))
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -9,7 +9,7 @@ have a falling spectrum, as those of real encoders. What is stored of a photo is
 another photo's, all are moved a little, the global vector follows. Everything is seeded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,10 @@ import torch
 
 from indexer.pool import pool
 from mkt_search.scoring import unit
-from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
+from mkt_search.store.catalog import NewPhoto
+from mkt_search.store.compact import MANY, compact
+from mkt_search.store.store import Batch, Store, StoredEncoding
+from mkt_search.types import Encoded, Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
 
 DIM, GRID, M, TOP_K = 512, (14, 14), 16, 18
 CONCEPTS, TOPICS = 2_000, 100
@@ -139,8 +142,30 @@ def photos(world: World, n: int, stored: Encoding, *, base: int = BASE) -> Itera
             np.concatenate([part.locals_ for part in kept]),
             np.concatenate([part.members for part in kept]),
         )
+        kept.clear()
         for start in range(base, n, AT_ONCE):
             yield _recombined(world, whole, min(AT_ONCE, n - start), start)
+
+
+def fill(store: Store, stored_as: Encoding, parts: Iterable[PhotoVectors]) -> StoredEncoding:
+    """Write simulated photos through the store, a part a commit, and merge as the indexer does."""
+    root = store.directory / "photos"
+    root.mkdir()
+    facts, done = PhotoFacts(640, 480, "JPEG"), 0
+    with store.writing("benchmark"):
+        stored = store.begin_encoding(stored_as, model="simulated")
+        place = store.place_of(root)
+        for commits, part in enumerate(parts, start=1):
+            records = [
+                NewPhoto(PhotoFile(root, f"{i:08}.jpg", root, 1, 1), f"{i:064x}", facts, i - done)
+                for i in range(done, done + len(part))
+            ]
+            store.add(place, stored, Batch(records, (), part))
+            done += len(part)
+            if commits % MANY == 0:
+                compact(store, stored)
+        compact(store, stored, fewest=1)
+    return stored
 
 
 def _thin(part: PhotoVectors) -> PhotoVectors:

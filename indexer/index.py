@@ -22,7 +22,7 @@ from mkt_search.errors import CheckpointMismatch
 from mkt_search.images import MAX_PIXELS
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text, text_to_path
-from mkt_search.store import catalog, encodings, generations, runs
+from mkt_search.store import encodings, generations, runs
 from mkt_search.store.compact import compact
 from mkt_search.store.database import reading
 from mkt_search.store.optimize import optimize
@@ -239,7 +239,7 @@ def _finish(store: Store, stored: StoredEncoding, options: Options, progress: Pr
 def _optimize(store: Store, stored: StoredEncoding, options: Options, progress: Progress) -> None:
     """Build the candidate index of a large library if too many photos are newer than it."""
     with reading(store.engine) as session:
-        photos = catalog.count_indexed(session)
+        photos = encodings.count_live(session, stored.id)
         generation = generations.find(session, stored.id)
     known = generation.photos if generation is not None else 0
     is_due = generation is None or photos - known > options.optimize_after * photos

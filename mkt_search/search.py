@@ -25,9 +25,7 @@ FIRST = 4  # photos scored exactly, for one wanted, before those that a bound st
 GROWTH = 4  # and how many times more when the answer is not proven yet
 AT_ONCE = 1 << 22  # similarities of local vectors computed together: 16 MB, a few times over
 FEW = 0.05  # share of the library below which reading just these photos is less than a scan
-FEW_CANDIDATES = (
-    2  # so many times the candidates are scored one and all, without a look at a sketch
-)
+FEW_CANDIDATES = 2  # up to so many times the candidates, photos are scored one and all
 
 
 @dataclass
@@ -93,7 +91,8 @@ def best(
     is_single = len(labels) == 1 and weights[0] > 0
     wanted = _candidates_for(index, k, recall) if is_single else None
     if wanted is not None and told.searched > FEW_CANDIDATES * wanted:
-        return _approximate(index, labels[0], weights, k, allowed, wanted, recall, told)
+        told.recall = recall
+        return _approximate(index, labels, weights, k, allowed, wanted, told)
     if wanted is not None or not is_single or told.searched <= FEW * len(allowed):
         told.path = "every photo"
         with told.step("score"):
@@ -105,39 +104,33 @@ def best(
 
 def _candidates_for(index: VectorIndex, k: int, recall: float) -> int | None:
     """Return how many candidates of the sketch reach a recall; None when it cannot be promised."""
-    if index.sketch is None or index.generation is None or recall >= 1:
+    if recall >= 1 or index.generation is None or index.sketch is None:
         return None
     return index.generation.curve.photos_for(k, recall)
 
 
 def _approximate(
     index: VectorIndex,
-    label: Vector,
+    labels: Vector,
     weights: Vector,
     k: int,
     allowed: NDArray[np.bool_],
     wanted: int,
-    recall: float,
     told: Explanation,
 ) -> Found:
     """Score the sketch's candidates exactly, and with them every photo the sketch has not."""
-    assert index.sketch is not None
-    told.path, told.recall = "candidates", recall
-    known = allowed & index.covered
-    restricts = np.count_nonzero(known) < len(index.sketch.ids)
+    assert index.sketch is not None and index.generation is not None
+    told.path = "candidates"
     with told.step("candidates"):
-        contents = index.contents[known] if restricts else None
-        found = index.sketch.candidates(label, wanted, allowed=contents)
+        known = allowed & index.covered
+        is_all = np.count_nonzero(known) == index.generation.photos
+        contents = None if is_all else index.contents[known]
+        found = index.sketch.candidates(labels[0], wanted, allowed=contents)
         slots = index.slots_of_contents(found)
-    told.candidates = len(slots)
-    with told.step("score"):
-        best_ = _in_blocks(index, label[None], weights, k, slots)
     newer = np.flatnonzero(allowed & ~index.covered)
-    told.newer = len(newer)
-    if len(newer):
-        with told.step("newer photos"):
-            best_ = _merged(index, best_, _in_blocks(index, label[None], weights, k, newer), k)
-    return best_
+    told.candidates, told.newer = len(slots), len(newer)
+    with told.step("score"):
+        return _in_blocks(index, labels, weights, k, np.concatenate([slots, newer]))
 
 
 def _proven(

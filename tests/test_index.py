@@ -710,3 +710,18 @@ def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
         assert known() == (12 if number < 3 else 16)
     bring_in(store, encoder, folder, optimize_from=0)
     assert known() == 16
+
+
+def test_copies_of_a_photo_are_no_newer_than_it(
+    store: Store, encoder: PhotoEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimize, "LEAST", 5)
+    bring_in(store, encoder, folder, optimize_from=12)
+    for number in range(12):
+        copy = folder / "copies" / f"{number}.png"
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes((folder / "ab"[number % 2] / f"{number:02}.png").read_bytes())
+    notes = Notes()
+    bring_in(store, encoder, folder, notes=notes, optimize_from=12)
+    assert len(photos(store)) == 24
+    assert notes.said == []

@@ -15,7 +15,8 @@ import pytest
 from mkt_search.errors import StoreError
 from mkt_search.library import Library
 from mkt_search.search import Explanation, _of_all, best
-from mkt_search.store import checks, generations, optimize
+from mkt_search.store import catalog, checks, generations, optimize
+from mkt_search.store.compact import compact
 from mkt_search.store.database import reading
 from mkt_search.store.generations import Curve
 from mkt_search.store.store import Batch, Store, StoredEncoding
@@ -152,19 +153,13 @@ def test_a_photo_that_is_gone_is_found_no_more(store: Store) -> None:
     label = labels(1)[0]
     first = best(index, label, ONE, 1, index.live, recall=0.9).slots[0]
     with reading(store.engine) as session:
-        [photo] = generations_photo(session, int(index.contents[first]))
-    store.mark_missing([photo])
+        photos = catalog.indexed_photo_ids(session)[int(index.contents[first])]
+    store.mark_missing(photos)
     index.refresh()
     found = best(index, label, ONE, 10, index.live, recall=0.9)
     truth = _of_all(index, label, ONE, 10, index.live)
     assert first not in found.slots
     assert found.slots[0] == truth.slots[0]
-
-
-def generations_photo(session, content: int) -> list[int]:
-    from mkt_search.store import catalog
-
-    return catalog.indexed_photo_ids(session)[content]
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
@@ -191,8 +186,6 @@ def test_exact_is_exact_and_a_small_set_is_scored_one_and_all(store: Store) -> N
 
 
 def test_merging_segments_leaves_the_generation_right(store: Store) -> None:
-    from mkt_search.store.compact import compact
-
     for part in range(3):
         add(store, f"more{part}", 10, seed=part)
     build(store, active(store))
@@ -212,8 +205,6 @@ def test_too_few_photos_get_no_generation(tmp_path: Path) -> None:
 
 def test_ids_that_could_be_given_again_end_the_generation(store: Store) -> None:
     with reading(store.engine) as session:
-        from mkt_search.store import catalog
-
         newest = max(catalog.indexed_photo_ids(session).items())
     store.mark_missing(newest[1])
     with store.writing("test"):
@@ -221,12 +212,9 @@ def test_ids_that_could_be_given_again_end_the_generation(store: Store) -> None:
     assert opened(store).generation is None
     assert not list(store.index_folder.iterdir())
     add(store, "other", 1, seed=5)  # SQLite gives it the id of the one that went
-    assert recall_of_exact(opened(store))
-
-
-def recall_of_exact(index: VectorIndex) -> bool:
-    found = best(index, labels(1)[0], ONE, 10, index.live, recall=0.9)
-    return found.slots.tolist() == _of_all(index, labels(1)[0], ONE, 10, index.live).slots.tolist()
+    index, label = opened(store), labels(1)[0]
+    found = best(index, label, ONE, 10, index.live, recall=0.9)
+    assert found.slots.tolist() == _of_all(index, label, ONE, 10, index.live).slots.tolist()
 
 
 def delete(file: Path) -> None:
@@ -250,6 +238,7 @@ def test_a_damaged_generation_is_told_and_the_search_is_exact_until_repair(
     harm(file_of(store))
     with caplog.at_level(logging.WARNING):
         index = opened(store)
+        assert index.sketch is None
     [said] = [record.getMessage() for record in caplog.records]
     assert said.startswith("The ") and "candidate index" in said and "`mkt repair`" in said
     told = Explanation()
@@ -276,7 +265,7 @@ def test_a_full_disk_leaves_the_old_generation(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(optimize, "write_whole", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="is full"):
         build(store, active(store))
     assert file_of(store) == before
@@ -360,8 +349,6 @@ def test_a_reader_is_always_right_while_a_writer_adds_removes_and_optimizes(
         for round_ in range(6):
             add(store, f"s{round_}-", 4, seed=round_)
             with reading(store.engine) as session:
-                from mkt_search.store import catalog
-
                 first = min(catalog.indexed_photo_ids(session).values())
             store.mark_missing(first)
             build(store, active(store))

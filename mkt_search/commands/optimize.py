@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -54,7 +54,7 @@ def _optimize(library: "Library") -> "Optimized | None":
 
 def recall_of(done: "Optimized") -> str:
     """Say what validation measured, in one sentence."""
-    depth: Any = max(done.curve.recall)
+    depth = max(done.curve.recall)
     pairs = done.curve.recall[depth]
     if not pairs:
         return "So small a library is searched exactly all the same."

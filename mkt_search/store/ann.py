@@ -27,10 +27,9 @@ PER_CANDIDATE = 8  # vectors asked for one photo: its vectors resemble each othe
 
 @dataclass(frozen=True)
 class Sketch:
-    """A trained FAISS index of fused vectors behind a rotation; `ids` are contents, sorted."""
+    """A trained FAISS index of fused vectors behind a rotation."""
 
     index: Any
-    ids: Ids
 
     @classmethod
     def train(cls, fused: Vector) -> "Sketch":
@@ -41,14 +40,23 @@ class Sketch:
             dim, f"RR{width},IVF1,PQ{width // WIDTH}x4fs", faiss.METRIC_INNER_PRODUCT
         )
         index.train(np.ascontiguousarray(fused))
-        return cls(index, np.empty(0, np.int64))
+        return cls(index)
 
-    def add(self, fused: Vector, contents: Ids) -> "Sketch":
-        """Return the sketch with photos (n, m, D) and their contents (n,) added to the index."""
+    def add(self, fused: Vector, contents: Ids) -> None:
+        """Add photos (n, m, D) under their contents (n,)."""
         photos, m, dim = fused.shape
         rows = np.ascontiguousarray(fused.reshape(photos * m, dim))
         self.index.add_with_ids(rows, np.repeat(contents, m))
-        return Sketch(self.index, np.union1d(self.ids, contents))
+
+    def contents(self) -> Ids:
+        """Return the contents in the sketch, in the order they were added."""
+        lists = _lists(self.index)
+        size = lists.invlists.list_size(0)
+        if not size:
+            return np.empty(0, np.int64)
+        ids = faiss.rev_swig_ptr(lists.invlists.get_ids(0), size)
+        found: Ids = ids[np.diff(ids, prepend=-1) != 0]  # the vectors of a photo stand together
+        return found
 
     def candidates(self, label: Vector, photos: int, *, allowed: Ids | None = None) -> Ids:
         """Return up to `photos` contents for a label (D,), most promising first.
@@ -88,27 +96,18 @@ class Sketch:
         """Undo `dump`. Raises LibraryDamaged when the bytes are no sketch of vectors of `dim`."""
         try:
             index = faiss.deserialize_index(data)
-            ids = _ids(_lists(index))
+            _lists(index).invlists.list_size(0)
         except (RuntimeError, AttributeError) as error:
             raise LibraryDamaged(f"it cannot be read ({str(error).splitlines()[-1]})") from error
         if index.d != dim:
             raise LibraryDamaged(f"it is of vectors of {index.d} numbers, not {dim}")
-        return cls(index, ids)
+        return cls(index)
 
 
 def _lists(index: Any) -> Any:
     """Return the inverted lists behind the rotation: a view, which lives as long as the index."""
     whole: Any = faiss.downcast_index(index)
     return faiss.downcast_index(whole.index)
-
-
-def _ids(lists: Any) -> Ids:
-    """Return the contents in an index of one list, sorted."""
-    size = lists.invlists.list_size(0)
-    if not size:
-        return np.empty(0, np.int64)
-    ids = faiss.rev_swig_ptr(lists.invlists.get_ids(0), size)
-    return np.unique(ids).astype(np.int64)
 
 
 def _marked(contents: Ids) -> NDArray[np.bool_]:

@@ -41,19 +41,25 @@ def add_segment(
     )
 
 
+INDEXED = select(Photo.content_id).where(  # a list, made once: no look at the photos by vector
+    Photo.state == "indexed", Photo.content_id.is_not(None)
+)
+
+
 def live_vectors(session: Session, encoding_id: int) -> list[tuple[int, int, int]]:
     """Return (segment id, row, content id) of every vector some indexed photo has."""
-    # as a list, made once: SQLite would look for one of a correlated query by its state, and read
-    # every photo for every vector
-    indexed = select(Photo.content_id).where(
-        Photo.state == "indexed", Photo.content_id.is_not(None)
-    )
     rows = session.execute(
         select(VectorRow.segment_id, VectorRow.row, VectorRow.content_id)
-        .where(VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(indexed))
+        .where(VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(INDEXED))
         .order_by(VectorRow.segment_id, VectorRow.row)
     )
     return [(segment, row, content) for segment, row, content in rows]
+
+
+def count_live(session: Session, encoding_id: int) -> int:
+    """Count the vectors that `live_vectors` returns; copies of a photo share one."""
+    live = VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(INDEXED)
+    return session.scalar(select(func.count()).select_from(VectorRow).where(*live)) or 0
 
 
 def segment_files(session: Session, encoding_id: int) -> dict[int, str]:

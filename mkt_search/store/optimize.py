@@ -5,21 +5,18 @@ moment leaves the old generation live and at most a file that nobody names, whic
 removes.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import select
 
 from mkt_search.scoring import score_similarities, unit
-from mkt_search.store import encodings, generations
+from mkt_search.store import encodings, generations, runs
 from mkt_search.store.ann import Ids, Sketch
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.generations import Curve
 from mkt_search.store.scan import fuse
-from mkt_search.store.schema import LabelVectorRow
-from mkt_search.store.segments import Written, write_whole
+from mkt_search.store.segments import write_named
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
@@ -57,7 +54,7 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
         LibraryDamaged: a segment cannot be read.
         StoreError: the disk is full or cannot be written; the old generation stays.
     """
-    index = VectorIndex(store, stored, uses_generation=False)
+    index = VectorIndex(store, stored)
     index.refresh()
     slots = np.flatnonzero(index.live)
     if len(slots) < LEAST:
@@ -66,21 +63,22 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
     sample = np.sort(rng.permutation(slots)[:SAMPLE])
     sketch = Sketch.train(_flat(fuse(index.read(sample))))
     for done, part in _counted(index, slots):
-        sketch = sketch.add(fuse(index.read(part)), index.contents[part])
+        sketch.add(fuse(index.read(part)), index.contents[part])
         told("sketching photos", done, len(slots))
     curve = _validate(index, sketch, slots, _queries(store, index, slots, rng), told)
-    data = sketch.dump().tobytes()
-    digest = hashlib.sha256(data).digest()
-    name = f"{stored.id}-{digest.hex()[:24]}{generations.SUFFIX}"
     with store.writing_files():
         store.index_folder.mkdir(exist_ok=True)
-        write_whole(store.index_folder / name, data)
+        written = write_named(
+            store.index_folder,
+            sketch.dump().data,
+            prefix=f"{stored.id}-",
+            suffix=generations.SUFFIX,
+        )
     with transaction(store.engine) as session:
-        written = Written(name, len(data), digest)
         gone = generations.switch(session, stored.id, written, len(slots), curve)
         encodings.bump(session)
     store.remove_generations(gone)
-    return Optimized(len(slots), len(data), curve)
+    return Optimized(len(slots), written.size, curve)
 
 
 def _flat(fused: Vector) -> Vector:
@@ -101,8 +99,8 @@ def _queries(store: Store, index: VectorIndex, slots: Ids, rng: np.random.Genera
     """
     dim = index.encoding.dim
     with reading(store.engine) as session:
-        rows = session.scalars(select(LabelVectorRow.vector).order_by(LabelVectorRow.label))
-        asked = [np.frombuffer(row, "<f4") for row in rows if len(row) == 4 * dim]
+        remembered = runs.remembered_vectors(session)
+    asked = [np.frombuffer(row, "<f4") for row in remembered if len(row) == 4 * dim]
     chosen = rng.permutation(len(asked))[:LABELS]
     labels = [asked[i] for i in chosen]
     pairs = index.read(rng.choice(slots, 2 * PHOTOS))

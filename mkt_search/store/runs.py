@@ -67,6 +67,11 @@ def listed(session: Session) -> list[RunInfo]:
     ]
 
 
+def remembered_vectors(session: Session) -> list[bytes]:
+    """Return every remembered vector of a label, by label, whatever encoder made it."""
+    return list(session.scalars(select(LabelVectorRow.vector).order_by(LabelVectorRow.label)))
+
+
 def label_vectors(session: Session, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
     """Return the remembered vectors of labels under a label encoder."""
     found: dict[str, bytes] = {}

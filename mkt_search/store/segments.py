@@ -38,7 +38,7 @@ Rows = NDArray[np.int64] | slice
 
 @dataclass(frozen=True)
 class Written:
-    """A segment that is whole on disk: its name in the folder, its bytes and their SHA-256."""
+    """A file that is whole on disk: its name in the folder, its bytes and their SHA-256."""
 
     file: str
     size: int
@@ -108,13 +108,20 @@ def write_arrays(
     """Write the arrays of a segment as `write` does, coded already."""
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     data = save(tensors, metadata={"encoding": encoding.fingerprint})
+    return write_named(folder, data, prefix=prefix, suffix=SUFFIX)
+
+
+def write_named(
+    folder: Path, data: bytes | memoryview, *, prefix: str = "", suffix: str = ""
+) -> Written:
+    """Write a file whole, as `write` does, under `prefix`, its own digest and `suffix`."""
     sha256 = hashlib.sha256(data).digest()
-    name = f"{prefix}{sha256.hex()[:24]}{SUFFIX}"
+    name = f"{prefix}{sha256.hex()[:24]}{suffix}"
     write_whole(folder / name, data)
     return Written(name, len(data), sha256)
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes | memoryview) -> None:
     """Put `data` at `path` so that a crash leaves the whole file or none under that name."""
     temporary = path.with_name(f"{path.name}.tmp")
     try:

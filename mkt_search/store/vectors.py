@@ -28,15 +28,9 @@ Slots = NDArray[np.int64]
 
 
 class VectorIndex:
-    """The vectors of one encoding. Threads may read together, but not beside `refresh`.
+    """The vectors of one encoding. Threads may read together, but not beside `refresh`."""
 
-    `uses_generation` off leaves the candidate index on disk: for who builds another.
-    """
-
-    def __init__(
-        self, store: Store, stored: StoredEncoding, *, uses_generation: bool = True
-    ) -> None:
-        self.uses_generation = uses_generation
+    def __init__(self, store: Store, stored: StoredEncoding) -> None:
         self.store = store
         self.stored = stored
         self.revision = -1
@@ -48,9 +42,10 @@ class VectorIndex:
         self._scan = Scan(stored.encoding.dim)
         self._scanned = 0  # segments the scan has
         self.generation: Generation | None = None
-        self.sketch: Sketch | None = None  # of the generation, None while it cannot be used
-        self.covered = np.zeros(0, np.bool_)  # slots that the sketch knows
-        self._slot_of = np.zeros(0, np.int64)  # by content id, -1 without a live slot
+        self._sketch: Sketch | None = None
+        self._loaded: Generation | None = None  # the generation that the sketch is of
+        self._covered: NDArray[np.bool_] | None = None
+        self._slot_of: Slots | None = None
 
     @property
     def encoding(self) -> Encoding:
@@ -74,8 +69,8 @@ class VectorIndex:
                 self.files[id_] = file
         self.starts = np.cumsum([0, *map(len, self.segments)])
         self._find_live(moment.live)
-        generation = moment.generation if self.uses_generation else None
-        self._take_generation(generation, moment.revision)
+        self.generation = moment.generation
+        self._covered = self._slot_of = None
         self.revision = moment.revision
 
     def _start_over(self) -> None:
@@ -96,32 +91,38 @@ class VectorIndex:
         self.live[slots] = True
         self.contents[slots] = rows[:, 2]
 
-    def _take_generation(self, generation: Generation | None, revision: int) -> None:
-        """Load the generation if it is another one than before; a bad one is told and left."""
-        if generation != self.generation:
-            self.sketch = None
-            if generation is not None:
-                self.sketch = self._load(generation, revision)
-            self.generation = generation
-        known = np.empty(0, np.int64) if self.sketch is None else self.sketch.ids
-        self.covered = self.live & np.isin(self.contents, known)
-        self._slot_of = np.full(int(self.contents.max(initial=-1)) + 1, -1, np.int64)
-        live = np.flatnonzero(self.live)
-        self._slot_of[self.contents[live]] = live
+    @property
+    def sketch(self) -> Sketch | None:
+        """The generation's, loaded when first asked for; None while there is none to be used."""
+        if self._loaded != self.generation:
+            self._sketch = None if self.generation is None else self._load(self.generation)
+            self._loaded = self.generation
+        return self._sketch
 
-    def _load(self, generation: Generation, revision: int) -> Sketch | None:
+    def _load(self, generation: Generation) -> Sketch | None:
+        """Load a sketch; a bad one is told, one that a writer has replaced since is not."""
         try:
             return generations.load(self.store.index_folder, generation, self.encoding.dim)
         except LibraryDamaged as error:
-            if self.store.revision() != revision:
-                raise  # a writer has switched to another one since
-            log.warning("%s", error)
+            if self.store.revision() == self.revision:
+                log.warning("%s", error)
             return None
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        """Which live slots the sketch knows: (n,)."""
+        if self._covered is None:
+            known = np.empty(0, np.int64) if self.sketch is None else self.sketch.contents()
+            self._covered = self.live & np.isin(self.contents, known)
+        return self._covered
 
     def slots_of_contents(self, contents: Slots) -> Slots:
         """Return the live slots of contents in their order; those without one are left out."""
-        contents = contents[contents < len(self._slot_of)]
-        slots = self._slot_of[contents]
+        if self._slot_of is None:
+            live = np.flatnonzero(self.live)
+            self._slot_of = np.full(int(self.contents.max(initial=-1)) + 1, -1, np.int64)
+            self._slot_of[self.contents[live]] = live
+        slots = self._slot_of[contents[contents < len(self._slot_of)]]
         return slots[slots >= 0]
 
     @property
