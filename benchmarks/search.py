@@ -58,7 +58,7 @@ def fill(store: Store, photos: int, concepts: Vector, local: str) -> VectorIndex
     rng = np.random.default_rng(0)
     sizes = (min(BATCH, photos - start) for start in range(0, photos, BATCH))
     parts = (simulate(n, concepts, local, rng) for n in sizes)
-    return VectorIndex(store, simulated.fill(store, simulated.encoding(local), parts))
+    return VectorIndex.open(store, simulated.fill(store, simulated.encoding(local), parts))
 
 
 def seconds(work: Callable[[], object]) -> float:

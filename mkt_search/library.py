@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any, Self
 
@@ -90,7 +91,7 @@ class Library:
     """A photo library: `open` or `create` one, then search, tag and iterate.
 
     Reading works while another process writes; what is committed is found at the next call.
-    Use it as a context manager, or `close` it. Not for use from several threads at once.
+    Use it as a context manager, or `close` it. Several threads may search it at once.
     """
 
     def __init__(self, store: Store, config: Config, *, model: str | None = None) -> None:
@@ -100,6 +101,7 @@ class Library:
         self._index: VectorIndex | None = None
         self._model: Model | None = None
         self._label_vectors: dict[str, dict[str, Vector]] = {}  # by fingerprint of the encoder
+        self._lock = RLock()  # of the three above, each of which is made once for all threads
 
     @classmethod
     def create(cls, directory: Path | str, *, config: Config | None = None) -> Self:
@@ -198,10 +200,11 @@ class Library:
         Raises:
             CheckpointMismatch, ModelError.
         """
-        stored = self._index.stored if self._index is not None else self._stored()
-        if self._model is None or self._model.fingerprint != stored.encoding.checkpoint:
-            self._model = self._open_model(stored)
-        return self._model
+        with self._lock:
+            stored = self._index.stored if self._index is not None else self._stored()
+            if self._model is None or self._model.fingerprint != stored.encoding.checkpoint:
+                self._model = self._open_model(stored)
+            return self._model
 
     def _open_model(self, stored: StoredEncoding) -> Model:
         name = self._model_name or stored.model
@@ -216,11 +219,12 @@ class Library:
 
     def label_vectors(self, labels: Sequence[str]) -> Vector:
         """Return (L, D) unit vectors of labels, from memory or the database if asked before."""
-        encoder = self.model.label_encoder()
-        known = self._label_vectors.setdefault(encoder.fingerprint, {})
-        new = [label for label in dict.fromkeys(labels) if label not in known]
-        if new:
-            known.update(self._remembered(encoder, new))
+        with self._lock:
+            encoder = self.model.label_encoder()
+            known = self._label_vectors.setdefault(encoder.fingerprint, {})
+            new = [label for label in dict.fromkeys(labels) if label not in known]
+            if new:
+                known.update(self._remembered(encoder, new))
         return np.stack([known[label] for label in labels])
 
     def _remembered(self, encoder: LabelEncoder, labels: Sequence[str]) -> dict[str, Vector]:
@@ -255,18 +259,25 @@ class Library:
 
     def index(self) -> VectorIndex:
         """Return the vectors as they are now. Raises LibraryDamaged, LibraryNotFound."""
+        with self._lock:
+            return self._index_now()
+
+    def _index_now(self) -> VectorIndex:
         revision = self.store.revision()
         if self._index is not None and self._index.revision == revision:
             return self._index
         stored = self._stored()
-        if self._index is None or self._index.stored.id != stored.id:
-            self._index = VectorIndex(self.store, stored)
         try:
-            self._index.refresh()
+            if self._index is None or self._index.stored.id != stored.id:
+                self._index = VectorIndex.open(self.store, stored)
+            else:
+                self._index = self._index.renewed()
         except LibraryDamaged:
             if self.store.revision() == revision:
                 raise
-            return self.index()  # a writer put other segments in the place of those we looked for
+            return (
+                self._index_now()
+            )  # a writer put other segments in the place of those we looked for
         return self._index
 
     # Search

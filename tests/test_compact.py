@@ -32,8 +32,7 @@ def active(store: Store) -> StoredEncoding:
 
 def vectors(store: Store) -> dict[int, bytes]:
     """Every live vector by the content it belongs to."""
-    index = VectorIndex(store, active(store))
-    index.refresh()
+    index = VectorIndex.open(store, active(store))
     slots = np.flatnonzero(index.live)
     rows, members = index.read(slots), index.member_patches(slots)
     return {
@@ -104,11 +103,10 @@ def test_a_crash_at_any_step_loses_nothing(store: Store, step: str, monkeypatch)
 
 
 def test_an_open_index_follows(store: Store) -> None:
-    index = VectorIndex(store, active(store))
-    index.refresh()
+    index = VectorIndex.open(store, active(store))
     assert index.scan.photos == 30
     compact.compact(store, active(store), fewest=2)
-    index.refresh()
+    index = index.renewed()
     assert (len(index), index.scan.photos, len(index.segments)) == (30, 30, 1)
 
 
@@ -131,8 +129,7 @@ def test_a_flipped_bit_does_not_get_a_digest_that_says_it_is_right(store: Store)
 
 def test_an_open_index_follows_when_a_segment_gets_the_id_of_another(store: Store) -> None:
     compact.compact(store, active(store), fewest=2)
-    index = VectorIndex(store, active(store))
-    index.refresh()
+    index = VectorIndex.open(store, active(store))
     with reading(store.engine) as session:
         gone = [r.id for r in catalog.photos(session) if r.relative.startswith("0-")]
     store.mark_missing(gone)
@@ -140,17 +137,16 @@ def test_an_open_index_follows_when_a_segment_gets_the_id_of_another(store: Stor
         checks.prune(store, dry_run=False)
         compact.compact(store, active(store), fewest=1)
     ids = list(index.files)
-    index.refresh()
+    index = index.renewed()
     assert list(index.files) == ids and len(index) == 27
     rows = {int(content): index.read(np.array([s])) for s, content in enumerate(index.contents)}
-    expected = VectorIndex(store, active(store))
-    expected.refresh()
+    expected = VectorIndex.open(store, active(store))
     for slot, content in enumerate(expected.contents.tolist()):
         np.testing.assert_array_equal(rows[content], expected.read(np.array([slot])))
 
 
 def test_an_index_sees_one_moment_while_segments_are_merged(store: Store, monkeypatch) -> None:
-    index, live_vectors = VectorIndex(store, active(store)), encodings.live_vectors
+    live_vectors = encodings.live_vectors
 
     def merge_first(session, encoding_id: int):
         monkeypatch.undo()
@@ -159,15 +155,13 @@ def test_an_index_sees_one_moment_while_segments_are_merged(store: Store, monkey
 
     monkeypatch.setattr(encodings, "live_vectors", merge_first)
     with pytest.raises(LibraryDamaged):  # the files are gone; `Library.index` asks again
-        index.refresh()
-    index.refresh()
-    assert index.live.sum() == 30
+        VectorIndex.open(store, active(store))
+    assert VectorIndex.open(store, active(store)).live.sum() == 30
 
 
 def test_photos_of_one_score_keep_their_order_when_segments_are_merged(store: Store) -> None:
     def order() -> list[int]:
-        index = VectorIndex(store, active(store))
-        index.refresh()
+        index = VectorIndex.open(store, active(store))
         nothing = np.zeros((1, made.DIM), np.float32)
         found = search.best(index, nothing, np.ones(1, np.float32), 30, index.live)
         return index.contents[found.slots].tolist()

@@ -105,8 +105,7 @@ def vectors(store: Store) -> dict[str, NDArray[np.float32]]:
     """The stored vectors (1 + m, D) of every photo that can be found, by path."""
     active = store.active
     assert active is not None
-    found = VectorIndex(store, active)
-    found.refresh()
+    found = VectorIndex.open(store, active)
     with reading(store.engine) as session:
         ids = catalog.known_content_ids(session, [p.content or "" for p in photos(store).values()])
     slots = {content: slot for slot, content in enumerate(found.contents.tolist())}

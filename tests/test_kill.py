@@ -80,8 +80,7 @@ def state(library: Path) -> State:
         ids = catalog.known_content_ids(session, [row.content for row in rows if row.content])
     active = store.active
     assert active is not None
-    found = VectorIndex(store, active)
-    found.refresh()
+    found = VectorIndex.open(store, active)
     slots = {content: slot for slot, content in enumerate(found.contents.tolist())}
     records: dict[str, tuple[object, ...]] = {}
     vectors: dict[str, bytes] = {}

@@ -1,5 +1,7 @@
 """The public face, end to end on painted photos and a student that sees colours."""
 
+import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ from mkt_search import Library
 from mkt_search.errors import CheckpointMismatch, LibraryNotFound, QueryError, UnknownLabel
 from mkt_search.models.build import open_model
 from mkt_search.search import _of_all
-from mkt_search.types import Encoding, Filters, Term
+from mkt_search.store.compact import compact
+from mkt_search.store.store import Store
+from mkt_search.types import Encoding, Filters, PhotoFile, Term
 from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
 
 
@@ -310,3 +314,49 @@ def test_a_tag_run_that_is_stopped_behind_its_commit_is_done(home: Path, tmp_pat
         assert first is not None and second is not None
         library.untag(second)
         assert [tag.run for tag in library.tags()] == [second + 1]
+
+
+def test_threads_search_one_library_while_another_process_writes(
+    home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(home / ".mkt", tmp_path / ".mkt")
+    writer = Store.open(tmp_path / ".mkt")
+    stop = threading.Event()
+    wrong: list[str] = []
+    answers = [0] * 3
+
+    def ask(library: Library, which: int) -> None:
+        colour = ("green", "blue", "yellow")[which]
+        while not stop.is_set():
+            try:
+                best, *others = library.search(colour, k=3)
+                names = [best.path.name, *(hit.path.name for hit in others)]
+                # a photo that goes between the search and the look at its row is left out
+                if names[0] != f"{colour}.png" or len(set(names)) != len(names):
+                    wrong.append(f"{colour}: {names}")
+            except Exception as error:
+                wrong.append(repr(error))
+            answers[which] += 1
+
+    with Library.open(tmp_path) as library:
+        gone = [library.photo(home / "photos" / name) for name in ("cyan.png", "magenta.png")]
+        threads = [threading.Thread(target=ask, args=(library, which)) for which in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(8):
+                with writer.writing("test"):
+                    writer.mark_missing([photo.id for photo in gone])
+                    writer.touch(
+                        [(p.id, PhotoFile(p.root, p.relative, p.path, 1, 1)) for p in gone]
+                    )
+                    stored = writer.active
+                    assert stored is not None
+                    compact(writer, stored, fewest=1)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    writer.close()
+    assert wrong == []
+    assert min(answers) > 0

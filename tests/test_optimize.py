@@ -72,8 +72,7 @@ def active(store: Store) -> StoredEncoding:
 
 
 def opened(store: Store) -> VectorIndex:
-    index = VectorIndex(store, active(store))
-    index.refresh()
+    index = VectorIndex.open(store, active(store))
     return index
 
 
@@ -108,7 +107,7 @@ def recall(index: VectorIndex, k: int = 10, target: float = 0.9) -> float:
 
 
 def file_of(store: Store) -> Path:
-    [file] = store.index_folder.iterdir()
+    [file] = store.index_folder.glob("*.faiss")
     return file
 
 
@@ -139,7 +138,7 @@ def test_validation_measures_more_with_more_candidates(store: Store) -> None:
 def test_a_photo_newer_than_the_generation_is_found_at_once(store: Store) -> None:
     index = opened(store)
     add(store, "new", 1, seed=77, times=9)
-    index.refresh()
+    index = index.renewed()
     vector = index.read(np.array([N]))[0]
     label = (vector[0] + vector[1])[None]
     told = Explanation()
@@ -155,7 +154,7 @@ def test_a_photo_that_is_gone_is_found_no_more(store: Store) -> None:
     with reading(store.engine) as session:
         photos = catalog.indexed_photo_ids(session)[int(index.contents[first])]
     store.mark_missing(photos)
-    index.refresh()
+    index = index.renewed()
     found = best(index, label, ONE, 10, index.live, recall=0.9)
     truth = _of_all(index, label, ONE, 10, index.live)
     assert first not in found.slots
@@ -306,7 +305,7 @@ def test_killed_at_any_moment_the_old_generation_or_the_new_one_is_live(
             assert recall(index) >= 0.85
             assert round_ < 80
         assert commands.run(["optimize", "--library", home], log) == 0, log.read_text()
-    assert len(list(store.index_folder.iterdir())) == 1
+    assert len(list(store.index_folder.iterdir())) == 2  # the sketch and the places
     assert np.array_equal(opened(store).covered, opened(store).live)
 
 
@@ -319,12 +318,12 @@ def test_a_reader_is_always_right_while_a_writer_adds_removes_and_optimizes(
 
     def read() -> None:
         reader = Store.open(store.directory)
-        index = VectorIndex(reader, active(reader))
+        index = VectorIndex.open(reader, active(reader))
         seed = 0
         while not stop.is_set():
             seed += 1
             try:
-                index.refresh()
+                index = index.renewed()
             except Exception as error:  # a writer switched while it looked: the library asks again
                 if reader.revision() == index.revision:
                     wrong.append(repr(error))
@@ -366,5 +365,5 @@ def test_generations_are_by_encoding_and_go_with_it(store: Store) -> None:
     with reading(store.engine) as session:
         found = generations.find(session, active(store).id)
     assert found is not None and found.photos == N
-    assert file_of(store).name == found.file
-    assert file_of(store).stat().st_size == found.size
+    assert file_of(store).name == found.sketch.file
+    assert file_of(store).stat().st_size == found.sketch.size

@@ -22,8 +22,7 @@ def index(tmp_path_factory) -> VectorIndex:
     (folder / "photos").mkdir()
     store = Store.create(folder / ".mkt")
     stored = made.fill(store, folder / "photos", N, precision="fp16")
-    index = VectorIndex(store, stored)
-    index.refresh()
+    index = VectorIndex.open(store, stored)
     return index
 
 

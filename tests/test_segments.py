@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +110,24 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, site: str, monk
     with pytest.raises(OSError, match="No space"):
         write(tmp_path, made.vectors(1), [made.sha("a")], made.encoding())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_segments_are_opened_than_the_limit_on_open_files_allowed(tmp_path: Path) -> None:
+    written = write(tmp_path, made.vectors(1), [made.sha("a")], made.encoding())
+    program = f"""
+import resource, pathlib
+from mkt_search.store.segments import open_segments
+from tests import made
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, HARD))
+path = pathlib.Path({str(tmp_path / written.file)!r})
+print(len(open_segments([path] * 200, made.encoding())))
+"""
+    assert run(program.replace("HARD", "hard")).stdout == "200\n"
+    told = run(program.replace("HARD", "40")).stderr.splitlines()[-1]
+    assert "Too many open files" in told and "`ulimit -n`" in told and "StoreError" in told
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: a limit stays as it was set."""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -19,7 +19,7 @@ from mkt_search.errors import (
     SchemaOutdated,
     StoreError,
 )
-from mkt_search.store import catalog, checks, encodings, runs, tags
+from mkt_search.store import catalog, changes, checks, runs, tags
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.store import Batch, Store
 from mkt_search.store.vectors import VectorIndex
@@ -66,8 +66,7 @@ def test_another_schema_is_refused(store: Store, version: str, way_out: str) -> 
 def test_what_was_added_is_there_after_opening_again(store: Store, root: Path) -> None:
     stored = made.fill(store, root, 5)
     again = Store.open(store.directory)
-    index = VectorIndex(again, stored)
-    index.refresh()
+    index = VectorIndex.open(again, stored)
     assert index.live.all()
     expected = made.vectors(5)
     np.testing.assert_allclose(index.read(np.arange(5))[:, 0], expected.global_, atol=0.02)
@@ -76,16 +75,15 @@ def test_what_was_added_is_there_after_opening_again(store: Store, root: Path) -
 
 def test_an_index_takes_in_later_batches_and_forgets_the_missing(store: Store, root: Path) -> None:
     stored = made.fill(store, root, 3)
-    index = VectorIndex(store, stored)
-    index.refresh()
+    index = VectorIndex.open(store, stored)
     made.fill(store, root, 4, seed=1, name="q")
-    index.refresh()
+    index = index.renewed()
     assert len(index) == 7
     assert index.scan.photos == 7
     with reading(store.engine) as session:
         first = next(catalog.photos(session))
     store.mark_missing([first.id])
-    index.refresh()
+    index = index.renewed()
     assert int(index.live.sum()) == 6
 
 
@@ -299,10 +297,10 @@ def test_a_writer_that_has_read_is_not_overtaken_by_a_reader_that_writes(store: 
 
     with ThreadPoolExecutor(1) as pool:
         with transaction(store.engine) as session:
-            before = encodings.revision(session)
+            before = changes.revision(session)
             waiting = pool.submit(search)
             time.sleep(0.2)
-            encodings.bump(session)
+            changes.bump(session, ())
         waiting.result()
     assert store.revision() == before + 1
 
@@ -334,13 +332,13 @@ def test_a_photo_that_could_not_be_read_for_a_while_keeps_its_bytes_and_no_other
 def test_vectors_that_a_rebuild_replaced_are_not_taken_for_an_empty_library(
     store: Store, root: Path
 ) -> None:
-    index = VectorIndex(store, made.fill(store, root, 1))
+    index = VectorIndex.open(store, made.fill(store, root, 1))
     new = store.begin_encoding(made.encoding(m=3), model="made", rebuild=True)
     again = [made.photo(root, "p000.jpg", row=0)]
     store.add(store.place_of(root), new, Batch(again, (), made.vectors(1, m=3)))
     assert store.finish_encoding(new)
     with pytest.raises(LibraryDamaged, match="a rebuild replaced them"):
-        index.refresh()
+        index.renewed()
 
 
 def test_folders_whose_names_differ_by_case_are_two(store: Store, root: Path) -> None:

@@ -98,9 +98,9 @@ class Sketch:
             index = faiss.deserialize_index(data)
             _lists(index).invlists.list_size(0)
         except (RuntimeError, AttributeError) as error:
-            raise LibraryDamaged(f"it cannot be read ({str(error).splitlines()[-1]})") from error
+            raise LibraryDamaged(f"cannot be read ({str(error).splitlines()[-1]})") from error
         if index.d != dim:
-            raise LibraryDamaged(f"it is of vectors of {index.d} numbers, not {dim}")
+            raise LibraryDamaged(f"is of vectors of {index.d} numbers, not {dim}")
         return cls(index)
 
 

@@ -186,8 +186,20 @@ def record(
     photos: Sequence[NewPhoto],
     failed: Sequence[FailedPhoto],
     ids: dict[str, int],
-) -> None:
-    """Insert or update the rows of a batch; `ids` gives the id of every content named in it."""
+) -> set[int]:
+    """Insert or update the rows of a batch.
+
+    Args:
+        session: an open transaction.
+        place: the root, and the part of its paths below.
+        photos: those that can be found from now on.
+        failed: those that cannot.
+        ids: the id of every content named in them.
+
+    Returns:
+        The contents that the photos had or have now.
+    """
+    touched: set[int | None] = set()
     files = [photo.file for photo in photos] + [failure.file for failure in failed]
     rows = _rows_by_path(session, place, [file.path for file in files])
     for photo in photos:
@@ -195,16 +207,19 @@ def record(
         if row is None and photo.renames is not None:
             row = session.get(Photo, photo.renames)
         row = _place(session, row, place, photo.file)
+        touched |= {row.content_id, ids[photo.content]}
         _give_content(session, row, ids[photo.content])
         row.state, row.error = "indexed", None
         for name in PhotoFacts.__dataclass_fields__:
             setattr(row, name, getattr(photo.facts, name))
     for failure in failed:
         row = _place(session, rows.get(failure.file.path), place, failure.file)
+        touched.add(row.content_id)
         if failure.content:  # else nobody knows that its bytes are others than before
             _give_content(session, row, ids[failure.content])
         row.state, row.error = "failed", failure.reason
     session.flush()
+    return {content for content in touched if content is not None}
 
 
 def _give_content(session: Session, row: Photo, content_id: int) -> None:
@@ -352,6 +367,14 @@ def matching_contents(session: Session, filters: Filters) -> list[int]:
         .distinct()
     )
     return list(session.scalars(filtered(query, filters)))
+
+
+def contents_of(session: Session, photo_ids: Sequence[int]) -> set[int]:
+    """Return the contents of photos, whatever state they are in."""
+    found: set[int | None] = set()
+    for piece in in_pieces(photo_ids):
+        found.update(session.scalars(select(Photo.content_id).where(Photo.id.in_(piece))))
+    return {content for content in found if content is not None}
 
 
 def find_photo(session: Session, path: Path) -> PhotoRecord | None:

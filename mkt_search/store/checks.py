@@ -8,7 +8,7 @@ from sqlalchemy import delete, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store import encodings, generations, segments, tags
+from mkt_search.store import changes, encodings, generations, segments, tags
 from mkt_search.store.catalog import in_pieces
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.schema import Content, Photo, SegmentRow, TagRow, VectorRow
@@ -65,13 +65,16 @@ def _generation_problems(store: Store) -> Iterator[Problem]:
         if generation is None:
             continue
         try:
-            generations.load(store.index_folder, generation, item.encoding.dim)
+            file = generation.sketch.file
+            generations.load_sketch(store.index_folder, generation, item.encoding.dim)
+            file = generation.places.file
+            generations.load_places(store.index_folder, generation)
         except LibraryDamaged:
             with reading(store.engine) as session:  # a writer may have switched to another one
                 if generations.find(session, item.id) == generation:
-                    what = "the candidate index is missing or its bytes have changed"
-                    fix = "`mkt repair` makes it anew; searches read every photo until then"
-                    yield Problem(what, generation.file, fix, generation=True)
+                    what = "a file of the candidate index is missing or its bytes have changed"
+                    fix = "`mkt repair` makes it anew; searches do without it until then"
+                    yield Problem(what, file, fix, generation=True)
 
 
 def _database_problems(store: Store) -> Iterator[Problem]:
@@ -149,7 +152,7 @@ def prune(store: Store, *, dry_run: bool) -> PruneReport:
             session.rollback()
             return report
         sketches = generations.drop_reusable(session)
-        encodings.bump(session)
+        changes.bump(session, ())  # what goes had no photo that could be found
     store.remove_files(files)
     store.remove_generations(sketches)
     return report

@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store import encodings
+from mkt_search.store import changes, encodings
 from mkt_search.store.catalog import in_pieces
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.schema import SegmentRow, VectorRow
@@ -136,7 +136,7 @@ def _merge(store: Store, stored: StoredEncoding, parts: Sequence[Part]) -> None:
         _forget(session, [part.id for part in parts])
         if written is not None:
             encodings.add_segment(session, stored.id, written, content_ids)
-        encodings.bump(session)
+        changes.bump(session, content_ids)
     store.remove_files(part.file for part in parts if written is None or part.file != written.file)
 
 

@@ -1,12 +1,16 @@
 """The queries about vectors: encodings, the segments that hold them, and which of them are live."""
 
 from collections.abc import Sequence
+from itertools import chain
+from typing import Any
 
-from sqlalchemy import delete, exists, func, select, update
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Select, delete, exists, func, select
 from sqlalchemy.orm import Session
 
 from mkt_search.store.catalog import now
-from mkt_search.store.schema import EncodingRow, Photo, Revision, SegmentRow, VectorRow
+from mkt_search.store.schema import ChangeRow, EncodingRow, Photo, SegmentRow, VectorRow
 from mkt_search.store.segments import Written
 from mkt_search.types import Encoding
 
@@ -46,14 +50,30 @@ INDEXED = select(Photo.content_id).where(  # a list, made once: no look at the p
 )
 
 
-def live_vectors(session: Session, encoding_id: int) -> list[tuple[int, int, int]]:
-    """Return (segment id, row, content id) of every vector some indexed photo has."""
-    rows = session.execute(
-        select(VectorRow.segment_id, VectorRow.row, VectorRow.content_id)
-        .where(VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(INDEXED))
-        .order_by(VectorRow.segment_id, VectorRow.row)
+PLACES = select(  # plain columns: as objects, a million rows would take seconds
+    *(VectorRow.__table__.c[name] for name in ("segment_id", "row", "content_id"))
+)
+
+
+def live_vectors(session: Session, encoding_id: int) -> NDArray[np.int64]:
+    """Return (n, 3): segment id, row and content id of every vector some indexed photo has."""
+    live = VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(INDEXED)
+    return _places(session, PLACES.where(*live))
+
+
+def live_vectors_of_changed(session: Session, encoding_id: int, since: int) -> NDArray[np.int64]:
+    """Return those of `live_vectors` whose contents changed after a revision."""
+    has_photo = exists().where(Photo.content_id == VectorRow.content_id, Photo.state == "indexed")
+    changed = VectorRow.content_id.in_(  # no join, for SQLite would go through all the vectors
+        select(ChangeRow.content_id).where(ChangeRow.revision > since)
     )
-    return [(segment, row, content) for segment, row, content in rows]
+    return _places(session, PLACES.where(VectorRow.encoding_id == encoding_id, changed, has_photo))
+
+
+def _places(session: Session, query: Select[Any]) -> NDArray[np.int64]:
+    numbers = chain.from_iterable(session.connection().execute(query))
+    places = np.fromiter(numbers, np.int64).reshape(-1, 3)
+    return places[np.lexsort((places[:, 1], places[:, 0]))]
 
 
 def count_live(session: Session, encoding_id: int) -> int:
@@ -90,13 +110,3 @@ def drop_encoding(session: Session, encoding_id: int) -> list[str]:
         session.execute(delete(table).where(table.encoding_id == encoding_id))
     session.execute(delete(EncodingRow).where(EncodingRow.id == encoding_id))
     return files
-
-
-def revision(session: Session) -> int:
-    """Return the number that grows with every change of what a search could find."""
-    return session.connection().scalar(select(Revision.__table__.c.number)) or 0
-
-
-def bump(session: Session) -> None:
-    """Say that what a search could find has changed."""
-    session.execute(update(Revision).values(number=Revision.number + 1))

@@ -1,7 +1,9 @@
 """Generations: which candidate index an encoding has, and how good it is known to be.
 
-A generation is one file in `index/`, named by its own SHA-256, and one row. It is a cache: whatever
-is wrong with it, the vectors in the segments answer, and `mkt optimize` makes a new one.
+A generation is one row and two files in `index/`, each named by its own SHA-256: the sketch, and
+the places, where the vectors stood when it was built, so that opening a large library reads from
+the database only what has changed since. It is a cache: whatever is wrong with it, segments and
+database answer, and `mkt optimize` makes a new one.
 """
 
 import hashlib
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
@@ -20,7 +23,7 @@ from mkt_search.store.catalog import now
 from mkt_search.store.schema import Content, GenerationRow
 from mkt_search.store.segments import Written
 
-SUFFIX = ".faiss"
+SKETCH, PLACES = ".faiss", ".places"  # the ends of file names
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,16 @@ class Curve:
 
 @dataclass(frozen=True)
 class Generation:
-    """The generation of an encoding as its row has it; `photos` counts contents in it."""
+    """The generation of an encoding as its row has it.
+
+    `photos` counts contents in it; `revision` is the library's when its places were taken.
+    """
 
     id: int
-    file: str
-    size: int
-    sha256: bytes
+    sketch: Written
+    places: Written
     photos: int
+    revision: int
     curve: Curve
 
 
@@ -70,41 +76,58 @@ def find(session: Session, encoding_id: int) -> Generation | None:
     if row is None:
         return None
     curve = Curve.of_data(row.curve)
-    return Generation(row.id, row.file, row.size, row.sha256, row.photos, curve)
+    sketch = Written(row.file, row.size, row.sha256)
+    places = Written(row.places_file, row.places_size, row.places_sha256)
+    return Generation(row.id, sketch, places, row.photos, row.revision, curve)
 
 
 def files(session: Session) -> set[str]:
     """Return the files of all generations."""
-    return set(session.scalars(select(GenerationRow.file)))
+    rows = session.execute(select(GenerationRow.file, GenerationRow.places_file))
+    return {file for row in rows for file in row}
 
 
 def drop(session: Session, encoding_ids: Sequence[int]) -> list[str]:
     """Delete the generations of encodings; return the files that are now nobody's."""
-    rows = GenerationRow.encoding_id.in_(encoding_ids)
-    gone = list(session.scalars(select(GenerationRow.file).where(rows)))
-    session.execute(delete(GenerationRow).where(rows))
+    mine = GenerationRow.encoding_id.in_(encoding_ids)
+    rows = session.execute(select(GenerationRow.file, GenerationRow.places_file).where(mine))
+    gone = [file for row in rows for file in row]
+    session.execute(delete(GenerationRow).where(mine))
     return gone
 
 
-def switch(
-    session: Session, encoding_id: int, written: Written, photos: int, curve: Curve
-) -> list[str]:
-    """Put a generation that is whole on disk in the place of the last; return the old files."""
+@dataclass(frozen=True)
+class Built:
+    """A generation whose files are whole on disk and that no row names yet."""
+
+    sketch: Written
+    places: Written
+    photos: int
+    revision: int
+    curve: Curve
+
+
+def switch(session: Session, encoding_id: int, built: Built) -> list[str]:
+    """Put a generation in the place of the last; return the old files."""
     gone = drop(session, [encoding_id])
     session.add(
         GenerationRow(
             encoding_id=encoding_id,
-            file=written.file,
-            size=written.size,
-            sha256=written.sha256,
-            photos=photos,
+            file=built.sketch.file,
+            size=built.sketch.size,
+            sha256=built.sketch.sha256,
+            places_file=built.places.file,
+            places_size=built.places.size,
+            places_sha256=built.places.sha256,
+            revision=built.revision,
+            photos=built.photos,
             newest_content=session.scalar(select(func.max(Content.id))) or 0,
-            curve=curve.as_data(),
+            curve=built.curve.as_data(),
             created_at=now(),
         )
     )
     session.flush()
-    return [file for file in gone if file != written.file]
+    return [file for file in gone if file not in (built.sketch.file, built.places.file)]
 
 
 def drop_reusable(session: Session) -> list[str]:
@@ -118,26 +141,45 @@ def drop_reusable(session: Session) -> list[str]:
     return drop(session, list(session.scalars(stale)))
 
 
-def load(folder: Path, generation: Generation, dim: int) -> Sketch:
-    """Read a generation and check every byte. Raises LibraryDamaged, whose text is one sentence."""
-    way_out = "Searches read every photo until `mkt repair` or `mkt optimize` makes it anew."
+def load_sketch(folder: Path, generation: Generation, dim: int) -> Sketch:
+    """Read a sketch and check every byte. Raises LibraryDamaged, whose text is one sentence."""
+    file = generation.sketch
     try:
-        data = np.fromfile(folder / generation.file, np.uint8)
-    except FileNotFoundError:
-        raise LibraryDamaged(
-            f"The candidate index {generation.file} is missing. {way_out}"
-        ) from None
-    except OSError as error:
-        raise LibraryDamaged(
-            f"The candidate index {generation.file} cannot be read: {error.strerror}. {way_out}"
-        ) from error
-    if hashlib.sha256(data.data).digest() != generation.sha256:
-        raise LibraryDamaged(
-            f"The bytes of the candidate index {generation.file} have changed. {way_out}"
-        )
-    try:
-        return Sketch.load(data, dim)
+        return Sketch.load(_checked(folder, file), dim)
     except LibraryDamaged as error:
         raise LibraryDamaged(
-            f"The candidate index {generation.file} cannot be used: {error}. {way_out}"
+            f"The candidate index {file.file} {error}. Searches read every photo until "
+            "`mkt repair` or `mkt optimize` makes it anew."
         ) from error
+
+
+def load_places(folder: Path, generation: Generation) -> NDArray[np.int64]:
+    """Read where vectors stood, (n, 3) segment id, row and content id; check every byte.
+
+    Raises:
+        LibraryDamaged: its text is one sentence.
+    """
+    file = generation.places
+    try:
+        return _checked(folder, file).view("<i8").reshape(-1, 3)
+    except LibraryDamaged as error:
+        raise LibraryDamaged(
+            f"The list of vectors {file.file} {error}. They are looked up in the database until "
+            "`mkt repair` or `mkt optimize` makes it anew."
+        ) from error
+
+
+def _checked(folder: Path, file: Written) -> NDArray[np.uint8]:
+    """Map a file into memory once its bytes are those that were written. Raises LibraryDamaged."""
+    path = folder / file.file
+    try:
+        if path.stat().st_size != file.size:
+            raise LibraryDamaged("has lost or gained bytes")
+        data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+    except FileNotFoundError:
+        raise LibraryDamaged("is missing") from None
+    except OSError as error:
+        raise LibraryDamaged(f"cannot be read: {error.strerror}") from error
+    if hashlib.sha256(data.data).digest() != file.sha256:
+        raise LibraryDamaged("has other bytes than were written")
+    return data

@@ -7,14 +7,15 @@ removes.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from mkt_search.scoring import score_similarities, unit
-from mkt_search.store import encodings, generations, runs
+from mkt_search.store import changes, generations, runs
 from mkt_search.store.ann import Ids, Sketch
 from mkt_search.store.database import reading, transaction
-from mkt_search.store.generations import Curve
+from mkt_search.store.generations import Built, Curve
 from mkt_search.store.scan import fuse
 from mkt_search.store.segments import write_named
 from mkt_search.store.store import Store, StoredEncoding
@@ -54,8 +55,7 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
         LibraryDamaged: a segment cannot be read.
         StoreError: the disk is full or cannot be written; the old generation stays.
     """
-    index = VectorIndex(store, stored)
-    index.refresh()
+    index = VectorIndex.open(store, stored)
     slots = np.flatnonzero(index.live)
     if len(slots) < LEAST:
         return None
@@ -67,18 +67,26 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
         told("sketching photos", done, len(slots))
     curve = _validate(index, sketch, slots, _queries(store, index, slots, rng), told)
     with store.writing_files():
-        store.index_folder.mkdir(exist_ok=True)
-        written = write_named(
-            store.index_folder,
-            sketch.dump().data,
-            prefix=f"{stored.id}-",
-            suffix=generations.SUFFIX,
-        )
+        built = _write(store, index, sketch, curve)
     with transaction(store.engine) as session:
-        gone = generations.switch(session, stored.id, written, len(slots), curve)
-        encodings.bump(session)
+        gone = generations.switch(session, stored.id, built)
+        changes.forget(session, built.revision)
+        changes.bump(session, ())
     store.remove_generations(gone)
-    return Optimized(len(slots), written.size, curve)
+    return Optimized(built.photos, built.sketch.size + built.places.size, curve)
+
+
+def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Built:
+    store.index_folder.mkdir(exist_ok=True)
+    write = partial(write_named, store.index_folder, prefix=f"{index.stored.id}-")
+    places = index.places().astype("<i8")
+    return Built(
+        sketch=write(sketch.dump().data, suffix=generations.SKETCH),
+        places=write(places.tobytes(), suffix=generations.PLACES),
+        photos=len(places),
+        revision=index.revision,
+        curve=curve,
+    )
 
 
 def _flat(fused: Vector) -> Vector:

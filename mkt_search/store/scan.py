@@ -15,6 +15,7 @@ every fused vector for a query; candidate generations that read less have their 
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 
@@ -74,6 +75,12 @@ class Scan:
         self.photos = 0
         one_each = partial(faiss.omp_set_num_threads, 1)  # FAISS would start threads of its own
         self._workers = ThreadPoolExecutor(self.threads, "scan", initializer=one_each)
+
+    def copy(self) -> "Scan":
+        """Return a scan of the same photos that more can be added to; the two share blocks."""
+        scan = copy(self)
+        scan.blocks = list(self.blocks)
+        return scan
 
     def add(self, vectors: Iterable[Vector], *, photos: int, peak: float) -> None:
         """Append photos, as a block for every thread if they are many.

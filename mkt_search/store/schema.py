@@ -1,7 +1,7 @@
 """The tables, as declarations. Queries live in the files beside it, changes in `migrations/`.
 
 root ──< photo >── content ──< vector >── segment >── encoding
-          └──< tag >── label      tag >── run ──< evaluation      label_vector    revision
+          └──< tag >── label      tag >── run ──< evaluation      label_vector    revision, change
                                                                       encoding ── generation
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, LargeBinary, MetaData, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0003"
+HEAD = "0004"
 """The migration this code was written for; a database at another one is refused."""
 
 
@@ -109,9 +109,10 @@ class VectorRow(Base):
 
 
 class GenerationRow(Base):
-    """The candidate index of an encoding: one file over `photos` contents, replaced whole.
+    """The candidate index of an encoding: two files over `photos` contents, replaced whole.
 
-    `newest_content` is the largest content id there was; `curve` what validation measured.
+    `file` is the sketch, `places_file` where the vectors stood at `revision`. `newest_content` is
+    the largest content id there was; `curve` what validation measured.
     """
 
     __tablename__ = "generation"
@@ -124,6 +125,10 @@ class GenerationRow(Base):
     newest_content: Mapped[int]
     curve: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime]
+    revision: Mapped[int] = mapped_column(BigInteger)
+    places_file: Mapped[str] = mapped_column(unique=True)
+    places_size: Mapped[int] = mapped_column(BigInteger)
+    places_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
 
 
 class LabelRow(Base):
@@ -199,8 +204,23 @@ class LabelVectorRow(Base):
 
 
 class Revision(Base):
-    """One row; its number grows with every commit that changes what a search could find."""
+    """One row; its number grows with every commit that changes what a search could find.
+
+    The journal has every change after `since`.
+    """
 
     __tablename__ = "revision"
     id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger)
+    since: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+
+class ChangeRow(Base):
+    """A content and the revision that last changed whether or where a search finds it.
+
+    It may outlive the content, so that a reader hears of one that is gone.
+    """
+
+    __tablename__ = "change"
+    content_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    revision: Mapped[int] = mapped_column(BigInteger, index=True)

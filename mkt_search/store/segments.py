@@ -12,6 +12,7 @@ A number is coded in `precision`: fp16 (2 bytes, step = the vector's largest mag
 depend on the photos beside it.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -25,11 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from mkt_search.errors import LibraryDamaged
+from mkt_search.errors import LibraryDamaged, StoreError
 from mkt_search.types import Encoding, PhotoVectors, Precision, Vector
 
 LEVELS = {"fp16": 1, "int8": 127, "int4": 7}
 SUFFIX = ".safetensors"
+SPARE_FILES = 64  # beside the segments: database, photos, libraries
 DECODED = 32  # photos decoded together for a product: their numbers stay in the processor's cache
 
 Bytes = NDArray[np.uint8]
@@ -200,8 +202,33 @@ class Segment:
         return float((self.steps[:, 0] + locals_).max()) * LEVELS[self.precision]
 
 
+def open_segments(paths: Sequence[Path], encoding: Encoding) -> list[Segment]:
+    """Map segments into memory, as `open_segment` does; each keeps a file open."""
+    _allow_files(len(paths))
+    return [open_segment(path, encoding) for path in paths]
+
+
+def _allow_files(more: int) -> None:
+    """Let this process have so many more files open, as far as the system lets it (POSIX)."""
+    if os.name != "posix":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    is_open = len(os.listdir("/dev/fd"))
+    wanted = is_open + more + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def open_segment(path: Path, encoding: Encoding) -> Segment:
-    """Map a segment into memory. Raises LibraryDamaged: missing, cut short, or another's."""
+    """Map a segment into memory.
+
+    Raises:
+        LibraryDamaged: it is missing, cut short, or another's.
+        StoreError: the system does not let it be read.
+    """
     try:
         arrays, metadata = _map(path, path.stat().st_size)
     except FileNotFoundError:
@@ -212,6 +239,11 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
         raise LibraryDamaged(
             f"The segment {path.name} is damaged ({error}). Run `mkt repair` to encode its photos "
             "again."
+        ) from error
+    except OSError as error:
+        hint = " Allow more with `ulimit -n`." if error.errno == errno.EMFILE else ""
+        raise StoreError(
+            f"The segment {path.name} cannot be read: {error.strerror}.{hint}"
         ) from error
     if metadata.get("encoding") != encoding.fingerprint:
         raise LibraryDamaged(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sqlalchemy import URL, Engine, delete, select, update
 
 from mkt_search.errors import CheckpointMismatch, LibraryDamaged, LibraryNotFound, StoreError
-from mkt_search.store import catalog, encodings, generations, lock, runs, segments
+from mkt_search.store import catalog, changes, encodings, generations, lock, runs, segments
 from mkt_search.store.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
 from mkt_search.store.database import check_schema, open_engine, reading, transaction
 from mkt_search.store.generations import Generation
@@ -64,13 +64,15 @@ class Moment:
     """The vectors of an encoding as one moment of the library has them.
 
     `files` has the file of every segment by segment id; `live` (n, 3) the segment id, row and
-    content id of every vector some indexed photo has; `generation` is the candidate index.
+    content id of every vector some indexed photo has; `generation` is the candidate index. Where
+    only what changed was asked for, `changed` has those contents, and `live` no others.
     """
 
     revision: int
     files: dict[int, str]
     live: NDArray[np.int64]
     generation: Generation | None
+    changed: NDArray[np.int64] | None = None
 
 
 class Store:
@@ -258,7 +260,7 @@ class Store:
             session.execute(
                 update(EncodingRow).where(EncodingRow.id == stored.id).values(state="active")
             )
-            encodings.bump(session)
+            changes.bump(session, ())
         self.remove_files(files)
         self.remove_generations(sketches)
         return True
@@ -279,7 +281,7 @@ class Store:
         """Let go of an encoding's candidate index; searches read every photo then."""
         with transaction(self.engine) as session:
             files = generations.drop(session, [stored.id])
-            encodings.bump(session)
+            changes.bump(session, ())
         self.remove_generations(files)
 
     def remove_generations(self, files: Iterable[str]) -> None:
@@ -319,11 +321,12 @@ class Store:
             named = [photo.content for photo in batch.photos]
             named += [failed.content for failed in batch.failed if failed.content]
             ids = catalog.content_ids(session, named)
-            catalog.record(session, place, batch.photos, batch.failed, ids)
+            touched = catalog.record(session, place, batch.photos, batch.failed, ids)
             if written is not None:
                 new_ids = [ids[photo.content] for photo in new]
                 encodings.add_segment(session, stored.id, written, new_ids)
-            encodings.bump(session)
+                touched.update(new_ids)
+            changes.bump(session, touched)
 
     def _write(
         self, vectors: PhotoVectors, contents: Sequence[str], stored: StoredEncoding
@@ -350,29 +353,34 @@ class Store:
         """Remember that files vanished; their vectors and tags stay until `mkt prune`."""
         with transaction(self.engine) as session:
             catalog.mark_missing(session, photo_ids)
-            encodings.bump(session)
+            changes.bump(session, catalog.contents_of(session, photo_ids))
 
     def touch(self, files: Sequence[tuple[int, Any]]) -> None:
         """Record new sizes and times, (photo id, PhotoFile), of files whose bytes are the same."""
         with transaction(self.engine) as session:
             for photo_id, file in files:
                 catalog.touch(session, photo_id, file)
-            encodings.bump(session)
+            changes.bump(session, catalog.contents_of(session, [photo for photo, _ in files]))
 
     def forget_segment(self, segment_id: int) -> None:
         """Let go of a damaged segment; its photos count as not encoded, so they will be."""
         with transaction(self.engine) as session:
             file = session.scalar(select(SegmentRow.file).where(SegmentRow.id == segment_id))
+            held = select(VectorRow.content_id).where(VectorRow.segment_id == segment_id)
+            changes.bump(session, session.scalars(held))
             session.execute(delete(VectorRow).where(VectorRow.segment_id == segment_id))
             session.execute(delete(SegmentRow).where(SegmentRow.id == segment_id))
-            encodings.bump(session)
         if file is not None:
             self.remove_files([file])
 
     # Vectors
 
-    def moment(self, encoding_id: int) -> Moment:
+    def moment(self, encoding_id: int, *, since: int | None = None) -> Moment:
         """Return an encoding's segments and live vectors, all read at one moment.
+
+        Args:
+            encoding_id: whose.
+            since: a revision; only what has changed after it, where the journal reaches back to it.
 
         Raises:
             LibraryDamaged: the encoding is gone; a rebuild has taken its place.
@@ -380,11 +388,15 @@ class Store:
         with reading(self.engine) as session:
             if session.get(EncodingRow, encoding_id) is None:
                 raise LibraryDamaged("These vectors are gone: a rebuild replaced them. Ask again.")
-            number = encodings.revision(session)
+            number = changes.revision(session)
             files = encodings.segment_files(session, encoding_id)
-            live = encodings.live_vectors(session, encoding_id)
             generation = generations.find(session, encoding_id)
-        return Moment(number, files, np.array(live, np.int64).reshape(-1, 3), generation)
+            if since is None or not changes.reaches(session, since):
+                live = encodings.live_vectors(session, encoding_id)
+                return Moment(number, files, live, generation)
+            changed = np.array(changes.changed(session, since), np.int64)
+            live = encodings.live_vectors_of_changed(session, encoding_id, since)
+            return Moment(number, files, live, generation, changed)
 
     def segment_files(self, encoding_id: int) -> dict[int, str]:
         """Return the file of every segment of an encoding, by segment id."""
@@ -397,7 +409,7 @@ class Store:
     def revision(self) -> int:
         """Return a number that grows with every change of what a search could find."""
         with reading(self.engine) as session:
-            return encodings.revision(session)
+            return changes.revision(session)
 
     # Runs
 

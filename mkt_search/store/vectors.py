@@ -1,4 +1,4 @@
-"""The vectors of a library as one searchable whole: slots in memory, segments on disk.
+"""The vectors of a library at one moment as one searchable whole: slots, segments, candidate index.
 
 A slot is a row of a segment; slots are numbered in the order the segments were opened and stay put
 while the library grows. Rows whose photos are gone keep their slots but are not live.
@@ -6,6 +6,9 @@ while the library grows. Rows whose photos are gone keep their slots but are not
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,39 +16,125 @@ from numpy.typing import NDArray
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store import generations
 from mkt_search.store.ann import Sketch
+from mkt_search.store.database import reading
 from mkt_search.store.generations import Generation
 from mkt_search.store.scan import Scan
-from mkt_search.store.segments import Segment, open_segment
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.segments import Segment, open_segments
+from mkt_search.store.store import Moment, Store, StoredEncoding
 from mkt_search.types import Encoding, Vector
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 256  # photos decoded together: about 9 MB of float32 at 17 vectors of 512 numbers
 MOST_BLOCKS = 16  # blocks the scan may grow to before it is made anew as one
+MOST_STALE = 0.25  # share of slots in segments that were merged or dropped before all is reopened
 
 Slots = NDArray[np.int64]
 
 
 class VectorIndex:
-    """The vectors of one encoding. Threads may read together, but not beside `refresh`."""
+    """The vectors of one encoding at one moment; threads may share it, for it never changes.
 
-    def __init__(self, store: Store, stored: StoredEncoding) -> None:
+    `renewed` gives the index of a later moment, which shares what is slow to make. What is slow is
+    made when first asked for: the scan, and the sketch of the candidate index.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        stored: StoredEncoding,
+        moment: Moment,
+        segments: tuple[Segment, ...],
+        numbers: dict[int, int],
+        before: "VectorIndex | None" = None,
+    ) -> None:
+        """Take a moment apart; `open` and `renewed` are the ways here.
+
+        Args:
+            store: the library.
+            stored: the encoding.
+            moment: its segments, and what is live.
+            segments: open ones; those that are named no more keep their slots.
+            numbers: which of them has the vectors of a segment id.
+            before: the index whose live vectors those of the moment add to, where it has changes.
+        """
         self.store = store
         self.stored = stored
-        self.revision = -1
-        self.segments: list[Segment] = []
-        self.files: dict[int, str] = {}  # of the segments, in their order, by id
-        self.starts = np.zeros(1, np.int64)  # first slot of each segment, and the end
-        self.live = np.zeros(0, np.bool_)
-        self.contents = np.zeros(0, np.int64)
+        self.revision = moment.revision
+        self.generation: Generation | None = moment.generation
+        self.files = moment.files
+        self.segments = segments
+        self._numbers = numbers
+        self.starts = np.cumsum([0, *map(len, segments)])  # first slot of each, and the end
+        self.live = np.zeros(len(self), np.bool_)
+        self.contents = np.full(len(self), -1, np.int64)
+        self._lock = Lock()
         self._scan = Scan(stored.encoding.dim)
-        self._scanned = 0  # segments the scan has
-        self.generation: Generation | None = None
         self._sketch: Sketch | None = None
-        self._loaded: Generation | None = None  # the generation that the sketch is of
-        self._covered: NDArray[np.bool_] | None = None
-        self._slot_of: Slots | None = None
+        self._is_loaded = moment.generation is None
+        if before is not None:
+            self._go_on_from(before, moment)
+        slots = self._slots_at(moment.live)
+        self.live[slots] = True
+        self.contents[slots] = moment.live[:, 2]
+
+    def _go_on_from(self, before: "VectorIndex", moment: Moment) -> None:
+        self.live[: len(before)] = before.live
+        self.contents[: len(before)] = before.contents
+        assert moment.changed is not None
+        moved = before.slots_of_contents(moment.changed)
+        self.live[moved] = False
+        self.contents[moved] = -1
+        with before._lock:
+            self._scan = before._scan
+            if before.generation == self.generation:
+                self._sketch, self._is_loaded = before._sketch, before._is_loaded
+
+    def _slots_at(self, places: NDArray[np.int64]) -> Slots:
+        """Return the slots of places (n, 3): segment id, row, content id."""
+        if not len(places):
+            return np.empty(0, np.int64)
+        ids = np.array(sorted(self._numbers), np.int64)
+        number_of = np.array([self._numbers[id_] for id_ in ids.tolist()], np.int64)
+        at = np.searchsorted(ids, places[:, 0])
+        numbers = number_of[np.minimum(at, len(ids) - 1)]
+        slots: Slots = self.starts[numbers] + places[:, 1]
+        if (places[:, 0] != ids[np.minimum(at, len(ids) - 1)]).any():
+            raise LibraryDamaged("The database names a segment it does not have. Run `mkt repair`.")
+        if (slots >= self.starts[numbers + 1]).any():
+            raise LibraryDamaged(
+                "A segment has fewer rows than the database says. Run `mkt verify`."
+            )
+        return slots
+
+    @classmethod
+    def open(cls, store: Store, stored: StoredEncoding) -> "VectorIndex":
+        """Open an encoding's vectors as they are now. Raises LibraryDamaged."""
+        moment = _whole_moment(store, stored)
+        paths = [store.folder / file for file in moment.files.values()]
+        segments = tuple(open_segments(paths, stored.encoding))
+        numbers = {id_: number for number, id_ in enumerate(moment.files)}
+        return cls(store, stored, moment, segments, numbers)
+
+    def renewed(self) -> "VectorIndex":
+        """Return the index of now, itself while nothing has changed. Raises LibraryDamaged."""
+        if self.store.revision() == self.revision:
+            return self
+        moment = self.store.moment(self.stored.id, since=self.revision)
+        if moment.changed is None:
+            return VectorIndex.open(self.store, self.stored)
+        # a database gives the id of a deleted segment to a new one; a file's name is its digest
+        new = [id_ for id_, file in moment.files.items() if self.files.get(id_) != file]
+        opened = open_segments(
+            [self.store.folder / moment.files[id_] for id_ in new], self.encoding
+        )
+        kept = {id_: self._numbers[id_] for id_ in moment.files if id_ not in new}
+        segments = (*self.segments, *opened)
+        numbers = kept | dict(zip(new, range(len(self.segments), len(segments)), strict=True))
+        in_use = sum(len(segments[number]) for number in numbers.values())
+        if in_use < (1 - MOST_STALE) * sum(map(len, segments)):
+            return VectorIndex.open(self.store, self.stored)
+        return VectorIndex(self.store, self.stored, moment, segments, numbers, before=self)
 
     @property
     def encoding(self) -> Encoding:
@@ -55,88 +144,64 @@ class VectorIndex:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def refresh(self) -> None:
-        """Take in what was committed since the last call. Raises LibraryDamaged."""
-        if self.store.revision() == self.revision:
-            return
-        moment = self.store.moment(self.stored.id)
-        # a database gives the id of a deleted segment to a new one; a file's name is its digest
-        if any(moment.files.get(id_) != file for id_, file in self.files.items()):
-            self._start_over()
-        for id_, file in moment.files.items():
-            if id_ not in self.files:
-                self.segments.append(open_segment(self.store.folder / file, self.encoding))
-                self.files[id_] = file
-        self.starts = np.cumsum([0, *map(len, self.segments)])
-        self._find_live(moment.live)
-        self.generation = moment.generation
-        self._covered = self._slot_of = None
-        self.revision = moment.revision
-
-    def _start_over(self) -> None:
-        self.segments, self.files = [], {}
-        self._scan, self._scanned = Scan(self.encoding.dim), 0
-
-    def _find_live(self, rows: Slots) -> None:
-        ids = np.array(list(self.files), np.int64)
-        order = np.argsort(ids)
-        numbers = order[np.searchsorted(ids[order], rows[:, 0])] if len(rows) else rows[:, 0]
-        slots = self.starts[numbers] + rows[:, 1]
-        if len(slots) and slots.max() >= len(self):
-            raise LibraryDamaged(
-                "A segment has fewer rows than the database says. Run `mkt verify`."
-            )
-        self.live = np.zeros(len(self), np.bool_)
-        self.contents = np.full(len(self), -1, np.int64)
-        self.live[slots] = True
-        self.contents[slots] = rows[:, 2]
+    def places(self) -> NDArray[np.int64]:
+        """Return (n, 3): segment id, row and content id of every live vector."""
+        slots = np.flatnonzero(self.live)
+        ids = np.zeros(len(self.segments), np.int64)
+        ids[list(self._numbers.values())] = list(self._numbers)
+        numbers = self._numbers_of(slots)
+        return np.stack([ids[numbers], slots - self.starts[numbers], self.contents[slots]], axis=1)
 
     @property
     def sketch(self) -> Sketch | None:
         """The generation's, loaded when first asked for; None while there is none to be used."""
-        if self._loaded != self.generation:
-            self._sketch = None if self.generation is None else self._load(self.generation)
-            self._loaded = self.generation
-        return self._sketch
+        with self._lock:
+            if not self._is_loaded and self.generation is not None:
+                self._sketch = self._load(self.generation)
+                self._is_loaded = True
+            return self._sketch
 
     def _load(self, generation: Generation) -> Sketch | None:
         """Load a sketch; a bad one is told, one that a writer has replaced since is not."""
         try:
-            return generations.load(self.store.index_folder, generation, self.encoding.dim)
+            return generations.load_sketch(self.store.index_folder, generation, self.encoding.dim)
         except LibraryDamaged as error:
             if self.store.revision() == self.revision:
                 log.warning("%s", error)
             return None
 
-    @property
+    @cached_property
     def covered(self) -> NDArray[np.bool_]:
         """Which live slots the sketch knows: (n,)."""
-        if self._covered is None:
-            known = np.empty(0, np.int64) if self.sketch is None else self.sketch.contents()
-            self._covered = self.live & np.isin(self.contents, known)
-        return self._covered
+        known = np.empty(0, np.int64) if self.sketch is None else self.sketch.contents()
+        return self.live & np.isin(self.contents, known)
 
     def slots_of_contents(self, contents: Slots) -> Slots:
         """Return the live slots of contents in their order; those without one are left out."""
-        if self._slot_of is None:
-            live = np.flatnonzero(self.live)
-            self._slot_of = np.full(int(self.contents.max(initial=-1)) + 1, -1, np.int64)
-            self._slot_of[self.contents[live]] = live
         slots = self._slot_of[contents[contents < len(self._slot_of)]]
         return slots[slots >= 0]
+
+    @cached_property
+    def _slot_of(self) -> Slots:
+        live = np.flatnonzero(self.live)
+        slot_of = np.full(int(self.contents.max(initial=-1)) + 1, -1, np.int64)
+        slot_of[self.contents[live]] = live
+        return slot_of
 
     @property
     def scan(self) -> Scan:
         """The scan over every slot, made when first asked for and extended as segments arrive."""
-        if self._scanned < len(self.segments):
-            if len(self._scan.blocks) >= MOST_BLOCKS:
-                self._scan, self._scanned = Scan(self.encoding.dim), 0
-            new = self.segments[self._scanned :]
-            peak = max(segment.peak() for segment in new)
-            parts = (part for segment in new for part in _parts(segment))
-            self._scan.add(parts, photos=sum(map(len, new)), peak=peak)
-            self._scanned = len(self.segments)
-        return self._scan
+        with self._lock:
+            if self._scan.photos < len(self):
+                scan = self._scan.copy()
+                if len(scan.blocks) >= MOST_BLOCKS:
+                    scan = Scan(self.encoding.dim)
+                new = self.segments[int(np.searchsorted(self.starts, scan.photos)) :]
+                peak = max(segment.peak() for segment in new)
+                parts = (part for segment in new for part in _parts(segment))
+                scan.add(parts, photos=sum(map(len, new)), peak=peak)
+                self._scan = scan
+            return self._scan
 
     def slots_of(self, contents: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Mark the live slots that belong to some contents: (n,) bool."""
@@ -181,10 +246,33 @@ class VectorIndex:
 
     def _by_segment(self, slots: Slots) -> Iterator[tuple[Segment, Slots, Slots]]:
         """Yield (segment, its rows, their places among the slots asked)."""
-        numbers = np.searchsorted(self.starts, slots, side="right") - 1
+        numbers = self._numbers_of(slots)
         for number in np.unique(numbers):
             at = np.flatnonzero(numbers == number)
             yield self.segments[number], slots[at] - self.starts[number], at
+
+    def _numbers_of(self, slots: Slots) -> Slots:
+        return np.searchsorted(self.starts, slots, side="right") - 1
+
+
+def _whole_moment(store: Store, stored: StoredEncoding) -> Moment:
+    """Return a moment with every live vector, most of them from the places where there are some."""
+    with reading(store.engine) as session:
+        generation = generations.find(session, stored.id)
+    if generation is None:
+        return store.moment(stored.id)
+    try:
+        places = generations.load_places(store.index_folder, generation)
+    except LibraryDamaged as error:
+        moment = store.moment(stored.id)
+        if moment.generation == generation:  # else a writer has replaced it since
+            log.warning("%s", error)
+        return moment
+    moment = store.moment(stored.id, since=generation.revision)
+    if moment.changed is None:
+        return moment
+    same = places[~np.isin(places[:, 2], moment.changed)]
+    return replace(moment, live=np.concatenate([same, moment.live]), changed=None)
 
 
 def _parts(segment: Segment) -> Iterator[Vector]:
