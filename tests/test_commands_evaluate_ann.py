@@ -44,7 +44,7 @@ def test_every_filter_and_k_is_a_line(indexed: Path) -> None:
     assert int(rows[0][5]) >= 100 and rows[2][5] == "–"
     assert all(float(cell) >= 0 for row in rows for cell in row[6:]) and len(rows[0]) == 10
     assert "5 queries (0 labels given, 0 remembered, 5 mixtures of stored" in result.stderr
-    assert "on 600 photos, 600 of them in the candidate index" in result.stderr
+    assert "on 600 photos, 600 of them in the candidate index, for a recall of 0.6" in result.stderr
     assert "Not every patch is stored" in result.stderr
     assert "A filter of 1 % leaves 6 of the photos" in result.stderr
 

@@ -119,7 +119,7 @@ def _measure(
     from mkt_search.recall import measure
 
     index = library.index()
-    with bar("opening the vectors") as told:
+    with bar("reading labels and vectors") as told:
         return measure(
             library.store,
             index,
@@ -141,10 +141,12 @@ def _summary(report: "RecallReport") -> str:
     busy = f"{_busy(row.exact for row in whole)} exactly"
     if whole[0].approximate:
         busy += f", {_busy(row.approximate for row in whole if row.approximate)} approximately"
+    index = f"{report.indexed:,} of them in the candidate index, for a recall of {report.target:g}"
+    threads = plural(report.scan_threads, "thread")
     return (
         f"{plural(len(asked), 'query', 'queries')} ({kinds}) on {plural(report.photos, 'photo')}, "
-        f"{report.indexed:,} of them in the candidate index; one query after another, warm. The "
-        f"exact scan takes {plural(report.scan_threads, 'thread')}; at work on average: {busy}."
+        f"{index}; one query after another, warm. The exact scan takes {threads}; at work on "
+        f"average: {busy}."
     )
 
 
