@@ -91,3 +91,21 @@ def take_settings(given: dict[str, Any]) -> dict[str, Any]:
     """Take the values of every `setting_option` out of a command's keywords, by `section.key`."""
     names = [name for name in given if "__" in name]
     return {name.replace("__", "."): given.pop(name) for name in names}
+
+
+def refuse_options_before(context: click.Context) -> None:
+    """Refuse options between a group and its command: they would be lost without a word.
+
+    Raises click.UsageError, which says where the first of them belongs.
+    """
+    given = [name for name in context.params if _is_given(context, name)]
+    if given:
+        flag = next(p.opts[0] for p in context.command.params if p.name == given[0])
+        name = context.invoked_subcommand
+        raise click.UsageError(
+            f"Give {flag} after {name}: mkt {context.info_name} {name} {flag} ..."
+        )
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE

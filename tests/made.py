@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mkt_search.store import optimize
 from mkt_search.store.catalog import FailedPhoto, NewPhoto
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import Encoding, PhotoFacts, PhotoFile, PhotoVectors
@@ -70,3 +71,13 @@ def fill(
         photos = [photo(root, f"{name}{i:03}.jpg", row=i) for i in range(n)]
         store.add(store.place_of(root), stored, Batch(photos, (), vectors(n, seed)))
     return stored
+
+
+def optimized(home: Path, n: int, **changes: object) -> Store:
+    """A library in `home` of n photos with a candidate index of all of them."""
+    (home / "photos").mkdir(parents=True)
+    store = Store.create(home / ".mkt")
+    stored = fill(store, home / "photos", n, **changes)
+    with store.writing("test"):
+        assert optimize.optimize(store, stored) is not None
+    return store

@@ -26,7 +26,9 @@ def test_command_line_imports_nothing_heavy() -> None:
     assert not loaded_after("import mkt_search.cli") & HEAVY
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [[], *([name] for name in COMMANDS), ["evaluate", "ann"]], ids=str
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     call = f"from mkt_search.cli import main\nmain({[*arguments, '--help']}, standalone_mode=False)"
     assert not loaded_after(call) & HEAVY

@@ -160,7 +160,7 @@ def test_what_stands_at_out_is_refused_before_the_first_stage(toml: Path) -> Non
 def test_options_have_their_place(toml: Path) -> None:
     assert "Missing option '--out'" in mkt("train", "--restart", code=2).stderr
     misplaced = mkt("train", "--out", "out", "stage1", code=2)
-    assert "Give --out after the stage: mkt train stage1 --out" in misplaced.stderr
+    assert "Give --out after stage1: mkt train stage1 --out" in misplaced.stderr
     assert "--checkpoint" in mkt("train", "stage2", "--out", "out", code=2).stderr
     text = mkt("train", "stage2", "--help").stdout
     for item in (*fields(DataConfig), *fields(Stage2Config)):

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search import config
-from mkt_search.options import json_option, setting_options, take_settings
+from mkt_search.options import (
+    json_option,
+    refuse_options_before,
+    setting_options,
+    take_settings,
+)
 from training import show
 
 if TYPE_CHECKING:
@@ -55,7 +60,7 @@ def train(
     """
     _let_idle_threads_sleep()
     if context.invoked_subcommand:
-        _refuse_options_before(context)
+        refuse_options_before(context)
         return
     if out is None:
         raise click.UsageError("Missing option '--out'. Name the checkpoint to make.")
@@ -148,19 +153,6 @@ def _let_idle_threads_sleep() -> None:
 def _settings(given: dict[str, Any]) -> config.Config:
     flags = {key: None if value == () else value for key, value in take_settings(given).items()}
     return config.load(Path.cwd(), flags=flags)
-
-
-def _refuse_options_before(context: click.Context) -> None:
-    """Options between `train` and a stage would be lost without a word."""
-    given = [name for name in context.params if _is_given(context, name)]
-    if given:
-        flag = next(p.opts[0] for p in context.command.params if p.name == given[0])
-        stage = context.invoked_subcommand
-        raise click.UsageError(f"Give {flag} after the stage: mkt train {stage} {flag} ...")
-
-
-def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _listener(epochs: int) -> "Listener":

@@ -10,11 +10,18 @@ import click
 
 from mkt_search import config
 from mkt_search.commands import evaluation_output as output
+from mkt_search.commands.evaluate_ann import ann
 from mkt_search.commands.opening import library_folder
 from mkt_search.commands.output import say
 from mkt_search.display import clean
 from mkt_search.errors import LibraryNotFound, StoreError
-from mkt_search.options import library_option, setting_option, setting_options, take_settings
+from mkt_search.options import (
+    library_option,
+    refuse_options_before,
+    setting_option,
+    setting_options,
+    take_settings,
+)
 
 if TYPE_CHECKING:
     from mkt_search.config import Config
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--model",
     "names",
@@ -95,7 +102,10 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @setting_option("model.device")
 @setting_option("model.dtype")
 @library_option
+@click.pass_context
 def evaluate(
+    context: click.Context,
+    /,
     names: tuple[str, ...],
     only: Any,
     stored: bool,
@@ -115,8 +125,11 @@ def evaluate(
     Every model is judged on the same labelled photos (--photos, --labels, as for training) by its
     global, its local and its fused score; one with a learned prompt also in its plain template. The
     seen and unseen labels are those of the first checkpoint that tells of its training, else those
-    of [data].
+    of [data]. `mkt evaluate ann` measures the candidate index of a library instead.
     """
+    if context.invoked_subcommand:
+        refuse_options_before(context)
+        return
     if as_list:
         output.show_earlier(directory, json_file)
         return
@@ -131,6 +144,9 @@ def evaluate(
     if store:
         _keep(report, place, settings, {"only": only, "stored": stored, "patches": patches})
     output.write(report, wanted)
+
+
+evaluate.add_command(ann)
 
 
 def _settings(directory: Path | None, given: dict[str, Any]) -> "Config":

@@ -1,17 +1,15 @@
 """`mkt optimize`: build the candidate index that a large library is searched by."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mkt_search.commands.opening import open_library
-from mkt_search.commands.output import plural, say, show_json, sized
+from mkt_search.commands.output import bar, plural, say, show_json, sized
 from mkt_search.options import json_option, library_option
 
 if TYPE_CHECKING:
-    from mkt_search.library import Library
     from mkt_search.store.optimize import Optimized
 
 
@@ -26,7 +24,8 @@ def optimize(as_json: bool, directory: Path | None) -> None:
     whenever you like. Photos that come later are found at once all the same.
     """
     with open_library(directory, {}) as library:
-        done = _optimize(library)
+        with bar("learning codes") as told:
+            done = library.optimize(told)
         if done is None:
             photos = plural(len(library), "photo")
             say(f"{photos}: too few for a candidate index; searches read all of them.")
@@ -35,21 +34,6 @@ def optimize(as_json: bool, directory: Path | None) -> None:
         show_json({"photos": done.photos, "bytes": done.bytes, "recall": done.curve.as_data()})
     say(f"built a candidate index of {plural(done.photos, 'photo')}, {sized(done.bytes)}.")
     say(recall_of(done))
-
-
-def _optimize(library: "Library") -> "Optimized | None":
-    """Optimize with a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    with bar:
-        task = bar.add_task("learning codes", total=None)
-
-        def told(step: str, done: int, total: int) -> None:
-            bar.update(task, description=step, completed=done, total=total)
-
-        return library.optimize(told)
 
 
 def recall_of(done: "Optimized") -> str:

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
@@ -78,6 +79,22 @@ def _show_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], file
     for row in rows:
         table.add_row(*(Text(clean(cell)) for cell in row))
     Console(file=file, highlight=False).print(table)
+
+
+@contextmanager
+def bar(step: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show on a terminal what is going on, how much is done, and of how much; `step` is first."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(step, total=None)
+
+        def told(step: str, done: int, total: int) -> None:
+            progress.update(task, description=step, completed=done, total=total)
+
+        yield told
 
 
 def show_json(value: Any) -> None:

@@ -11,11 +11,12 @@ from functools import partial
 
 import numpy as np
 
-from mkt_search.scoring import score_similarities, unit
-from mkt_search.store import changes, generations, runs
+from mkt_search.scoring import score_similarities
+from mkt_search.store import changes, generations
 from mkt_search.store.ann import Ids, Sketch
-from mkt_search.store.database import reading, transaction
+from mkt_search.store.database import transaction
 from mkt_search.store.generations import Built, Curve
+from mkt_search.store.probes import mixed, remembered, share_found
 from mkt_search.store.scan import fuse
 from mkt_search.store.segments import write_named
 from mkt_search.store.store import Store, StoredEncoding
@@ -25,7 +26,7 @@ from mkt_search.types import Vector
 LEAST = 256  # photos; fewer are not enough to learn codebooks from
 SAMPLE = 4_096  # photos that codebooks are learned from
 LABELS = 32  # remembered labels that recall is measured on
-PHOTOS = 32  # and queries made of stored vectors, for a library nobody has searched yet
+PHOTOS = 32  # and queries mixed of stored vectors, for a library nobody has searched yet
 DEPTHS = (10, 100)
 CANDIDATES = (100, 200, 300, 400, 600, 800, 1_200, 1_600, 2_400, 3_200, 6_400, 12_800)
 
@@ -65,7 +66,9 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
     for done, part in _counted(index, slots):
         sketch.add(fuse(index.read(part)), index.contents[part])
         told("sketching photos", done, len(slots))
-    curve = _validate(index, sketch, slots, _queries(store, index, slots, rng), told)
+    labels = remembered(store, index.encoding.dim, rng, most=LABELS)
+    queries = np.concatenate([labels, mixed(index, slots, rng, count=PHOTOS)])
+    curve = _validate(index, sketch, slots, queries, told)
     with store.writing_files():
         built = _write(store, index, sketch, curve)
     with transaction(store.engine) as session:
@@ -100,23 +103,6 @@ def _counted(index: VectorIndex, slots: Ids) -> Iterator[tuple[int, Ids]]:
         yield done, part
 
 
-def _queries(store: Store, index: VectorIndex, slots: Ids, rng: np.random.Generator) -> Vector:
-    """Return unit vectors (q, D) like those that will be asked: remembered labels, mixed patches.
-
-    A stored vector finds its own photo, so two of different photos are mixed.
-    """
-    dim = index.encoding.dim
-    with reading(store.engine) as session:
-        remembered = runs.remembered_vectors(session)
-    asked = [np.frombuffer(row, "<f4") for row in remembered if len(row) == 4 * dim]
-    chosen = rng.permutation(len(asked))[:LABELS]
-    labels = [asked[i] for i in chosen]
-    pairs = index.read(rng.choice(slots, 2 * PHOTOS))
-    local = pairs[np.arange(2 * PHOTOS), rng.integers(0, pairs.shape[1], 2 * PHOTOS)]
-    mixed = unit(unit(local[:PHOTOS]) + unit(local[PHOTOS:]))
-    return np.concatenate([np.stack(labels), mixed]) if labels else mixed
-
-
 def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, queries: Vector, told: Told) -> Curve:
     """Measure how many of the exact best photos are among how many candidates."""
     most = min(DEPTHS[-1], len(slots))
@@ -145,4 +131,4 @@ def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, queries: Vector, t
 
 def _recall(best: Ids, found: list[Ids]) -> float:
     """Return the mean share of the best (q, depth) among what each query found."""
-    return float(np.mean([np.isin(b, f).mean() for b, f in zip(best, found, strict=True)]))
+    return float(np.mean([share_found(b, f) for b, f in zip(best, found, strict=True)]))

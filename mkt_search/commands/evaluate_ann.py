@@ -1,0 +1,173 @@
+"""`mkt evaluate ann`: what the candidate index of a library finds of the exact best, how fast."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mkt_search.commands.opening import open_library
+from mkt_search.commands.output import Column, bar, plural, say, show_json, show_table
+from mkt_search.options import TEXT, json_option, library_option, setting_option, take_settings
+from mkt_search.tables import NOTHING, shown
+
+if TYPE_CHECKING:
+    from mkt_search.library import Library
+    from mkt_search.recall import RecallReport, Row, Way
+
+COLUMNS = (
+    Column("filter", is_number=True),
+    Column("photos", is_number=True),
+    Column("k", is_number=True),
+    Column("recall", is_number=True),
+    Column("way"),
+    Column("scored", is_number=True),
+    Column("p50 ms", is_number=True),
+    Column("p95", is_number=True),
+    Column("exact ms", is_number=True),
+    Column("p95", is_number=True),
+)
+
+
+@click.command()
+@click.argument("labels", nargs=-1, metavar="[LABEL]...", type=TEXT)
+@click.option(
+    "--labels",
+    "labels_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    show_default="none",
+    help="Labels to ask for, one a line; # starts a comment line.",
+)
+@click.option(
+    "--queries",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="How many queries are made at least, if so many labels are not given.",
+)
+@click.option(
+    "-k",
+    "depths",
+    metavar="N",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(10, 100),
+    show_default=True,
+    help="How many best photos are compared; may be repeated.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Draws the filters, and labels that are not given.",
+)
+@setting_option("search.recall")
+@setting_option("model.checkpoint")
+@json_option
+@library_option
+def ann(
+    labels: tuple[str, ...],
+    labels_file: Path | None,
+    queries: int,
+    depths: tuple[int, ...],
+    seed: int,
+    as_json: bool,
+    directory: Path | None,
+    **given: Any,
+) -> None:
+    """Measure how good the library's candidate index is.
+
+    Every LABEL is searched both ways, through the candidate index and exactly, for the best of all
+    photos and of those that random filters leave; recall is the share of the exact best that was
+    found. With fewer than --queries labels, those that were searched before are asked too, then
+    mixtures of stored vectors. Nothing is written but the vectors of new labels.
+
+    \b
+    Examples:
+      mkt evaluate ann
+      mkt evaluate ann dog beach "red car" -k 20
+    """
+    asked = _labels(labels, labels_file)
+    with open_library(directory, take_settings(given)) as library:
+        report = _measure(library, asked, queries=queries, depths=depths, seed=seed)
+    say(_summary(report))
+    for note in report.notes:
+        say(note)
+    if as_json:
+        show_json(report.as_dict())
+    else:
+        show_table(COLUMNS, map(_row, report.rows))
+
+
+def _labels(labels: tuple[str, ...], file: Path | None) -> list[str]:
+    from mkt_search.tagging import read_vocabulary
+
+    if not all(label.strip() for label in labels):
+        raise click.UsageError("A LABEL is empty; write what to look for.")
+    return list(dict.fromkeys([*labels, *(read_vocabulary(file) if file else ())]))
+
+
+def _measure(
+    library: "Library", labels: list[str], *, queries: int, depths: tuple[int, ...], seed: int
+) -> "RecallReport":
+    """Measure with a bar on a terminal."""
+    from mkt_search.recall import measure
+
+    index = library.index()
+    with bar("reading labels and vectors") as told:
+        return measure(
+            library.store,
+            index,
+            given=library.label_vectors(labels) if labels else None,
+            queries=queries,
+            depths=depths,
+            target=library.config.search.recall,
+            seed=seed,
+            told=told,
+        )
+
+
+def _summary(report: "RecallReport") -> str:
+    """Say what was asked, of how many photos, and on how many threads."""
+    asked = report.probes
+    kinds = f"{plural(asked.given, 'label')} given, {asked.remembered:,} remembered, "
+    kinds += plural(asked.mixed, "mixture") + " of stored vectors"
+    whole = [row for row in report.rows if row.share == 1]
+    busy = f"{_busy(row.exact for row in whole)} exactly"
+    if whole[0].approximate:
+        busy += f", {_busy(row.approximate for row in whole if row.approximate)} approximately"
+    index = f"{report.indexed:,} of them in the candidate index, for a recall of {report.target:g}"
+    threads = plural(report.scan_threads, "thread")
+    return (
+        f"{plural(len(asked), 'query', 'queries')} ({kinds}) on {plural(report.photos, 'photo')}, "
+        f"{index}; one query after another, warm. The exact scan takes {threads}; at work on "
+        f"average: {busy}."
+    )
+
+
+def _busy(ways: "Iterable[Way]") -> str:
+    return f"{fmean(way.busy for way in ways):.1f}"
+
+
+def _row(row: "Row") -> tuple[str, ...]:
+    way = row.approximate or row.exact
+    is_sketched = way.path == "candidates"
+    return (
+        "none" if row.share == 1 else f"{100 * row.share:g} %",
+        f"{row.photos:,}",
+        f"{row.k:,}",
+        shown(row.recall),
+        way.path,
+        f"{way.candidates + way.newer:,.0f}" if is_sketched else NOTHING,
+        *_times(row.approximate),
+        *_times(row.exact),
+    )
+
+
+def _times(way: "Way | None") -> tuple[str, str]:
+    return (NOTHING, NOTHING) if way is None else (f"{way.p50:.1f}", f"{way.p95:.1f}")
