@@ -1,5 +1,6 @@
 """Generations: built beside the live one, right for the library as it is now, and never trusted."""
 
+import hashlib
 import logging
 import os
 import random
@@ -367,3 +368,16 @@ def test_generations_are_by_encoding_and_go_with_it(store: Store) -> None:
     assert found is not None and found.photos == N
     assert file_of(store).name == found.sketch.file
     assert file_of(store).stat().st_size == found.sketch.size
+
+
+def test_a_digest_is_of_every_byte_and_of_their_order() -> None:
+    piece = generations.PIECE
+    data = np.random.default_rng(0).integers(0, 256, 2 * piece + 5).astype(np.uint8)
+    pieces = [data[:piece], data[piece : 2 * piece], data[2 * piece :]]
+    plain = b"".join(hashlib.sha256(part.tobytes()).digest() for part in pieces)
+    assert generations.digest_of(data.data) == hashlib.sha256(plain).digest()
+    for other in (np.concatenate([pieces[1], pieces[0], pieces[2]]), data[:-1]):
+        assert generations.digest_of(other.data) != generations.digest_of(data.data)
+    data[piece + 7] ^= 1
+    assert generations.digest_of(data.data) != hashlib.sha256(plain).digest()
+    assert generations.digest_of(b"") == hashlib.sha256(b"").digest()

@@ -6,8 +6,9 @@ the database only what has changed since. It is a cache: whatever is wrong with 
 database answer, and `mkt optimize` makes a new one.
 """
 
-import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,21 @@ from mkt_search.errors import LibraryDamaged
 from mkt_search.store.ann import Sketch
 from mkt_search.store.catalog import now
 from mkt_search.store.schema import Content, GenerationRow
-from mkt_search.store.segments import Written
+from mkt_search.store.segments import Written, sha256_of
 
+PIECE = 1 << 24
 SKETCH, PLACES = ".faiss", ".places"  # the ends of file names
+
+
+def digest_of(data: bytes | memoryview) -> bytes:
+    """Return the SHA-256 over the SHA-256 of pieces of 16 MB, each taken by some thread.
+
+    A file of a gigabyte is checked whenever a program begins to search.
+    """
+    whole = memoryview(data).cast("B")
+    pieces = [whole[i : i + PIECE] for i in range(0, len(whole), PIECE)]
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        return sha256_of(b"".join(workers.map(sha256_of, pieces)))
 
 
 @dataclass(frozen=True)
@@ -180,6 +193,6 @@ def _checked(folder: Path, file: Written) -> NDArray[np.uint8]:
         raise LibraryDamaged("is missing") from None
     except OSError as error:
         raise LibraryDamaged(f"cannot be read: {error.strerror}") from error
-    if hashlib.sha256(data.data).digest() != file.sha256:
+    if digest_of(data.data) != file.sha256:
         raise LibraryDamaged("has other bytes than were written")
     return data

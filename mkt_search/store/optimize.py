@@ -81,7 +81,12 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
 
 def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Built:
     store.index_folder.mkdir(exist_ok=True)
-    write = partial(write_named, store.index_folder, prefix=f"{index.stored.id}-")
+    write = partial(
+        write_named,
+        store.index_folder,
+        prefix=f"{index.stored.id}-",
+        digest_of=generations.digest_of,
+    )
     places = index.places().astype("<i8")
     return Built(
         sketch=write(sketch.dump().data, suffix=generations.SKETCH),

@@ -16,7 +16,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +45,11 @@ class Written:
     file: str
     size: int
     sha256: bytes
+
+
+def sha256_of(data: bytes | memoryview) -> bytes:
+    """Return the SHA-256 of bytes."""
+    return hashlib.sha256(data).digest()
 
 
 def encode(vectors: Vector, precision: Precision) -> tuple[Bytes, Vector]:
@@ -114,10 +119,15 @@ def write_arrays(
 
 
 def write_named(
-    folder: Path, data: bytes | memoryview, *, prefix: str = "", suffix: str = ""
+    folder: Path,
+    data: bytes | memoryview,
+    *,
+    prefix: str = "",
+    suffix: str = "",
+    digest_of: Callable[[bytes | memoryview], bytes] = sha256_of,
 ) -> Written:
     """Write a file whole, as `write` does, under `prefix`, its own digest and `suffix`."""
-    sha256 = hashlib.sha256(data).digest()
+    sha256 = digest_of(data)
     name = f"{prefix}{sha256.hex()[:24]}{suffix}"
     write_whole(folder / name, data)
     return Written(name, len(data), sha256)
