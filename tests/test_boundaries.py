@@ -17,6 +17,7 @@ LADDER: dict[int, tuple[str, ...]] = {
     4: (
         "mkt_search/search.py",
         "mkt_search/tagging.py",
+        "mkt_search/picks.py",
         "mkt_search/photo_scores.py",
         "mkt_search/boxes.py",
         "mkt_search/query.py",
@@ -63,7 +64,7 @@ PEERS = {
     ("mkt_search/images.py", "mkt_search/image_formats.py"),
     ("mkt_search/images.py", "mkt_search/image_raw.py"),
     ("mkt_search/image_raw.py", "mkt_search/image_formats.py"),
-    ("mkt_search/tagging.py", "mkt_search/search.py"),
+    ("mkt_search/tagging.py", "mkt_search/picks.py"),
     ("mkt_search/protocol.py", "mkt_search/evaluation.py"),
     ("mkt_search/dataset_scores.py", "mkt_search/protocol.py"),
     ("mkt_search/report.py", "mkt_search/protocol.py"),

@@ -12,7 +12,8 @@ from mkt_search.options import TEXT, json_option, library_option, setting_option
 
 if TYPE_CHECKING:
     from mkt_search.config import TagConfig
-    from mkt_search.library import Library, TagReport
+    from mkt_search.library import Library
+    from mkt_search.store.tag_runs import TagReport
 
 COLUMNS = (Column("label"), Column("photos", is_number=True))
 
@@ -28,6 +29,7 @@ COLUMNS = (Column("label"), Column("photos", is_number=True))
 )
 @setting_option("tag.top")
 @setting_option("tag.threshold")
+@setting_option("tag.memory_mb")
 @click.option(
     "--dry-run", is_flag=True, help="Say what would change and change nothing.  [default: off]"
 )
