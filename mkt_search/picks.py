@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import QueryError
-from mkt_search.scoring import score_similarities
+from mkt_search.scoring import score_similarities, without_padding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Encoding, Vector
 
@@ -166,11 +166,13 @@ def _of_block(
     index: VectorIndex, slots: Ids, labels: Vector, choice: Choice, at_once: int, buffer: Vector
 ) -> Picks:
     """Choose labels for one block of photos."""
+    k = index.encoding.top_k
     vectors, counts = index.read(slots), index.member_patches(slots).sum(axis=2)
+    vectors, counts = without_padding(vectors, counts, k)
     found: Picks | None = None
     for first in range(0, len(labels), at_once):
         part = labels[first : first + at_once]
-        some = chosen(_scores(vectors, counts, part, index.encoding.top_k, buffer), choice, first)
+        some = chosen(_scores(vectors, counts, part, k, buffer), choice, first)
         found = some if found is None else found.with_(some, choice.top)
     assert found is not None  # a vocabulary has labels
     return found

@@ -105,6 +105,28 @@ def score_similarities(similarities: Vector, counts: NDArray[Any], *, k: int) ->
     return StreamScores(similarities[:, 0], top_k_mean(local, counts[:, None, :], k))
 
 
+def without_padding(vectors: Vector, counts: NDArray[Any], k: int) -> tuple[Vector, NDArray[Any]]:
+    """Let padding repeat a real vector, so that the local part is a plain maximum.
+
+    That changes no score where each vector stands for k patches or more: the best alone counts.
+    Where one stands for fewer, and where nothing is padded, all comes back as it was.
+
+    Args:
+        vectors: (n, 1 + m, D): the global vector, then the local ones; padding is zero.
+        counts: (n, m), patches each local vector stands for; 0 is padding.
+        k: patches to average.
+    """
+    is_real = counts > 0
+    if is_real.all() or not (counts[is_real] >= k).all():
+        return vectors, counts
+    n, m = counts.shape
+    first = np.argmax(is_real, axis=1)[:, None]  # 0, a zero vector, where all is padding
+    which = np.where(is_real, np.arange(m), first) + 1
+    rows = np.arange(n)[:, None]
+    filled = vectors[rows, np.concatenate([np.zeros_like(first), which], axis=1)]
+    return filled, np.full_like(counts, k)
+
+
 def scale(
     encoded: Encoded, *, rule: ScaleRule, k: int, vocabulary: Vector | None = None
 ) -> Encoded:

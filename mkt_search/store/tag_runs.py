@@ -52,8 +52,7 @@ def replace(
         told: learns how many of the spool's records are written, and of how many.
     """
     ids = tags.label_ids(session, labels)
-    before = tags.count_auto(session, ids.values())
-    tags.supersede(session, ids.values(), run)
+    before = tags.supersede(session, ids.values(), run)
     tally, done = Tally(labels, ids, before), 0
     for records in spool.pieces(PICKS_AT_ONCE):
         rows = tally.add(session, records, superseded_by=run)

@@ -9,9 +9,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from mkt_search.paths import text_to_path
@@ -34,10 +44,10 @@ class TagChange:
 def label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
     """Return the id of every label, adding those that are new."""
     ids = known_label_ids(session, names)
-    new = [LabelRow(name=name) for name in sorted(set(names)) if name not in ids]
-    session.add_all(new)
-    session.flush()
-    return ids | {label.name: label.id for label in new}
+    new = [name for name in sorted(set(names)) if name not in ids]
+    if new:
+        session.execute(insert(LabelRow), [{"name": name} for name in new])
+    return ids | known_label_ids(session, new)
 
 
 def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
@@ -75,10 +85,13 @@ def auto_pairs(
         yield from ((photo, label) for photo, label in rows)
 
 
-def supersede(session: Session, labels: Iterable[int], run: int) -> None:
-    """Put the current automatic tags of some labels aside for a run."""
+def supersede(session: Session, labels: Iterable[int], run: int) -> int:
+    """Put the current automatic tags of some labels aside for a run; return how many there were."""
+    count = 0
     for piece in in_pieces(list(labels)):
-        session.execute(update(TagRow).where(*_auto(piece)).values(superseded_by=run))
+        done = session.execute(update(TagRow).where(*_auto(piece)).values(superseded_by=run))
+        count += cast(CursorResult[Any], done).rowcount
+    return count
 
 
 def _auto(labels: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
@@ -98,7 +111,7 @@ def add_auto(session: Session, run: int, tags: Iterable[tuple[int, int, float]])
         for photo, label, score in tags
     )
     while some := list(islice(rows, ROWS_AT_ONCE)):
-        session.execute(insert(TagRow), some)
+        session.connection().execute(insert(TagRow), some)  # no objects
 
 
 def take_back(session: Session, run: int, covered: dict[int, set[int]]) -> TagChange:
