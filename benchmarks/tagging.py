@@ -5,11 +5,13 @@
     python benchmarks/tagging.py --photos 100000 --base 5000     1 GB of disk, some minutes
 
 Simulated photos (`simulated.py`) go through the real store, labels are concepts with noise, and the
-real tagging chooses, writes, replaces and only counts. Every library is measured in a process of
-its own, so that its peak memory is its own: of the tag run, without the floor, which comes after.
-The floor multiplies as many vectors with all labels, block by block, on as many threads. Decoding
-is timed on the same threads, alone; the database from the last score to the commit; the choice is
-what is left: maximum over a photo's vectors, sum, best labels, the file in between.
+real tagging chooses and writes, then replaces ("again"), then only counts ("dry run"). The floor
+multiplies as many vectors with all labels, in products of the same shapes on as many threads; it is
+taken before and after each of the three, and each is compared with the two beside it. The shares
+are of the first: reading and decoding, timed alone on the same threads; the product, which is the
+floor; the database, from the last score to the commit; the choice is what is left: maximum over a
+photo's vectors, sum, best labels, the file in between. Every library is measured in a process of
+its own, so that its peak memory is its own.
 """
 
 import argparse
@@ -21,21 +23,23 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.picks import Blocks, Choice, blocks_within
+from mkt_search.picks import COLUMNS, Blocks, Choice, blocks_within
+from mkt_search.store.database import transaction
 from mkt_search.store.store import Store
-from mkt_search.store.tag_runs import TagReport
+from mkt_search.store.tag_runs import TagReport, take_back
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.tagging import SCORING, tag
 from mkt_search.types import Vector
 
 HEAD = (
-    "| photos | labels | memory_mb | blocks | floor s | run s | run / floor | decode | product "
-    "| choice | database | MB before | MB peak | again s | dry run s |"
+    "| photos | labels | memory_mb | blocks | floor s | run s | again s | dry run s | each / floor "
+    "| decode | product | choice | database | MB before | MB peak |"
 )
 
 
@@ -45,15 +49,16 @@ class Clock:
 
     start: float = field(default_factory=time.perf_counter)
     scored: float = 0.0
+    seconds: float = 0.0
 
     def told(self, step: str, _done: int, _total: int) -> None:
         """Note when the last photo was scored."""
         if step == SCORING:
             self.scored = time.perf_counter() - self.start
 
-    def seconds(self) -> float:
-        """Return how long the run took."""
-        return time.perf_counter() - self.start
+    def end(self) -> None:
+        """Note when the run was over."""
+        self.seconds = time.perf_counter() - self.start
 
 
 def make(folder: Path, photos: int, base: int, labels: int, local: str) -> None:
@@ -68,7 +73,7 @@ def make(folder: Path, photos: int, base: int, labels: int, local: str) -> None:
 
 
 def measure(folder: Path, top: int, memory: int, threads: int) -> str:
-    """Tag a library thrice and return a row of the table."""
+    """Tag a library anew, once more and dry, floors in between; return a row of the table."""
     store = Store.open(folder)
     assert store.active is not None
     index = VectorIndex(store, store.active)
@@ -78,31 +83,43 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> str:
     names = [f"label {i}" for i in range(labels)]
     fit = blocks_within(memory, index.encoding, labels, top=top)
     blocks = Blocks(fit.photos, fit.labels, min(fit.threads, threads or fit.threads))
+    before, floors, clocks = peak(), [floor_of(index, vectors, blocks)], []
 
-    def run(number: int | None, clock: Clock) -> TagReport:
+    def run(number: int | None) -> TagReport:
+        clock = Clock()
         choice = Choice(top, None)
-        return tag(index, names, vectors, choice=choice, blocks=blocks, run=number, told=clock.told)
+        report = tag(
+            index, names, vectors, choice=choice, blocks=blocks, run=number, told=clock.told
+        )
+        clock.end()
+        clocks.append(clock)
+        floors.append(floor_of(index, vectors, blocks))
+        return report
 
-    before, clock = peak(), Clock()
-    with store.writing("benchmark"), store.run("tag", {"labels": names}) as first:
-        report = run(first.id, clock)
-    seconds, scored, most = clock.seconds(), clock.scored, peak()
-    assert report.added == top * len(index), "every photo has its labels"
-    again = Clock()
-    with store.writing("benchmark"), store.run("tag", {"labels": names}) as second:
-        assert run(second.id, again).kept == report.added, "the same labels again"
-    again_seconds, dry = again.seconds(), Clock()
-    assert run(None, dry).kept == report.added
-    dry_seconds = dry.seconds()
-    floor, decode = floor_of(index, vectors, blocks), decoding_of(index, blocks)
+    with store.writing("benchmark"):
+        with store.run("tag", {"labels": names}) as first:
+            assert run(first.id).added == top * len(index), "every photo has its labels"
+        with store.run("tag", {"labels": names}) as second:
+            assert run(second.id).kept == top * len(index), "the same labels again"
+    assert run(None).kept == top * len(index)
+    most, decode, floor = peak(), decoding_of(index, blocks), float(np.median(floors))
+    for number in (second.id, first.id):
+        with transaction(store.engine) as session:
+            take_back(session, number)
     store.close()
-    shares = decode, floor, scored - floor - decode, seconds - scored
+    seconds, scored = clocks[0].seconds, clocks[0].scored
+    near = [sum(pair) / 2 for pair in pairwise(floors)]
+    shares = decode, near[0], scored - near[0] - decode, seconds - scored
+    ratios = " ".join(
+        f"{clock.seconds / there:.2f}" for clock, there in zip(clocks, near, strict=True)
+    )
     return (
         f"| {len(index):,} | {labels:,} | {memory:,} "
-        f"| {blocks.threads} x {blocks.photos} x {blocks.labels:,} "
-        f"| {floor:.2f} | {seconds:.2f} | {seconds / floor:.2f} | "
+        f"| {blocks.threads} x {blocks.photos} x {blocks.labels:,} | {floor:.2f} | "
+        + " | ".join(f"{clock.seconds:.2f}" for clock in clocks)
+        + f" | {ratios} | "
         + " | ".join(f"{share / seconds:.1%}" for share in shares)
-        + f" | {before:.0f} | {most:.0f} | {again_seconds:.2f} | {dry_seconds:.2f} |"
+        + f" | {before:.0f} | {most:.0f} |"
     )
 
 
@@ -115,12 +132,12 @@ def peak() -> float:
 def floor_of(index: VectorIndex, labels: Vector, blocks: Blocks) -> float:
     """Return the seconds of the products alone: vectors decoded before, results thrown away."""
     rows = index.read(np.flatnonzero(index.live)[: blocks.photos]).reshape(-1, labels.shape[1])
-    out = [np.empty((len(rows), len(labels)), np.float32) for _ in range(blocks.threads)]
-    for buffer in out:
-        buffer.fill(0)  # else the first products wait for fresh memory
+    out = np.zeros((blocks.threads, len(rows), COLUMNS), np.float32)
 
     def work(number: int) -> None:
-        np.matmul(rows, labels.T, out=out[number])
+        for first in range(0, len(labels), COLUMNS):
+            tile = labels[first : first + COLUMNS]
+            np.matmul(rows, tile.T, out=out[number, :, : len(tile)])
 
     return on_threads(len(index) / blocks.photos, blocks.threads, work)
 

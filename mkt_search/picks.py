@@ -31,8 +31,7 @@ Ids = NDArray[np.int64]
 
 # bytes, measured generously
 PER_NUMBER = 12  # of a decoded vector: what it is in steps, times its step, in its place
-PER_PRODUCT = {"kset": 8, "cover": 8}  # where the best vector is the local part,
-PER_SORTED_PRODUCT = 64  # and where vectors are sorted by their products
+PER_PRODUCT = 16  # of a vector and a label, sorted for the best patches
 PER_SCORE = 80  # a score, and what choosing takes when every label is chosen
 PER_PICK = 48  # a pick that waits for the next block of labels
 
@@ -114,8 +113,7 @@ def blocks_within(megabytes: int, encoding: Encoding, labels: int, *, top: int) 
 
 def _per_photo(encoding: Encoding, columns: int) -> int:
     """Return the bytes that a photo's vectors and their products with a tile of labels take."""
-    product = PER_PRODUCT.get(encoding.local, PER_SORTED_PRODUCT)
-    return (1 + encoding.m) * (PER_NUMBER * encoding.dim + product * columns)
+    return (1 + encoding.m) * (PER_NUMBER * encoding.dim + PER_PRODUCT * columns)
 
 
 def picks(
