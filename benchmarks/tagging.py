@@ -7,11 +7,12 @@
 Simulated photos (`simulated.py`) go through the real store, labels are concepts with noise, and the
 real tagging chooses and writes, then replaces ("again"), then only counts ("dry run"). The floor
 multiplies as many vectors with all labels, in products of the same shapes on as many threads; it is
-taken before and after each of the three, and each is compared with the two beside it. The shares
-are of the first: reading and decoding, timed alone on the same threads; the product, which is the
-floor; the database, from the last score to the commit; the choice is what is left: maximum over a
-photo's vectors, sum, best labels, the file in between. Every library is measured in a process of
-its own, so that its peak memory is its own.
+taken before and after each of the three, and each is compared with the two beside it, in seconds of
+processors, which other programs disturb least. The shares are of the first: reading and decoding,
+timed alone on the same threads; the product, which is the floor; the database, from the last score
+to the commit; the choice is what is left: maximum over a photo's vectors, sum, best labels, the
+file in between. Every library is measured in a process of its own, so that its peak memory is its
+own; "before" is with the index and the label vectors loaded.
 """
 
 import argparse
@@ -27,7 +28,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mkt_search.picks import COLUMNS, Blocks, Choice, blocks_within
 from mkt_search.store.database import transaction
@@ -43,22 +43,32 @@ HEAD = (
 )
 
 
+class Span:
+    """The time something takes: seconds on the wall, and of processors, all threads together."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter(), time.process_time()
+        self.wall = self.work = 0.0
+
+    def stop(self) -> None:
+        """Take the time so far."""
+        self.wall, self.work = (
+            time.perf_counter() - self._start[0],
+            time.process_time() - self._start[1],
+        )
+
+
 @dataclass
 class Clock:
     """Takes the time of a run, and of its last score."""
 
-    start: float = field(default_factory=time.perf_counter)
-    scored: float = 0.0
-    seconds: float = 0.0
+    whole: Span = field(default_factory=Span)
+    scored: Span = field(default_factory=Span)
 
     def told(self, step: str, _done: int, _total: int) -> None:
         """Note when the last photo was scored."""
         if step == SCORING:
-            self.scored = time.perf_counter() - self.start
-
-    def end(self) -> None:
-        """Note when the run was over."""
-        self.seconds = time.perf_counter() - self.start
+            self.scored.stop()
 
 
 def make(folder: Path, photos: int, base: int, labels: int, local: str) -> None:
@@ -91,7 +101,7 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> str:
         report = tag(
             index, names, vectors, choice=choice, blocks=blocks, run=number, told=clock.told
         )
-        clock.end()
+        clock.whole.stop()
         clocks.append(clock)
         floors.append(floor_of(index, vectors, blocks))
         return report
@@ -102,23 +112,22 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> str:
         with store.run("tag", {"labels": names}) as second:
             assert run(second.id).kept == top * len(index), "the same labels again"
     assert run(None).kept == top * len(index)
-    most, decode, floor = peak(), decoding_of(index, blocks), float(np.median(floors))
+    most, decode = peak(), decoding_of(index, blocks).work
     for number in (second.id, first.id):
         with transaction(store.engine) as session:
             take_back(session, number)
     store.close()
-    seconds, scored = clocks[0].seconds, clocks[0].scored
-    near = [sum(pair) / 2 for pair in pairwise(floors)]
-    shares = decode, near[0], scored - near[0] - decode, seconds - scored
-    ratios = " ".join(
-        f"{clock.seconds / there:.2f}" for clock, there in zip(clocks, near, strict=True)
-    )
+    near = [(one.work + other.work) / 2 for one, other in pairwise(floors)]
+    whole, scored = clocks[0].whole.work, clocks[0].scored.work
+    shares = decode, near[0], scored - near[0] - decode, whole - scored
+    walls = [np.median([floor.wall for floor in floors]), *(clock.whole.wall for clock in clocks)]
+    ratios = [clock.whole.work / there for clock, there in zip(clocks, near, strict=True)]
     return (
         f"| {len(index):,} | {labels:,} | {memory:,} "
-        f"| {blocks.threads} x {blocks.photos} x {blocks.labels:,} | {floor:.2f} | "
-        + " | ".join(f"{clock.seconds:.2f}" for clock in clocks)
-        + f" | {ratios} | "
-        + " | ".join(f"{share / seconds:.1%}" for share in shares)
+        f"| {blocks.threads} x {blocks.photos} x {blocks.labels:,} | "
+        + " | ".join(f"{wall:.2f}" for wall in walls)
+        + f" | {' '.join(f'{ratio:.2f}' for ratio in ratios)} | "
+        + " | ".join(f"{share / whole:.1%}" for share in shares)
         + f" | {before:.0f} | {most:.0f} |"
     )
 
@@ -129,47 +138,40 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def floor_of(index: VectorIndex, labels: Vector, blocks: Blocks) -> float:
-    """Return the seconds of the products alone: vectors decoded before, results thrown away."""
+def floor_of(index: VectorIndex, labels: Vector, blocks: Blocks) -> Span:
+    """Take the time of the products alone: vectors decoded before, results thrown away."""
     rows = index.read(np.flatnonzero(index.live)[: blocks.photos]).reshape(-1, labels.shape[1])
     out = np.zeros((blocks.threads, len(rows), COLUMNS), np.float32)
+    starts = range(0, len(index), blocks.photos)
 
     def work(number: int) -> None:
-        for first in range(0, len(labels), COLUMNS):
-            tile = labels[first : first + COLUMNS]
-            np.matmul(rows, tile.T, out=out[number, :, : len(tile)])
+        for start in starts[number :: blocks.threads]:
+            part = rows[: (len(index) - start) * (1 + index.encoding.m)]
+            for first in range(0, len(labels), COLUMNS):
+                tile = labels[first : first + COLUMNS]
+                np.matmul(part, tile.T, out=out[number, : len(part), : len(tile)])
 
-    return on_threads(len(index) / blocks.photos, blocks.threads, work)
+    return on_threads(blocks.threads, work)
 
 
-def decoding_of(index: VectorIndex, blocks: Blocks) -> float:
-    """Return the seconds that reading and decoding every photo takes."""
-    parts: list[NDArray[np.int64]] = list(
-        index.blocks(np.flatnonzero(index.live), most=blocks.photos)
-    )
+def decoding_of(index: VectorIndex, blocks: Blocks) -> Span:
+    """Take the time of reading and decoding every photo."""
+    parts = list(index.blocks(np.flatnonzero(index.live), most=blocks.photos))
 
     def work(number: int) -> None:
         for slots in parts[number :: blocks.threads]:
             index.read(slots)
 
-    with ThreadPoolExecutor(blocks.threads) as pool:
-        start = time.perf_counter()
-        list(pool.map(work, range(blocks.threads)))
-        return time.perf_counter() - start
+    return on_threads(blocks.threads, work)
 
 
-def on_threads(times: float, threads: int, work: Callable[[int], None]) -> float:
-    """Return the seconds that `times` calls take, told from whole ones, each thread its share."""
-    each = max(1, round(times / threads))
-
-    def several(number: int) -> None:
-        for _ in range(each):
-            work(number)
-
+def on_threads(threads: int, work: Callable[[int], None]) -> Span:
+    """Take the time of some threads that work side by side, each told its number."""
     with ThreadPoolExecutor(threads) as pool:
-        start = time.perf_counter()
-        list(pool.map(several, range(threads)))
-        return (time.perf_counter() - start) * times / (each * threads)
+        span = Span()
+        list(pool.map(work, range(threads)))
+        span.stop()
+    return span
 
 
 def main() -> None:
