@@ -24,7 +24,7 @@ from mkt_search.types import Encoding, Vector
 
 ROWS = 1_024  # vectors of photos in one product
 COLUMNS = 1_024  # labels in one product: 4 MB, for a cache to hold
-MOST_THREADS = 8
+MOST_THREADS = 16
 MEGABYTE = 1_000_000
 
 Ids = NDArray[np.int64]

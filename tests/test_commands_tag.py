@@ -237,3 +237,27 @@ def test_a_terminal_sees_how_far_a_run_is(home: Path, step: tuple[str, str]) -> 
 
 def columns_of(text: str) -> list[list[str]]:
     return [line.split("\t") for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(("own", "heeded"), [(None, "1"), ("3", "3")])
+def test_products_run_on_one_thread_each_unless_told_otherwise(
+    home: Path, own: str | None, heeded: str
+) -> None:
+    program = """
+import os, sys
+
+class Witness:
+    def find_spec(self, name, *rest):
+        if name == "numpy":
+            print("numpy meets", os.environ.get("OPENBLAS_NUM_THREADS"))
+            sys.exit()
+
+sys.meta_path.insert(0, Witness())
+from mkt_search.cli import main
+main(["tag", "--vocabulary", "labels.txt"])
+"""
+    environ = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    environ |= {"OPENBLAS_NUM_THREADS": own} if own else {}
+    call = [sys.executable, "-c", program]
+    done = subprocess.run(call, env=environ, cwd=home, capture_output=True, text=True)
+    assert done.stdout == f"numpy meets {heeded}\n"

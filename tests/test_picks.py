@@ -159,7 +159,9 @@ def test_more_memory_never_makes_less_of_a_block() -> None:
     found = [blocks_within(mb, encoding, 10_000, top=5) for mb in (30, 60, 100, 200, 1_000, 9_000)]
     sizes = [(b.threads, b.photos, b.labels) for b in found]
     assert sizes == sorted(sizes)
-    assert found[-1].labels == 10_000 and found[-1].threads == min(os.cpu_count() or 1, 8)
+    assert found[-1].labels == 10_000 and found[-1].threads == min(
+        os.cpu_count() or 1, module.MOST_THREADS
+    )
     assert found[0].labels < 10_000
 
 

@@ -1,5 +1,6 @@
 """`mkt tag` and `mkt untag`: put labels on photos, by score or by hand, and take them back."""
 
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -93,11 +94,22 @@ def tag(
     if by_hand and (dry_run or as_json):
         flag = "--dry-run" if dry_run else "--json"
         raise click.UsageError(f"{flag} goes with --vocabulary.")
+    if vocabulary is not None:
+        _leave_threads_to_blocks()
     with open_library(directory, take_settings(given)) as library:
         if vocabulary is None:
             _by_hand(library, photos, add, remove)
         else:
             _by_score(library, vocabulary, dry_run=dry_run, as_json=as_json)
+
+
+def _leave_threads_to_blocks() -> None:
+    """Have each product run on its own thread; heeded when numpy is loaded.
+
+    Blocks of photos go side by side. OpenBLAS would start threads for each of them, which get into
+    one another's way and spin while they wait.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _by_hand(
