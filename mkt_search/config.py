@@ -104,10 +104,15 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class TagConfig:
-    """Which labels of a vocabulary become tags; both conditions hold together."""
+    """Which labels of a vocabulary become tags, both conditions together, and in which memory."""
 
     top: int = setting(5, "Labels a photo gets at most, best first; 0 is no limit.", at_least=0)
     threshold: float = setting(0.0, "Lowest score that becomes a tag.")
+    memory_mb: int = setting(
+        1000,
+        "Memory for the vectors and scores of a run, in MB; decides how much is scored at once.",
+        at_least=1,
+    )
 
 
 @dataclass(frozen=True)

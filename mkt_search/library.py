@@ -8,9 +8,8 @@ with Library.open("Pictures") as library:
     library.tag(["dog", "beach", "snow"], top=2)
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -19,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from mkt_search import query as queries
+from mkt_search import tagging
 from mkt_search.boxes import boxes_of
 from mkt_search.config import FOLDER, Config, find_library, load, named_library
 from mkt_search.errors import (
@@ -29,6 +29,7 @@ from mkt_search.errors import (
     StoreError,
 )
 from mkt_search.models.build import Model, open_model
+from mkt_search.picks import Choice, blocks_within
 from mkt_search.scoring import unit
 from mkt_search.search import Explanation, Found, best, patches_used
 from mkt_search.store import catalog, checks, encodings, lock, runs, tags
@@ -39,24 +40,13 @@ from mkt_search.store.database import reading, transaction
 from mkt_search.store.optimize import Optimized, Told, optimize, silent
 from mkt_search.store.runs import RunInfo
 from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.tag_runs import TagReport, take_back
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.tagging import check_choice, chosen
+from mkt_search.tagging import check_choice
 from mkt_search.types import Box, Encoding, Filters, Hit, LabelEncoder, Tag, Term, Vector
 
 NO_FILTERS = Filters()
-
-
-@dataclass(frozen=True)
-class TagReport:
-    """What tagging did, or would do: `by_label` counts each label's automatic tags after it."""
-
-    run: int | None
-    photos: int
-    labels: int
-    added: int
-    removed: int
-    kept: int
-    by_label: dict[str, int] = field(default_factory=dict)
+LABELS_AT_ONCE = 1_000  # labels of a vocabulary that are encoded and remembered together
 
 
 @dataclass(frozen=True)
@@ -226,6 +216,16 @@ class Library:
             if new:
                 known.update(self._remembered(encoder, new))
         return np.stack([known[label] for label in labels])
+
+    def _vocabulary_vectors(self, labels: Sequence[str]) -> Vector:
+        """Return (L, D) as `label_vectors` does, but put together in pieces and not kept."""
+        encoder = self.model.label_encoder()
+        vectors = np.empty((len(labels), encoder.dim), np.float32)
+        for first in range(0, len(labels), LABELS_AT_ONCE):
+            piece = labels[first : first + LABELS_AT_ONCE]
+            found = self._remembered(encoder, piece)
+            vectors[first : first + LABELS_AT_ONCE] = [found[label] for label in piece]
+        return vectors
 
     def _remembered(self, encoder: LabelEncoder, labels: Sequence[str]) -> dict[str, Vector]:
         """Return label vectors by way of the database, so that no text tower is asked twice."""
@@ -404,6 +404,7 @@ class Library:
         top: int = 0,
         threshold: float | None = None,
         dry_run: bool = False,
+        told: Told = silent,
     ) -> TagReport:
         """Tag every photo from stored vectors; the labels' earlier automatic tags are replaced.
 
@@ -412,82 +413,37 @@ class Library:
             top: at most so many labels a photo, best first; 0 for any number.
             threshold: labels must score at least this.
             dry_run: report what would change and change nothing.
+            told: learns how far it is.
 
         Raises:
-            QueryError, UnknownLabel, LibraryLocked.
+            QueryError, UnknownLabel, LibraryLocked, StoreError.
         """
         labels = list(dict.fromkeys(vocabulary))
         check_choice(top=top, threshold=threshold, labels=labels)
-        settings = {"labels": labels, "top": top, "threshold": threshold}
-        if dry_run:
-            return self._tag(labels, None, top=top, threshold=threshold)
-        with self.store.writing("mkt tag"), self.store.run("tag", settings) as run:
-            return self._tag(labels, run.id, top=top, threshold=threshold)
+        memory = self.config.tag.memory_mb
+        blocks = blocks_within(memory, self._stored().encoding, len(labels), top=top)
 
-    def _tag(
-        self, labels: list[str], run: int | None, *, top: int, threshold: float | None
-    ) -> TagReport:
-        index = self.index()
-        vectors = self.label_vectors(labels)
-        picks = [
-            (int(index.contents[slot]), numbers.tolist(), scores.tolist())
-            for slot, numbers, scores in chosen(index, vectors, top=top, threshold=threshold)
-        ]
-        with transaction(self.store.engine) as session:
-            ids = tags.label_ids(session, labels)
-            photos = catalog.indexed_photo_ids(session)
-            rows = [
-                (photo, ids[labels[number]], score)
-                for content, numbers, scores in picks
-                for photo in photos.get(content, ())
-                for number, score in zip(numbers, scores, strict=True)
-            ]
-            before = tags.current_pairs(session, ids.values())
-            after = {(photo, label) for photo, label, _ in rows}
-            given = Counter(label for _, label in after)
-            report = TagReport(
+        def work(run: int | None) -> TagReport:
+            return tagging.tag(
+                self.index(),
+                labels,
+                self._vocabulary_vectors(labels),
+                choice=Choice(top, threshold),
+                blocks=blocks,
                 run=run,
-                photos=sum(map(len, photos.values())),
-                labels=len(labels),
-                added=len(after - before),
-                removed=len(before - after),
-                kept=len(after & before),
-                by_label={name: given[ids[name]] for name in labels},
+                told=told,
             )
-            if run is None:
-                session.rollback()
-            else:  # the outcome is part of the commit: `untag` relies on it, whatever comes after
-                tags.supersede(session, ids.values(), run)
-                tags.add_auto(session, run, rows)
-                runs.end_run(session, run, "done", {**asdict(report), "by_label": {}})
-        return report
+
+        if dry_run:
+            return work(None)
+        settings = {"labels": labels, "top": top, "threshold": threshold}
+        with self.store.writing("mkt tag"), self.store.run("tag", settings) as run:
+            return work(run.id)
 
     def untag(self, run: int) -> TagReport:
         """Take a tag run back whole: its tags go, those it replaced return. Human tags stay."""
         with self.store.writing("mkt untag"), transaction(self.store.engine) as session:
-            every = {info.id: info for info in runs.listed(session)}
-            info = every.get(run)
-            if info is None or info.kind != "tag":
-                known = ", ".join(str(i.id) for i in every.values() if i.kind == "tag") or "none"
-                raise QueryError(f"There is no tag run {run}; tag runs: {known}.")
-            if info.outcome == "reverted":
-                raise QueryError(f"Run {run} was taken back already.")
-            later = [i for i in every.values() if i.kind == "tag" and i.id > run]
-            covered = {
-                i.id: set(tags.label_ids(session, i.settings["labels"]).values())
-                for i in later
-                if i.outcome == "done"
-            }
-            change = tags.take_back(session, run, covered)
-            tags.forget_unused_labels(session)
-        return TagReport(
-            run=run,
-            photos=0,
-            labels=len(info.settings["labels"]),
-            added=change.added,
-            removed=change.removed,
-            kept=change.kept,
-        )
+            return take_back(session, run)
 
     def add_tag(self, photos: Sequence[Path | str], label: str) -> int:
         """Tag photos by hand; return how many did not have the tag by hand yet."""

@@ -23,7 +23,6 @@ from mkt_search.types import Vector
 PER_PHOTO = 100  # vectors asked of the scan for one photo wanted: a photo owns up to m of the best
 FIRST = 4  # photos scored exactly, for one wanted, before those that a bound still leaves possible
 GROWTH = 4  # and how many times more when the answer is not proven yet
-AT_ONCE = 1 << 22  # similarities of local vectors computed together: 16 MB, a few times over
 FEW = 0.05  # share of the library below which reading just these photos is less than a scan
 FEW_CANDIDATES = 2  # up to so many times the candidates, photos are scored one and all
 
@@ -198,15 +197,6 @@ def _best_of(
     contents = index.contents[slots]  # slots are no order to keep: a merge of segments changes them
     order = np.lexsort((contents, -(global_ + local)))[:k]
     return Found(slots[order], global_[order], local[order])
-
-
-def score_blocks(
-    index: VectorIndex, labels: Vector, slots: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], Vector]]:
-    """Yield (slots, (n, L) fused scores) in blocks: every photo against every label."""
-    photos = max(1, AT_ONCE // (index.encoding.m * max(1, len(labels))))
-    for block in index.blocks(slots, most=photos):
-        yield block, _score(index, labels, block).fused
 
 
 def _score(index: VectorIndex, labels: Vector, slots: NDArray[np.int64]) -> StreamScores:

@@ -1,15 +1,25 @@
-"""Bulk tagging: every photo against every label of a vocabulary, from stored vectors alone."""
+"""Bulk tagging: every photo against every label of a vocabulary, from stored vectors alone.
 
-from collections.abc import Iterator, Sequence
+What is chosen streams through a file into one transaction, so nothing in memory grows with the
+photos, and the database is closed to other writers only while tags are written.
+"""
+
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mkt_search.errors import QueryError
-from mkt_search.search import score_blocks
+from mkt_search.picks import Blocks, Choice, picks
+from mkt_search.store.database import reading, transaction
+from mkt_search.store.optimize import Told, silent
+from mkt_search.store.spool import Spool
+from mkt_search.store.tag_runs import TagReport, compare, replace
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
+
+SCORING, WRITING = "scoring photos", "writing tags"
 
 
 def read_vocabulary(path: Path) -> list[str]:
@@ -32,25 +42,6 @@ def read_vocabulary(path: Path) -> list[str]:
     return found
 
 
-def chosen(
-    index: VectorIndex, labels: Vector, *, top: int, threshold: float | None
-) -> Iterator[tuple[int, NDArray[np.int64], Vector]]:
-    """Yield (slot, label numbers, their scores) for every live photo, best label first.
-
-    Args:
-        index: the library's vectors.
-        labels: (L, D).
-        top: at most so many labels a photo; 0 for any number.
-        threshold: labels must score at least this; None for no bound.
-    """
-    for slots, scores in score_blocks(index, labels, np.flatnonzero(index.live)):
-        order = np.argsort(-scores, axis=1, kind="stable")[:, : top or None]
-        for slot, row, best in zip(slots.tolist(), scores, order, strict=True):
-            values = row[best]
-            keep = best if threshold is None else best[values >= threshold]
-            yield slot, keep, row[keep]
-
-
 def check_choice(*, top: int, threshold: float | None, labels: Sequence[str]) -> None:
     """Raise QueryError when the choice would tag every photo with every label, or with none."""
     if not labels:
@@ -62,3 +53,43 @@ def check_choice(*, top: int, threshold: float | None, labels: Sequence[str]) ->
             "Every label would go to every photo: say how many with --top N or how good with "
             "--threshold S."
         )
+
+
+def tag(
+    index: VectorIndex,
+    labels: Sequence[str],
+    vectors: Vector,
+    *,
+    choice: Choice,
+    blocks: Blocks,
+    run: int | None,
+    told: Told = silent,
+) -> TagReport:
+    """Choose labels for every photo, then replace these labels' automatic tags in one transaction.
+
+    Neither photos nor their tags are gathered in memory: what is chosen waits in a file.
+
+    Args:
+        index: the library's vectors.
+        labels: L, each once.
+        vectors: (L, D), of the labels.
+        choice: which labels a photo gets.
+        blocks: what is worked on together.
+        run: the run that the tags are of; None writes nothing and reports what would change.
+        told: learns how many photos are scored and how many tags are written.
+
+    Raises:
+        StoreError: the disk is full or cannot be written; the tags are as they were.
+    """
+    store = index.store
+    with Spool(store) as spool:
+        done, total = 0, int(np.count_nonzero(index.live))
+        for slots, some in picks(index, vectors, choice, blocks):
+            spool.add(index.contents[slots[some.rows]], some.labels, some.scores)
+            done += len(slots)
+            told(SCORING, done, total)
+        if run is None:
+            with reading(store.engine) as session:
+                return compare(session, spool, labels)
+        with transaction(store.engine) as session:
+            return replace(session, spool, labels, run, told=partial(told, WRITING))

@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,3 +193,71 @@ def test_runs_are_not_written_as_tags_are(home: Path, options: tuple[str, ...]) 
     assert (
         "--runs comes as a table or with --json." in mkt("tags", "--runs", *options, code=2).stderr
     )
+
+
+def test_memory_that_cannot_hold_the_labels_is_a_sentence_before_any_run(home: Path) -> None:
+    (home / "many.txt").write_text("\n".join(f"label {i}" for i in range(200_000)))
+    result = mkt("tag", "--vocabulary", "many.txt", "--memory-mb", "1", code=1)
+    assert result.stderr.startswith("Error: 200,000 labels take ")
+    assert "memory_mb in [tag] allows 1: raise it (--memory-mb " in result.stderr
+    assert [row[1] for row in columns(mkt("tags", "--runs"))] == ["index"]
+
+
+def test_little_memory_gives_the_same_tags(home: Path) -> None:
+    mkt("tag", "--vocabulary", "labels.txt", "--top", "2")
+    usual = tagged(home)
+    result = mkt("tag", "--vocabulary", "labels.txt", "--top", "2", "--memory-mb", "1")
+    assert tagged(home) == usual
+    assert "added 0 tags, removed 0, kept 12" in result.stderr
+
+
+def test_piped_a_run_says_one_sentence(home: Path) -> None:
+    result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("added 6 tags")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("step", [("--dry-run", "scoring photos"), ("--top=2", "writing tags")])
+def test_a_terminal_sees_how_far_a_run_is(home: Path, step: tuple[str, str]) -> None:
+    inside, outside = os.openpty()
+    option, words = step
+    command = [sys.executable, "-m", "mkt_search", "tag", "--vocabulary", "labels.txt", option]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=outside, env=environment, text=True, check=True
+    )
+    os.close(outside)
+    shown = os.read(inside, 1 << 16).decode()
+    os.close(inside)
+    assert words in shown and "/s" in shown
+    assert len(columns_of(done.stdout)) == 3
+    assert words not in done.stdout
+
+
+def columns_of(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(("own", "heeded"), [(None, "1"), ("3", "3")])
+def test_products_run_on_one_thread_each_unless_told_otherwise(
+    home: Path, own: str | None, heeded: str
+) -> None:
+    program = """
+import os, sys
+
+class Witness:
+    def find_spec(self, name, *rest):
+        if name == "numpy":
+            print("numpy meets", os.environ.get("OPENBLAS_NUM_THREADS"))
+            sys.exit()
+
+sys.meta_path.insert(0, Witness())
+from mkt_search.cli import main
+main(["tag", "--vocabulary", "labels.txt"])
+"""
+    environ = {key: value for key, value in os.environ.items() if key != "OPENBLAS_NUM_THREADS"}
+    environ |= {"OPENBLAS_NUM_THREADS": own} if own else {}
+    call = [sys.executable, "-c", program]
+    done = subprocess.run(call, env=environ, cwd=home, capture_output=True, text=True)
+    assert done.stdout == f"numpy meets {heeded}\n"

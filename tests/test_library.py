@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from indexer.index import Options, index
-from mkt_search import Library
+from mkt_search import Library, tagging
 from mkt_search.errors import CheckpointMismatch, LibraryNotFound, QueryError, UnknownLabel
 from mkt_search.models.build import open_model
 from mkt_search.search import _of_all
+from mkt_search.store import runs
 from mkt_search.store.compact import compact
+from mkt_search.store.database import transaction
 from mkt_search.store.store import Store
 from mkt_search.types import Encoding, Filters, PhotoFile, Term
 from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
@@ -207,6 +210,24 @@ def test_a_vocabulary_is_put_on_every_photo_and_taken_back(home: Path) -> None:
         with pytest.raises(QueryError, match="tag runs"):
             library.untag(999)
         assert library.remove_tag([home / "photos" / "cyan.png"], "my label") == 1
+
+
+def test_the_database_takes_other_writes_while_photos_are_scored(home: Path) -> None:
+    with Library.open(home) as library, Library.open(home) as other:
+        seen: list[str] = []
+
+        def told(step: str, _done: int, _total: int) -> None:
+            seen.append(step)
+            if step == tagging.SCORING:
+                with transaction(other.store.engine) as session:  # waits 30 s if it is held
+                    runs.remember_labels(session, "another encoder", {"label": b"vector"})
+
+        start = time.monotonic()
+        report = library.tag(["red", "blue"], top=1, told=told)
+        assert time.monotonic() - start < 20
+        assert set(seen) == {tagging.SCORING, tagging.WRITING}
+        assert report.run is not None
+        library.untag(report.run)
 
 
 def test_tags_equal_the_scores_of_a_search(home: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from mkt_search.store import catalog, encodings
+from mkt_search.store import catalog, encodings, tags
 from mkt_search.store.database import reading
 from mkt_search.store.store import Store
 from mkt_search.types import Filters
@@ -69,3 +69,12 @@ def test_stored_contents_are_looked_up_one_by_one(store: Store) -> None:
     assert "SCAN" not in steps
     with reading(store.engine) as session:
         assert catalog.stored_contents(session, wanted, 1) == {wanted[0]}
+
+
+def test_a_tag_run_looks_up_its_photos_and_their_tags(store: Store) -> None:
+    steps = plans(store, lambda s: catalog.photo_ids_of(s, [1, 2]))
+    assert "SEARCH photo USING COVERING INDEX ix_photo_content_id_state" in steps
+    steps += plans(store, lambda s: list(tags.auto_pairs(s, [1, 2], None)))
+    steps += plans(store, lambda s: list(tags.auto_pairs(s, [1, 2], 1)))
+    steps += plans(store, lambda s: tags.count_auto(s, [1, 2]))
+    assert "SCAN" not in steps

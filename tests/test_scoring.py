@@ -4,7 +4,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkt_search.scoring import fuse_over_labels, patch_weights, scale, score, top_k_mean, unit
+from mkt_search.scoring import (
+    fuse_over_labels,
+    patch_weights,
+    scale,
+    score,
+    top_k_mean,
+    unit,
+    without_padding,
+)
 from mkt_search.types import Encoded
 from tests import made
 
@@ -97,3 +105,26 @@ def test_the_vocabulary_rule_is_the_papers_fusion_for_its_own_labels() -> None:
 
 def test_a_zero_vector_has_no_direction_and_no_nan() -> None:
     assert unit(np.zeros((1, 3), np.float32)).tolist() == [[0, 0, 0]]
+
+
+@given(seed=st.integers(0, 10_000), padded=st.sampled_from([0.0, 0.4, 1.0]), k=st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_scores_are_the_same_without_padding(seed: int, padded: float, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = rng.standard_normal((4, 1 + 5, made.DIM)).astype(np.float32)
+    counts = np.where(rng.random((4, 5)) < padded, 0, rng.choice([8, 9], (4, 5)))
+    vectors[:, 1:][counts == 0] = 0
+    labels = rng.standard_normal((7, made.DIM)).astype(np.float32)
+    filled, full = without_padding(vectors, counts, k)
+    assert (k > 8 and (counts == 8).any()) or (full >= k).all()
+    found = score(labels, filled[:, 0], filled[:, 1:], full, k=k)
+    expected = score(labels, vectors[:, 0], vectors[:, 1:], counts, k=k)
+    np.testing.assert_allclose(found.fused, expected.fused, atol=1e-5)
+    for n in range(4):
+        local = slow_local(labels[0], vectors[n, 1:], counts[n], k)
+        np.testing.assert_allclose(found.local[n, 0], local, atol=1e-5)
+
+
+def test_vectors_that_do_not_fill_k_alone_keep_their_padding() -> None:
+    vectors, counts = np.ones((1, 3, 2), np.float32), np.array([[3, 0]])
+    assert without_padding(vectors, counts, 4) == (vectors, counts)

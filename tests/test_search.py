@@ -60,26 +60,8 @@ def test_the_scan_is_what_answers_a_single_label(index: VectorIndex, monkeypatch
     assert found.slots.tolist() == slow(index, label, one, 1, index.live)
 
 
-def test_blocks_cover_every_photo_and_label(index: VectorIndex) -> None:
-    labels = np.eye(made.DIM, dtype=np.float32)[:3]
-    slots, scores = zip(*search.score_blocks(index, labels, np.arange(N)), strict=True)
-    assert np.concatenate(slots).tolist() == list(range(N))
-    assert np.concatenate(scores).shape == (N, 3)
-
-
 def test_patch_shares_are_a_mean_over_the_best_patches(index: VectorIndex) -> None:
     label = np.ones(made.DIM, np.float32)
     shares = search.patches_used(index, label, [0, 5])
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
     assert ((shares > 0).sum(axis=1) >= made.TOP_K).all()
-
-
-def test_many_labels_are_scored_for_few_photos_at_a_time(index: VectorIndex, monkeypatch) -> None:
-    labels = np.random.default_rng(1).standard_normal((40, made.DIM)).astype(np.float32)
-    whole = [scores for _, scores in search.score_blocks(index, labels, np.arange(N))]
-    monkeypatch.setattr(search, "AT_ONCE", 40 * made.M * 7)
-    pieces = list(search.score_blocks(index, labels, np.arange(N)))
-    assert {len(slots) for slots, _ in pieces} == {7, N % 7}
-    np.testing.assert_allclose(
-        np.concatenate([scores for _, scores in pieces]), np.concatenate(whole), atol=1e-5
-    )

@@ -1,5 +1,9 @@
 """`mkt tag` and `mkt untag`: put labels on photos, by score or by hand, and take them back."""
 
+import os
+import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +15,12 @@ from mkt_search.display import clean
 from mkt_search.options import TEXT, json_option, library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mkt_search.config import TagConfig
-    from mkt_search.library import Library, TagReport
+    from mkt_search.library import Library
+    from mkt_search.store.optimize import Told
+    from mkt_search.store.tag_runs import TagReport
 
 COLUMNS = (Column("label"), Column("photos", is_number=True))
 
@@ -28,6 +36,7 @@ COLUMNS = (Column("label"), Column("photos", is_number=True))
 )
 @setting_option("tag.top")
 @setting_option("tag.threshold")
+@setting_option("tag.memory_mb")
 @click.option(
     "--dry-run", is_flag=True, help="Say what would change and change nothing.  [default: off]"
 )
@@ -65,7 +74,8 @@ def tag(
     With --vocabulary every photo of the library is scored against every label of the file, from
     the stored vectors alone. A photo gets its best labels: at most --top, and only those that score
     at least --threshold. Earlier automatic tags of the same labels are replaced; tags set by hand
-    are never touched. `mkt untag --run N` takes it all back.
+    are never touched. `mkt untag --run N` takes it all back. Memory stays within --memory-mb, plus
+    that of the program, however many photos there are.
 
     \b
     Examples:
@@ -84,11 +94,22 @@ def tag(
     if by_hand and (dry_run or as_json):
         flag = "--dry-run" if dry_run else "--json"
         raise click.UsageError(f"{flag} goes with --vocabulary.")
+    if vocabulary is not None:
+        _leave_threads_to_blocks()
     with open_library(directory, take_settings(given)) as library:
         if vocabulary is None:
             _by_hand(library, photos, add, remove)
         else:
             _by_score(library, vocabulary, dry_run=dry_run, as_json=as_json)
+
+
+def _leave_threads_to_blocks() -> None:
+    """Have each product run on its own thread; heeded when numpy is loaded.
+
+    Blocks of photos go side by side. OpenBLAS would start threads for each of them, which get into
+    one another's way and spin while they wait.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _by_hand(
@@ -112,13 +133,51 @@ def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: b
     from mkt_search.tagging import read_vocabulary
 
     settings, labels = library.config.tag, read_vocabulary(vocabulary)
-    report = library.tag(labels, top=settings.top, threshold=settings.threshold, dry_run=dry_run)
+    with _bar() as told:
+        report = library.tag(
+            labels, top=settings.top, threshold=settings.threshold, dry_run=dry_run, told=told
+        )
     if as_json:
         show_json(as_data(report))
     else:
         counts = sorted(report.by_label.items(), key=lambda item: (-item[1], item[0]))
         show_table(COLUMNS, ((label, f"{count:,}") for label, count in counts))
     say(_summary(report, settings, dry_run=dry_run))
+
+
+@contextmanager
+def _bar() -> "Iterator[Told]":
+    """Show how far a run is, and how fast, on a terminal; elsewhere nothing."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, highlight=False, soft_wrap=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task, started, step = bar.add_task("", total=None, rate=""), time.monotonic(), ""
+
+        def told(name: str, done: int, total: int) -> None:
+            nonlocal started, step
+            if name != step:  # the first step's clock starts with the run
+                started, step = time.monotonic() if step else started, name
+            rate = f"{done / max(time.monotonic() - started, 1e-6):,.0f}/s"
+            bar.update(task, description=name, completed=done, total=total, rate=rate)
+
+        yield told
 
 
 def as_data(report: "TagReport") -> dict[str, Any]:

@@ -415,6 +415,20 @@ def indexed_photo_ids(session: Session) -> dict[int, list[int]]:
     return found
 
 
+def photo_ids_of(session: Session, content_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Return the ids of the indexed photos behind some contents, by content id."""
+    found: dict[int, list[int]] = {}
+    for piece in in_pieces(content_ids):
+        rows = session.execute(
+            select(Photo.content_id, Photo.id)
+            .where(Photo.content_id.in_(piece), Photo.state == "indexed")
+            .order_by(Photo.id)
+        )
+        for content, photo in rows:
+            found.setdefault(content or 0, []).append(photo)
+    return found
+
+
 def count_indexed(session: Session) -> int:
     """Count the photos that can be found."""
     query = select(func.count()).select_from(Photo).where(Photo.state == "indexed")

@@ -15,6 +15,7 @@ depend on the photos beside it.
 import errno
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -169,6 +170,7 @@ class Segment:
     precision: Precision
     dim: int
     patches: int
+    file: mmap.mmap
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -203,6 +205,15 @@ class Segment:
     def member_patches(self, rows: Rows) -> NDArray[np.bool_]:
         """Say which patches each local vector is the mean of: (n, m, P)."""
         return np.unpackbits(self.members[rows], axis=-1, count=self.patches).view(np.bool_)
+
+    def let_go(self) -> None:
+        """Give the memory of what was read back to the system; it is read again when asked for.
+
+        A mapped file counts as memory of the process as far as it was read. Threads may go on
+        reading meanwhile.
+        """
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.file.madvise(mmap.MADV_DONTNEED)
 
     def peak(self) -> float:
         """Return a bound on the magnitude of any number in g + l, known from the steps alone."""
@@ -240,7 +251,7 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
         StoreError: the system does not let it be read.
     """
     try:
-        arrays, metadata = _map(path, path.stat().st_size)
+        file, arrays, metadata = _map(path, path.stat().st_size)
     except FileNotFoundError:
         raise LibraryDamaged(
             f"The segment {path.name} is missing. Run `mkt repair` to encode its photos again."
@@ -261,11 +272,15 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
             f"library says {encoding.fingerprint}. Run `mkt repair`."
         )
     return Segment(
-        **arrays, precision=encoding.precision, dim=encoding.dim, patches=encoding.patches
+        **arrays,
+        precision=encoding.precision,
+        dim=encoding.dim,
+        patches=encoding.patches,
+        file=file,
     )
 
 
-def _map(path: Path, size: int) -> tuple[dict[str, Any], dict[str, str]]:
+def _map(path: Path, size: int) -> tuple[mmap.mmap, dict[str, Any], dict[str, str]]:
     """Map the arrays of a safetensors file (an 8-byte length, a JSON header, then the numbers)."""
     dtypes: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8), "F32": np.dtype("<f4")}
     with open(path, "rb") as file:
@@ -273,17 +288,18 @@ def _map(path: Path, size: int) -> tuple[dict[str, Any], dict[str, str]]:
         if not 0 < length < size:
             raise ValueError("its header is cut short")
         header = json.loads(file.read(length))
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     start = 8 + length
     arrays = {}
-    whole = np.memmap(path, np.uint8, mode="r")
+    whole = np.frombuffer(mapped, np.uint8)
     for name in ("codes", "steps", "members", "content"):
         entry = header[name]
         begin, end = entry["data_offsets"]
         if start + end > len(whole):
             raise ValueError("it is cut short")
         values = whole[start + begin : start + end].view(dtypes[entry["dtype"]])
-        arrays[name] = values.reshape(entry["shape"]).view(np.ndarray)
-    return arrays, header.get("__metadata__", {})
+        arrays[name] = values.reshape(entry["shape"])
+    return mapped, arrays, header.get("__metadata__", {})
 
 
 def digest(path: Path) -> bytes:

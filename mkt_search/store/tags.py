@@ -9,10 +9,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import delete, func, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import Session, aliased
 
 from mkt_search.paths import text_to_path
 from mkt_search.store.catalog import filtered, in_pieces, now
@@ -33,44 +43,64 @@ class TagChange:
 
 def label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
     """Return the id of every label, adding those that are new."""
-    wanted = sorted(set(names))
+    ids = known_label_ids(session, names)
+    new = [name for name in sorted(set(names)) if name not in ids]
+    if new:
+        session.execute(insert(LabelRow), [{"name": name} for name in new])
+    return ids | known_label_ids(session, new)
+
+
+def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
+    """Return the ids of those labels that some photo is, or was, tagged with."""
     ids: dict[str, int] = {}
-    for piece in in_pieces(wanted):
+    for piece in in_pieces(sorted(set(names))):
         rows = session.execute(select(LabelRow.name, LabelRow.id).where(LabelRow.name.in_(piece)))
         ids.update((name, id_) for name, id_ in rows)
-    new = [LabelRow(name=name) for name in wanted if name not in ids]
-    session.add_all(new)
-    session.flush()
-    return ids | {label.name: label.id for label in new}
+    return ids
 
 
-def current_pairs(session: Session, labels: Iterable[int]) -> set[tuple[int, int]]:
-    """Return (photo id, label id) of the current automatic tags of some labels."""
-    pairs: set[tuple[int, int]] = set()
+def count_auto(session: Session, labels: Iterable[int]) -> int:
+    """Count the current automatic tags of some labels."""
+    count = 0
     for piece in in_pieces(list(labels)):
+        count += _count(session, *_auto(piece))
+    return count
+
+
+def auto_pairs(
+    session: Session, photos: Sequence[int], superseded_by: int | None
+) -> Iterator[tuple[int, int]]:
+    """Yield (photo id, label id) of the automatic tags of some photos: those current, or those
+    that a run put aside."""
+    for piece in in_pieces(photos):
         rows = session.execute(
-            select(TagRow.photo_id, TagRow.label_id).where(
-                TagRow.source == "auto",
-                TagRow.superseded_by.is_(None),
-                TagRow.label_id.in_(piece),
-            )
-        )
-        pairs.update((photo, label) for photo, label in rows)
-    return pairs
-
-
-def supersede(session: Session, labels: Iterable[int], run: int) -> None:
-    """Put the current automatic tags of some labels aside for a run."""
-    for piece in in_pieces(list(labels)):
-        session.execute(
-            update(TagRow)
+            select(TagRow.photo_id, TagRow.label_id)
             .where(
+                TagRow.photo_id.in_(piece),
                 TagRow.source == "auto",
-                TagRow.superseded_by.is_(None),
-                TagRow.label_id.in_(piece),
+                TagRow.superseded_by == superseded_by,  # None becomes IS NULL
             )
-            .values(superseded_by=run)
+            .execution_options(yield_per=ROWS_AT_ONCE)
         )
+        yield from ((photo, label) for photo, label in rows)
+
+
+def supersede(session: Session, labels: Iterable[int], run: int) -> int:
+    """Put the current automatic tags of some labels aside for a run; return how many there were."""
+    count = 0
+    for piece in in_pieces(list(labels)):
+        done = session.execute(update(TagRow).where(*_auto(piece)).values(superseded_by=run))
+        count += cast(CursorResult[Any], done).rowcount
+    return count
+
+
+def _auto(labels: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
+    """The conditions on a current automatic tag of some labels."""
+    return (
+        TagRow.source == "auto",
+        TagRow.superseded_by.is_(None),
+        TagRow.label_id.in_(labels),
+    )
 
 
 def add_auto(session: Session, run: int, tags: Iterable[tuple[int, int, float]]) -> None:
@@ -81,7 +111,7 @@ def add_auto(session: Session, run: int, tags: Iterable[tuple[int, int, float]])
         for photo, label, score in tags
     )
     while some := list(islice(rows, ROWS_AT_ONCE)):
-        session.execute(insert(TagRow), some)
+        session.connection().execute(insert(TagRow), some)  # no objects
 
 
 def take_back(session: Session, run: int, covered: dict[int, set[int]]) -> TagChange:
@@ -93,21 +123,36 @@ def take_back(session: Session, run: int, covered: dict[int, set[int]]) -> TagCh
         covered: the label ids each later run speaks for; a tag such a run would have replaced
             too comes back as replaced by it.
     """
-    mine = select(TagRow.photo_id, TagRow.label_id).where(
-        TagRow.run_id == run, TagRow.superseded_by.is_(None)
-    )
-    before = {(photo, label) for photo, label in session.execute(mine)}
+    before = _count(session, TagRow.run_id == run, TagRow.superseded_by.is_(None))
+    heirs = _heirs(session, run, covered)
+    after = kept = 0
+    for piece in in_pieces(heirs.get(None, [])):
+        returning = (TagRow.superseded_by == run, TagRow.label_id.in_(piece))
+        after += _count(session, *returning)
+        kept += _count(session, *returning, _has_tag_of(run))
     session.execute(delete(TagRow).where(TagRow.run_id == run))
-    after: set[tuple[int, int]] = set()
-    for heir, labels in _heirs(session, run, covered).items():
+    for heir, labels in heirs.items():
         for piece in in_pieces(labels):
             replaced = (TagRow.superseded_by == run, TagRow.label_id.in_(piece))
-            if heir is None:
-                back = session.execute(select(TagRow.photo_id, TagRow.label_id).where(*replaced))
-                after.update((photo, label) for photo, label in back)
             session.execute(update(TagRow).where(*replaced).values(superseded_by=heir))
     session.execute(update(RunRow).where(RunRow.id == run).values(outcome="reverted"))
-    return TagChange(len(after - before), len(before - after), len(after & before))
+    return TagChange(after - kept, before - kept, kept)
+
+
+def _count(session: Session, *conditions: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(TagRow).where(*conditions)) or 0
+
+
+def _has_tag_of(run: int) -> ColumnElement[bool]:
+    """The condition that a tag's photo and label have a current tag of a run."""
+    other = aliased(TagRow)
+    return exists().where(
+        other.photo_id == TagRow.photo_id,
+        other.label_id == TagRow.label_id,
+        other.source == "auto",
+        other.superseded_by.is_(None),
+        other.run_id == run,
+    )
 
 
 def _heirs(session: Session, run: int, covered: dict[int, set[int]]) -> dict[int | None, list[int]]:

@@ -1,0 +1,203 @@
+"""How long tagging with a large vocabulary takes, against the bare matrix products in it.
+
+    export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1    tagging has threads of its own
+    python benchmarks/tagging.py --photos 2000 --photos 6000
+    python benchmarks/tagging.py --photos 100000 --base 5000     1 GB of disk, some minutes
+
+Simulated photos (`simulated.py`) go through the real store, labels are concepts with noise, and the
+real tagging chooses and writes, then replaces ("again"), then only counts ("dry run"). The floor
+multiplies as many vectors with all labels, in products of the same shapes on as many threads; it is
+taken before and after each of the three, and each is compared with the two beside it, in seconds of
+processors, which other programs disturb least. The shares are of the first: reading and decoding,
+timed alone on the same threads; the product, which is the floor; the database, from the last score
+to the commit; the choice is what is left: maximum over a photo's vectors, sum, best labels, the
+file in between. Every library is measured in a process of its own, so that its peak memory is its
+own; "before" is with the index and the label vectors loaded.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from mkt_search.picks import COLUMNS, Blocks, Choice, blocks_within
+from mkt_search.store.database import transaction
+from mkt_search.store.store import Store
+from mkt_search.store.tag_runs import TagReport, take_back
+from mkt_search.store.vectors import VectorIndex
+from mkt_search.tagging import SCORING, tag
+from mkt_search.types import Vector
+
+HEAD = (
+    "| photos | labels | memory_mb | blocks | floor s | run s | again s | dry run s | each / floor "
+    "| decode | product | choice | database | MB before | MB peak |"
+)
+
+
+class Span:
+    """The time something takes: seconds on the wall, and of processors, all threads together."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter(), time.process_time()
+        self.wall = self.work = 0.0
+
+    def stop(self) -> None:
+        """Take the time so far."""
+        self.wall, self.work = (
+            time.perf_counter() - self._start[0],
+            time.process_time() - self._start[1],
+        )
+
+
+@dataclass
+class Clock:
+    """Takes the time of a run, and of its last score."""
+
+    whole: Span = field(default_factory=Span)
+    scored: Span = field(default_factory=Span)
+
+    def told(self, step: str, _done: int, _total: int) -> None:
+        """Note when the last photo was scored."""
+        if step == SCORING:
+            self.scored.stop()
+
+
+def make(folder: Path, photos: int, base: int, labels: int, local: str) -> None:
+    """Fill a library with simulated photos, and write label vectors beside them."""
+    import simulated  # not above: its libraries are no part of what is measured
+
+    world, stored = simulated.World.make(), simulated.encoding(local)
+    store = Store.create(folder)
+    simulated.fill(store, stored, simulated.photos(world, photos, stored, base=base))
+    np.save(folder.parent / "labels.npy", world.labels(labels))
+    store.close()
+
+
+def measure(folder: Path, top: int, memory: int, threads: int) -> str:
+    """Tag a library anew, once more and dry, floors in between; return a row of the table."""
+    store = Store.open(folder)
+    assert store.active is not None
+    index = VectorIndex(store, store.active)
+    index.refresh()
+    vectors = np.load(folder.parent / "labels.npy")
+    labels = len(vectors)
+    names = [f"label {i}" for i in range(labels)]
+    fit = blocks_within(memory, index.encoding, labels, top=top)
+    blocks = Blocks(fit.photos, fit.labels, min(fit.threads, threads or fit.threads))
+    before, floors, clocks = peak(), [floor_of(index, vectors, blocks)], []
+
+    def run(number: int | None) -> TagReport:
+        clock = Clock()
+        choice = Choice(top, None)
+        report = tag(
+            index, names, vectors, choice=choice, blocks=blocks, run=number, told=clock.told
+        )
+        clock.whole.stop()
+        clocks.append(clock)
+        floors.append(floor_of(index, vectors, blocks))
+        return report
+
+    with store.writing("benchmark"):
+        with store.run("tag", {"labels": names}) as first:
+            assert run(first.id).added == top * len(index), "every photo has its labels"
+        with store.run("tag", {"labels": names}) as second:
+            assert run(second.id).kept == top * len(index), "the same labels again"
+    assert run(None).kept == top * len(index)
+    most, decode = peak(), decoding_of(index, blocks).work
+    for number in (second.id, first.id):
+        with transaction(store.engine) as session:
+            take_back(session, number)
+    store.close()
+    near = [(one.work + other.work) / 2 for one, other in pairwise(floors)]
+    whole, scored = clocks[0].whole.work, clocks[0].scored.work
+    shares = decode, near[0], scored - near[0] - decode, whole - scored
+    walls = [np.median([floor.wall for floor in floors]), *(clock.whole.wall for clock in clocks)]
+    ratios = [clock.whole.work / there for clock, there in zip(clocks, near, strict=True)]
+    return (
+        f"| {len(index):,} | {labels:,} | {memory:,} "
+        f"| {blocks.threads} x {blocks.photos} x {blocks.labels:,} | "
+        + " | ".join(f"{wall:.2f}" for wall in walls)
+        + f" | {' '.join(f'{ratio:.2f}' for ratio in ratios)} | "
+        + " | ".join(f"{share / whole:.1%}" for share in shares)
+        + f" | {before:.0f} | {most:.0f} |"
+    )
+
+
+def peak() -> float:
+    """Return the most memory the process ever had, in MB of 10^6 bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def floor_of(index: VectorIndex, labels: Vector, blocks: Blocks) -> Span:
+    """Take the time of the products alone: vectors decoded before, results thrown away."""
+    rows = index.read(np.flatnonzero(index.live)[: blocks.photos]).reshape(-1, labels.shape[1])
+    out = np.zeros((blocks.threads, len(rows), COLUMNS), np.float32)
+    starts = range(0, len(index), blocks.photos)
+
+    def work(number: int) -> None:
+        for start in starts[number :: blocks.threads]:
+            part = rows[: (len(index) - start) * (1 + index.encoding.m)]
+            for first in range(0, len(labels), COLUMNS):
+                tile = labels[first : first + COLUMNS]
+                np.matmul(part, tile.T, out=out[number, : len(part), : len(tile)])
+
+    return on_threads(blocks.threads, work)
+
+
+def decoding_of(index: VectorIndex, blocks: Blocks) -> Span:
+    """Take the time of reading and decoding every photo."""
+    parts = list(index.blocks(np.flatnonzero(index.live), most=blocks.photos))
+
+    def work(number: int) -> None:
+        for slots in parts[number :: blocks.threads]:
+            index.read(slots)
+
+    return on_threads(blocks.threads, work)
+
+
+def on_threads(threads: int, work: Callable[[int], None]) -> Span:
+    """Take the time of some threads that work side by side, each told its number."""
+    with ThreadPoolExecutor(threads) as pool:
+        span = Span()
+        list(pool.map(work, range(threads)))
+        span.stop()
+    return span
+
+
+def main() -> None:
+    """Read the options and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--photos", type=int, action="append", help="may be given several times")
+    parser.add_argument("--base", type=int, default=2_000, help="photos with patches of their own")
+    parser.add_argument("--labels", type=int, default=10_000)
+    parser.add_argument("--top", type=int, default=5)
+    parser.add_argument("--memory-mb", type=int, action="append", help="as [tag] memory_mb")
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as processors")
+    parser.add_argument("--local", choices=["kset", "cover", "centroids"], default="kset")
+    given = parser.parse_args()
+    print(HEAD)
+    print("|--:|--:|--:|---|" + "--:|" * 11, flush=True)
+    fresh = multiprocessing.get_context("spawn")
+    for photos in given.photos or [2_000]:
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / ".mkt"
+            with fresh.Pool(1) as pool:
+                pool.apply(make, (place, photos, given.base, given.labels, given.local))
+            for memory in given.memory_mb or [1_000]:
+                with fresh.Pool(1) as pool:
+                    asked = (place, given.top, memory, given.threads)
+                    print(pool.apply(measure, asked), flush=True)
+
+
+if __name__ == "__main__":
+    main()
