@@ -1,6 +1,7 @@
 """The public face, end to end on painted photos and a student that sees colours."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mkt_search import Library
 from mkt_search.errors import CheckpointMismatch, LibraryNotFound, QueryError, UnknownLabel
 from mkt_search.models.build import open_model
 from mkt_search.search import _of_all
-from mkt_search.types import Encoding, Filters, Term
+from mkt_search.types import Encoding, Filters, LocalKind, Term
 from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
 
 
@@ -221,7 +222,7 @@ def test_tagging_everything_with_everything_is_refused(library: Library) -> None
         library.tag(["red"])
 
 
-@pytest.mark.parametrize("local", ["kset", "centroids", "topk", "all"])
+@pytest.mark.parametrize("local", get_args(LocalKind))
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
 def test_the_fast_search_equals_scoring_everything(
     home: Path, tmp_path: Path, local: str, precision: str
