@@ -7,8 +7,8 @@ mean is taken off first. Candidates are the k patches that go best with each pat
 go best with each of those sets. Of them the m are taken, one by one, that add most to the best
 value any taken set has for a patch, summed over the patches: a greedy cover.
 
-All of it is done in the patches' P x P inner products, and on what each candidate still adds to
-each patch, which is brought up to date in place: large arrays are written once and stay in cache.
+All of it is done in the patches' P x P inner products. What each candidate still adds to each patch
+is brought up to date in place, so that it stays in the processor's cache.
 """
 
 import numpy as np
@@ -25,14 +25,18 @@ def cover(patches: Tensor, m: int, k: int) -> Tensor:
     """
     products = _centred(torch.bmm(patches, patches.transpose(1, 2)))
     members, adds = _candidates(products, min(k, patches.shape[1]))
-    photos, least, rows = torch.arange(len(adds)), None, []
+    photos = torch.arange(len(adds))
+    taken: list[Tensor] = []
+    most: list[Tensor] = []
     for _ in range(m):
-        most, chosen = adds.sum(dim=2).max(dim=1)
-        useful = torch.ones_like(most, dtype=torch.bool) if least is None else most > least
-        least = most * NOTHING if least is None else least
-        rows.append(members[photos, chosen].bool() & useful[:, None])
-        adds.sub_(adds[photos, chosen][:, None]).clamp_min_(0)
-    return torch.stack(rows, dim=1)
+        if taken:
+            adds.sub_(adds[photos, taken[-1]][:, None]).clamp_min_(0)
+        added, chosen = adds.sum(dim=2).max(dim=1)
+        taken.append(chosen)
+        most.append(added)
+    useful = torch.stack(most, dim=1)  # (B, m)
+    useful = (useful > useful[:, :1] * NOTHING).index_fill_(1, torch.tensor(0), True)
+    return members[photos[:, None], torch.stack(taken, dim=1)].bool() & useful[..., None]
 
 
 def _centred(products: Tensor) -> Tensor:
@@ -51,17 +55,16 @@ def _candidates(products: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """
     count = products.shape[1]
     members = products.new_empty(len(products), 2 * count, count)
-    values, source = torch.empty_like(members), products
+    adds, source = torch.empty_like(members), products
     for half in (slice(0, count), slice(count, None)):
         _mark_best(source, k, out=members[:, half])
-        source = torch.bmm(members[:, half], products, out=values[:, half])
-    return members, values.clamp_min_(0)
+        source = torch.bmm(members[:, half], products, out=adds[:, half])
+    return members, adds.clamp_min_(0)
 
 
 def _mark_best(values: Tensor, k: int, *, out: Tensor) -> None:
     """Write 1 for the k largest of each row of (B, n, P), the first of equal ones, and else 0."""
-    last = values.shape[2] - k
-    least = np.partition(values.numpy(), last, axis=2)[..., last, None]
+    least = np.sort(values.numpy(), axis=2)[..., -k, None]  # faster than a partition
     torch.ge(values, torch.from_numpy(least), out=out)
     tied = out.sum(dim=2) > k
     if tied.any():
