@@ -23,19 +23,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from corel import Corel, encode_all, every_patch, rank, read_corel, write_choice
 
 from indexer.pool import pool
 from mkt_search import Library
-from mkt_search.config import DataConfig, Stage1Config
+from mkt_search.config import DataConfig, IndexConfig, Stage1Config
 from mkt_search.datasets.split import LabelSplit
 from mkt_search.evaluation import mean_average_precision, top_labels
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import StreamScores, scale
-from mkt_search.types import Encoding, ScaleRule
+from mkt_search.types import Encoding, LocalKind, ScaleRule
 from training.task import load_task
 
 STREAMS = ("global", "local", "fused")
@@ -128,14 +128,14 @@ def split_labels(data: Path, seed: int) -> LabelSplit:
     return load_task(config, Stage1Config(label_table=table), lambda sentence: None).labels
 
 
-def indexed(data: Path, model: Path) -> Path:
-    """Make a library of all photos with the default settings; return its home."""
-    home = model.parent / "library"
+def indexed(data: Path, model: Path, local: str) -> Path:
+    """Make a library of all photos, but for `local` with the default settings; return its home."""
+    home = model.parent / f"library-{local}"
     if not (home / ".done").exists():
         home.mkdir(exist_ok=True)
         mkt("init", home)
         folder = data / "corel5k" / "images"
-        mkt("index", folder, "--model", model.resolve(), "--library", home)
+        mkt("index", folder, "--model", model.resolve(), "--local", local, "--library", home)
         (home / ".done").touch()
     return home
 
@@ -152,7 +152,7 @@ def table_rows(model: Model, corel: Corel, names: list[str]) -> dict[Row, Stream
     for rule in RULES:
         scaled = scale(encoded, rule=rule, k=model.top_k, vocabulary=reference)
         found["every patch", rule] = rank(labels, every_patch(scaled), model.top_k)
-        for kind in ("kset", "centroids"):
+        for kind in ("cover", "kset", "centroids"):
             dim, k = encoded.patches.shape[-1], model.top_k
             settings = Encoding("-", dim, model.grid, kind, 16, k, "int8", rule)
             vectors = pool(encoded, settings, reference)
@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with corel5k/")
     parser.add_argument("--work", type=Path, default=Path("runs/corel5k"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--local", choices=get_args(LocalKind), default=IndexConfig().local)
     parser.add_argument("--sheets", action="store_true", help="contact sheets of seed 0")
     parser.add_argument("--finetune", action="store_true", help="let the last blocks learn too")
     parser.add_argument("--choose", action="store_true", help="compare settings on seen labels")
@@ -228,10 +229,12 @@ def main() -> None:
         story = json.loads((checkpoint / "meta.json").read_text())["trained"]
         unseen, every = story["unseen"], sorted(story["seen"] + story["unseen"])
         shown = corel.shown(corel.test, unseen)
-        home = indexed(given.data, checkpoint)
+        home = indexed(given.data, checkpoint, given.local)
         found = table_rows(open_model(checkpoint), corel, unseen)
         with Library.open(home) as library:
-            found["`mkt search`", "default"] = rankings(library, unseen, corel.test)
+            found[f"`mkt search`, `--local {given.local}`", "cosine"] = rankings(
+                library, unseen, corel.test
+            )
             warm = warm_search(library, unseen)
         for row, scores in found.items():
             values = maps.setdefault(row, {name: [] for name in STREAMS})

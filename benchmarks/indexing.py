@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -31,11 +31,12 @@ from indexer.index import Options, index
 from indexer.memory import keep_freed_memory
 from indexer.pool import pool
 from indexer.walk import Walk
+from mkt_search.config import IndexConfig
 from mkt_search.images import decode, read, to_pixels
 from mkt_search.models.build import create_student
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store.store import Batch, Store
-from mkt_search.types import Encoding, ImageSpec, PhotoVectors
+from mkt_search.types import Encoding, ImageSpec, LocalKind, PhotoVectors
 
 MEAN_STD = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SPEC = ImageSpec(224, 224, *MEAN_STD)
@@ -87,10 +88,10 @@ def make_encoder(case: Case, data: Path | None, dtype: Any) -> PhotoEncoder:
     return PhotoEncoder(student.eval(), SPEC, device="auto", dtype=dtype)
 
 
-def encoding_of(case: Case, encoder: PhotoEncoder) -> Encoding:
-    """The default encoding: 16 k-set vectors in int8."""
+def encoding_of(case: Case, encoder: PhotoEncoder, local: Any) -> Encoding:
+    """16 local vectors in int8, by default of the default kind."""
     return Encoding(
-        "benchmark", case.dim, encoder.grid, "kset", 16, case.top_k, "int8", "cosine",
+        "benchmark", case.dim, encoder.grid, local, 16, case.top_k, "int8", "cosine",
         dtype=encoder.dtype,
     )  # fmt: skip
 
@@ -190,7 +191,7 @@ def store_milliseconds(encoding: Encoding, files: Sequence[Any], vectors: PhotoV
 def measure(case: Case, arguments: argparse.Namespace) -> None:
     """Run the rounds of one student and print its part of the table."""
     encoder = make_encoder(case, arguments.data, arguments.dtype)
-    encoding = encoding_of(case, encoder)
+    encoding = encoding_of(case, encoder, arguments.local)
     batch, count = arguments.batch_size, arguments.photos or case.photos
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -224,6 +225,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="0 is one per processor")
     parser.add_argument("--photos", type=int, help="photos of a round; by default as the student")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--local", choices=get_args(LocalKind), default=IndexConfig().local)
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--only", help="one student, by the name of its backbone")
     arguments = parser.parse_args()

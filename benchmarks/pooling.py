@@ -192,7 +192,7 @@ def unseen(data: Path, checkpoints: list[str]) -> None:
         rows: dict[tuple[str, int], StreamScores] = {
             ("every patch", len(encoded.patches[0])): exact
         }
-        for kind in ("kset", "cover", "centroids", "ward"):
+        for kind in ("cover", "kset", "centroids", "ward"):
             for m in (16, 24):
                 dim = encoded.patches.shape[-1]
                 settings = Encoding("-", dim, model.grid, kind, m, k, "int8", "cosine")  # type: ignore[arg-type]

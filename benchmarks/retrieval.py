@@ -66,11 +66,13 @@ def share(truth: list[Found], found: list[np.ndarray], depth: int) -> float:
     return float(np.mean(parts))
 
 
-def measure(photos: int, base: int, queries: int, precision: str, recall: float) -> None:
+def measure(
+    photos: int, base: int, queries: int, local: str, precision: str, recall: float
+) -> None:
     """Fill a library, build its generation, and print the table."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / ".mkt")
-        world, encoding = simulated.World.make(), simulated.encoding(precision=precision)
+        world, encoding = simulated.World.make(), simulated.encoding(local, precision)
         parts = simulated.photos(world, photos, encoding, base=base)
         labels = world.labels(queries, seed=7)
         filling = timed(lambda: simulated.fill(store, encoding, parts))
@@ -209,12 +211,14 @@ def main() -> None:
     parser.add_argument("--photos", type=int, action="append", help="may be given several times")
     parser.add_argument("--base", type=int, default=simulated.BASE)
     parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--local", choices=simulated.KINDS, default=simulated.KINDS[0])
     parser.add_argument("--precision", choices=["int8", "int4"], default="int8")
     parser.add_argument("--recall", type=float, default=0.99)
     given = parser.parse_args()
     faiss.omp_set_num_threads(1)
+    stored = given.local, given.precision
     for photos in given.photos or [100_000]:
-        measure(photos, min(given.base, photos), given.queries, given.precision, given.recall)
+        measure(photos, min(given.base, photos), given.queries, *stored, given.recall)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> 
     noise = rng.standard_normal((n, DIM), np.float32) * (0.4 / DIM**0.5)
     global_ = unit(unit(locals_.mean(axis=1)) + noise)
     patches = GRID[0] * GRID[1]
-    if local == "kset":
+    if local in ("cover", "kset"):  # sets of k patches
         members = np.zeros((n, M, patches), np.bool_)
         starts = rng.integers(0, patches - TOP_K, (n, M))
         at = starts[..., None] + np.arange(TOP_K)
@@ -114,7 +114,7 @@ def main() -> None:
     """Read the options and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--photos", type=int, action="append", help="may be given several times")
-    parser.add_argument("--local", choices=["kset", "centroids"], default="kset")
+    parser.add_argument("--local", choices=simulated.KINDS, default=simulated.KINDS[0])
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("-k", type=int, default=20)
     given = parser.parse_args()

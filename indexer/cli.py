@@ -81,7 +81,8 @@ def index(
     Every batch is committed by itself: stop it whenever you like, and run it again to go on.
 
     A model or a setting that is not given is the one the library was made with. To change one of
-    them, add --rebuild: searches use the old vectors until the last new one is there.
+    them, add --rebuild: searches use the old vectors until the last new one is there. A rebuild
+    keeps the model, but takes the default of every other setting that is not given.
 
     \b
     Examples:
@@ -155,8 +156,15 @@ def _index(
     dtype = encoding.wanted_dtype(settings, stored, model)
     options = _options(settings, retry=retry)
     with show.shown(_say) as (display, should_stop):
-        if dry_run:
-            asked = encoding.settle(settings, stored, model, dtype=dtype)
+        encoder = None
+        if not dry_run:
+            encoder = _ready(model.photo_encoder(device=settings.model.device, dtype=dtype))
+        asked = encoding.settle(
+            settings, stored, model, dtype=encoder.dtype if encoder else dtype, rebuild=rebuild
+        )
+        if asked.notice:
+            display.say(asked.notice)
+        if encoder is None:
             summary = preview(
                 store,
                 folders,
@@ -166,8 +174,6 @@ def _index(
                 progress=display,
             )
         else:
-            encoder = _ready(model.photo_encoder(device=settings.model.device, dtype=dtype))
-            asked = encoding.settle(settings, stored, model, dtype=encoder.dtype)
             summary = index(
                 store,
                 encoder,

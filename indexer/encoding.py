@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mkt_search.config import Config
+from mkt_search.config import Config, find_setting
 from mkt_search.errors import ConfigError
 from mkt_search.models.build import Model
 from mkt_search.models.checkpoint import is_checkpoint
@@ -14,13 +14,19 @@ from mkt_search.models.label_table import LabelTable
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, LabelEncoder, Vector
 
+SETTLED = ("local", "m", "top_k", "precision", "scale")  # settings that a stored vector is made by
+
 
 @dataclass(frozen=True)
 class Asked:
-    """An encoding, and the vectors (V, D) of its reference vocabulary if its scale needs one."""
+    """An encoding, and the vectors (V, D) of its reference vocabulary if its scale needs one.
+
+    `notice` is a sentence on what a rebuild changes though nobody asked for it; "" for nothing.
+    """
 
     encoding: Encoding
     vocabulary: Vector | None = None
+    notice: str = ""
 
 
 def recorded(store: Store) -> StoredEncoding | None:
@@ -48,15 +54,23 @@ def model_name(config: Config, stored: StoredEncoding | None) -> str:
     return f"{model}/{file.resolve()}" if weights and file.is_file() else name
 
 
-def settle(config: Config, stored: StoredEncoding | None, model: Model, *, dtype: str) -> Asked:
+def settle(
+    config: Config,
+    stored: StoredEncoding | None,
+    model: Model,
+    *,
+    dtype: str,
+    rebuild: bool = False,
+) -> Asked:
     """Return the encoding to write under.
 
     A setting that nobody gave is as the library has it; so an index is brought up to date by the
-    same command without its flags. What depends on the model (top_k, the vocabulary) is kept only
-    while that stays.
+    same command without its flags, and a library goes on as it was made when a default changes. A
+    rebuild that begins takes the default instead; one under way goes on as it began. What depends
+    on the model (top_k, the vocabulary) is kept only while that stays.
     """
-    old = stored.encoding if stored else None
-    same_model = old is not None and old.checkpoint == model.fingerprint
+    same_model = stored is not None and stored.encoding.checkpoint == model.fingerprint
+    old = None if stored is None or _begins(rebuild, stored) else stored.encoding
     local = _given(config, "local", old)
     scale = _given(config, "scale", old)
     rows, columns = model.grid
@@ -75,7 +89,8 @@ def settle(config: Config, stored: StoredEncoding | None, model: Model, *, dtype
         vocabulary=name,
         dtype=dtype,
     )
-    return Asked(encoding, vocabulary)
+    notice = _changes(config, stored.encoding, encoding) if stored and old is None else ""
+    return Asked(encoding, vocabulary, notice)
 
 
 def wanted_dtype(config: Config, stored: StoredEncoding | None, model: Model) -> Any:
@@ -88,9 +103,34 @@ def wanted_dtype(config: Config, stored: StoredEncoding | None, model: Model) ->
 
 def _given(config: Config, key: str, old: Encoding | None) -> Any:
     """Return a setting of [index] that was given, else the library's, else the default."""
-    if old is not None and config.sources.get(f"index.{key}", "default") == "default":
+    if old is not None and not _is_given(config, key):
         return getattr(old, key)
     return getattr(config.index, key)
+
+
+def _is_given(config: Config, key: str) -> bool:
+    """True when a setting of [index] comes from a flag, the environment or a file."""
+    return config.sources.get(f"index.{key}", "default") != "default"
+
+
+def _changes(config: Config, old: Encoding, new: Encoding) -> str:
+    """Return a sentence on the settings that nobody gave and that are no longer the old ones."""
+    changed = [key for key in SETTLED if getattr(old, key) != getattr(new, key)]
+    if "all" in (old.local, new.local):
+        changed = [key for key in changed if key != "m"]  # nobody chose it there
+    if old.checkpoint != new.checkpoint:
+        changed = [key for key in changed if key != "top_k"]  # each checkpoint has its own
+    keys = [key for key in changed if not _is_given(config, key)]
+    if not keys:
+        return ""
+    changes = ", ".join(f"{key} {getattr(old, key)} -> {getattr(new, key)}" for key in keys)
+    flags = " ".join(f"{find_setting(f'index.{key}').flag} {getattr(old, key)}" for key in keys)
+    return f"the rebuild takes the default where nothing is given: {changes}; keep it with {flags}"
+
+
+def _begins(rebuild: bool, stored: StoredEncoding) -> bool:
+    """True for a rebuild beside these vectors, False for one that goes on with them."""
+    return rebuild and stored.state == "active"
 
 
 def _with(old: Encoding | None, *, local: str) -> Encoding | None:

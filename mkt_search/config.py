@@ -49,9 +49,9 @@ class ModelConfig:
 class IndexConfig:
     """How photos become vectors. The first six decide what a stored vector is."""
 
-    local: Literal["kset", "cover", "centroids", "ward", "topk", "all"] = setting(
-        "kset",
-        "What is kept of the patches: kset, cover, centroids, ward, topk or all (much disk).",
+    local: Literal["cover", "kset", "centroids", "ward", "topk", "all"] = setting(
+        "cover",
+        "What is kept of the patches: cover, kset, centroids, ward, topk or all (much disk).",
     )
     m: int = setting(16, "Local vectors kept per photo.", at_least=1, at_most=1024)
     top_k: int = setting(

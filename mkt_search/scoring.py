@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from mkt_search.sorting import sort_planes
 from mkt_search.types import Encoded, ScaleRule, Vector
 
-HALF = np.float32(0.5)
+ONE, HALF = np.float32(1), np.float32(0.5)
 TINY = np.float32(1e-12)  # keeps a zero vector zero instead of dividing by nothing
 RIDER = np.int64((1 << 29) - 1)  # the bits of a float64 that a float32 leaves free
 SORTED_TOGETHER = 1 << 16  # similarities: half a megabyte, which stays in the processor's cache
@@ -42,10 +42,10 @@ class StreamScores:
         return np.add(self.global_, self.local, dtype=np.float32)
 
 
-def unit(vectors: Vector) -> Vector:
-    """Return vectors (..., D) scaled to length 1; a zero vector stays zero."""
+def unit(vectors: Vector, length: np.float32 = ONE) -> Vector:
+    """Return vectors (..., D) scaled to length 1, or to another; a zero vector stays zero."""
     lengths = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))  # faster than linalg.norm
-    units: Vector = vectors * np.reciprocal(np.maximum(lengths, TINY))[..., None]
+    units: Vector = vectors * (length * np.reciprocal(np.maximum(lengths, TINY)))[..., None]
     return units
 
 
@@ -166,7 +166,7 @@ def scale(
     vocabulary is the paper's score exactly; vectors inside a photo keep their lengths.
     """
     if rule == "cosine":
-        return Encoded(HALF * unit(encoded.global_), HALF * unit(encoded.patches))
+        return Encoded(unit(encoded.global_, HALF), unit(encoded.patches, HALF))
     if vocabulary is None or not len(vocabulary):
         raise ValueError("the vocabulary rule needs a reference vocabulary")
     ones = np.ones(encoded.patches.shape[:2], np.int64)

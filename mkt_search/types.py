@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float32]
 """Any float32 array; its shape is said by whoever takes or gives it."""
 
-LocalKind = Literal["kset", "cover", "centroids", "ward", "topk", "all"]
+LocalKind = Literal["cover", "kset", "centroids", "ward", "topk", "all"]
 Precision = Literal["fp16", "int8", "int4"]
 ScaleRule = Literal["cosine", "vocabulary"]
 Resize = Literal["squash", "crop"]

@@ -14,7 +14,7 @@ def test_counts_stand_beside_their_names(library: Path) -> None:
     assert told["tags"] == "none"
     assert told["library"] == str(library / ".mkt")
     assert str(library / "student") in told["checkpoint"]
-    assert told["stored"].startswith("16 local vectors a photo (kset, int8, 8 dimensions)")
+    assert told["stored"].startswith("16 local vectors a photo (cover, int8, 8 dimensions)")
     assert told["folder"] == f"{library / 'photos'} (7 photos)"
     assert "1 segment" in told["size"]
 
@@ -23,7 +23,7 @@ def test_json_has_numbers(library: Path) -> None:
     told = json.loads(mkt("status", "--json", "--library", library).stdout)
     assert told["photos"] == {"indexed": 6, "failed": 1}
     assert told["duplicates"] == 1
-    assert told["encoding"]["local"] == "kset"
+    assert told["encoding"]["local"] == "cover"
     assert told["roots"][0]["exists"] is True
     assert told["writer"] is None
 

@@ -60,6 +60,11 @@ def test_a_photo_of_no_more_than_k_patches_is_one_set() -> None:
     assert all(row in ([], [0, 1, 2]) for row in rest)
 
 
+def test_of_patches_that_are_alike_the_first_are_taken() -> None:
+    patches = np.array([[1, 0]] * 4 + [[0, 1]] * 8, np.float32)
+    assert sets_of(patches, 2, 3) == [[0, 1, 2], [4, 5, 6]]
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.integers(2, 25), st.integers(1, 12), st.integers(1, 9), st.integers(0, 999))
 def test_the_sets_are_those_of_the_plain_version(patches: int, m: int, k: int, seed: int) -> None:

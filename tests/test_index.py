@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from mkt_search.store.catalog import PhotoRecord
 from mkt_search.store.database import reading
 from mkt_search.store.store import Store
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.types import Encoded, Encoding, ImageSpec, Summary, Vector
+from mkt_search.types import Encoded, Encoding, ImageSpec, LocalKind, Summary, Vector
 from tests.tiny import GRID, SIDE, paint, tiny_student
 
 ENCODING = Encoding("tiny", 16, GRID, "kset", 4, 3, "fp16", "cosine")
@@ -514,7 +514,7 @@ def test_a_rebuild_is_searched_only_when_it_is_whole(
     assert checks.verify(store) == []
 
 
-@pytest.mark.parametrize("local", ["kset", "centroids", "topk", "all"])
+@pytest.mark.parametrize("local", get_args(LocalKind))
 @pytest.mark.parametrize("rule", ["cosine", "vocabulary"])
 def test_every_kind_of_local_vectors_can_be_stored(
     store: Store, encoder: PhotoEncoder, folder: Path, local: Any, rule: Any

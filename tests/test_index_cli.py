@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from indexer.show import Lines, duration, tell
 from mkt_search.config import find_setting
 from mkt_search.library import Library
-from mkt_search.types import Summary
+from mkt_search.types import Encoding, LocalKind, Summary
 from tests.command_line import mkt
 from tests.tiny import COLOURS, colour_checkpoint, paint, tiny_checkpoint
 
@@ -117,6 +118,105 @@ def test_another_model_is_refused_until_rebuild(home: Path, models: Path) -> Non
         assert library.search("red", k=1)[0].path == home / "photos" / "red.png"
 
 
+def encoding_of(home: Path) -> Encoding:
+    with Library.open(home) as library:
+        encoding = library.status().encoding
+    assert encoding is not None
+    return encoding
+
+
+OTHERS = {"local": "kset", "m": 5, "top_k": 2, "precision": "int4", "scale": "vocabulary"}
+FLAGS = [f"--{key.replace('_', '-')}={value}" for key, value in OTHERS.items()]
+
+
+def made_otherwise(home: Path, models: Path) -> Path:
+    """A library in which no setting of the vectors is the default, and whose file sets none."""
+    mkt("index", "photos", "--model", models / "colour", *FLAGS)
+    paint(home / "photos" / "new.png", (1, 2, 3))
+    return home
+
+
+def test_a_library_goes_on_as_it_was_made_whatever_the_defaults_are(
+    home: Path, models: Path
+) -> None:
+    made_otherwise(home, models)
+    before = encoding_of(home)
+    assert {key: getattr(before, key) for key in OTHERS} == OTHERS
+    said = mkt("index").stderr
+    assert re.match(r"indexed 1 photo in .* s; 8 unchanged\.", said)
+    assert encoding_of(home) == before
+
+
+@pytest.mark.parametrize(("key", "value"), [("local", "cover"), ("m", "16"), ("scale", "cosine")])
+@pytest.mark.parametrize("way", ["flag", "environment", "file"])
+def test_another_setting_that_is_given_is_refused_even_if_it_is_the_default(
+    home: Path, models: Path, key: str, value: str, way: str
+) -> None:
+    made_otherwise(home, models)
+    before = encoding_of(home)
+    flags = [f"--{key}", value] if way == "flag" else []
+    env = {f"MKT_INDEX_{key}".upper(): value} if way == "environment" else {}
+    if way == "file":
+        written = value if value.isdigit() else f'"{value}"'
+        (home / "mkt.toml").write_text(f"[index]\n{key} = {written}\n")
+    said = mkt("index", *flags, env=env, code=1).stderr
+    assert said.count("\n") == 1 and "--rebuild" in said
+    assert f"{key} {OTHERS[key]} -> {value}" in said
+    assert encoding_of(home) == before
+
+
+def test_a_rebuild_takes_the_defaults_and_says_so(home: Path, models: Path) -> None:
+    made_otherwise(home, models)
+    wanted = (
+        "the rebuild takes the default where nothing is given: local kset -> cover, m 5 -> 16, "
+        "top_k 2 -> 1, precision int4 -> int8, scale vocabulary -> cosine; keep it with "
+        "--local kset --m 5 --top-k 2 --precision int4 --scale vocabulary"
+    )
+    assert mkt("index", "--rebuild", "--dry-run").stderr.splitlines()[0] == wanted
+    assert encoding_of(home).local == "kset"
+    assert mkt("index", "--rebuild").stderr.splitlines()[0] == wanted
+    new = encoding_of(home)
+    assert (new.local, new.m, new.top_k, new.precision) == ("cover", 16, 1, "int8")
+    assert (new.scale, new.vocabulary) == ("cosine", "")
+    with Library.open(home) as library:
+        assert library.search("red", k=1)[0].path == home / "photos" / "red.png"
+    assert "the default" not in mkt("index", "--rebuild").stderr
+
+
+def test_a_rebuild_keeps_what_is_given(home: Path, models: Path) -> None:
+    made_otherwise(home, models)
+    (home / "mkt.toml").write_text("[index]\nm = 5\n")
+    env = {"MKT_INDEX_SCALE": "vocabulary"}
+    said = mkt("index", "--rebuild", "--local", "kset", "--top-k", "2", env=env).stderr
+    assert said.splitlines()[0].endswith(": precision int4 -> int8; keep it with --precision int4")
+    new = encoding_of(home)
+    assert {key: getattr(new, key) for key in OTHERS} == OTHERS | {"precision": "int8"}
+
+
+@pytest.mark.parametrize("old", ["all", "ward"])
+def test_no_number_is_told_where_every_patch_is_kept(home: Path, models: Path, old: str) -> None:
+    new = {"all": "ward", "ward": "all"}[old]
+    mkt("index", "photos", "--model", models / "tiny", "--local", old)
+    said = mkt("index", "--rebuild", "--local", new, "--precision", "fp16").stderr
+    assert "the default" not in said
+
+
+def test_the_patches_averaged_are_those_of_another_model(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "tiny")
+    said = mkt("index", "--rebuild", "--model", models / "colour").stderr
+    assert "the default" not in said and encoding_of(home).top_k == 1
+
+
+def test_a_rebuild_that_was_stopped_goes_on_as_it_began(home: Path, models: Path) -> None:
+    made_otherwise(home, models)
+    mkt("index", "photos/red.png", "--rebuild", "--local", "ward", "--m", "3")
+    assert encoding_of(home).local == "kset"
+    for command in (["index", "photos/blue.png", "--rebuild"], ["index"]):
+        assert "the default" not in mkt(*command).stderr
+    new = encoding_of(home)
+    assert (new.local, new.m, new.precision) == ("ward", 3, "int8")
+
+
 def test_the_model_is_found_again_from_another_folder(
     home: Path,
     models: Path,
@@ -129,7 +229,7 @@ def test_the_model_is_found_again_from_another_folder(
     assert "8 unchanged" in mkt("index", "--library", home).stderr
 
 
-@pytest.mark.parametrize("local", ["kset", "centroids", "topk", "all"])
+@pytest.mark.parametrize("local", get_args(LocalKind))
 @pytest.mark.parametrize("scale", ["cosine", "vocabulary"])
 def test_every_kind_and_scale_can_be_searched(
     home: Path, models: Path, local: str, scale: str

@@ -4,6 +4,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from mkt_search.store import runs
 from mkt_search.store.compact import compact
 from mkt_search.store.database import transaction
 from mkt_search.store.store import Store
-from mkt_search.types import Encoding, Filters, PhotoFile, Term
+from mkt_search.types import Encoding, Filters, LocalKind, PhotoFile, Term
 from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
 
 
@@ -246,7 +247,7 @@ def test_tagging_everything_with_everything_is_refused(library: Library) -> None
         library.tag(["red"])
 
 
-@pytest.mark.parametrize("local", ["kset", "centroids", "topk", "all"])
+@pytest.mark.parametrize("local", get_args(LocalKind))
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
 def test_the_fast_search_equals_scoring_everything(
     home: Path, tmp_path: Path, local: str, precision: str

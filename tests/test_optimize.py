@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer.pool import pool
 from mkt_search.errors import StoreError
 from mkt_search.library import Library
 from mkt_search.search import Explanation, _of_all, best
@@ -22,7 +23,7 @@ from mkt_search.store.database import reading
 from mkt_search.store.generations import Curve
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.types import PhotoVectors
+from mkt_search.types import Encoded, Encoding, PhotoVectors
 from tests import made
 from tests.command_line import mkt
 from tests.index_process import Commands
@@ -44,6 +45,16 @@ def vectors(n: int, seed: int) -> PhotoVectors:
     return PhotoVectors(
         global_ + noise * plain.global_, locals_ + noise * plain.locals_, plain.members
     )
+
+
+def near_the_space(n: int, encoding: Encoding) -> Encoded:
+    """Photos of a few objects each as a student gives them, all near those four dimensions."""
+    rng = np.random.default_rng(0)
+    objects = rng.standard_normal((n, 4, 4))
+    which = rng.integers(0, 4, (n, encoding.patches))
+    patches = np.take_along_axis(objects, which[..., None], axis=1) @ BASIS
+    patches += 0.3 * rng.standard_normal(patches.shape)
+    return Encoded(patches.mean(axis=1).astype(np.float32), patches.astype(np.float32))
 
 
 @pytest.fixture
@@ -125,6 +136,33 @@ def test_the_curve_gives_the_fewest_candidates_that_reach_the_recall() -> None:
 
 def test_candidates_find_what_was_promised(store: Store) -> None:
     assert recall(opened(store)) >= 0.85
+
+
+@pytest.mark.parametrize("local", ["cover", "kset", "centroids", "ward"])
+def test_every_pooled_kind_is_found_as_by_scoring_one_and_all(tmp_path: Path, local: str) -> None:
+    """The exact scan proves the very answer; the candidates find what was promised of it."""
+    store = Store.create(tmp_path / ".mkt")
+    encoding = made.encoding(local=local, grid=(5, 5))
+    photos = [made.photo(tmp_path, f"{i:03}.jpg", row=i) for i in range(N)]
+    with store.writing("test"):
+        stored = store.begin_encoding(encoding, model="made")
+        batch = Batch(photos, (), pool(near_the_space(N, encoding), encoding))
+        store.add(store.place_of(tmp_path), stored, batch)
+    build(store, stored)
+    index = opened(store)
+    assert recall(index) >= 0.85
+    for label in labels(20):
+        truth = _of_all(index, label, ONE, 10, index.live)
+        found = best(index, label, ONE, 10, index.live, recall=1)
+        np.testing.assert_allclose(found.scores, truth.scores, atol=1e-6)
+        assert found.slots.tolist() == truth.slots.tolist()
+        scanned = index.scan.candidates(label[0], vectors=50, live=index.live)
+        outside = np.setdiff1d(np.arange(N), scanned.slots)
+        everyone = _of_all(index, label, ONE, N, index.live)
+        scores = everyone.scores[np.argsort(everyone.slots)]
+        assert scores[outside].max() <= scanned.bound + 1e-6
+        assert (scores[scanned.slots] <= scanned.upper + 1e-6).all()
+    store.close()
 
 
 def test_validation_measures_more_with_more_candidates(store: Store) -> None:

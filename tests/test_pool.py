@@ -1,7 +1,7 @@
 """The pooling against a plain version that a reader can follow, and its promises as properties."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from indexer.pool import ITERATIONS, pool, seeds
 from mkt_search.errors import ModelError
 from mkt_search.scoring import scale, score, unit
-from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
+from mkt_search.types import Encoded, Encoding, LocalKind, PhotoVectors, Vector
+from tests.test_cover import slow_cover
+from tests.test_ward import slow_ward
 
 ENCODING = Encoding("abc", 12, (5, 7), "kset", 6, 4, "fp16", "cosine")
 
@@ -56,6 +58,12 @@ def slow_members(patches: Vector, global_: Vector, encoding: Encoding) -> NDArra
         for row, patch in enumerate(np.argsort(-(patches @ global_))[: encoding.m]):
             members[row, patch] = True
         return members
+    if encoding.local == "cover":
+        return slow_cover(patches.astype(np.float64), encoding.m, encoding.top_k)
+    if encoding.local == "ward":
+        for row, group in enumerate(slow_ward(patches, encoding.m)):
+            members[row, group] = True
+        return members
     labels = slow_groups(patches, encoding)
     centres = slow_centres(unit(patches), labels, encoding.m)
     for group, centre in enumerate(centres):
@@ -84,7 +92,7 @@ def slow_pool(encoded: Encoded, encoding: Encoding, vocabulary: Vector | None) -
     return PhotoVectors(scaled.global_, locals_, members)
 
 
-@pytest.mark.parametrize("local", ["kset", "centroids", "topk", "all"])
+@pytest.mark.parametrize("local", get_args(LocalKind))
 @pytest.mark.parametrize("rule", ["cosine", "vocabulary"])
 def test_pooling_is_what_the_plain_version_says(local: Any, rule: Any) -> None:
     encoding = replace(ENCODING, local=local, scale=rule)
@@ -98,7 +106,7 @@ def test_pooling_is_what_the_plain_version_says(local: Any, rule: Any) -> None:
 
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 12), st.integers(1, 9))
-KINDS = ["kset", "cover", "centroids", "ward", "topk", "all"]
+KINDS = get_args(LocalKind)
 kinds = st.sampled_from(KINDS)
 
 
