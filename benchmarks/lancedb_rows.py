@@ -44,7 +44,7 @@ class Setting:
 
 
 BY_DEFAULT = (Setting(), Setting(refine=10))
-FOR_GLOBALS = (*BY_DEFAULT, Setting(100, 10))
+FOR_GLOBALS = (*BY_DEFAULT, Setting(100, 50))
 FOR_FUSED = (*BY_DEFAULT, Setting(100, 10), Setting(400, 10), Setting(400, 40))
 
 

@@ -43,7 +43,7 @@ class Peak:
     def __init__(self) -> None:
         self.bytes = 0
         self._over = threading.Event()
-        self._watch = threading.Thread(target=self._look, daemon=True)
+        self._watch = threading.Thread(target=self._keep_looking, daemon=True)
 
     def __enter__(self) -> "Peak":
         self._watch.start()
@@ -52,7 +52,11 @@ class Peak:
     def __exit__(self, *_error: object) -> None:
         self._over.set()
         self._watch.join()
+        self._look()
+
+    def _keep_looking(self) -> None:
+        while not self._over.wait(EVERY):
+            self._look()
 
     def _look(self) -> None:
-        while not self._over.wait(EVERY):
-            self.bytes = max(self.bytes, held())
+        self.bytes = max(self.bytes, held())

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,31 @@ def test_what_peers_are_given_holds_the_same_best(library: tuple[VectorIndex, Ve
     assert offered.globals.shape == (300, 512)
     scores = np.einsum("pmd,qd->qpm", offered.fused.astype(np.float32), labels).max(axis=2)
     assert np.argsort(-scores, axis=1)[:, :5].tolist() == offered.best_of_some.tolist()
+
+
+def test_memory_that_was_let_go_of_still_counts_in_the_peak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import memory
+
+    before = memory.held()
+    with memory.Peak() as peak:
+        block = np.ones(1 << 25)  # 256 MB
+        assert memory.held() >= before + 0.9 * block.nbytes
+        time.sleep(5 * memory.EVERY)
+        del block
+    assert peak.bytes >= before + 0.9 * (8 << 25)
+    assert memory.held() < peak.bytes - 0.5 * (8 << 25)
+
+
+def test_recall_is_the_share_of_the_true_best_at_each_depth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from table import recalls
+
+    truth = np.arange(200).reshape(2, 100)
+    found = [np.arange(5), np.arange(100, 200)[::-1]]  # half of ten; all, the best ten last
+    assert recalls(truth, found) == "0.2500 / 0.5250"
+    assert recalls(truth[:, :4], [np.arange(4), np.array([], np.int64)]) == "0.5000"
