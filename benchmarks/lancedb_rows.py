@@ -11,6 +11,7 @@ recall is reached. It uses every core for a query; the library's own rows use on
 """
 
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,7 +76,7 @@ def _with_table(vectors: NDArray[Any], photos: Ids, kinds: tuple[str, ...], meas
         table = peer.connect(folder).create_table("photo", reader)
         for kind in kinds:
             building = timed(partial(_index, table, kind))
-            table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+            _drop_old_indexes(table)
             note = (
                 f"{photos[-1] + 1:,} photos, {len(vectors):,} rows, built in "
                 f"{building / 1e3:.0f} s, {size(Path(folder)) / 1e6:,.0f} MB of disk"
@@ -109,6 +110,12 @@ def _index(table: Any, kind: str) -> None:
 
     made = {"IVF_PQ": IvfPq, "IVF_RQ": IvfRq}[kind]
     table.create_index("vector", config=made(distance_type="dot"), replace=True)
+
+
+def _drop_old_indexes(table: Any) -> None:
+    """Delete what no index in use needs, so that the disk is that of one index."""
+    with warnings.catch_warnings(action="ignore"):  # it warns of other readers; there are none
+        table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
 
 
 def _measured(
