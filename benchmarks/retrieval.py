@@ -1,224 +1,242 @@
-"""Candidates against the exact scan and against what others do, on simulated photos.
+"""A large library on one small machine, against the exact scan and against what others do.
 
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-    python benchmarks/retrieval.py                      100,000 photos: 1 GB of disk, some minutes
-    python benchmarks/retrieval.py --photos 1000000     10 GB of disk, 16 GB of memory
+    python benchmarks/retrieval.py                      100,000 photos: 3 GB of disk, some minutes
+    python benchmarks/retrieval.py --photos 1000000    meant for 12 GB of disk and 14 GB of memory
+    python benchmarks/retrieval.py --photos 5000 --rows exact,candidates,filters,hnsw,sqlite
+    python benchmarks/retrieval.py --precision int8 --precision int4 --rows candidates
 
 Photos of several objects (`simulated.py`) go through the real store, `optimize` builds the
-generation, and labels are searched by the real search. The truth is the proven exact scan: recall
-is of the stored form. One thread a query, but for the exact scan, which takes all. Every row is a
-median, and a 95th percentile, over the same labels. "floor" is reading as many bytes from memory.
-Beside it, on the same data: one global vector a photo in an HNSW graph, as photo tools do, and a
-product over float32 global vectors read from SQLite, all of them sorted.
+generation, and labels are searched by the real search. The truth is every photo scored exactly, in
+one pass over the segments (`truth.py`): recall is of the stored form. One thread a query, but for
+the exact scan and LanceDB, which take all. Every row is a median, and a 95th percentile, over the
+same labels. "MB read" is what a query reads of vectors, "floor / p50" the share of its time that
+reading as many bytes from memory takes, measured beside it. The library's rows come first; it is
+deleted before the peers (`peer_rows.py`, `lancedb_rows.py`) begin, each of which is deleted before
+the next. Memory is what the process holds of its own; pages of files, which the system may drop
+at any time, do not count.
 """
 
 import argparse
 import os
-import resource
-import sqlite3
 import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import faiss
+import lancedb_rows
+import library_rows
+import memory
 import numpy as np
+import peer_rows
 import simulated
-from sqlalchemy import select
+from lancedb_rows import lancedb
+from offered import Offered, offer
+from reader import new_reader
+from table import HEAD, size, timed
+from truth import truth
 
-from mkt_search.search import Found, best
 from mkt_search.store import optimize
-from mkt_search.store.database import reading
-from mkt_search.store.schema import Photo
-from mkt_search.store.store import Store
-from mkt_search.store.vectors import VectorIndex
+from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Vector
 
-ONE = np.ones(1, np.float32)
-REMOVED = 1_000
-SHARES = (0.1, 0.01, 0.001)
+ROWS = ("exact", "candidates", "filters", "hnsw", "sqlite", "lancedb")
+PEERS = {"hnsw", "sqlite", "lancedb"}
+PEER_PHOTOS = 100_000
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return the milliseconds of one call."""
-    start = time.perf_counter()
-    work()
-    return (time.perf_counter() - start) * 1e3
+@dataclass(frozen=True)
+class Wanted:
+    """One table: of how many photos, stored how, asked how, and which rows."""
+
+    photos: int
+    local: str
+    precision: str
+    base: int
+    queries: int
+    recall: float
+    rows: frozenset[str]
+    peer_photos: int
+
+    @property
+    def fused_photos(self) -> int:
+        """Photos whose every fused vector a peer is given."""
+        wanted = "lancedb" in self.rows and lancedb_rows.is_installed()
+        return min(self.photos, self.peer_photos) if wanted else 0
 
 
-def answers(ask_: Callable[[Vector], np.ndarray], labels: Vector) -> tuple[list, list[float]]:
-    """Return what every label finds, and the milliseconds of each."""
-    found: list[np.ndarray] = []
-    return found, [timed(lambda z=z: found.append(ask_(z))) for z in labels]  # type: ignore[misc]
+def measure(wanted: Wanted) -> None:
+    """Fill a library, build its generation, and print its rows, then those of the peers."""
+    print(
+        f"\n{wanted.photos:,} photos ({wanted.base:,} with patches of their own) "
+        f"as {wanted.local} in {wanted.precision}, {wanted.queries} labels, k = {library_rows.K}"
+    )
+    with memory.Peak() as peak, tempfile.TemporaryDirectory() as folder:
+        removed, offered = of_library(wanted, Path(folder))
+    with memory.Peak() as of_peers:
+        of_others(wanted, offered)
+    print(f"\n{removed}\npeak memory: {peak.bytes / 1e9:.1f} GB for the library's rows, ", end="")
+    print(f"{of_peers.bytes / 1e9:.1f} GB for the peers'", flush=True)
 
 
-def row(what: str, times: list[float], recalls: str = "", note: str = "") -> None:
-    """Print one line of the table."""
-    p50, p95 = np.percentile(times, [50, 95])
-    print(f"| {what} | {p50:.1f} | {p95:.1f} | {recalls} | {note} |", flush=True)
+def of_library(wanted: Wanted, folder: Path) -> tuple[str, Offered]:
+    """Print what the library takes and its rows; return what its last row says, and the photos."""
+    world = simulated.World.make()
+    labels = world.labels(wanted.queries, seed=7)
+    store = Store.create(folder / ".mkt")
+    stored = filled(store, world, wanted)
+    optimized(store, stored)
+    told_sizes(store, wanted.photos)
+    told_reader(store, labels[0], wanted.recall)
+    index = library_rows.opened(store, stored)
+    assert index.generation is not None
+    print(f"validation: {index.generation.curve.as_data()}")
+    best = truth(index, labels, library_rows.K, np.arange(len(index)))
+    print(f"\n{HEAD}")
+    if "exact" in wanted.rows:
+        library_rows.exact(store, stored, labels, best)
+    if "candidates" in wanted.rows:
+        library_rows.candidates(index, labels, best, wanted.recall)
+    if "filters" in wanted.rows:
+        library_rows.filters(index, labels, wanted.recall)
+    globals_, fused = bool(wanted.rows & PEERS), wanted.fused_photos
+    offered = offer(index, labels, best, globals_=globals_, fused=fused)
+    removed = library_rows.removal(store, index)
+    store.close()
+    return removed, offered
 
 
-def share(truth: list[Found], found: list[np.ndarray], depth: int) -> float:
-    """Return the mean share of the exact `depth` best that were found."""
-    parts = [np.isin(t.slots[:depth], f[:depth]).mean() for t, f in zip(truth, found, strict=True)]
-    return float(np.mean(parts))
+def of_others(wanted: Wanted, offered: Offered) -> None:
+    """Print the rows of the peers."""
+    if "hnsw" in wanted.rows:
+        peer_rows.hnsw(offered)
+    if "sqlite" in wanted.rows:
+        peer_rows.sqlite(offered)
+    if "lancedb" in wanted.rows:
+        lancedb(offered, recall=wanted.recall)
 
 
-def measure(
-    photos: int, base: int, queries: int, local: str, precision: str, recall: float
-) -> None:
-    """Fill a library, build its generation, and print the table."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = Store.create(Path(folder) / ".mkt")
-        world, encoding = simulated.World.make(), simulated.encoding(local, precision)
-        parts = simulated.photos(world, photos, encoding, base=base)
-        labels = world.labels(queries, seed=7)
-        filling = timed(lambda: simulated.fill(store, encoding, parts))
-        stored = store.active
-        assert stored is not None
-        print(
-            f"\n{photos:,} photos ({base:,} with patches of their own), {queries} labels, k = 100"
-        )
-        with store.writing("benchmark"):
-            faiss.omp_set_num_threads(os.cpu_count() or 1)
-            building = timed(lambda: optimize.optimize(store, stored))
-            faiss.omp_set_num_threads(1)
-        segments = sum(file.stat().st_size for file in store.folder.iterdir())
-        sketch = sum(file.stat().st_size for file in store.index_folder.iterdir())
-        print(f"filled in {filling / 1e3:.0f} s, generation built in {building / 1e3:.0f} s")
-        sizes = f"{segments / photos:,.0f} bytes of segment, {sketch / photos:,.0f} of generation"
-        print(f"a photo: {sizes}")
-        opened: list[VectorIndex] = []
-        cold = timed(lambda: opened.append(VectorIndex.open(store, stored)))
-        index = opened[0]
-        first = timed(lambda: ask(index, labels[0], recall))
-        assert index.generation is not None
-        curve = index.generation.curve
-        print(f"validation: {curve.as_data()}")
-        print(f"opened in {cold:.0f} ms, first answer {first:.0f} ms later")
-        print("\n| way | p50 ms | p95 ms | recall@10 / @100 | |\n|---|--:|--:|---|---|")
-        truth = exact_rows(index, labels)
-        approximate_rows(index, labels, truth, recall)
-        filter_rows(index, labels, recall)
-        peer_rows(index, labels, truth, Path(folder))
-        removal(store, index)
-        store.close()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"\npeak memory of this program, peers and exact scan included: {peak:.1f} GB")
+def filled(store: Store, world: simulated.World, wanted: Wanted) -> StoredEncoding:
+    """Fill a library with simulated photos."""
+    encoding = simulated.encoding(wanted.local, wanted.precision)
+    parts = simulated.photos(world, wanted.photos, encoding, base=wanted.base)
+    filling = timed(partial(simulated.fill, store, encoding, parts)) / 1e3
+    print(f"filled in {filling:.0f} s: {wanted.photos / filling:,.0f} photos/s", flush=True)
+    stored = store.active
+    assert stored is not None
+    return stored
 
 
-def ask(index: VectorIndex, label: Vector, recall: float, k: int = 100, allowed=None) -> Found:  # type: ignore[no-untyped-def]
-    """Search for one label."""
-    return best(
-        index, label[None], ONE, k, index.live if allowed is None else allowed, recall=recall
+def optimized(store: Store, stored: StoredEncoding) -> None:
+    """Build the generation on all threads."""
+    with store.writing("benchmark"):
+        faiss.omp_set_num_threads(os.cpu_count() or 1)
+        building = timed(lambda: optimize.optimize(store, stored))
+        faiss.omp_set_num_threads(1)
+    print(f"generation built and measured in {building / 1e3:.0f} s", flush=True)
+
+
+def told_sizes(store: Store, photos: int) -> None:
+    """Print the bytes of disk of a photo and of the library."""
+    segments, sketch = size(store.folder) / photos, size(store.index_folder) / photos
+    whole = size(store.directory)
+    print(
+        f"a photo: {segments:,.0f} bytes of segment, {sketch:,.0f} of generation, "
+        f"{whole / photos - segments - sketch:,.0f} of database; disk: {whole / 1e9:.2f} GB"
     )
 
 
-def exact_rows(index: VectorIndex, labels: Vector) -> list[Found]:
-    """Time the exact scan and its floor; return its answers."""
-    index.scan.candidates(labels[0], vectors=10, live=index.live)
-    memory = np.ones(index.scan.bytes // 8, np.int64)
-    floor = [timed(memory.sum) for _ in labels[:10]]
-    row("floor of the exact scan, one thread", floor, note=f"{memory.nbytes / 1e6:,.0f} MB")
-    truth, times = [], []
-    for label in labels:
-        times.append(timed(lambda z=label: truth.append(ask(index, z, 1.0))))  # type: ignore[misc]
-    row(f"exact scan, {index.scan.threads} threads", times, "1 / 1")
-    return truth
+def told_reader(store: Store, label: Vector, recall: float) -> None:
+    """Print what a new process takes to the first answer."""
+    reader = new_reader(store.directory, label, recall)
+    print(
+        f"a new process opened it in {reader.opening:.0f} ms and answered first {reader.first:.0f} "
+        f"ms later; it then held {reader.held / 1e6:,.0f} MB of memory more than before"
+    )
 
 
-def approximate_rows(index: VectorIndex, labels: Vector, truth: list[Found], recall: float) -> None:
-    """Time the candidates' way, alone, part by part, and from two threads."""
-    assert index.sketch is not None
-    memory = np.ones(index.sketch.bytes // 8, np.int64)
-    floor = [timed(memory.sum) for _ in labels[:10]]
-    row("floor of the sketch, one thread", floor, note=f"{memory.nbytes / 1e6:,.0f} MB of RAM")
-    wanted = index.generation.curve.photos_for(100, recall) if index.generation else None
-    if wanted is None:
-        print("no number of candidates reaches the recall; the search is exact")
-        return
-    scans = [timed(lambda z=label: index.sketch.candidates(z, wanted)) for label in labels]  # type: ignore[misc,union-attr]
-    row("candidates alone", scans, note=f"{wanted:,} photos")
-    found, times = answers(lambda z: ask(index, z, recall).slots, labels)
-    recalls = " / ".join(f"{share(truth, found, depth):.4f}" for depth in (10, 100))
-    row("**candidates and exact scores**", times, recalls)
-    with ThreadPoolExecutor(2) as clients:
-        both = list(clients.map(lambda z: timed(lambda: ask(index, z, recall)), labels))
-    row("the same, two clients", both)
+def options() -> argparse.ArgumentParser:
+    """Return the options of the program."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    several = "may be given several times"
+    parser.add_argument("--photos", type=enough, action="append", help=f"100,000; {several}")
+    parser.add_argument(
+        "--base", type=positive, default=simulated.BASE, help="photos with patches of their own"
+    )
+    parser.add_argument("--queries", type=positive, default=100)
+    parser.add_argument("--local", choices=simulated.KINDS, default=simulated.KINDS[0])
+    parser.add_argument(
+        "--precision", choices=["int8", "int4"], action="append", help=f"int8; {several}"
+    )
+    parser.add_argument("--recall", type=part, default=0.99)
+    parser.add_argument(
+        "--rows", type=rows, default=frozenset(ROWS), help=f"some of {','.join(ROWS)}; all"
+    )
+    parser.add_argument(
+        "--peer-photos",
+        type=enough,
+        default=PEER_PHOTOS,
+        help="photos whose every fused vector LanceDB is given, at most; 100,000",
+    )
+    return parser
 
 
-def filtered(index: VectorIndex, recall: float, allowed: np.ndarray, label: Vector) -> np.ndarray:
-    """Return the slots of the ten best of the allowed photos."""
-    return ask(index, label, recall, 10, allowed).slots
+def rows(text: str) -> frozenset[str]:
+    """Read names of rows with commas between them."""
+    names = text.split(",")
+    unknown = [name for name in names if name not in ROWS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no rows {unknown[0]!r}; there are {','.join(ROWS)}")
+    return frozenset(names)
 
 
-def filter_rows(index: VectorIndex, labels: Vector, recall: float) -> None:
-    """Time the candidates' way under filters of several shares."""
-    rng = np.random.default_rng(3)
-    for part in SHARES:
-        allowed = index.live & (rng.random(len(index)) < part)
-        few = labels[:20]
-        truth = [ask(index, z, 1.0, 10, allowed) for z in few]
-        found, times = answers(partial(filtered, index, recall, allowed), few)
-        row(f"filter of {part:.1%}, k = 10", times, f"{share(truth, found, 10):.4f} / ")
+def enough(text: str) -> int:
+    """Read a number of photos for which there can be a generation."""
+    return at_least(optimize.LEAST, text)
 
 
-def peer_rows(index: VectorIndex, labels: Vector, truth: list[Found], folder: Path) -> None:
-    """Time one global vector a photo: in an HNSW graph, and as float32 blobs of SQLite."""
-    slots = np.arange(len(index))
-    global_ = np.concatenate([index.read(part)[:, 0] for part in index.blocks(slots)])
-    graph = faiss.IndexHNSWFlat(global_.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
-    building = timed(lambda: graph.add(global_))
-    faiss.omp_set_num_threads(1)
-    graph.hnsw.efSearch = 200
-    found, times = answers(lambda z: graph.search(z[None], 100)[1][0], labels)
-    recalls = " / ".join(f"{share(truth, found, depth):.4f}" for depth in (10, 100))
-    row("global vectors, HNSW", times, recalls, f"built in {building / 1e3:.0f} s")
-    with sqlite3.connect(folder / "peer.db") as database:
-        database.execute("CREATE TABLE photo (id INTEGER PRIMARY KEY, vector BLOB)")
-        rows = ((i, vector.tobytes()) for i, vector in enumerate(global_))
-        database.executemany("INSERT INTO photo VALUES (?, ?)", rows)
-        database.commit()
-        found, times = answers(partial(brute, database), labels[:5])
-    recalls = " / ".join(f"{share(truth[:5], found, depth):.4f}" for depth in (10, 100))
-    row("global vectors, SQLite blobs and numpy", times, recalls)
+def positive(text: str) -> int:
+    """Read a number above 0."""
+    return at_least(1, text)
 
 
-def brute(database: sqlite3.Connection, label: Vector) -> np.ndarray:
-    """Read every vector, score it and sort all: what a small tool does for every query."""
-    rows = database.execute("SELECT id, vector FROM photo").fetchall()
-    matrix = np.frombuffer(b"".join(vector for _, vector in rows), np.float32)
-    scores = matrix.reshape(len(rows), -1) @ label
-    order = sorted(range(len(rows)), key=lambda i: -scores[i])
-    return np.array(order[:100])
+def at_least(least: int, text: str) -> int:
+    """Read a whole number; raise what argparse tells the user when it is less than `least`."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return int(text)
 
 
-def removal(store: Store, index: VectorIndex) -> None:
-    """Time what it takes until removed photos are found no more."""
-    with reading(store.engine) as session:
-        gone = list(session.scalars(select(Photo.id).limit(REMOVED)))
-    marking = timed(lambda: store.mark_missing(gone))
-    seeing = timed(index.renewed)
-    print(f"\n{REMOVED:,} photos removed in {marking:.0f} ms, seen by a reader in {seeing:.0f} ms")
+def part(text: str) -> float:
+    """Read a share above 0 and up to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and up to 1")
+    return share
 
 
 def main() -> None:
-    """Read the options and print a table for each size."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--photos", type=int, action="append", help="may be given several times")
-    parser.add_argument("--base", type=int, default=simulated.BASE)
-    parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--local", choices=simulated.KINDS, default=simulated.KINDS[0])
-    parser.add_argument("--precision", choices=["int8", "int4"], default="int8")
-    parser.add_argument("--recall", type=float, default=0.99)
-    given = parser.parse_args()
+    """Read the options and print a table for each size and precision."""
+    given = options().parse_args()
     faiss.omp_set_num_threads(1)
-    stored = given.local, given.precision
     for photos in given.photos or [100_000]:
-        measure(photos, min(given.base, photos), given.queries, *stored, given.recall)
+        for precision in given.precision or ["int8"]:
+            measure(
+                Wanted(
+                    photos,
+                    given.local,
+                    precision,
+                    min(given.base, photos),
+                    given.queries,
+                    given.recall,
+                    given.rows,
+                    given.peer_photos,
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from indexer.pool import pool
 from mkt_search.scoring import unit
 from mkt_search.store.catalog import NewPhoto
-from mkt_search.store.compact import MANY, compact
+from mkt_search.store.compact import LARGE, MANY, compact
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import Encoded, Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
 
@@ -27,6 +27,7 @@ KINDS = ("cover", "kset", "centroids", "ward")  # of local vectors, the default 
 CONCEPTS, TOPICS = 2_000, 100
 BASE = 20_000  # photos with patches of their own
 AT_ONCE = 256
+PART = LARGE  # recombined photos yielded, and committed, together: their segments stay as they are
 MOST = 12  # objects in a photo
 SWAPPED = 6  # local vectors of a recombined photo that are another one's
 
@@ -130,7 +131,7 @@ class World:
 
 
 def photos(world: World, n: int, stored: Encoding, *, base: int = BASE) -> Iterator[PhotoVectors]:
-    """Yield n photos as they are stored, up to a few hundred at a time."""
+    """Yield n photos as they are stored: those of `base` a few hundred at a time, then `PART`."""
     kept: list[PhotoVectors] = []
     for start in range(0, min(n, base), AT_ONCE):
         part = pool(world.encoded(min(AT_ONCE, min(n, base) - start), start), stored)
@@ -138,14 +139,14 @@ def photos(world: World, n: int, stored: Encoding, *, base: int = BASE) -> Itera
             kept.append(_thin(part))
         yield part
     if n > base:
-        whole = PhotoVectors(
-            np.concatenate([part.global_ for part in kept]),
-            np.concatenate([part.locals_ for part in kept]),
-            np.concatenate([part.members for part in kept]),
-        )
+        whole = _joined(kept)
         kept.clear()
-        for start in range(base, n, AT_ONCE):
-            yield _recombined(world, whole, min(AT_ONCE, n - start), start)
+        for first in range(base, n, PART):
+            end = min(first + PART, n)
+            starts = range(first, end, AT_ONCE)
+            yield _joined(
+                [_recombined(world, whole, min(AT_ONCE, end - start), start) for start in starts]
+            )
 
 
 def fill(store: Store, stored_as: Encoding, parts: Iterable[PhotoVectors]) -> StoredEncoding:
@@ -167,6 +168,14 @@ def fill(store: Store, stored_as: Encoding, parts: Iterable[PhotoVectors]) -> St
                 compact(store, stored)
         compact(store, stored, fewest=1)
     return stored
+
+
+def _joined(parts: list[PhotoVectors]) -> PhotoVectors:
+    return PhotoVectors(
+        np.concatenate([part.global_ for part in parts]),
+        np.concatenate([part.locals_ for part in parts]),
+        np.concatenate([part.members for part in parts]),
+    )
 
 
 def _thin(part: PhotoVectors) -> PhotoVectors:

@@ -86,8 +86,7 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> str:
     """Tag a library anew, once more and dry, floors in between; return a row of the table."""
     store = Store.open(folder)
     assert store.active is not None
-    index = VectorIndex(store, store.active)
-    index.refresh()
+    index = VectorIndex.open(store, store.active)
     vectors = np.load(folder.parent / "labels.npy")
     labels = len(vectors)
     names = [f"label {i}" for i in range(labels)]

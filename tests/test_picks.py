@@ -52,8 +52,7 @@ def library(folder: Path, local: str, n: int = N, parts: int = 3) -> VectorIndex
             photos = [made.photo(folder / "photos", f"{part}-{i}.jpg", row=i) for i in range(size)]
             store.add(place, stored, Batch(photos, (), vectors(local, size, part)))
         store.mark_missing([2, n // 2])
-    index = VectorIndex(store, stored)
-    index.refresh()
+    index = VectorIndex.open(store, stored)
     return index
 
 

@@ -1,0 +1,166 @@
+"""The rows of the library itself: the exact scan, the candidates, filters, and what is removed."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import faiss
+import memory
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from table import Ids, answers, left_out, recalls, row, timed
+from truth import truth
+
+from mkt_search.search import Explanation, Found, best
+from mkt_search.store.database import reading
+from mkt_search.store.schema import Photo
+from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.vectors import VectorIndex
+from mkt_search.types import Vector
+
+K = 100
+ONE = np.ones(1, np.float32)
+REMOVED = 1_000
+SHARES = (0.1, 0.01, 0.001)
+FILTERED = 20  # labels asked under each filter
+CLIENTS = 2
+ROUNDS = 3  # of one client and several in turn: other programs may be at work
+SPARE = 1 << 30  # bytes that are left to others
+
+
+def opened(store: Store, stored: StoredEncoding) -> VectorIndex:
+    """Open the vectors of a library as they are now."""
+    index = VectorIndex.open(store, stored)
+    return index
+
+
+def ask(
+    index: VectorIndex,
+    label: Vector,
+    recall: float,
+    *,
+    k: int = K,
+    allowed: NDArray[np.bool_] | None = None,
+    told: Explanation | None = None,
+) -> Found:
+    """Search for one label (D,)."""
+    allowed = index.live if allowed is None else allowed
+    return best(index, label[None], ONE, k, allowed, recall=recall, explanation=told)
+
+
+class Asked:
+    """A search for the k best allowed photos at a recall, which counts the bytes it reads."""
+
+    def __init__(
+        self,
+        index: VectorIndex,
+        recall: float,
+        k: int = K,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self.index, self.recall, self.k, self.allowed = index, recall, k, allowed
+        self.read: list[float] = []
+        self.path = ""
+
+    def __call__(self, label: Vector) -> Ids:
+        """Return the slots of the best for a label (D,), best first."""
+        told = Explanation()
+        found = ask(self.index, label, self.recall, k=self.k, allowed=self.allowed, told=told)
+        self.read.append(bytes_read(self.index, told))
+        self.path = told.path
+        return found.slots
+
+
+def bytes_read(index: VectorIndex, told: Explanation) -> float:
+    """Return the bytes of vectors that a search read; of an exact scan, those of the scan alone."""
+    if told.path == "exact scan":
+        return index.scan.bytes
+    segment = index.segments[0]
+    photo = (segment.codes.nbytes + segment.steps.nbytes) / len(segment)
+    if told.path == "candidates":
+        return codes(index) + (told.candidates + told.newer) * photo
+    return told.searched * photo
+
+
+def codes(index: VectorIndex) -> int:
+    """Return the bytes of the sketch that a query reads: its codes, without the ids."""
+    assert index.sketch is not None
+    return index.sketch.bytes - 8 * int(index.sketch.index.ntotal)
+
+
+def exact(store: Store, stored: StoredEncoding, labels: Vector, best_: Ids) -> None:
+    """Time the exact scan, if it fits in memory; it is let go of afterwards."""
+    index = opened(store, stored)
+    needed = len(index) * index.encoding.m * index.encoding.dim
+    if needed + SPARE > memory.available():
+        left_out("exact scan", f"needs {needed / 1e9:.1f} GB of memory")
+        return
+    loading = timed(lambda: index.scan)
+    asked = Asked(index, 1.0)
+    asked(labels[0])
+    found, times = answers(asked, labels)
+    what, threads = f"exact scan, {index.scan.threads} threads", index.scan.threads
+    note = f"loaded in {loading / 1e3:.1f} s"
+    recall, read = recalls(best_, found), float(np.mean(asked.read))
+    row(what, times, recall=recall, read=read, threads=threads, note=note)
+
+
+def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) -> None:
+    """Time the candidates' way: its first part alone, whole, and asked by two clients."""
+    assert index.generation is not None and index.sketch is not None
+    wanted = index.generation.curve.photos_for(K, recall)
+    if wanted is None:
+        left_out("candidates", f"no number of them reaches {recall:g}: the search is exact")
+        return
+    index.sketch.candidates(labels[0], wanted)
+    scans = [timed(lambda z=label: index.sketch.candidates(z, wanted)) for label in labels]  # type: ignore[misc,union-attr]
+    row("candidates alone", scans, read=codes(index), note=f"{wanted:,} photos")
+    asked = Asked(index, recall)
+    found, times = answers(asked, labels)
+    read = float(np.mean(asked.read))
+    what = "**candidates and exact scores**" if asked.path == "candidates" else asked.path
+    note = f"{1e3 * len(labels) / sum(times):.1f} queries/s"
+    row(what, times, recall=recalls(best_, found), read=read, note=note)
+    clients(asked, labels, read=read)
+
+
+def clients(asked: Asked, labels: Vector, *, read: float) -> None:
+    """Time the labels shared by clients that ask at once, in turns with one client alone."""
+    rounds = [[_shared(asked, labels, clients) for clients in (1, CLIENTS)] for _ in range(ROUNDS)]
+    times = [each for _, (_, of_round) in rounds for each in of_round]
+    gain = float(np.median([alone / together for (alone, _), (together, _) in rounds]))
+    took = float(np.median([together for _, (together, _) in rounds]))
+    note = f"{1e3 * len(labels) / took:.1f} queries/s, {gain:.2f} times one client's"
+    row(f"the same, {CLIENTS} clients", times, read=read, note=note)
+
+
+def _shared(asked: Asked, labels: Vector, clients: int) -> tuple[float, list[float]]:
+    """Return the milliseconds that clients take for all labels, and those of each label."""
+    one_each = partial(faiss.omp_set_num_threads, 1)  # a new thread would start with all
+    with ThreadPoolExecutor(clients, initializer=one_each) as threads:
+        start = time.perf_counter()
+        times = list(threads.map(lambda z: timed(lambda: asked(z)), labels))
+        return (time.perf_counter() - start) * 1e3, times
+
+
+def filters(index: VectorIndex, labels: Vector, recall: float) -> None:
+    """Time searches for ten photos under filters of several shares."""
+    rng, few = np.random.default_rng(3), labels[:FILTERED]
+    for part in SHARES:
+        allowed = index.live & (rng.random(len(index)) < part)
+        best_ = truth(index, few, 10, np.flatnonzero(allowed))
+        asked = Asked(index, recall, 10, allowed)
+        found, times = answers(asked, few)
+        read = float(np.mean(asked.read))
+        what = f"filter of {part:.1%}, k = 10"
+        row(what, times, recall=recalls(best_, found), read=read, note=asked.path)
+
+
+def removal(store: Store, index: VectorIndex) -> str:
+    """Remove photos; return, as a sentence, how long it took until a reader found them no more."""
+    with reading(store.engine) as session:
+        gone = list(session.scalars(select(Photo.id).limit(REMOVED)))
+    marking = timed(lambda: store.mark_missing(gone))
+    seeing = timed(index.renewed)
+    return f"{len(gone):,} photos removed in {marking:.0f} ms, seen by a reader in {seeing:.0f} ms"

@@ -1,0 +1,145 @@
+"""The benchmark of a large library, at a size where it takes seconds."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mkt_search.store.store import Store
+from mkt_search.store.vectors import VectorIndex
+from mkt_search.types import Vector
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, str(BENCHMARKS / "retrieval.py"), *options]
+    return subprocess.run(program, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def printed() -> list[list[list[str]]]:
+    """The tables of 600 photos in both precisions: cells of every row."""
+    sizes = ("--photos", "600", "--base", "200", "--queries", "4")
+    rows = ("--rows", "exact,candidates,filters,hnsw,sqlite")
+    done = run(*sizes, *rows, "--precision", "int8", "--precision", "int4")
+    assert done.returncode == 0, done.stderr
+    tables = done.stdout.split("|---|--:|--:|---|--:|--:|---|\n")[1:]
+    lines = [[line for line in table.splitlines() if line.startswith("| ")] for table in tables]
+    return [
+        [[c.strip() for c in line.split("|")[1:-1]] for line in t if "ms" not in t] for t in lines
+    ]
+
+
+@pytest.mark.slow
+def test_each_precision_has_a_table_with_every_row(printed: list[list[list[str]]]) -> None:
+    assert len(printed) == 2
+    for table in printed:
+        names = [cells[0] for cells in table]
+        for part in ("exact scan", "2 clients", "filter of 1.0%", "HNSW", "SQLite"):
+            assert any(part in name for name in names), f"no row of {part}: {names}"
+        assert all(len(cells) == 7 for cells in table)
+
+
+@pytest.mark.slow
+def test_exact_scan_finds_what_scoring_every_photo_finds(printed: list[list[list[str]]]) -> None:
+    for table in printed:
+        (exact,) = [cells for cells in table if cells[0].startswith("exact scan")]
+        assert exact[3] == "1.0000 / 1.0000"
+        assert exact[4] == f"{600 * 16 * 512 / 1e6:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--rows", "exact,hnws", "no rows 'hnws'; there are exact,candidates,filters,hnsw,"),
+        ("--photos", "255", "'255' is not a whole number of at least 256"),
+        ("--queries", "none", "'none' is not a whole number of at least 1"),
+        ("--recall", "99", "'99' is no share above 0 and up to 1"),
+    ],
+)
+def test_bad_option_is_refused_with_what_it_takes(
+    option: str,
+    value: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import retrieval
+
+    with pytest.raises(SystemExit) as stopped:
+        retrieval.options().parse_args([option, value])
+    assert stopped.value.code == 2
+    assert f"argument {option}: {said}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[VectorIndex, Vector]:
+    """300 simulated photos, 44 of them recombined, and three labels."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import simulated
+
+    world, encoding = simulated.World.make(), simulated.encoding()
+    store = Store.create(tmp_path / ".mkt")
+    stored = simulated.fill(store, encoding, simulated.photos(world, 300, encoding, base=256))
+    index = VectorIndex.open(store, stored)
+    return index, world.labels(3, seed=1)
+
+
+def test_truth_is_every_photo_sorted_by_its_best_fused_vector(
+    library: tuple[VectorIndex, Vector],
+) -> None:
+    from truth import truth
+
+    index, labels = library
+    slots = np.arange(0, 300, 2)
+    vectors = index.read(slots)
+    fused = vectors[:, :1] + vectors[:, 1:]  # with k-set means the score is the best <z, g + l>
+    for label, best in zip(labels, truth(index, labels, 20, slots), strict=True):
+        scores = [max(float(label @ vector) for vector in photo) for photo in fused]
+        plain = sorted(range(len(slots)), key=lambda i: -scores[i])[:20]
+        assert best.tolist() == slots[plain].tolist()
+
+
+def test_what_peers_are_given_holds_the_same_best(library: tuple[VectorIndex, Vector]) -> None:
+    from offered import offer
+    from truth import truth
+
+    index, labels = library
+    best = truth(index, labels, 5, np.arange(300))
+    offered = offer(index, labels, best, globals_=True, fused=100)
+    assert offered.globals.shape == (300, 512)
+    scores = np.einsum("pmd,qd->qpm", offered.fused.astype(np.float32), labels).max(axis=2)
+    assert np.argsort(-scores, axis=1)[:, :5].tolist() == offered.best_of_some.tolist()
+
+
+def test_memory_that_was_let_go_of_still_counts_in_the_peak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import memory
+
+    before = memory.held()
+    with memory.Peak() as peak:
+        block = np.ones(1 << 25)  # 256 MB
+        assert memory.held() >= before + 0.9 * block.nbytes
+        time.sleep(5 * memory.EVERY)
+        del block
+    assert peak.bytes >= before + 0.9 * (8 << 25)
+    assert memory.held() < peak.bytes - 0.5 * (8 << 25)
+
+
+def test_recall_is_the_share_of_the_true_best_at_each_depth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from table import recalls
+
+    truth = np.arange(200).reshape(2, 100)
+    found = [np.arange(5), np.arange(100, 200)[::-1]]  # half of ten; all, the best ten last
+    assert recalls(truth, found) == "0.2500 / 0.5250"
+    assert recalls(truth[:, :4], [np.arange(4), np.array([], np.int64)]) == "0.5000"
