@@ -33,7 +33,7 @@ def test_a_checkpoint_is_opened_and_encodes_what_its_student_did(tmp_path: Path)
     assert (model.dim, model.grid, model.top_k) == (16, (4, 4), 3)
     assert model.name == str(tmp_path / "c")
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
-    encoded = model.photo_encoder(device="cpu").encode(pixels)
+    encoded = model.photo_encoder(device="cpu", dtype="float32").encode(pixels)
     with torch.inference_mode():
         expected = tiny_student()(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
     np.testing.assert_allclose(encoded.patches, expected.patches.numpy(), atol=1e-5)

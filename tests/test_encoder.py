@@ -26,7 +26,7 @@ def test_pixels_are_normalised_by_the_spec() -> None:
     images = (images - torch.tensor(spec.mean).view(3, 1, 1)) / torch.tensor(spec.std).view(3, 1, 1)
     with torch.inference_mode():
         expected = tiny_student()(images)
-    encoded = PhotoEncoder(tiny_student(), spec).encode(photos)
+    encoded = PhotoEncoder(tiny_student(), spec, dtype="float32").encode(photos)
     np.testing.assert_allclose(encoded.global_, expected.global_.numpy(), atol=1e-5)
     np.testing.assert_allclose(encoded.patches, expected.patches.numpy(), atol=1e-5)
 
