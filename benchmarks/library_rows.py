@@ -17,7 +17,7 @@ from mkt_search.store.database import reading
 from mkt_search.store.schema import Photo
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.types import Vector
+from mkt_search.types import PhotoFile, Vector
 
 K = 100
 ONE = np.ones(1, np.float32)
@@ -109,13 +109,13 @@ def exact(store: Store, stored: StoredEncoding, labels: Vector, best_: Ids) -> N
 def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) -> None:
     """Time the candidates' way: its first part alone, whole, and asked by two clients."""
     assert index.generation is not None and index.sketch is not None
-    wanted = index.generation.curve.photos_for(K, recall)
+    wanted = index.generation.curve.vectors_for(K, recall)
     if wanted is None:
         left_out("candidates", f"no number of them reaches {recall:g}: the search is exact")
         return
     index.sketch.candidates(labels[0], wanted)
     scans = [timed(lambda z=label: index.sketch.candidates(z, wanted)) for label in labels]  # type: ignore[misc,union-attr]
-    row("candidates alone", scans, read=codes(index), note=f"{wanted:,} photos")
+    row("candidates alone", scans, read=codes(index), note=f"{wanted:,} vectors")
     asked = Asked(index, recall)
     found, times = answers(asked, labels)
     read = float(np.mean(asked.read))
@@ -163,4 +163,6 @@ def removal(store: Store, index: VectorIndex) -> str:
         gone = list(session.scalars(select(Photo.id).limit(REMOVED)))
     marking = timed(lambda: store.mark_missing(gone))
     seeing = timed(index.renewed)
+    back = PhotoFile(store.directory, "", store.directory, 1, 1)
+    store.touch([(photo, back) for photo in gone])  # a library that is kept stays whole
     return f"{len(gone):,} photos removed in {marking:.0f} ms, seen by a reader in {seeing:.0f} ms"

@@ -14,12 +14,16 @@ same labels. "MB read" is what a query reads of vectors, "floor / p50" the share
 reading as many bytes from memory takes, measured beside it. The library's rows come first; it is
 deleted before the peers (`peer_rows.py`, `lancedb_rows.py`) begin, each of which is deleted before
 the next. Memory is what the process holds of its own; pages of files, which the system may drop
-at any time, do not count.
+at any time, do not count. With `--keep FOLDER` the filled library stays there, and the next run
+with the same photos takes it again. The recall of the generation is measured on labels that the
+library remembers: others than those asked here.
 """
 
 import argparse
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,13 +41,15 @@ from reader import new_reader
 from table import HEAD, size, timed
 from truth import truth
 
-from mkt_search.store import optimize
+from mkt_search.store import optimize, runs
+from mkt_search.store.database import transaction
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Vector
 
 ROWS = ("exact", "candidates", "filters", "hnsw", "sqlite", "lancedb")
 PEERS = {"hnsw", "sqlite", "lancedb"}
 PEER_PHOTOS = 100_000
+FILLED = "filled"  # in the folder of a library that has all its photos
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Wanted:
     recall: float
     rows: frozenset[str]
     peer_photos: int
+    keep: Path | None
 
     @property
     def fused_photos(self) -> int:
@@ -72,12 +79,24 @@ def measure(wanted: Wanted) -> None:
         f"\n{wanted.photos:,} photos ({wanted.base:,} with patches of their own) "
         f"as {wanted.local} in {wanted.precision}, {wanted.queries} labels, k = {library_rows.K}"
     )
-    with memory.Peak() as peak, tempfile.TemporaryDirectory() as folder:
-        removed, offered = of_library(wanted, Path(folder))
+    with memory.Peak() as peak, home(wanted) as folder:
+        removed, offered = of_library(wanted, folder)
     with memory.Peak() as of_peers:
         of_others(wanted, offered)
     print(f"\n{removed}\npeak memory: {peak.bytes / 1e9:.1f} GB for the library's rows, ", end="")
     print(f"{of_peers.bytes / 1e9:.1f} GB for the peers'", flush=True)
+
+
+@contextmanager
+def home(wanted: Wanted) -> Iterator[Path]:
+    """Give the folder of the library, which is deleted at the end unless it is to be kept."""
+    if wanted.keep is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
+        name = f"{wanted.photos}-{wanted.base}-{wanted.local}-{wanted.precision}"
+        (wanted.keep / name).mkdir(parents=True, exist_ok=True)
+        yield wanted.keep / name
 
 
 def of_library(wanted: Wanted, folder: Path) -> tuple[str, Offered]:
@@ -120,17 +139,26 @@ def of_others(wanted: Wanted, offered: Offered) -> None:
 def filled(store: Store, world: simulated.World, wanted: Wanted) -> StoredEncoding:
     """Fill a library with simulated photos."""
     encoding = simulated.encoding(wanted.local, wanted.precision)
+    if (store.directory / FILLED).exists():
+        assert store.active is not None
+        print("filled before")
+        return store.active
     parts = simulated.photos(world, wanted.photos, encoding, base=wanted.base)
     filling = timed(partial(simulated.fill, store, encoding, parts)) / 1e3
     print(f"filled in {filling:.0f} s: {wanted.photos / filling:,.0f} photos/s", flush=True)
     stored = store.active
     assert stored is not None
+    (store.directory / FILLED).touch()
     return stored
 
 
 def optimized(store: Store, stored: StoredEncoding) -> None:
     """Build the generation on all threads."""
+    others = simulated.World.make().labels(optimize.QUERIES, seed=11)
     with store.writing("benchmark"):
+        with transaction(store.engine) as session:
+            asked = {f"label {i}": vector.tobytes() for i, vector in enumerate(others)}
+            runs.remember_labels(session, "simulated", asked)
         faiss.omp_set_num_threads(os.cpu_count() or 1)
         building = timed(lambda: optimize.optimize(store, stored))
         faiss.omp_set_num_threads(1)
@@ -179,6 +207,7 @@ def options() -> argparse.ArgumentParser:
         default=PEER_PHOTOS,
         help="photos whose every fused vector LanceDB is given, at most; 100,000",
     )
+    parser.add_argument("--keep", type=Path, help="a folder for the library, to take it again")
     return parser
 
 
@@ -235,6 +264,7 @@ def main() -> None:
                     given.recall,
                     given.rows,
                     given.peer_photos,
+                    given.keep,
                 )
             )
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.search import score_blocks
 from mkt_search.store.vectors import VectorIndex
+from mkt_search.stored_scores import score_stored
 from mkt_search.types import Vector
 
 
@@ -21,7 +21,8 @@ def truth(
     """
     best = np.empty((0, len(labels)), np.int64)
     scores = np.empty((0, len(labels)), np.float32)
-    for part, fused in score_blocks(index, labels, slots):
+    for part in index.blocks(slots):
+        fused = score_stored(index, part, labels).fused
         scores = np.concatenate([scores, fused])
         best = np.concatenate([best, np.broadcast_to(part[:, None], fused.shape)])
         order = np.argsort(-scores, axis=0, kind="stable")[:k]

@@ -1,11 +1,11 @@
 """Search: label -> vector -> candidates -> exact score -> hits.
 
-One wanted label goes through the candidate index of the library where there is one: as many photos
-as it needs for the recall asked for are scored exactly, and with them every photo newer than the
-index. Without one, or when asked to be exact, it goes through the scan, which reads everything but
-scores exactly only what can be among the k best. Several terms, or a filter that leaves few photos,
-are scored exactly one and all. Every way scores by `scoring`; of equal photos, those whose bytes
-came first go first.
+One wanted label goes through the candidate index of the library where there is one: it is asked for
+as many vectors as the recall needs, their photos are scored exactly, and with them every photo
+newer than the index. Without one, or when asked to be exact, it goes through the scan, which reads
+everything but scores exactly only what can be among the k best. Several terms, or a filter that
+leaves few photos, are scored exactly one and all. Every way scores by `scoring`; of equal photos,
+those whose bytes came first go first.
 """
 
 import time
@@ -24,18 +24,20 @@ PER_PHOTO = 100  # vectors asked of the scan for one photo wanted: a photo owns 
 FIRST = 4  # photos scored exactly, for one wanted, before those that a bound still leaves possible
 GROWTH = 4  # and how many times more when the answer is not proven yet
 FEW = 0.05  # share of the library below which reading just these photos is less than a scan
-FEW_CANDIDATES = 2  # up to so many times the candidates, photos are scored one and all
 
 
 @dataclass
 class Explanation:
     """Which way a search went: `path`, photos that were looked at, milliseconds of each step.
 
-    `recall` is the share of the exact best photos that validation promises; 1 for an exact way.
+    `vectors` were asked of the candidate index, `candidates` are the photos scored for them, beside
+    the `newer` ones. `recall` is the share of the exact best photos that validation promises; 1 for
+    an exact way.
     """
 
     path: str = ""
     searched: int = 0
+    vectors: int = 0
     candidates: int = 0
     newer: int = 0
     recall: float = 1.0
@@ -88,11 +90,11 @@ def best(
     told = explanation if explanation is not None else Explanation()
     told.searched = int(np.count_nonzero(allowed))
     is_single = len(labels) == 1 and weights[0] > 0
-    wanted = _candidates_for(index, k, recall) if is_single else None
-    if wanted is not None and told.searched > FEW_CANDIDATES * wanted:
-        told.recall = recall
-        return _approximate(index, labels, weights, k, allowed, wanted, told)
-    if wanted is not None or not is_single or told.searched <= FEW * len(allowed):
+    vectors = _vectors_for(index, k, recall) if is_single else None
+    if vectors is not None and told.searched > vectors:
+        told.recall, told.vectors = recall, vectors
+        return _approximate(index, labels, weights, k, allowed, told)
+    if vectors is not None or not is_single or told.searched <= FEW * len(allowed):
         told.path = "every photo"
         with told.step("score"):
             return _of_all(index, labels, weights, k, allowed)
@@ -101,11 +103,11 @@ def best(
         return _proven(index, labels[0], float(weights[0]), k, allowed)
 
 
-def _candidates_for(index: VectorIndex, k: int, recall: float) -> int | None:
-    """Return how many candidates of the sketch reach a recall; None when it cannot be promised."""
+def _vectors_for(index: VectorIndex, k: int, recall: float) -> int | None:
+    """Return how many vectors of the sketch reach a recall; None when it cannot be promised."""
     if recall >= 1 or index.generation is None or index.sketch is None:
         return None
-    return index.generation.curve.photos_for(k, recall)
+    return index.generation.curve.vectors_for(k, recall)
 
 
 def _approximate(
@@ -114,17 +116,16 @@ def _approximate(
     weights: Vector,
     k: int,
     allowed: NDArray[np.bool_],
-    wanted: int,
     told: Explanation,
 ) -> Found:
-    """Score the sketch's candidates exactly, and with them every photo the sketch has not."""
+    """Score the candidates exactly, and with them every photo the sketch has not."""
     assert index.sketch is not None and index.generation is not None
     told.path = "candidates"
     with told.step("candidates"):
         known = allowed & index.covered
         is_all = np.count_nonzero(known) == index.generation.photos
         contents = None if is_all else index.contents[known]
-        found = index.sketch.candidates(labels[0], wanted, allowed=contents)
+        found = index.sketch.candidates(labels[0], told.vectors, allowed=contents)
         slots = index.slots_of_contents(found)
     newer = np.flatnonzero(allowed & ~index.covered)
     told.candidates, told.newer = len(slots), len(newer)

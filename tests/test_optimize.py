@@ -123,14 +123,14 @@ def file_of(store: Store) -> Path:
     return file
 
 
-def test_the_curve_gives_the_fewest_candidates_that_reach_the_recall() -> None:
+def test_the_curve_gives_the_fewest_vectors_that_reach_the_recall() -> None:
     curve = Curve({10: ((100, 0.9), (200, 0.99)), 100: ((100, 0.5), (400, 0.97))})
-    assert curve.photos_for(5, 0.9) == 100
-    assert curve.photos_for(10, 0.95) == 200
-    assert curve.photos_for(11, 0.9) == 400
-    assert curve.photos_for(200, 0.9) == 800
-    assert curve.photos_for(10, 0.999) is None
-    assert Curve({}).photos_for(1, 0.5) is None
+    assert curve.vectors_for(5, 0.9) == 100
+    assert curve.vectors_for(10, 0.95) == 200
+    assert curve.vectors_for(11, 0.9) == 400
+    assert curve.vectors_for(200, 0.9) == 800
+    assert curve.vectors_for(10, 0.999) is None
+    assert Curve({}).vectors_for(1, 0.5) is None
     assert Curve.of_data(curve.as_data()) == curve
 
 

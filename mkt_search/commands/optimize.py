@@ -42,5 +42,5 @@ def recall_of(done: "Optimized") -> str:
     pairs = done.curve.recall[depth]
     if not pairs:
         return "So small a library is searched exactly all the same."
-    parts = ", ".join(f"{recall:.3f} from {photos:,}" for photos, recall in pairs)
-    return f"Share of the {depth} best photos among the candidates: {parts}."
+    parts = ", ".join(f"{recall:.3f} from {vectors:,}" for vectors, recall in pairs)
+    return f"Share of the {depth} best photos among the candidates, by vectors asked for: {parts}."

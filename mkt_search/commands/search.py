@@ -147,7 +147,8 @@ def explained(told: "Explanation") -> str:
     """Say which way a search went, how many photos it looked at, and what each step took."""
     way = f"{told.path} ({plural(told.searched, 'photo')} searched"
     if told.path == "candidates":
-        way += f"; {told.candidates:,} candidates scored, {told.newer:,} newer than the index, "
+        way += f"; {told.candidates:,} candidates scored of {told.vectors:,} vectors, "
+        way += f"{told.newer:,} newer than the index, "
         way += f"recall {told.recall:g}"
     steps = ", ".join(f"{name} {ms:.1f} ms" for name, ms in told.milliseconds.items())
     return f"{way}): {steps}"

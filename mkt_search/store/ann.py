@@ -1,9 +1,9 @@
 """A sketch of every photo: 4-bit product-quantised fused vectors, scanned whole for candidates.
 
 With f_j = g + l_j the two-stream score is at most the best <z, f_j> (`scan`), so the photos that
-own the best f_j are the candidates, and they are scored exactly afterwards. Four numbers of a
-vector are four bits here, so a photo of 16 local vectors of 512 numbers takes 1,024 bytes and its
-ids, and a scan reads one eighth of what the exact one reads. Vectors are rotated at random
+own the best f_j are the candidates, and they are scored exactly afterwards. Eight numbers of a
+vector are four bits here, so a photo of 16 local vectors of 512 numbers takes 512 bytes and its
+ids, and a scan reads a sixteenth of what the exact one reads. Vectors are rotated at random
 first, which spreads what they hold evenly over the subvectors. Ids are those of contents, which
 keep their vectors for ever: files may be merged and photos come and go beside a sketch, and no
 number in it becomes wrong.
@@ -21,8 +21,7 @@ from mkt_search.types import Vector
 
 Ids = NDArray[np.int64]
 
-WIDTH = 4  # numbers that share a code of four bits; with 8, more candidates cost more than codes
-PER_CANDIDATE = 8  # vectors asked for one photo: its vectors resemble each other and come together
+WIDTH = 8  # numbers that share a code of four bits; with 4, codes cost more than the vectors saved
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,10 @@ class Sketch:
         index.train(np.ascontiguousarray(fused))
         return cls(index)
 
-    def add(self, fused: Vector, contents: Ids) -> None:
-        """Add photos (n, m, D) under their contents (n,)."""
-        photos, m, dim = fused.shape
-        rows = np.ascontiguousarray(fused.reshape(photos * m, dim))
-        self.index.add_with_ids(rows, np.repeat(contents, m))
+    def add(self, fused: Vector, contents: Ids, is_real: NDArray[np.bool_]) -> None:
+        """Add photos (n, m, D) under their contents (n,); `is_real` (n, m) leaves padding out."""
+        ids = np.repeat(contents, is_real.sum(axis=1))
+        self.index.add_with_ids(np.ascontiguousarray(fused[is_real]), ids)
 
     def contents(self) -> Ids:
         """Return the contents in the sketch, in the order they were added."""
@@ -58,15 +56,15 @@ class Sketch:
         found: Ids = ids[np.diff(ids, prepend=-1) != 0]  # the vectors of a photo stand together
         return found
 
-    def candidates(self, label: Vector, photos: int, *, allowed: Ids | None = None) -> Ids:
-        """Return up to `photos` contents for a label (D,), most promising first.
+    def candidates(self, label: Vector, vectors: int, *, allowed: Ids | None = None) -> Ids:
+        """Return the contents that own the best vectors for a label, in the order of their ids.
 
         Args:
-            label: its vector.
-            photos: how many are wanted.
+            label: its vector (D,).
+            vectors: how many best ones; a content owns about two of them.
             allowed: none but these contents; None allows all.
         """
-        vectors = min(PER_CANDIDATE * photos, int(self.index.ntotal))
+        vectors = min(vectors, int(self.index.ntotal))
         if not vectors or (allowed is not None and not len(allowed)):
             return np.empty(0, np.int64)
         parameters = faiss.SearchParametersIVF(nprobe=1)  # type: ignore[call-arg]
@@ -77,9 +75,8 @@ class Sketch:
         whole: Any = faiss.downcast_index(self.index)
         turned = faiss.downcast_VectorTransform(whole.chain.at(0)).apply(label[None])
         found = _lists(self.index).search(turned, vectors, params=parameters)[1][0]
-        found = found[found >= 0]
-        contents, first = np.unique(found, return_index=True)
-        return contents[np.argsort(first)][:photos].astype(np.int64)
+        contents: Ids = np.unique(found[found >= 0])
+        return contents
 
     @property
     def bytes(self) -> int:

@@ -24,7 +24,7 @@ from mkt_search.store.store import Store, StoredEncoding
 
 log = logging.getLogger(__name__)
 
-LARGE = 2_048  # photos in a merged segment; one with at most half as many is small
+LARGE = 8_192  # photos in a merged segment; one with at most half as many is small
 MANY = 64  # small segments that are merged in the course of a run
 
 

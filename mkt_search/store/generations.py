@@ -41,21 +41,21 @@ def digest_of(data: bytes | memoryview) -> bytes:
 
 @dataclass(frozen=True)
 class Curve:
-    """Share of the exact `depth` best photos among the first `photos` candidates, measured.
+    """Share of the exact `depth` best photos among the owners of so many vectors, measured.
 
-    `recall` is by depth: pairs of (photos, recall), photos rising.
+    `recall` is by depth: pairs of (vectors, recall), vectors rising.
     """
 
     recall: dict[int, tuple[tuple[int, float], ...]]
 
-    def photos_for(self, k: int, target: float) -> int | None:
-        """Return how many candidates reach a recall of `target` at k; None if none is known to."""
+    def vectors_for(self, k: int, target: float) -> int | None:
+        """Return how many vectors reach a recall of `target` at k; None if none are known to."""
         depths = sorted(self.recall)
         depth = next((d for d in depths if d >= k), depths[-1] if depths else 0)
         stretch = max(1.0, k / depth) if depth else 1.0
-        for photos, recall in self.recall.get(depth, ()):
+        for vectors, recall in self.recall.get(depth, ()):
             if recall >= target:
-                return int(np.ceil(photos * stretch))
+                return int(np.ceil(vectors * stretch))
         return None
 
     def as_data(self) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mkt_search.scoring import score_similarities
 from mkt_search.store import changes, generations
 from mkt_search.store.ann import Ids, Sketch
 from mkt_search.store.database import transaction
 from mkt_search.store.generations import Built, Curve
-from mkt_search.store.probes import mixed, remembered, share_found
+from mkt_search.store.probes import draw, share_found
 from mkt_search.store.scan import fuse
 from mkt_search.store.segments import write_named
 from mkt_search.store.store import Store, StoredEncoding
@@ -25,10 +26,10 @@ from mkt_search.types import Vector
 
 LEAST = 256  # photos; fewer are not enough to learn codebooks from
 SAMPLE = 4_096  # photos that codebooks are learned from
-LABELS = 32  # remembered labels that recall is measured on
-PHOTOS = 32  # and queries mixed of stored vectors, for a library nobody has searched yet
+QUERIES = 48  # that recall is measured on: remembered labels, or queries mixed of stored vectors
 DEPTHS = (10, 100)
-CANDIDATES = (100, 200, 300, 400, 600, 800, 1_200, 1_600, 2_400, 3_200, 6_400, 12_800)
+VECTORS = (100, 200, 400, 800, 1_600, 2_400, 3_200, 4_800, 6_400, 9_600, 12_800, 25_600, 51_200)
+ENOUGH = 0.9999  # a recall above which more vectors are not tried
 
 Told = Callable[[str, int, int], None]
 """What is going on, how many photos are done, and of how many."""
@@ -62,12 +63,14 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
         return None
     rng = np.random.default_rng(0)
     sample = np.sort(rng.permutation(slots)[:SAMPLE])
-    sketch = Sketch.train(_flat(fuse(index.read(sample))))
+    fused, is_real = _fused(index, sample)
+    sketch = Sketch.train(fused[is_real])
     for done, part in _counted(index, slots):
-        sketch.add(fuse(index.read(part)), index.contents[part])
+        fused, is_real = _fused(index, part)
+        sketch.add(fused, index.contents[part], is_real)
         told("sketching photos", done, len(slots))
-    labels = remembered(store, index.encoding.dim, rng, most=LABELS)
-    queries = np.concatenate([labels, mixed(index, slots, rng, count=PHOTOS)])
+    nothing = np.empty((0, index.encoding.dim), np.float32)
+    queries = draw(store, index, rng, count=QUERIES, given=nothing).vectors
     curve = _validate(index, sketch, slots, queries, told)
     with store.writing_files():
         built = _write(store, index, sketch, curve)
@@ -97,8 +100,14 @@ def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Bu
     )
 
 
-def _flat(fused: Vector) -> Vector:
-    return fused.reshape(-1, fused.shape[-1])
+def _fused(index: VectorIndex, slots: Ids) -> tuple[Vector, NDArray[np.bool_]]:
+    """Return the fused vectors of photos (n, m, D), and which are no padding (n, m)."""
+    fused = fuse(index.read(slots))
+    is_real = np.zeros(fused.shape[:2], np.bool_)
+    is_real[:, 0] = True  # the first at least, for a photo without local vectors
+    counts = index.counts(slots)
+    is_real[:, : counts.shape[1]] |= counts > 0
+    return fused, is_real
 
 
 def _counted(index: VectorIndex, slots: Ids) -> Iterator[tuple[int, Ids]]:
@@ -109,31 +118,28 @@ def _counted(index: VectorIndex, slots: Ids) -> Iterator[tuple[int, Ids]]:
 
 
 def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, queries: Vector, told: Told) -> Curve:
-    """Measure how many of the exact best photos are among how many candidates."""
+    """Measure how many of the exact best photos are among the owners of how many vectors."""
     most = min(DEPTHS[-1], len(slots))
-    contents, scores = np.empty((0, len(queries)), np.int64), np.empty((0, len(queries)), "f4")
+    best = np.empty((0, len(queries)), np.int64)
+    scores = np.empty((0, len(queries)), np.float32)
     for done, part in _counted(index, slots):
         similarities = index.similarities(part, queries)
         fused = score_similarities(similarities, index.counts(part), k=index.encoding.top_k).fused
-        ids = np.broadcast_to(index.contents[part][:, None], fused.shape)
-        contents, scores = np.concatenate([contents, ids]), np.concatenate([scores, fused])
-        best = np.argsort(-scores, axis=0, kind="stable")[:most]
-        contents, scores = (np.take_along_axis(a, best, axis=0) for a in (contents, scores))
+        best = np.concatenate([best, np.broadcast_to(part[:, None], fused.shape)])
+        scores = np.concatenate([scores, fused])
+        order = np.argsort(-scores, axis=0, kind="stable")[:most]
+        best = np.take_along_axis(best, order, axis=0)
+        scores = np.take_along_axis(scores, order, axis=0)
         told("measuring recall", done, len(slots))
-    counts = [count for count in CANDIDATES if count < len(slots)]
-    found = {count: [sketch.candidates(query, count) for query in queries] for count in counts}
-    return Curve(
-        {
-            depth: tuple(
-                (count, _recall(contents[:depth].T, found[count]))
-                for count in counts
-                if count >= depth
-            )
-            for depth in DEPTHS
-        }
-    )
-
-
-def _recall(best: Ids, found: list[Ids]) -> float:
-    """Return the mean share of the best (q, depth) among what each query found."""
-    return float(np.mean([share_found(b, f) for b, f in zip(best, found, strict=True)]))
+    contents = index.contents[best]
+    recall: dict[int, tuple[tuple[int, float], ...]] = {}
+    for depth in DEPTHS:
+        pairs: list[tuple[int, float]] = []
+        for vectors in (v for v in VECTORS if depth <= v < sketch.index.ntotal):
+            found = (sketch.candidates(query, vectors) for query in queries)
+            shares = [share_found(b, f) for b, f in zip(contents[:depth].T, found, strict=True)]
+            pairs.append((vectors, float(np.mean(shares))))
+            if pairs[-1][1] >= ENOUGH:
+                break
+        recall[depth] = tuple(pairs)
+    return Curve(recall)

@@ -19,7 +19,6 @@ import mmap
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +84,14 @@ def levels(codes: Bytes, precision: Precision, dim: int) -> Vector:
     whole[..., ::2] = codes & 15
     whole[..., 1::2] = codes >> 4
     return whole[..., :dim] - 8
+
+
+def products(codes: Bytes, steps: Vector, labels: Vector, precision: Precision) -> Vector:
+    """Return inner products with labels (L, D): (..., W) bytes and (...) steps -> (..., L)."""
+    dim = labels.shape[1]
+    whole = levels(codes, precision, dim).reshape(-1, dim) @ labels.T
+    found: Vector = whole.reshape(*steps.shape, -1) * steps[..., None]
+    return found
 
 
 def write(
@@ -182,24 +189,16 @@ class Segment:
     def similarities(self, rows: Rows, labels: Vector) -> Vector:
         """Return the inner products with labels (L, D), (n, 1 + m, L), decoding half the way."""
         steps = self.steps[rows]
-        products = np.empty((*steps.shape, len(labels)), np.float32)
+        found = np.empty((*steps.shape, len(labels)), np.float32)
         for first in range(0, len(steps), DECODED):
             part = slice(first, first + DECODED)
             codes = self.codes[rows][part] if isinstance(rows, slice) else self.codes[rows[part]]
-            vectors = levels(codes, self.precision, self.dim)
-            products[part] = (vectors.reshape(-1, self.dim) @ labels.T).reshape(
-                *codes.shape[:2], -1
-            )
-        products *= steps[..., None]
-        return products
+            found[part] = products(codes, steps[part], labels, self.precision)
+        return found
 
     def counts(self, rows: Rows) -> NDArray[np.int64]:
         """Count the patches of every local vector: (n, m)."""
-        return self._counts[rows]
-
-    @cached_property
-    def _counts(self) -> NDArray[np.int64]:
-        counts: NDArray[np.int64] = np.bitwise_count(self.members).sum(-1, dtype=np.int64)
+        counts: NDArray[np.int64] = np.bitwise_count(self.members[rows]).sum(-1, dtype=np.int64)
         return counts
 
     def member_patches(self, rows: Rows) -> NDArray[np.bool_]:

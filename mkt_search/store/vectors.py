@@ -245,11 +245,13 @@ class VectorIndex:
         return out
 
     def _by_segment(self, slots: Slots) -> Iterator[tuple[Segment, Slots, Slots]]:
-        """Yield (segment, its rows, their places among the slots asked)."""
+        """Yield (segment, its rows, their places among the slots asked), in the segments' order."""
         numbers = self._numbers_of(slots)
-        for number in np.unique(numbers):
-            at = np.flatnonzero(numbers == number)
-            yield self.segments[number], slots[at] - self.starts[number], at
+        order = np.argsort(numbers, kind="stable")
+        for at in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+            if len(at):
+                number = numbers[at[0]]
+                yield self.segments[number], slots[at] - self.starts[number], at
 
     def _numbers_of(self, slots: Slots) -> Slots:
         return np.searchsorted(self.starts, slots, side="right") - 1
