@@ -125,7 +125,7 @@ def _approximate(
         known = allowed & index.covered
         is_all = np.count_nonzero(known) == index.generation.photos
         contents = None if is_all else index.contents[known]
-        found = index.sketch.candidates(labels[0], told.vectors, allowed=contents)
+        found = index.sketch.candidates(labels[0], told.vectors, least=k, allowed=contents)
         slots = index.slots_of_contents(found)
     newer = np.flatnonzero(allowed & ~index.covered)
     told.candidates, told.newer = len(slots), len(newer)

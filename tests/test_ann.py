@@ -43,6 +43,16 @@ def test_the_best_photos_are_among_few_candidates_though_noise_codes_badly() -> 
     assert np.mean(shares) > 0.4  # chance is 0.1; these vectors are white noise
 
 
+def test_more_vectors_are_asked_for_until_enough_photos_own_them() -> None:
+    sketch = sketch_of(fused(400), np.arange(400))
+    label = fused(1, 4)[0, 0]
+    assert len(sketch.candidates(label, 3)) <= 3
+    assert 50 <= len(sketch.candidates(label, 3, least=50)) < 400
+    assert len(sketch.candidates(label, 3, least=1_000)) == 400
+    allowed = np.array([3, 77, 399])
+    assert sketch.candidates(label, 1, least=10, allowed=allowed).tolist() == [3, 77, 399]
+
+
 def test_padding_is_no_vector_of_a_photo() -> None:
     vectors, contents = fused(300), np.arange(300)
     is_real = np.ones((300, M), np.bool_)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @json_option
 @library_option
 def optimize(as_json: bool, directory: Path | None) -> None:
-    """Build a candidate index, so that a search reads an eighth.
+    """Build a candidate index, so that a search reads a sixteenth.
 
     `mkt index` does it by itself for a large library (settings optimize_from and optimize_after).
     Searches go on with the old index until the new one is whole and its recall is measured; stop it

@@ -56,16 +56,19 @@ class Sketch:
         found: Ids = ids[np.diff(ids, prepend=-1) != 0]  # the vectors of a photo stand together
         return found
 
-    def candidates(self, label: Vector, vectors: int, *, allowed: Ids | None = None) -> Ids:
+    def candidates(
+        self, label: Vector, vectors: int, *, least: int = 0, allowed: Ids | None = None
+    ) -> Ids:
         """Return the contents that own the best vectors for a label, in the order of their ids.
 
         Args:
             label: its vector (D,).
             vectors: how many best ones; a content owns about two of them.
+            least: contents wanted at least, by more vectors where these have fewer owners.
             allowed: none but these contents; None allows all.
         """
-        vectors = min(vectors, int(self.index.ntotal))
-        if not vectors or (allowed is not None and not len(allowed)):
+        total = int(self.index.ntotal)
+        if not total or (allowed is not None and not len(allowed)):
             return np.empty(0, np.int64)
         parameters = faiss.SearchParametersIVF(nprobe=1)  # type: ignore[call-arg]
         if allowed is not None:
@@ -74,9 +77,13 @@ class Sketch:
             parameters = faiss.SearchParametersIVF(nprobe=1, sel=selector)  # type: ignore[call-arg]
         whole: Any = faiss.downcast_index(self.index)
         turned = faiss.downcast_VectorTransform(whole.chain.at(0)).apply(label[None])
-        found = _lists(self.index).search(turned, vectors, params=parameters)[1][0]
-        contents: Ids = np.unique(found[found >= 0])
-        return contents
+        while True:
+            vectors = min(vectors, total)
+            found = _lists(self.index).search(turned, vectors, params=parameters)[1][0]
+            contents: Ids = np.unique(found[found >= 0])
+            if len(contents) >= least or vectors == total or found[-1] < 0:
+                return contents
+            vectors *= 2
 
     @property
     def bytes(self) -> int:

@@ -136,7 +136,7 @@ def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, queries: Vector, t
     for depth in DEPTHS:
         pairs: list[tuple[int, float]] = []
         for vectors in (v for v in VECTORS if depth <= v < sketch.index.ntotal):
-            found = (sketch.candidates(query, vectors) for query in queries)
+            found = (sketch.candidates(query, vectors, least=depth) for query in queries)
             shares = [share_found(b, f) for b, f in zip(contents[:depth].T, found, strict=True)]
             pairs.append((vectors, float(np.mean(shares))))
             if pairs[-1][1] >= ENOUGH:
