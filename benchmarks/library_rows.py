@@ -79,7 +79,8 @@ def bytes_read(index: VectorIndex, told: Explanation) -> float:
     segment = index.segments[0]
     photo = (segment.codes.nbytes + segment.steps.nbytes) / len(segment)
     if told.path == "candidates":
-        return codes(index) + (told.candidates + told.newer) * photo
+        few = 2 * told.vectors * segment.codes.shape[2]  # a local vector each, and a global one
+        return codes(index) + few + (told.candidates + told.newer) * photo
     return told.searched * photo
 
 
@@ -113,9 +114,9 @@ def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) ->
     if wanted is None:
         left_out("candidates", f"no number of them reaches {recall:g}: the search is exact")
         return
-    index.sketch.candidates(labels[0], wanted)
-    scans = [timed(lambda z=label: index.sketch.candidates(z, wanted)) for label in labels]  # type: ignore[misc,union-attr]
-    row("candidates alone", scans, read=codes(index), note=f"{wanted:,} vectors")
+    index.sketch.nearest(labels[0], wanted)
+    scans = [timed(lambda z=label: index.sketch.nearest(z, wanted)) for label in labels]  # type: ignore[misc,union-attr]
+    row("the sketch alone", scans, read=codes(index), note=f"{wanted:,} vectors")
     asked = Asked(index, recall)
     found, times = answers(asked, labels)
     read = float(np.mean(asked.read))

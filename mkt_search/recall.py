@@ -30,12 +30,14 @@ ONE = np.ones(1, np.float32)
 class Way:
     """How one way of searching answered the labels.
 
-    `path` is that of `Explanation`; `candidates` and `newer` are photos scored a label, on average;
+    `path` is that of `Explanation`; `vectors` were asked of the candidate index, `candidates` and
+    `newer` are photos scored a label, on average;
     `p50` and `p95` milliseconds a label; `busy` how many threads were at work, on average
     (processor time over time).
     """
 
     path: str
+    vectors: float
     candidates: float
     newer: float
     p50: float
@@ -228,6 +230,7 @@ def _ask(
     p50, p95 = np.percentile(times, [50, 95]) * 1e3
     return found, Way(
         path=told[0].path,  # it follows from the numbers of photos alone
+        vectors=float(np.mean([one.vectors for one in told])),
         candidates=float(np.mean([one.candidates for one in told])),
         newer=float(np.mean([one.newer for one in told])),
         p50=float(p50),

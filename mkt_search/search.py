@@ -1,11 +1,11 @@
 """Search: label -> vector -> candidates -> exact score -> hits.
 
 One wanted label goes through the candidate index of the library where there is one: it is asked for
-as many vectors as the recall needs, their photos are scored exactly, and with them every photo
-newer than the index. Without one, or when asked to be exact, it goes through the scan, which reads
-everything but scores exactly only what can be among the k best. Several terms, or a filter that
-leaves few photos, are scored exactly one and all. Every way scores by `scoring`; of equal photos,
-those whose bytes came first go first.
+as many vectors as the recall needs, the shortlist of their photos is scored exactly, and with it
+every photo newer than the index. Without one, or when asked to be exact, it goes through the scan,
+which reads everything but scores exactly only what can be among the k best. Several terms, or a
+filter that leaves few photos, are scored exactly one and all. Every way scores by `scoring`; of
+equal photos, those whose bytes came first go first.
 """
 
 import time
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.scoring import StreamScores, patch_weights, score_similarities
+from mkt_search.store.shortlist import shortlist
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
 
@@ -118,15 +119,16 @@ def _approximate(
     allowed: NDArray[np.bool_],
     told: Explanation,
 ) -> Found:
-    """Score the candidates exactly, and with them every photo the sketch has not."""
+    """Score the shortlist exactly, and with it every photo the sketch has not."""
     assert index.sketch is not None and index.generation is not None
     told.path = "candidates"
     with told.step("candidates"):
         known = allowed & index.covered
         is_all = np.count_nonzero(known) == index.generation.photos
         contents = None if is_all else index.contents[known]
-        found = index.sketch.candidates(labels[0], told.vectors, least=k, allowed=contents)
-        slots = index.slots_of_contents(found)
+        slots = shortlist(
+            index, index.sketch, labels[0], k=k, vectors=told.vectors, allowed=contents
+        )
     newer = np.flatnonzero(allowed & ~index.covered)
     told.candidates, told.newer = len(slots), len(newer)
     with told.step("score"):

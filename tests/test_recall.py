@@ -109,10 +109,10 @@ def test_recall_is_that_of_a_plain_comparison(
     assert (found.approximate.path, found.exact.path) == ("candidates", "exact scan")
 
 
-def test_more_recall_asked_for_is_more_candidates_and_more_recall(kset: Store) -> None:
+def test_more_recall_asked_for_is_more_vectors_and_more_recall(kset: Store) -> None:
     less, more = (row(measured(kset, target=target), 10) for target in (0.5, 0.95))
     assert less.approximate is not None and more.approximate is not None
-    assert less.approximate.candidates < more.approximate.candidates < N
+    assert less.approximate.vectors < more.approximate.vectors < N * made.M
     assert less.recall < more.recall
 
 

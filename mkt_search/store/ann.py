@@ -1,12 +1,12 @@
 """A sketch of every photo: 4-bit product-quantised fused vectors, scanned whole for candidates.
 
 With f_j = g + l_j the two-stream score is at most the best <z, f_j> (`scan`), so the photos that
-own the best f_j are the candidates, and they are scored exactly afterwards. Eight numbers of a
-vector are four bits here, so a photo of 16 local vectors of 512 numbers takes 512 bytes and its
-ids, and a scan reads a sixteenth of what the exact one reads. Vectors are rotated at random
-first, which spreads what they hold evenly over the subvectors. Ids are those of contents, which
-keep their vectors for ever: files may be merged and photos come and go beside a sketch, and no
-number in it becomes wrong.
+own the best f_j are the candidates (`shortlist` chooses among them). Eight numbers of a vector
+are four bits here, so a photo of 16 local vectors of 512 numbers takes 512 bytes and its ids, and a
+scan reads a sixteenth of what the exact one reads. Vectors are rotated at random first, which
+spreads what they hold evenly over the subvectors. An id is made of the content, which keeps its
+vectors for ever, and of which of its vectors it is: files may be merged and photos come and go
+beside a sketch, and no number in it becomes wrong.
 """
 
 from dataclasses import dataclass
@@ -22,16 +22,18 @@ from mkt_search.types import Vector
 Ids = NDArray[np.int64]
 
 WIDTH = 8  # numbers that share a code of four bits; with 4, codes cost more than the vectors saved
+BYTE = 8  # bits; the ids of a content begin at a multiple, so that a bitmap of them is whole bytes
 
 
 @dataclass(frozen=True)
 class Sketch:
-    """A trained FAISS index of fused vectors behind a rotation."""
+    """A trained FAISS index of fused vectors behind a rotation; at most `m` a photo."""
 
     index: Any
+    m: int
 
     @classmethod
-    def train(cls, fused: Vector) -> "Sketch":
+    def train(cls, fused: Vector, m: int) -> "Sketch":
         """Learn the codebooks from some fused vectors (n, D); the sketch is empty."""
         dim = fused.shape[1]
         width = -(-dim // (2 * WIDTH)) * 2 * WIDTH
@@ -39,12 +41,16 @@ class Sketch:
             dim, f"RR{width},IVF1,PQ{width // WIDTH}x4fs", faiss.METRIC_INNER_PRODUCT
         )
         index.train(np.ascontiguousarray(fused))
-        return cls(index)
+        return cls(index, m)
+
+    @property
+    def _stride(self) -> int:
+        return -(-self.m // BYTE) * BYTE
 
     def add(self, fused: Vector, contents: Ids, is_real: NDArray[np.bool_]) -> None:
         """Add photos (n, m, D) under their contents (n,); `is_real` (n, m) leaves padding out."""
-        ids = np.repeat(contents, is_real.sum(axis=1))
-        self.index.add_with_ids(np.ascontiguousarray(fused[is_real]), ids)
+        ids = contents[:, None] * self._stride + np.arange(self.m)
+        self.index.add_with_ids(np.ascontiguousarray(fused[is_real]), ids[is_real])
 
     def contents(self) -> Ids:
         """Return the contents in the sketch, in the order they were added."""
@@ -52,27 +58,29 @@ class Sketch:
         size = lists.invlists.list_size(0)
         if not size:
             return np.empty(0, np.int64)
-        ids = faiss.rev_swig_ptr(lists.invlists.get_ids(0), size)
-        found: Ids = ids[np.diff(ids, prepend=-1) != 0]  # the vectors of a photo stand together
+        owners: Ids = faiss.rev_swig_ptr(lists.invlists.get_ids(0), size) // self._stride
+        found: Ids = owners[np.diff(owners, prepend=-1) != 0]  # those of a photo stand together
         return found
 
-    def candidates(
-        self, label: Vector, vectors: int, *, least: int = 0, allowed: Ids | None = None
-    ) -> Ids:
-        """Return the contents that own the best vectors for a label, in the order of their ids.
+    def nearest(
+        self, label: Vector, vectors: int, *, owners: int = 0, allowed: Ids | None = None
+    ) -> tuple[Ids, Ids]:
+        """Return the best vectors for a label: (v,) the contents that own them, (v,) which of its.
+
+        They come in the order of contents; a content owns about two of them.
 
         Args:
             label: its vector (D,).
-            vectors: how many best ones; a content owns about two of them.
-            least: contents wanted at least, by more vectors where these have fewer owners.
-            allowed: none but these contents; None allows all.
+            vectors: how many.
+            owners: contents wanted at least, by more vectors where these have fewer owners.
+            allowed: none but the vectors of these contents; None allows all.
         """
         total = int(self.index.ntotal)
         if not total or (allowed is not None and not len(allowed)):
-            return np.empty(0, np.int64)
+            return np.empty(0, np.int64), np.empty(0, np.int64)
         parameters = faiss.SearchParametersIVF(nprobe=1)  # type: ignore[call-arg]
         if allowed is not None:
-            bits = np.packbits(_marked(allowed), bitorder="little")
+            bits = np.repeat(_marked(allowed), self._stride // BYTE)
             selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
             parameters = faiss.SearchParametersIVF(nprobe=1, sel=selector)  # type: ignore[call-arg]
         whole: Any = faiss.downcast_index(self.index)
@@ -80,9 +88,11 @@ class Sketch:
         while True:
             vectors = min(vectors, total)
             found = _lists(self.index).search(turned, vectors, params=parameters)[1][0]
-            contents: Ids = np.unique(found[found >= 0])
-            if len(contents) >= least or vectors == total or found[-1] < 0:
-                return contents
+            ids = np.sort(found[found >= 0])
+            contents, which = np.divmod(ids, self._stride)
+            enough = np.count_nonzero(np.diff(contents, prepend=-1)) >= owners
+            if enough or vectors == total or len(ids) < vectors:
+                return contents, which
             vectors *= 2
 
     @property
@@ -96,7 +106,7 @@ class Sketch:
         return data
 
     @classmethod
-    def load(cls, data: NDArray[np.uint8], dim: int) -> "Sketch":
+    def load(cls, data: NDArray[np.uint8], dim: int, m: int) -> "Sketch":
         """Undo `dump`. Raises LibraryDamaged when the bytes are no sketch of vectors of `dim`."""
         try:
             index = faiss.deserialize_index(data)
@@ -105,7 +115,7 @@ class Sketch:
             raise LibraryDamaged(f"cannot be read ({str(error).splitlines()[-1]})") from error
         if index.d != dim:
             raise LibraryDamaged(f"is of vectors of {index.d} numbers, not {dim}")
-        return cls(index)
+        return cls(index, m)
 
 
 def _lists(index: Any) -> Any:
@@ -114,7 +124,8 @@ def _lists(index: Any) -> Any:
     return faiss.downcast_index(whole.index)
 
 
-def _marked(contents: Ids) -> NDArray[np.bool_]:
-    marked = np.zeros(int(contents.max()) + 1, np.bool_)
-    marked[contents] = True
+def _marked(contents: Ids) -> NDArray[np.uint8]:
+    """Return a byte for every content up to the largest, all its bits set for these."""
+    marked = np.zeros(int(contents.max()) + 1, np.uint8)
+    marked[contents] = 0xFF
     return marked

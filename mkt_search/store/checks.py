@@ -66,7 +66,7 @@ def _generation_problems(store: Store) -> Iterator[Problem]:
             continue
         try:
             file = generation.sketch.file
-            generations.load_sketch(store.index_folder, generation, item.encoding.dim)
+            generations.load_sketch(store.index_folder, generation, item.encoding)
             file = generation.places.file
             generations.load_places(store.index_folder, generation)
         except LibraryDamaged:

@@ -23,6 +23,7 @@ from mkt_search.store.ann import Sketch
 from mkt_search.store.catalog import now
 from mkt_search.store.schema import Content, GenerationRow
 from mkt_search.store.segments import Written, sha256_of
+from mkt_search.types import Encoding
 
 PIECE = 1 << 24
 SKETCH, PLACES = ".faiss", ".places"  # the ends of file names
@@ -41,7 +42,7 @@ def digest_of(data: bytes | memoryview) -> bytes:
 
 @dataclass(frozen=True)
 class Curve:
-    """Share of the exact `depth` best photos among the owners of so many vectors, measured.
+    """Share of the exact `depth` best photos on the shortlist of so many vectors, measured.
 
     `recall` is by depth: pairs of (vectors, recall), vectors rising.
     """
@@ -154,11 +155,11 @@ def drop_reusable(session: Session) -> list[str]:
     return drop(session, list(session.scalars(stale)))
 
 
-def load_sketch(folder: Path, generation: Generation, dim: int) -> Sketch:
+def load_sketch(folder: Path, generation: Generation, encoding: Encoding) -> Sketch:
     """Read a sketch and check every byte. Raises LibraryDamaged, whose text is one sentence."""
     file = generation.sketch
     try:
-        return Sketch.load(_checked(folder, file), dim)
+        return Sketch.load(_checked(folder, file), encoding.dim, max(encoding.m, 1))
     except LibraryDamaged as error:
         raise LibraryDamaged(
             f"The candidate index {file.file} {error}. Searches read every photo until "

@@ -20,6 +20,7 @@ from mkt_search.store.generations import Built, Curve
 from mkt_search.store.probes import draw, share_found
 from mkt_search.store.scan import fuse
 from mkt_search.store.segments import write_named
+from mkt_search.store.shortlist import shortlist
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
@@ -28,7 +29,22 @@ LEAST = 256  # photos; fewer are not enough to learn codebooks from
 SAMPLE = 4_096  # photos that codebooks are learned from
 QUERIES = 48  # that recall is measured on: remembered labels, or queries mixed of stored vectors
 DEPTHS = (10, 100)
-VECTORS = (100, 200, 400, 800, 1_600, 2_400, 3_200, 4_800, 6_400, 9_600, 12_800, 25_600, 51_200)
+VECTORS = (
+    100,
+    200,
+    400,
+    800,
+    1_600,
+    2_400,
+    3_200,
+    4_800,
+    6_400,
+    8_000,
+    9_600,
+    12_800,
+    25_600,
+    51_200,
+)
 ENOUGH = 0.9999  # a recall above which more vectors are not tried
 
 Told = Callable[[str, int, int], None]
@@ -64,7 +80,7 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
     rng = np.random.default_rng(0)
     sample = np.sort(rng.permutation(slots)[:SAMPLE])
     fused, is_real = _fused(index, sample)
-    sketch = Sketch.train(fused[is_real])
+    sketch = Sketch.train(fused[is_real], fused.shape[1])
     for done, part in _counted(index, slots):
         fused, is_real = _fused(index, part)
         sketch.add(fused, index.contents[part], is_real)
@@ -118,7 +134,7 @@ def _counted(index: VectorIndex, slots: Ids) -> Iterator[tuple[int, Ids]]:
 
 
 def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, queries: Vector, told: Told) -> Curve:
-    """Measure how many of the exact best photos are among the owners of how many vectors."""
+    """Measure how many of the exact best photos are on the shortlist of how many vectors."""
     most = min(DEPTHS[-1], len(slots))
     best = np.empty((0, len(queries)), np.int64)
     scores = np.empty((0, len(queries)), np.float32)
@@ -131,13 +147,12 @@ def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, queries: Vector, t
         best = np.take_along_axis(best, order, axis=0)
         scores = np.take_along_axis(scores, order, axis=0)
         told("measuring recall", done, len(slots))
-    contents = index.contents[best]
     recall: dict[int, tuple[tuple[int, float], ...]] = {}
     for depth in DEPTHS:
         pairs: list[tuple[int, float]] = []
         for vectors in (v for v in VECTORS if depth <= v < sketch.index.ntotal):
-            found = (sketch.candidates(query, vectors, least=depth) for query in queries)
-            shares = [share_found(b, f) for b, f in zip(contents[:depth].T, found, strict=True)]
+            found = (shortlist(index, sketch, z, k=depth, vectors=vectors) for z in queries)
+            shares = [share_found(b, f) for b, f in zip(best[:depth].T, found, strict=True)]
             pairs.append((vectors, float(np.mean(shares))))
             if pairs[-1][1] >= ENOUGH:
                 break

@@ -32,7 +32,7 @@ from mkt_search.types import Encoding, PhotoVectors, Precision, Vector
 LEVELS = {"fp16": 1, "int8": 127, "int4": 7}
 SUFFIX = ".safetensors"
 SPARE_FILES = 64  # beside the segments: database, photos, libraries
-DECODED = 32  # photos decoded together for a product: their numbers stay in the processor's cache
+DECODED = 512  # vectors decoded together for a product: their numbers stay in the cache
 
 Bytes = NDArray[np.uint8]
 Rows = NDArray[np.int64] | slice
@@ -88,10 +88,13 @@ def levels(codes: Bytes, precision: Precision, dim: int) -> Vector:
 
 def products(codes: Bytes, steps: Vector, labels: Vector, precision: Precision) -> Vector:
     """Return inner products with labels (L, D): (..., W) bytes and (...) steps -> (..., L)."""
-    dim = labels.shape[1]
-    whole = levels(codes, precision, dim).reshape(-1, dim) @ labels.T
-    found: Vector = whole.reshape(*steps.shape, -1) * steps[..., None]
-    return found
+    dim, flat = labels.shape[1], codes.reshape(-1, codes.shape[-1])
+    found = np.empty((len(flat), len(labels)), np.float32)
+    for first in range(0, len(flat), DECODED):
+        part = slice(first, first + DECODED)
+        np.matmul(levels(flat[part], precision, dim), labels.T, out=found[part])
+    found *= steps.reshape(-1, 1)
+    return found.reshape(*steps.shape, len(labels))
 
 
 def write(
@@ -188,13 +191,17 @@ class Segment:
 
     def similarities(self, rows: Rows, labels: Vector) -> Vector:
         """Return the inner products with labels (L, D), (n, 1 + m, L), decoding half the way."""
-        steps = self.steps[rows]
-        found = np.empty((*steps.shape, len(labels)), np.float32)
-        for first in range(0, len(steps), DECODED):
-            part = slice(first, first + DECODED)
-            codes = self.codes[rows][part] if isinstance(rows, slice) else self.codes[rows[part]]
-            found[part] = products(codes, steps[part], labels, self.precision)
-        return found
+        return products(self.codes[rows], self.steps[rows], labels, self.precision)
+
+    def row_products(
+        self, rows: NDArray[np.int64], which: NDArray[np.int64], label: Vector
+    ) -> Vector:
+        """Return (v,): the inner products of single vectors with a label (D,); 0 is the global."""
+        vectors = self.codes.shape[1]
+        at = rows * vectors + which
+        codes = self.codes.reshape(-1, self.codes.shape[2]).take(at, axis=0)
+        steps = self.steps.reshape(-1).take(at)
+        return products(codes, steps, label[None], self.precision)[:, 0]
 
     def counts(self, rows: Rows) -> NDArray[np.int64]:
         """Count the patches of every local vector: (n, m)."""

@@ -26,6 +26,7 @@ from mkt_search.types import Encoding, Vector
 log = logging.getLogger(__name__)
 
 AT_ONCE = 256  # photos decoded together: about 9 MB of float32 at 17 vectors of 512 numbers
+TOGETHER = 1_024  # vectors multiplied together: half a megabyte of bytes, two of float32
 MOST_BLOCKS = 16  # blocks the scan may grow to before it is made anew as one
 MOST_STALE = 0.25  # share of slots in segments that were merged or dropped before all is reopened
 
@@ -164,7 +165,7 @@ class VectorIndex:
     def _load(self, generation: Generation) -> Sketch | None:
         """Load a sketch; a bad one is told, one that a writer has replaced since is not."""
         try:
-            return generations.load_sketch(self.store.index_folder, generation, self.encoding.dim)
+            return generations.load_sketch(self.store.index_folder, generation, self.encoding)
         except LibraryDamaged as error:
             if self.store.revision() == self.revision:
                 log.warning("%s", error)
@@ -222,11 +223,37 @@ class VectorIndex:
 
     def similarities(self, slots: Slots, labels: Vector) -> Vector:
         """Return the inner products of the vectors of slots with labels (L, D): (n, 1 + m, L)."""
-        m = self.segments[0].codes.shape[1] if self.segments else 1
-        out = np.empty((len(slots), m, len(labels)), np.float32)
-        for segment, rows, at in self._by_segment(slots):
-            out[at] = segment.similarities(rows, labels)
-        return out
+        rows = self.segments[0].codes.shape[1] if self.segments else 1
+        found = np.empty((len(slots), rows, len(labels)), np.float32)
+        photos = max(1, TOGETHER // rows)
+        for first in range(0, len(slots), photos):
+            part = found[first : first + photos]
+            for segment, inside, at in self._by_segment(slots[first : first + photos]):
+                part[at] = segment.similarities(inside, labels)
+        return found
+
+    def fused_products(self, slots: Slots, which: Slots, label: Vector) -> Vector:
+        """Return (v,): the inner products of g + l of single local vectors with a label (D,).
+
+        `slots` (v,), rising, say of which photos, `which` (v,) the local vector of each.
+        """
+        if not len(slots):
+            return np.empty(0, np.float32)
+        is_first = np.diff(slots, prepend=-1) != 0
+        photos = slots[is_first]
+        fused: Vector = self._single(photos, np.zeros_like(photos), label)[np.cumsum(is_first) - 1]
+        if self.segments[0].codes.shape[1] > 1:
+            fused += self._single(slots, 1 + which, label)
+        return fused
+
+    def _single(self, slots: Slots, rows: Slots, label: Vector) -> Vector:
+        """Return (v,): the inner products of one row of each slot with a label; 0 is the global."""
+        found = np.empty(len(slots), np.float32)
+        for first in range(0, len(slots), TOGETHER):
+            part = slice(first, first + TOGETHER)
+            for segment, inside, at in self._by_segment(slots[part]):
+                found[part][at] = segment.row_products(inside, rows[part][at], label)
+        return found
 
     def counts(self, slots: Slots) -> NDArray[np.int64]:
         """Return (n, m): how many patches each local vector stands for."""

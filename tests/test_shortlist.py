@@ -1,0 +1,70 @@
+"""The shortlist: the photos whose vectors, found by their codes, score best by what is stored."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from mkt_search.store import shortlist as shortlists
+from mkt_search.store.scan import fuse
+from mkt_search.store.shortlist import shortlist
+from mkt_search.store.store import Store
+from mkt_search.store.vectors import VectorIndex
+from tests import made
+
+N = 400
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    store = made.optimized(tmp_path_factory.mktemp("library"), N, local="kset", top_k=1)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def index(store: Store) -> VectorIndex:
+    active = store.active
+    assert active is not None
+    return VectorIndex.open(store, active)
+
+
+def labels(n: int) -> np.ndarray:
+    return np.random.default_rng(5).standard_normal((n, made.DIM)).astype(np.float32)
+
+
+def test_products_of_single_vectors_are_those_of_the_fused_ones(index: VectorIndex) -> None:
+    rng = np.random.default_rng(0)
+    slots, which = np.sort(rng.integers(0, N, 900)), rng.integers(0, made.M, 900)
+    label = labels(1)[0]
+    plain = fuse(index.read(slots))[np.arange(900), which] @ label
+    np.testing.assert_allclose(index.fused_products(slots, which, label), plain, atol=1e-5)
+    nothing = np.empty(0, np.int64)
+    assert len(index.fused_products(nothing, nothing, label)) == 0
+
+
+def test_the_best_owners_of_what_the_sketch_found_are_listed(index: VectorIndex) -> None:
+    assert index.sketch is not None
+    for label in labels(10):
+        contents, which = index.sketch.nearest(label, 300, owners=2)
+        slots = index.slots_of_contents(contents)
+        products = fuse(index.read(slots))[np.arange(len(slots)), which] @ label
+        best = {slot: products[slots == slot].max() for slot in set(slots.tolist())}
+        expected = sorted(best, key=lambda slot: -best[slot])[: 2 * shortlists.SCORED]
+        found = shortlist(index, index.sketch, label, k=2, vectors=300)
+        assert sorted(found.tolist()) == sorted(expected)
+        assert len(best) > len(found)  # or nothing was left out
+
+
+def test_there_are_at_least_as_many_as_wanted(index: VectorIndex) -> None:
+    assert index.sketch is not None
+    found = shortlist(index, index.sketch, labels(1)[0], k=50, vectors=3)
+    assert len(set(found.tolist())) == len(found) >= 50
+
+
+def test_none_but_those_allowed_are_listed(index: VectorIndex) -> None:
+    assert index.sketch is not None
+    allowed = index.contents[np.arange(0, N, 4)]
+    found = shortlist(index, index.sketch, labels(1)[0], k=3, vectors=400, allowed=allowed)
+    assert len(found) == 3 * shortlists.SCORED
+    assert (found % 4 == 0).all()
