@@ -162,8 +162,10 @@ def removal(store: Store, index: VectorIndex) -> str:
     """Remove photos; return, as a sentence, how long it took until a reader found them no more."""
     with reading(store.engine) as session:
         gone = list(session.scalars(select(Photo.id).limit(REMOVED)))
-    marking = timed(lambda: store.mark_missing(gone))
-    seeing = timed(index.renewed)
     back = PhotoFile(store.directory, "", store.directory, 1, 1)
-    store.touch([(photo, back) for photo in gone])  # a library that is kept stays whole
+    try:
+        marking = timed(lambda: store.mark_missing(gone))
+        seeing = timed(index.renewed)
+    finally:
+        store.touch([(photo, back) for photo in gone])  # a library that is kept stays whole
     return f"{len(gone):,} photos removed in {marking:.0f} ms, seen by a reader in {seeing:.0f} ms"

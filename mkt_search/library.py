@@ -27,6 +27,7 @@ from mkt_search.errors import (
     LibraryNotFound,
     QueryError,
     StoreError,
+    UnknownLabel,
 )
 from mkt_search.models.build import Model, open_model
 from mkt_search.picks import Choice, blocks_within
@@ -191,7 +192,10 @@ class Library:
             CheckpointMismatch, ModelError.
         """
         with self._lock:
-            stored = self._index.stored if self._index is not None else self._stored()
+            return self._model_of(self._index.stored if self._index else self._stored())
+
+    def _model_of(self, stored: StoredEncoding) -> Model:
+        with self._lock:
             if self._model is None or self._model.fingerprint != stored.encoding.checkpoint:
                 self._model = self._open_model(stored)
             return self._model
@@ -209,21 +213,28 @@ class Library:
 
     def label_vectors(self, labels: Sequence[str]) -> Vector:
         """Return (L, D) unit vectors of labels, from memory or the database if asked before."""
+        return self._vectors_of(labels, self.model)
+
+    def _vectors_of(self, labels: Sequence[str], model: Model) -> Vector:
         with self._lock:
-            encoder = self.model.label_encoder()
+            encoder = model.label_encoder()
             known = self._label_vectors.setdefault(encoder.fingerprint, {})
             new = [label for label in dict.fromkeys(labels) if label not in known]
             if new:
                 known.update(self._remembered(encoder, new))
         return np.stack([known[label] for label in labels])
 
-    def _vocabulary_vectors(self, labels: Sequence[str]) -> Vector:
+    def _vocabulary_vectors(self, labels: Sequence[str], model: Model) -> Vector:
         """Return (L, D) as `label_vectors` does, but put together in pieces and not kept."""
-        encoder = self.model.label_encoder()
+        encoder = model.label_encoder()
         vectors = np.empty((len(labels), encoder.dim), np.float32)
         for first in range(0, len(labels), LABELS_AT_ONCE):
             piece = labels[first : first + LABELS_AT_ONCE]
-            found = self._remembered(encoder, piece)
+            try:
+                found = self._remembered(encoder, piece)
+            except UnknownLabel:
+                encoder.encode(labels)  # tells of every unknown label, not of this piece's alone
+                raise
             vectors[first : first + LABELS_AT_ONCE] = [found[label] for label in piece]
         return vectors
 
@@ -275,9 +286,8 @@ class Library:
         except LibraryDamaged:
             if self.store.revision() == revision:
                 raise
-            return (
-                self._index_now()
-            )  # a writer put other segments in the place of those we looked for
+            # a writer put other segments in the place of those we looked for
+            return self._index_now()
         return self._index
 
     # Search
@@ -326,7 +336,10 @@ class Library:
 
     def _term_vectors(self, terms: Sequence[Term], index: VectorIndex) -> Vector:
         labels = [term.label for term in terms if term.label is not None]
-        by_label = dict(zip(labels, self.label_vectors(labels), strict=True)) if labels else {}
+        by_label = {}
+        if labels:
+            vectors = self._vectors_of(labels, self._model_of(index.stored))
+            by_label = dict(zip(labels, vectors, strict=True))
         return np.stack(
             [
                 by_label[term.label] if term.label is not None else self._photo_vector(term, index)
@@ -340,9 +353,9 @@ class Library:
         try:
             record = self.photo(term.photo)
         except QueryError:
-            return self._encode(term.photo)
+            return self._encode(term.photo, index)
         slots = self._slots_of_photo(record, index)
-        return unit(index.read(slots[:1])[0, 0]) if len(slots) else self._encode(term.photo)
+        return unit(index.read(slots[:1])[0, 0]) if len(slots) else self._encode(term.photo, index)
 
     def _slots_of_photo(self, record: PhotoRecord, index: VectorIndex) -> Any:
         if record.content is None:
@@ -351,10 +364,11 @@ class Library:
             ids = catalog.known_content_ids(session, [record.content])
         return np.flatnonzero(index.slots_of(np.array(list(ids.values()), np.int64)))
 
-    def _encode(self, path: Path) -> Vector:
+    def _encode(self, path: Path, index: VectorIndex) -> Vector:
         from mkt_search.photo_scores import encode_photo
 
-        return unit(encode_photo(path, self.model, self.config).global_[0])
+        model = self._model_of(index.stored)
+        return unit(encode_photo(path, model, self.config).global_[0])
 
     def _allowed(self, index: VectorIndex, filters: Filters) -> Any:
         if filters.is_empty:
@@ -393,7 +407,7 @@ class Library:
         if photo.facts is None:
             return ()
         size = photo.facts.width, photo.facts.height
-        return boxes_of(shares, index.encoding.grid, self.model.image, *size)
+        return boxes_of(shares, index.encoding.grid, self._model_of(index.stored).image, *size)
 
     # Tags
 
@@ -424,10 +438,11 @@ class Library:
         blocks = blocks_within(memory, self._stored().encoding, len(labels), top=top)
 
         def work(run: int | None) -> TagReport:
+            index = self.index()
             return tagging.tag(
-                self.index(),
+                index,
                 labels,
-                self._vocabulary_vectors(labels),
+                self._vocabulary_vectors(labels, self._model_of(index.stored)),
                 choice=Choice(top, threshold),
                 blocks=blocks,
                 run=run,

@@ -101,7 +101,11 @@ def refuse_options_before(context: click.Context) -> None:
     given = [name for name in context.params if _is_given(context, name)]
     if given:
         flag = next(p.opts[0] for p in context.command.params if p.name == given[0])
-        name = context.invoked_subcommand
+        name = context.invoked_subcommand or ""
+        assert isinstance(context.command, click.Group)
+        command = context.command.get_command(context, name)
+        if command is None or not any(flag in p.opts for p in command.params):
+            raise click.UsageError(f"`mkt {context.info_name} {name}` has no {flag}; leave it out.")
         raise click.UsageError(
             f"Give {flag} after {name}: mkt {context.info_name} {name} {flag} ..."
         )

@@ -165,7 +165,7 @@ def _of_block(
 ) -> Picks:
     """Choose labels for one block of photos."""
     k = index.encoding.top_k
-    vectors, counts = index.read(slots), index.member_patches(slots).sum(axis=2)
+    vectors, counts = index.read(slots), index.counts(slots)
     vectors, counts = without_padding(vectors, counts, k)
     found: Picks | None = None
     for first in range(0, len(labels), at_once):

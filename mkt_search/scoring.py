@@ -79,6 +79,10 @@ def top_k_mean(similarities: Vector, counts: NDArray[Any], k: int) -> Vector:
     if (counts >= k).all():  # k-set means: the best vector alone fills k
         best: Vector = similarities.max(axis=-1)
         return best
+    is_real = counts > 0
+    if (counts[is_real] >= k).all():  # the same, some of them padding
+        best = np.where(is_real, similarities, -np.inf).max(axis=-1)
+        return np.where(is_real.any(axis=-1), best, 0).astype(np.float32)
     if (counts == 1).all():  # one vector per patch: no need to sort the rest
         first = max(similarities.shape[-1] - k, 0)
         chosen = np.partition(similarities, first, axis=-1)[..., first:]

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.scoring import StreamScores, patch_weights, score_similarities
-from mkt_search.store.shortlist import shortlist
+from mkt_search.store.shortlist import SCORED, shortlist
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
 
 PER_PHOTO = 100  # vectors asked of the scan for one photo wanted: a photo owns up to m of the best
 FIRST = 4  # photos scored exactly, for one wanted, before those that a bound still leaves possible
 GROWTH = 4  # and how many times more when the answer is not proven yet
+FEW_PHOTOS = 100  # or as many as would be scored anyway: up to so many are scored one and all
 FEW = 0.05  # share of the library below which reading just these photos is less than a scan
 
 
@@ -92,7 +93,7 @@ def best(
     told.searched = int(np.count_nonzero(allowed))
     is_single = len(labels) == 1 and weights[0] > 0
     vectors = _vectors_for(index, k, recall) if is_single else None
-    if vectors is not None and told.searched > vectors:
+    if vectors is not None and told.searched > max(FEW_PHOTOS, SCORED * _depth(index, k)):
         told.recall, told.vectors = recall, vectors
         return _approximate(index, labels, weights, k, allowed, told)
     if vectors is not None or not is_single or told.searched <= FEW * len(allowed):
@@ -102,6 +103,10 @@ def best(
     told.path = "exact scan"
     with told.step("scan and score"):
         return _proven(index, labels[0], float(weights[0]), k, allowed)
+
+
+def _depth(index: VectorIndex, k: int) -> int:
+    return index.generation.curve.depth_of(k) if index.generation is not None else k
 
 
 def _vectors_for(index: VectorIndex, k: int, recall: float) -> int | None:
@@ -127,7 +132,12 @@ def _approximate(
         is_all = np.count_nonzero(known) == index.generation.photos
         contents = None if is_all else index.contents[known]
         slots = shortlist(
-            index, index.sketch, labels[0], k=k, vectors=told.vectors, allowed=contents
+            index,
+            index.sketch,
+            labels[0],
+            k=_depth(index, k),
+            vectors=told.vectors,
+            allowed=contents,
         )
     newer = np.flatnonzero(allowed & ~index.covered)
     told.candidates, told.newer = len(slots), len(newer)

@@ -35,7 +35,7 @@ def test_every_photo_is_a_candidate_when_all_are_wanted() -> None:
     sketch = sketch_of(fused(500), contents)
     found = owners(sketch, fused(1, 9)[0, 0], M * 500)
     assert found == contents.tolist()
-    assert sketch.contents().tolist() == contents.tolist()
+    assert sketch.contents.tolist() == contents.tolist()
 
 
 def test_the_best_photos_are_among_few_candidates_though_noise_codes_badly() -> None:
@@ -68,7 +68,7 @@ def test_padding_is_no_vector_of_a_photo() -> None:
     sketch = Sketch.train(vectors[is_real], M)
     sketch.add(vectors, contents, is_real)
     assert sketch.index.ntotal == 300 * M - 2
-    assert sketch.contents().tolist() == contents.tolist()
+    assert sketch.contents.tolist() == contents.tolist()
 
 
 @given(seed=st.integers(0, 1_000), wanted=st.integers(1, 60), share=st.sampled_from([0, 0.02, 0.5]))
@@ -80,7 +80,7 @@ def test_candidates_are_distinct_allowed_and_no_more_than_vectors(
     allowed = np.flatnonzero(np.random.default_rng(seed).random(900) < share)
     found = owners(sketch, fused(1, seed)[0, 0], wanted, allowed=allowed)
     assert len(found) <= wanted
-    assert set(found) <= set(allowed.tolist()) & set(sketch.contents().tolist())
+    assert set(found) <= set(allowed.tolist()) & set(sketch.contents.tolist())
 
 
 def test_a_filter_that_leaves_few_finds_each_of_them() -> None:
@@ -95,7 +95,7 @@ def test_a_sketch_comes_back_from_its_bytes_as_it_was() -> None:
     back = Sketch.load(sketch.dump(), DIM, M)
     label = fused(1, 3)[0, 0]
     assert owners(back, label, 50) == owners(sketch, label, 50)
-    assert back.contents().tolist() == sketch.contents().tolist()
+    assert back.contents.tolist() == sketch.contents.tolist()
     assert back.bytes == sketch.bytes
 
 

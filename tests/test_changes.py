@@ -14,7 +14,7 @@ from mkt_search.errors import LibraryDamaged
 from mkt_search.store import catalog, changes, checks, encodings, generations, optimize, vectors
 from mkt_search.store.compact import compact
 from mkt_search.store.database import reading, transaction
-from mkt_search.store.schema import ChangeRow, SegmentRow
+from mkt_search.store.schema import ChangeRow, Photo, SegmentRow
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from tests import made
@@ -137,8 +137,12 @@ def build(store: Store, _which: int) -> None:
     optimize.optimize(store, active(store))
 
 
+def drop(store: Store, _which: int) -> None:
+    store.drop_generation(active(store))
+
+
 STEPS: list[Callable[[Store, int], None]] = [
-    *(add, edit, copy, fail, miss, return_, prune, merge, lose, build)
+    *(add, edit, copy, fail, miss, return_, prune, merge, lose, build, drop)
 ]
 
 
@@ -242,6 +246,23 @@ def test_opening_reads_from_the_database_only_what_is_newer_than_the_places(
         index = VectorIndex.open(store, active(store))
     assert known(index) == by_rows(store)
     assert len(known(index)) == 297
+    store.close()
+
+
+def test_places_that_are_not_those_of_the_rows_are_found_and_made_anew(tmp_path: Path) -> None:
+    store = filled(tmp_path, 300)
+    with store.writing("test"):
+        build(store, 0)
+    assert checks.verify(store) == []
+    with transaction(store.engine) as session:  # a change that the journal was not told
+        gone = select(Photo.id).order_by(Photo.id).limit(1)
+        catalog.mark_missing(session, list(session.scalars(gone)))
+    [problem] = checks.verify(store)
+    assert problem.generation
+    with store.writing("test"):
+        build(store, 0)
+    assert checks.verify(store) == []
+    assert len(known(VectorIndex.open(store, active(store)))) == 299
     store.close()
 
 

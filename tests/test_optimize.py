@@ -125,6 +125,7 @@ def file_of(store: Store) -> Path:
 
 def test_the_curve_gives_the_fewest_vectors_that_reach_the_recall() -> None:
     curve = Curve({10: ((100, 0.9), (200, 0.99)), 100: ((100, 0.5), (400, 0.97))})
+    assert [curve.depth_of(k) for k in (1, 10, 11, 100, 101)] == [10, 10, 100, 100, 101]
     assert curve.vectors_for(5, 0.9) == 100
     assert curve.vectors_for(10, 0.95) == 200
     assert curve.vectors_for(11, 0.9) == 400
@@ -191,7 +192,7 @@ def test_a_photo_that_is_gone_is_found_no_more(store: Store) -> None:
     label = labels(1)[0]
     first = best(index, label, ONE, 1, index.live, recall=0.9).slots[0]
     with reading(store.engine) as session:
-        photos = catalog.indexed_photo_ids(session)[int(index.contents[first])]
+        [photos] = catalog.photo_ids_of(session, [int(index.contents[first])]).values()
     store.mark_missing(photos)
     index = index.renewed()
     found = best(index, label, ONE, 10, index.live, recall=0.9)
@@ -243,8 +244,8 @@ def test_too_few_photos_get_no_generation(tmp_path: Path) -> None:
 
 def test_ids_that_could_be_given_again_end_the_generation(store: Store) -> None:
     with reading(store.engine) as session:
-        newest = max(catalog.indexed_photo_ids(session).items())
-    store.mark_missing(newest[1])
+        [newest] = catalog.photo_ids_of(session, [int(opened(store).contents.max())]).values()
+    store.mark_missing(newest)
     with store.writing("test"):
         checks.prune(store, dry_run=False)
     assert opened(store).generation is None
@@ -387,8 +388,8 @@ def test_a_reader_is_always_right_while_a_writer_adds_removes_and_optimizes(
         for round_ in range(6):
             add(store, f"s{round_}-", 4, seed=round_)
             with reading(store.engine) as session:
-                first = min(catalog.indexed_photo_ids(session).values())
-            store.mark_missing(first)
+                first = next(catalog.photos(session, state="indexed")).id
+            store.mark_missing([first])
             build(store, active(store))
             if round_ % 2:
                 with store.writing("test"):

@@ -219,8 +219,8 @@ def test_a_damaged_index_is_told(own: Store, caplog: pytest.LogCaptureFixture) -
 
 def test_a_library_whose_photos_all_went_is_a_sentence(own: Store) -> None:
     with reading(own.engine) as session:
-        photos = catalog.indexed_photo_ids(session)
-    own.mark_missing([id_ for ids in photos.values() for id_ in ids])
+        photos = [photo.id for photo in catalog.photos(session, state="indexed")]
+    own.mark_missing(photos)
     with own.writing("test"):
         checks.prune(own, dry_run=False)
     with pytest.raises(EvaluationError, match="holds no photos yet"):

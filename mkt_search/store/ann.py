@@ -10,6 +10,7 @@ beside a sketch, and no number in it becomes wrong.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import faiss
@@ -52,8 +53,9 @@ class Sketch:
         ids = contents[:, None] * self._stride + np.arange(self.m)
         self.index.add_with_ids(np.ascontiguousarray(fused[is_real]), ids[is_real])
 
+    @cached_property
     def contents(self) -> Ids:
-        """Return the contents in the sketch, in the order they were added."""
+        """The contents in the sketch, in the order they were added; ask once all are in."""
         lists = _lists(self.index)
         size = lists.invlists.list_size(0)
         if not size:

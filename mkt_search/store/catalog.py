@@ -402,19 +402,6 @@ def known_content_ids(session: Session, contents: Sequence[str]) -> dict[str, in
     return found
 
 
-def indexed_photo_ids(session: Session) -> dict[int, list[int]]:
-    """Return the ids of the indexed photos by content id."""
-    found: dict[int, list[int]] = {}
-    rows = session.execute(
-        select(Photo.content_id, Photo.id)
-        .where(Photo.state == "indexed", Photo.content_id.is_not(None))
-        .order_by(Photo.id)
-    )
-    for content, photo in rows:
-        found.setdefault(content or 0, []).append(photo)
-    return found
-
-
 def photo_ids_of(session: Session, content_ids: Sequence[int]) -> dict[int, list[int]]:
     """Return the ids of the indexed photos behind some contents, by content id."""
     found: dict[int, list[int]] = {}

@@ -13,6 +13,7 @@ from mkt_search.store.catalog import in_pieces
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.schema import Content, Photo, SegmentRow, TagRow, VectorRow
 from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.vectors import same_places
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def _generation_problems(store: Store) -> Iterator[Problem]:
             generations.load_sketch(store.index_folder, generation, item.encoding)
             file = generation.places.file
             generations.load_places(store.index_folder, generation)
+            if not same_places(store, item):
+                raise LibraryDamaged("its places are not those of the rows")
         except LibraryDamaged:
             with reading(store.engine) as session:  # a writer may have switched to another one
                 if generations.find(session, item.id) == generation:

@@ -69,6 +69,8 @@ def check_schema(engine: Engine) -> None:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
     """Give a session for reading; what it sees is one moment of the library."""
+    if engine.dialect.name != "sqlite":  # which has no other kind
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
     with translated(), Session(engine) as session:
         yield session
 

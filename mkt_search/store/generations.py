@@ -49,6 +49,10 @@ class Curve:
 
     recall: dict[int, tuple[tuple[int, float], ...]]
 
+    def depth_of(self, k: int) -> int:
+        """Return at what depth the recall of a search for k photos was measured; k, if at none."""
+        return min((depth for depth in self.recall if depth >= k), default=k)
+
     def vectors_for(self, k: int, target: float) -> int | None:
         """Return how many vectors reach a recall of `target` at k; None if none are known to."""
         depths = sorted(self.recall)

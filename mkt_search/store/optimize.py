@@ -1,8 +1,8 @@
 """Build a generation beside the live one: sketch every photo, measure its recall, switch to it.
 
 The file is whole on disk before one transaction names it in the place of the old one; a kill at any
-moment leaves the old generation live and at most a file that nobody names, which the next writer
-removes.
+moment leaves the old generation live and at most files that nobody names, which the next
+writer removes.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
 
 LEAST = 256  # photos; fewer are not enough to learn codebooks from
-SAMPLE = 4_096  # photos that codebooks are learned from
+SAMPLE = 16_384  # vectors that codebooks are learned from; FAISS takes no more of them
 QUERIES = 48  # that recall is measured on: remembered labels, or queries mixed of stored vectors
 DEPTHS = (10, 100)
 VECTORS = (
@@ -73,12 +73,13 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
         LibraryDamaged: a segment cannot be read.
         StoreError: the disk is full or cannot be written; the old generation stays.
     """
-    index = VectorIndex.open(store, stored)
+    index = VectorIndex.open(store, stored, by_rows=True)
     slots = np.flatnonzero(index.live)
     if len(slots) < LEAST:
         return None
     rng = np.random.default_rng(0)
-    sample = np.sort(rng.permutation(slots)[:SAMPLE])
+    photos = max(LEAST, SAMPLE // max(index.encoding.m, 1))
+    sample = np.sort(rng.permutation(slots)[:photos])
     fused, is_real = _fused(index, sample)
     sketch = Sketch.train(fused[is_real], fused.shape[1])
     for done, part in _counted(index, slots):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from mkt_search.store.catalog import in_pieces, now
@@ -70,6 +70,11 @@ def listed(session: Session) -> list[RunInfo]:
 def remembered_vectors(session: Session) -> list[bytes]:
     """Return every remembered vector of a label, by label, whatever encoder made it."""
     return list(session.scalars(select(LabelVectorRow.vector).order_by(LabelVectorRow.label)))
+
+
+def forget_labels(session: Session) -> None:
+    """Forget the vectors of labels; they are made again when they are asked for."""
+    session.execute(delete(LabelVectorRow))
 
 
 def label_vectors(session: Session, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Picks on their way to the database: a file without a name, beside the library.
+"""Picks on their way to the database: a file without a name, in the library's folder.
 
 Scoring a large library takes minutes; the database is written to only when all is known, in one
 short transaction. A kill leaves nothing behind: the system forgets the file with the process.
@@ -59,5 +59,9 @@ class Spool:
         """Yield all records, at most so many at a time."""
         with self._store.writing_files():
             self._file.seek(0)  # what is still on its way to the disk may be refused here
-        while data := self._file.read(most * RECORD.itemsize):
+        while True:
+            with self._store.writing_files():
+                data = self._file.read(most * RECORD.itemsize)
+            if not data:
+                return
             yield np.frombuffer(data, RECORD)

@@ -255,6 +255,8 @@ class Store:
                 return False
             for row in encodings.encoding_rows(session):
                 if row.id != stored.id:
+                    if row.fingerprint != stored.encoding.fingerprint:
+                        runs.forget_labels(session)  # hardly of use for the new vectors
                     sketches += generations.drop(session, [row.id])
                     files += encodings.drop_encoding(session, row.id)
             session.execute(
@@ -347,7 +349,7 @@ class Store:
                     f"The disk with {self.directory} is full; what was committed before is safe. "
                     "Free some space and run the command again."
                 ) from error
-            raise StoreError(f"Cannot write to {self.folder}: {error.strerror}.") from error
+            raise StoreError(f"Cannot write to {self.directory}: {error.strerror}.") from error
 
     def mark_missing(self, photo_ids: Sequence[int]) -> None:
         """Remember that files vanished; their vectors and tags stay until `mkt prune`."""
@@ -363,15 +365,22 @@ class Store:
             changes.bump(session, catalog.contents_of(session, [photo for photo, _ in files]))
 
     def forget_segment(self, segment_id: int) -> None:
-        """Let go of a damaged segment; its photos count as not encoded, so they will be."""
+        """Let go of a damaged segment; its photos count as not encoded, so they will be.
+
+        The candidate index goes with it.
+        """
         with transaction(self.engine) as session:
             file = session.scalar(select(SegmentRow.file).where(SegmentRow.id == segment_id))
             held = select(VectorRow.content_id).where(VectorRow.segment_id == segment_id)
             changes.bump(session, session.scalars(held))
+            # its photos may be encoded a little otherwise than the sketch has them
+            of = select(SegmentRow.encoding_id).where(SegmentRow.id == segment_id)
+            sketches = generations.drop(session, list(session.scalars(of)))
             session.execute(delete(VectorRow).where(VectorRow.segment_id == segment_id))
             session.execute(delete(SegmentRow).where(SegmentRow.id == segment_id))
         if file is not None:
             self.remove_files([file])
+        self.remove_generations(sketches)
 
     # Vectors
 

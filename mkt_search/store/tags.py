@@ -29,6 +29,10 @@ from mkt_search.store.catalog import filtered, in_pieces, now
 from mkt_search.store.schema import LabelRow, Photo, Root, RunRow, TagRow
 from mkt_search.types import Filters, Source, Tag
 
+_put_aside = TagRow.superseded_by + 0
+"""The run that put a tag aside, where its index must not be the way in: SQLite takes it for a good
+one and walks through all the tags of a run for each few photos or labels."""
+
 ROWS_AT_ONCE = 10_000  # tags handed to the database together: a run over a million photos has more
 
 
@@ -51,7 +55,7 @@ def label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
 
 
 def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
-    """Return the ids of those labels that some photo is, or was, tagged with."""
+    """Return the ids of those labels that the library has met in a tag or in a run."""
     ids: dict[str, int] = {}
     for piece in in_pieces(sorted(set(names))):
         rows = session.execute(select(LabelRow.name, LabelRow.id).where(LabelRow.name.in_(piece)))
@@ -78,7 +82,7 @@ def auto_pairs(
             .where(
                 TagRow.photo_id.in_(piece),
                 TagRow.source == "auto",
-                TagRow.superseded_by == superseded_by,  # None becomes IS NULL
+                _put_aside == superseded_by,  # None becomes IS NULL
             )
             .execution_options(yield_per=ROWS_AT_ONCE)
         )
@@ -95,11 +99,12 @@ def supersede(session: Session, labels: Iterable[int], run: int) -> int:
 
 
 def _auto(labels: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
-    """The conditions on a current automatic tag of some labels."""
+    """The conditions on a current automatic tag of some labels, on a photo that can be found."""
     return (
         TagRow.source == "auto",
-        TagRow.superseded_by.is_(None),
+        _put_aside.is_(None),
         TagRow.label_id.in_(labels),
+        exists().where(Photo.id == TagRow.photo_id, Photo.state == "indexed"),
     )
 
 

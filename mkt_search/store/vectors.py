@@ -69,7 +69,7 @@ class VectorIndex:
         self.starts = np.cumsum([0, *map(len, segments)])  # first slot of each, and the end
         self.live = np.zeros(len(self), np.bool_)
         self.contents = np.full(len(self), -1, np.int64)
-        self._lock = Lock()
+        self._scanning, self._loading = Lock(), Lock()
         self._scan = Scan(stored.encoding.dim)
         self._sketch: Sketch | None = None
         self._is_loaded = moment.generation is None
@@ -86,15 +86,16 @@ class VectorIndex:
         moved = before.slots_of_contents(moment.changed)
         self.live[moved] = False
         self.contents[moved] = -1
-        with before._lock:
-            self._scan = before._scan
-            if before.generation == self.generation:
-                self._sketch, self._is_loaded = before._sketch, before._is_loaded
+        self._scan = before._scan  # no lock: what is being made there now is made here again
+        if before.generation == self.generation and before._sketch is not None:
+            self._sketch, self._is_loaded = before._sketch, True
 
     def _slots_at(self, places: NDArray[np.int64]) -> Slots:
         """Return the slots of places (n, 3): segment id, row, content id."""
         if not len(places):
             return np.empty(0, np.int64)
+        if not self._numbers:
+            raise LibraryDamaged("The database names a segment it does not have. Run `mkt repair`.")
         ids = np.array(sorted(self._numbers), np.int64)
         number_of = np.array([self._numbers[id_] for id_ in ids.tolist()], np.int64)
         at = np.searchsorted(ids, places[:, 0])
@@ -109,9 +110,18 @@ class VectorIndex:
         return slots
 
     @classmethod
-    def open(cls, store: Store, stored: StoredEncoding) -> "VectorIndex":
-        """Open an encoding's vectors as they are now. Raises LibraryDamaged."""
-        moment = _whole_moment(store, stored)
+    def open(cls, store: Store, stored: StoredEncoding, *, by_rows: bool = False) -> "VectorIndex":
+        """Open an encoding's vectors as they are now.
+
+        Args:
+            store: the library.
+            stored: the encoding.
+            by_rows: read every row of the database, and leave the places of the generation alone.
+
+        Raises:
+            LibraryDamaged.
+        """
+        moment = store.moment(stored.id) if by_rows else _whole_moment(store, stored)
         paths = [store.folder / file for file in moment.files.values()]
         segments = tuple(open_segments(paths, stored.encoding))
         numbers = {id_: number for number, id_ in enumerate(moment.files)}
@@ -156,7 +166,7 @@ class VectorIndex:
     @property
     def sketch(self) -> Sketch | None:
         """The generation's, loaded when first asked for; None while there is none to be used."""
-        with self._lock:
+        with self._loading:
             if not self._is_loaded and self.generation is not None:
                 self._sketch = self._load(self.generation)
                 self._is_loaded = True
@@ -167,14 +177,15 @@ class VectorIndex:
         try:
             return generations.load_sketch(self.store.index_folder, generation, self.encoding)
         except LibraryDamaged as error:
-            if self.store.revision() == self.revision:
-                log.warning("%s", error)
+            with reading(self.store.engine) as session:
+                if generations.find(session, self.stored.id) == generation:
+                    log.warning("%s", error)
             return None
 
     @cached_property
     def covered(self) -> NDArray[np.bool_]:
         """Which live slots the sketch knows: (n,)."""
-        known = np.empty(0, np.int64) if self.sketch is None else self.sketch.contents()
+        known = np.empty(0, np.int64) if self.sketch is None else self.sketch.contents
         return self.live & np.isin(self.contents, known)
 
     def slots_of_contents(self, contents: Slots) -> Slots:
@@ -192,7 +203,7 @@ class VectorIndex:
     @property
     def scan(self) -> Scan:
         """The scan over every slot, made when first asked for and extended as segments arrive."""
-        with self._lock:
+        with self._scanning:
             if self._scan.photos < len(self):
                 scan = self._scan.copy()
                 if len(scan.blocks) >= MOST_BLOCKS:
@@ -302,6 +313,15 @@ def _whole_moment(store: Store, stored: StoredEncoding) -> Moment:
         return moment
     same = places[~np.isin(places[:, 2], moment.changed)]
     return replace(moment, live=np.concatenate([same, moment.live]), changed=None)
+
+
+def same_places(store: Store, stored: StoredEncoding) -> bool:
+    """Say whether the places of the generation, and what changed since, are those of the rows."""
+    found, rows = _whole_moment(store, stored), store.moment(stored.id)
+    if found.revision != rows.revision:
+        return True  # a writer is at work; it cannot be said now
+    mine, theirs = (one.live[np.argsort(one.live[:, 2])] for one in (found, rows))
+    return np.array_equal(mine, theirs)
 
 
 def _parts(segment: Segment) -> Iterator[Vector]:
