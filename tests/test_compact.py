@@ -1,5 +1,6 @@
 """Merging segments changes files, not one bit of a vector."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,18 @@ def test_merged_segments_stay_below_the_size_of_large_ones(store: Store, monkeyp
     assert segments(store) == 3  # 12 + 12 + 6 photos
     assert vectors(store) == before
     assert compact.compact(store, active(store), fewest=2) == 0
+
+
+def test_segments_of_large_photos_hold_fewer(store: Store, monkeypatch) -> None:
+    stored = active(store)
+    assert compact.large(stored) == compact.LARGE
+    every_patch = replace(stored, encoding=replace(stored.encoding, m=196, dim=512))
+    assert compact.large(every_patch) == 793  # of 197 x 512 bytes
+    monkeypatch.setattr(compact, "LARGE_BYTES", 12 * (1 + made.M) * made.DIM)
+    before = vectors(store)
+    compact.compact(store, stored, fewest=2)
+    assert segments(store) == 3
+    assert vectors(store) == before
 
 
 def test_rows_that_nobody_needs_are_left_out(store: Store) -> None:

@@ -25,6 +25,7 @@ from mkt_search.store.store import Store, StoredEncoding
 log = logging.getLogger(__name__)
 
 LARGE = 8_192  # photos in a merged segment; one with at most half as many is small
+LARGE_BYTES = 80_000_000  # and its size where photos are large: it is put together in memory
 MANY = 64  # small segments that are merged in the course of a run
 
 
@@ -60,7 +61,9 @@ def compact(store: Store, stored: StoredEncoding, *, fewest: int = MANY) -> int:
         return 0
     opened = [part for part in (_opened(store, stored, part) for part in parts) if part is not None]
     merged = [
-        group for group in _groups(opened) if len(group) > 1 or any(p.has_lost_rows for p in group)
+        group
+        for group in _groups(opened, large(stored))
+        if len(group) > 1 or any(p.has_lost_rows for p in group)
     ]
     for group in merged:
         _merge(store, stored, group)
@@ -97,7 +100,7 @@ def _small(store: Store, stored: StoredEncoding) -> list[Part]:
         return [
             Part(id_, file, count, sha256, _needed(session, id_))
             for id_, file, count, sha256 in segments
-            if 2 * count <= LARGE or needed.get(id_, 0) < count
+            if 2 * count <= large(stored) or needed.get(id_, 0) < count
         ]
 
 
@@ -110,11 +113,19 @@ def _needed(session: Session, segment_id: int) -> NDArray[np.int64]:
     return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
 
 
-def _groups(parts: Sequence[Part]) -> list[list[Part]]:
+def large(stored: StoredEncoding) -> int:
+    """Return how many photos a merged segment may have."""
+    encoding = stored.encoding
+    width = {"fp16": 2.0, "int8": 1.0, "int4": 0.5}[encoding.precision]
+    photo = (1 + encoding.m) * encoding.dim * width
+    return max(1, min(LARGE, int(LARGE_BYTES / photo)))
+
+
+def _groups(parts: Sequence[Part], most: int) -> list[list[Part]]:
     """Put parts together until each group holds about as many photos as a large segment."""
     groups: list[list[Part]] = [[]]
     for part in parts:
-        if groups[-1] and sum(len(p.needed) for p in groups[-1]) + len(part.needed) > LARGE:
+        if groups[-1] and sum(len(p.needed) for p in groups[-1]) + len(part.needed) > most:
             groups.append([])
         groups[-1].append(part)
     return groups
