@@ -43,7 +43,6 @@ from mkt_search.store.runs import RunInfo
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.tag_runs import TagReport, take_back
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.tagging import check_choice
 from mkt_search.types import Box, Encoding, Filters, Hit, LabelEncoder, Tag, Term, Vector
 
 NO_FILTERS = Filters()
@@ -224,11 +223,12 @@ class Library:
                 known.update(self._remembered(encoder, new))
         return np.stack([known[label] for label in labels])
 
-    def _vocabulary_vectors(self, labels: Sequence[str], model: Model) -> Vector:
+    def _vocabulary_vectors(self, labels: Sequence[str], model: Model, told: Told) -> Vector:
         """Return (L, D) as `label_vectors` does, but put together in pieces and not kept."""
         encoder = model.label_encoder()
         vectors = np.empty((len(labels), encoder.dim), np.float32)
         for first in range(0, len(labels), LABELS_AT_ONCE):
+            told(tagging.READING, first, len(labels))
             piece = labels[first : first + LABELS_AT_ONCE]
             try:
                 found = self._remembered(encoder, piece)
@@ -433,7 +433,7 @@ class Library:
             QueryError, UnknownLabel, LibraryLocked, StoreError.
         """
         labels = list(dict.fromkeys(vocabulary))
-        check_choice(top=top, threshold=threshold, labels=labels)
+        tagging.check_choice(top=top, threshold=threshold, labels=labels)
         memory = self.config.tag.memory_mb
         blocks = blocks_within(memory, self._stored().encoding, len(labels), top=top)
 
@@ -442,7 +442,7 @@ class Library:
             return tagging.tag(
                 index,
                 labels,
-                self._vocabulary_vectors(labels, self._model_of(index.stored)),
+                self._vocabulary_vectors(labels, self._model_of(index.stored), told),
                 choice=Choice(top, threshold),
                 blocks=blocks,
                 run=run,

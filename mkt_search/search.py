@@ -24,7 +24,8 @@ from mkt_search.types import Vector
 PER_PHOTO = 100  # vectors asked of the scan for one photo wanted: a photo owns up to m of the best
 FIRST = 4  # photos scored exactly, for one wanted, before those that a bound still leaves possible
 GROWTH = 4  # and how many times more when the answer is not proven yet
-FEW_PHOTOS = 100  # or as many as would be scored anyway: up to so many are scored one and all
+FEW_PHOTOS = 100  # or what is less work than the sketch: up to so many are scored one and all
+FEW_OF_INDEX = 0.01  # of the photos of the sketch, whose scan takes as long as scoring these
 FEW = 0.05  # share of the library below which reading just these photos is less than a scan
 
 
@@ -93,7 +94,7 @@ def best(
     told.searched = int(np.count_nonzero(allowed))
     is_single = len(labels) == 1 and weights[0] > 0
     vectors = _vectors_for(index, k, recall) if is_single else None
-    if vectors is not None and told.searched > max(FEW_PHOTOS, SCORED * _depth(index, k)):
+    if vectors is not None and told.searched > _few(index, k):
         told.recall, told.vectors = recall, vectors
         return _approximate(index, labels, weights, k, allowed, told)
     if vectors is not None or not is_single or told.searched <= FEW * len(allowed):
@@ -103,6 +104,13 @@ def best(
     told.path = "exact scan"
     with told.step("scan and score"):
         return _proven(index, labels[0], float(weights[0]), k, allowed)
+
+
+def _few(index: VectorIndex, k: int) -> int:
+    """Return up to how many photos are scored one and all where there is a sketch."""
+    assert index.generation is not None
+    scan = int(FEW_OF_INDEX * index.generation.photos)
+    return max(FEW_PHOTOS, SCORED * _depth(index, k) + scan)
 
 
 def _depth(index: VectorIndex, k: int) -> int:

@@ -19,7 +19,7 @@ from mkt_search.store.tag_runs import TagReport, compare, replace
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
 
-SCORING, WRITING = "scoring photos", "writing tags"
+READING, SCORING, WRITING = "reading labels", "scoring photos", "writing tags"
 
 
 def read_vocabulary(path: Path) -> list[str]:
@@ -76,7 +76,7 @@ def tag(
         choice: which labels a photo gets.
         blocks: what is worked on together.
         run: the run that the tags are of; None writes nothing and reports what would change.
-        told: learns how many photos are scored and how many tags are written.
+        told: learns how many photos are scored, and how much of what was chosen is written.
 
     Raises:
         StoreError: the disk is full or cannot be written; the tags are as they were.
@@ -84,6 +84,7 @@ def tag(
     store = index.store
     with Spool(store) as spool:
         done, total = 0, int(np.count_nonzero(index.live))
+        told(SCORING, done, total)
         for slots, some in picks(index, vectors, choice, blocks):
             spool.add(index.contents[slots[some.rows]], some.labels, some.scores)
             done += len(slots)

@@ -131,3 +131,22 @@ print(len(open_segments([path] * 200, made.encoding())))
 def run(program: str) -> subprocess.CompletedProcess[str]:
     """A process of its own: a limit stays as it was set."""
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+def test_rows_are_the_same_read_together_or_apart(tmp_path: Path) -> None:
+    n = 700
+    contents = [made.sha(str(i)) for i in range(n)]
+    written = write(tmp_path, made.vectors(n), contents, made.encoding())
+    segment = open_segment(tmp_path / written.file, made.encoding())
+    every = np.stack([segment.vectors(slice(i, i + 1))[0] for i in range(n)])
+    for rows in (
+        *(slice(0, n), slice(n - 300, n + 5), slice(3, 3), np.arange(n)),
+        *(np.arange(5, n, 2), np.arange(0, n, 3), np.arange(n - 20, n), np.empty(0, np.int64)),
+        np.arange(n)[::-1],
+    ):
+        np.testing.assert_array_equal(segment.vectors(rows), every[rows])
+        label = np.ones((1, made.DIM), np.float32)
+        np.testing.assert_allclose(
+            segment.similarities(rows, label), every[rows] @ label.T, rtol=1e-4, atol=1e-4
+        )
+        assert len(segment.counts(rows)) == len(every[rows])

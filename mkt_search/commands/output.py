@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,16 +84,39 @@ def _show_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], file
 
 @contextmanager
 def bar(step: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Show on a terminal what is going on, how much is done, and of how much; `step` is first."""
+    """Show on a terminal what is going on, how much is done, of how much, and how fast.
+
+    `step` is shown first; elsewhere than on a terminal nothing is.
+    """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(step, total=None)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, highlight=False, soft_wrap=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        task = progress.add_task(step, total=None, rate="")
+        now, began, before = "", time.monotonic(), 0
 
-        def told(step: str, done: int, total: int) -> None:
-            progress.update(task, description=step, completed=done, total=total)
+        def told(name: str, done: int, total: int) -> None:
+            nonlocal now, began, before
+            if name != now:
+                now, began, before = name, time.monotonic(), done
+            took = time.monotonic() - began
+            rate = f"{(done - before) / took:,.0f}/s" if done > before and took > 0 else ""
+            progress.update(task, description=name, completed=done, total=total, rate=rate)
 
         yield told
 

@@ -1,25 +1,19 @@
 """`mkt tag` and `mkt untag`: put labels on photos, by score or by hand, and take them back."""
 
 import os
-import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mkt_search.commands.opening import open_library
-from mkt_search.commands.output import Column, plural, say, show_json, show_table
+from mkt_search.commands.output import Column, bar, plural, say, show_json, show_table
 from mkt_search.display import clean
 from mkt_search.options import TEXT, json_option, library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mkt_search.config import TagConfig
     from mkt_search.library import Library
-    from mkt_search.store.optimize import Told
     from mkt_search.store.tag_runs import TagReport
 
 COLUMNS = (Column("label"), Column("photos", is_number=True))
@@ -133,7 +127,7 @@ def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: b
     from mkt_search.tagging import read_vocabulary
 
     settings, labels = library.config.tag, read_vocabulary(vocabulary)
-    with _bar() as told:
+    with bar("opening the model") as told:
         report = library.tag(
             labels, top=settings.top, threshold=settings.threshold, dry_run=dry_run, told=told
         )
@@ -143,41 +137,6 @@ def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: b
         counts = sorted(report.by_label.items(), key=lambda item: (-item[1], item[0]))
         show_table(COLUMNS, ((label, f"{count:,}") for label, count in counts))
     say(_summary(report, settings, dry_run=dry_run))
-
-
-@contextmanager
-def _bar() -> "Iterator[Told]":
-    """Show how far a run is, and how fast, on a terminal; elsewhere nothing."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True, highlight=False, soft_wrap=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
-        task, started, step = bar.add_task("", total=None, rate=""), time.monotonic(), ""
-
-        def told(name: str, done: int, total: int) -> None:
-            nonlocal started, step
-            if name != step:  # the first step's clock starts with the run
-                started, step = time.monotonic() if step else started, name
-            rate = f"{done / max(time.monotonic() - started, 1e-6):,.0f}/s"
-            bar.update(task, description=name, completed=done, total=total, rate=rate)
-
-        yield told
 
 
 def as_data(report: "TagReport") -> dict[str, Any]:

@@ -27,7 +27,7 @@ from mkt_search.types import Vector
 
 LEAST = 256  # photos; fewer are not enough to learn codebooks from
 SAMPLE = 16_384  # vectors that codebooks are learned from; FAISS takes no more of them
-QUERIES = 48  # that recall is measured on: remembered labels, or queries mixed of stored vectors
+QUERIES = 128  # that recall is measured on: remembered labels, or queries mixed of stored vectors
 DEPTHS = (10, 100)
 VECTORS = (
     100,

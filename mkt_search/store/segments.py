@@ -31,6 +31,7 @@ from mkt_search.types import Encoding, PhotoVectors, Precision, Vector
 
 LEVELS = {"fp16": 1, "int8": 127, "int4": 7}
 SUFFIX = ".safetensors"
+FEW_ROWS = 16  # up to so many rows are read as they come
 SPARE_FILES = 64  # beside the segments: database, photos, libraries
 DECODED = 512  # vectors decoded together for a product: their numbers stay in the cache
 
@@ -171,7 +172,11 @@ def sync_folder(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Segment:
-    """An open segment: memory-mapped arrays, decoded on demand."""
+    """An open segment: memory-mapped arrays, decoded on demand.
+
+    The system is told that rows are read here and there, so that a row of a candidate does not
+    bring its neighbours from disk; rows that lie together are asked for together.
+    """
 
     codes: Bytes
     steps: Vector
@@ -187,10 +192,12 @@ class Segment:
 
     def vectors(self, rows: Rows) -> Vector:
         """Decode (n, 1 + m, D) float32: each photo's global vector, then its local ones."""
+        self._ahead(rows, self.codes, self.steps)
         return decode(self.codes[rows], self.steps[rows], self.precision, self.dim)
 
     def similarities(self, rows: Rows, labels: Vector) -> Vector:
         """Return the inner products with labels (L, D), (n, 1 + m, L), decoding half the way."""
+        self._ahead(rows, self.codes, self.steps)
         return products(self.codes[rows], self.steps[rows], labels, self.precision)
 
     def row_products(
@@ -205,12 +212,32 @@ class Segment:
 
     def counts(self, rows: Rows) -> NDArray[np.int64]:
         """Count the patches of every local vector: (n, m)."""
+        self._ahead(rows, self.members)
         counts: NDArray[np.int64] = np.bitwise_count(self.members[rows]).sum(-1, dtype=np.int64)
         return counts
 
     def member_patches(self, rows: Rows) -> NDArray[np.bool_]:
         """Say which patches each local vector is the mean of: (n, m, P)."""
         return np.unpackbits(self.members[rows], axis=-1, count=self.patches).view(np.bool_)
+
+    def _ahead(self, rows: Rows, *arrays: NDArray[Any]) -> None:
+        """Have rows that lie close together read at once, ahead of their use."""
+        if isinstance(rows, slice):
+            first, end, _ = rows.indices(len(self))
+            count = end - first
+        elif len(rows):
+            first, end, count = int(rows[0]), int(rows[-1]) + 1, len(rows)
+        else:
+            return
+        is_close = count <= end - first <= 2 * count  # and the rows rise
+        if count < FEW_ROWS or not is_close or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        base = np.frombuffer(self.file, np.uint8).ctypes.data
+        for array in (array for array in arrays if array.size):
+            row = array.strides[0]
+            start = array.ctypes.data - base + first * row
+            page = start % mmap.PAGESIZE
+            self.file.madvise(mmap.MADV_WILLNEED, start - page, (end - first) * row + page)
 
     def let_go(self) -> None:
         """Give the memory of what was read back to the system; it is read again when asked for.
@@ -295,6 +322,8 @@ def _map(path: Path, size: int) -> tuple[mmap.mmap, dict[str, Any], dict[str, st
             raise ValueError("its header is cut short")
         header = json.loads(file.read(length))
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_RANDOM"):
+            mapped.madvise(mmap.MADV_RANDOM)
     start = 8 + length
     arrays = {}
     whole = np.frombuffer(mapped, np.uint8)
