@@ -108,14 +108,14 @@ def bar(step: str) -> Iterator[Callable[[str, int, int], None]]:
         disable=not sys.stderr.isatty(),
     ) as progress:
         task = progress.add_task(step, total=None, rate="")
-        now, began, before = "", time.monotonic(), 0
+        now, began, last = "", time.monotonic(), time.monotonic()
 
         def told(name: str, done: int, total: int) -> None:
-            nonlocal now, began, before
-            if name != now:
-                now, began, before = name, time.monotonic(), done
-            took = time.monotonic() - began
-            rate = f"{(done - before) / took:,.0f}/s" if done > before and took > 0 else ""
+            nonlocal now, began, last
+            if name != now:  # it began when there was last something to tell
+                now, began = name, last
+            last = time.monotonic()
+            rate = f"{done / max(last - began, 1e-6):,.0f}/s" if done else ""
             progress.update(task, description=name, completed=done, total=total, rate=rate)
 
         yield told
