@@ -216,8 +216,16 @@ def main() -> None:
     parser.add_argument("--sheets", action="store_true", help="contact sheets of seed 0")
     parser.add_argument("--finetune", action="store_true", help="let the last blocks learn too")
     parser.add_argument("--choose", action="store_true", help="compare settings on seen labels")
+    parser.add_argument("--warm", action="store_true", help="time warm searches, nothing else")
     given = parser.parse_args()
     corel, started = read_corel(given.data), time.monotonic()
+    if given.warm:
+        checkpoint = train(given.data, given.work, 0, kind="frozen")
+        unseen = json.loads((checkpoint / "meta.json").read_text())["trained"]["unseen"]
+        with Library.open(indexed(given.data, checkpoint, given.local)) as library:
+            warm_search(library, unseen)
+            print(f"a warm `Library.search`: {warm_search(library, unseen):.1f} ms (median)")
+        return
     if given.choose:
         choose(given.data, given.work, corel, given.seeds)
         return
