@@ -358,3 +358,19 @@ def test_segments_are_not_deleted_because_the_database_is_another(
     with pytest.raises(StoreError, match=r"3 files.*right one"), other.writing("mkt index"):
         pass
     assert checks.verify(store) == []
+
+
+@pytest.mark.parametrize(("checkpoint", "kept"), [("0123456789ab", 1), ("ba9876543210", 0)])
+def test_labels_are_remembered_until_a_rebuild_by_another_student(
+    store: Store, root: Path, checkpoint: str, kept: int
+) -> None:
+    made.fill(store, root, 1)
+    with transaction(store.engine) as session:
+        runs.remember_labels(session, "words", {"dog": b"1234"})
+    new = made.encoding(m=3, checkpoint=checkpoint)
+    building = store.begin_encoding(new, model="made", rebuild=True)
+    again = [made.photo(root, "p000.jpg", row=0)]
+    store.add(store.place_of(root), building, Batch(again, (), made.vectors(1, m=3)))
+    assert store.finish_encoding(building)
+    with reading(store.engine) as session:
+        assert len(runs.label_vectors(session, "words", ["dog"])) == kept

@@ -255,7 +255,7 @@ class Store:
                 return False
             for row in encodings.encoding_rows(session):
                 if row.id != stored.id:
-                    if row.fingerprint != stored.encoding.fingerprint:
+                    if row.settings["checkpoint"] != stored.encoding.checkpoint:
                         runs.forget_labels(session)  # hardly of use for the new vectors
                     sketches += generations.drop(session, [row.id])
                     files += encodings.drop_encoding(session, row.id)
