@@ -29,12 +29,6 @@ ROUNDS = 3  # of one client and several in turn: other programs may be at work
 SPARE = 1 << 30  # bytes that are left to others
 
 
-def opened(store: Store, stored: StoredEncoding) -> VectorIndex:
-    """Open the vectors of a library as they are now."""
-    index = VectorIndex.open(store, stored)
-    return index
-
-
 def ask(
     index: VectorIndex,
     label: Vector,
@@ -92,7 +86,7 @@ def codes(index: VectorIndex) -> int:
 
 def exact(store: Store, stored: StoredEncoding, labels: Vector, best_: Ids) -> None:
     """Time the exact scan, if it fits in memory; it is let go of afterwards."""
-    index = opened(store, stored)
+    index = VectorIndex.open(store, stored)
     needed = len(index) * index.encoding.m * index.encoding.dim
     if needed + SPARE > memory.available():
         left_out("exact scan", f"needs {needed / 1e9:.1f} GB of memory")

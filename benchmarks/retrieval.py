@@ -44,6 +44,7 @@ from truth import truth
 from mkt_search.store import optimize, runs
 from mkt_search.store.database import transaction
 from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
 
 ROWS = ("exact", "candidates", "filters", "hnsw", "sqlite", "lancedb")
@@ -108,7 +109,7 @@ def of_library(wanted: Wanted, folder: Path) -> tuple[str, Offered]:
     optimized(store, stored)
     told_sizes(store, wanted.photos)
     told_reader(store, labels[0], wanted.recall)
-    index = library_rows.opened(store, stored)
+    index = VectorIndex.open(store, stored)
     assert index.generation is not None
     print(f"validation: {index.generation.curve.as_data()}")
     best = truth(index, labels, library_rows.K, np.arange(len(index)))

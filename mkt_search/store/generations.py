@@ -1,8 +1,8 @@
 """Generations: which candidate index an encoding has, and how good it is known to be.
 
-A generation is one row and two files in `index/`, each named by its own SHA-256: the sketch, and
-the places, where the vectors stood when it was built, so that opening a large library reads from
-the database only what has changed since. It is a cache: whatever is wrong with it, segments and
+A generation is one row and two files in `index/`, each named by its digest: the sketch, and the
+places, where the vectors stood when it was built, so that opening a large library reads from the
+database only what has changed since. It is a cache: whatever is wrong with it, segments and
 database answer, and `mkt optimize` makes a new one.
 """
 
@@ -75,12 +75,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Generation:
-    """The generation of an encoding as its row has it.
+    """The generation of an encoding: its files, which are whole on disk, and what is known of them.
 
     `photos` counts contents in it; `revision` is the library's when its places were taken.
     """
 
-    id: int
     sketch: Written
     places: Written
     photos: int
@@ -96,7 +95,7 @@ def find(session: Session, encoding_id: int) -> Generation | None:
     curve = Curve.of_data(row.curve)
     sketch = Written(row.file, row.size, row.sha256)
     places = Written(row.places_file, row.places_size, row.places_sha256)
-    return Generation(row.id, sketch, places, row.photos, row.revision, curve)
+    return Generation(sketch, places, row.photos, row.revision, curve)
 
 
 def files(session: Session) -> set[str]:
@@ -114,18 +113,7 @@ def drop(session: Session, encoding_ids: Sequence[int]) -> list[str]:
     return gone
 
 
-@dataclass(frozen=True)
-class Built:
-    """A generation whose files are whole on disk and that no row names yet."""
-
-    sketch: Written
-    places: Written
-    photos: int
-    revision: int
-    curve: Curve
-
-
-def switch(session: Session, encoding_id: int, built: Built) -> list[str]:
+def switch(session: Session, encoding_id: int, built: Generation) -> list[str]:
     """Put a generation in the place of the last; return the old files."""
     gone = drop(session, [encoding_id])
     session.add(

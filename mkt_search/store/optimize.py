@@ -18,7 +18,7 @@ from mkt_search.scoring import score_similarities
 from mkt_search.store import changes, generations
 from mkt_search.store.ann import Ids, Sketch
 from mkt_search.store.database import transaction
-from mkt_search.store.generations import Built, Curve
+from mkt_search.store.generations import Curve, Generation
 from mkt_search.store.probes import draw, share_found
 from mkt_search.store.scan import fuse
 from mkt_search.store.segments import write_named
@@ -101,7 +101,7 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
     return Optimized(built.photos, built.sketch.size + built.places.size, curve)
 
 
-def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Built:
+def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Generation:
     store.index_folder.mkdir(exist_ok=True)
     write = partial(
         write_named,
@@ -110,7 +110,7 @@ def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Bu
         digest_of=generations.digest_of,
     )
     places = index.places().astype("<i8")
-    return Built(
+    return Generation(
         sketch=write(sketch.dump().data, suffix=generations.SKETCH),
         places=write(places.tobytes(), suffix=generations.PLACES),
         photos=len(places),
