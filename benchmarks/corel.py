@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.memory import keep_freed_memory
 from mkt_search import images
 from mkt_search.models.build import Model
+from mkt_search.process import keep_freed_memory
 from mkt_search.scoring import StreamScores, score
 from mkt_search.types import Encoded, PhotoVectors, Vector
 

@@ -28,13 +28,13 @@ import torch
 from PIL import Image, ImageFilter
 
 from indexer.index import Options, index
-from indexer.memory import keep_freed_memory
 from indexer.pool import pool
 from indexer.walk import Walk
 from mkt_search.config import IndexConfig
 from mkt_search.images import decode, read, to_pixels
 from mkt_search.models.build import create_student
 from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.process import keep_freed_memory
 from mkt_search.store.store import Batch, Store
 from mkt_search.types import Encoding, ImageSpec, LocalKind, PhotoVectors
 

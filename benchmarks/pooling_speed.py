@@ -16,8 +16,8 @@ import time
 import simulated
 import torch
 
-from indexer.memory import keep_freed_memory
 from indexer.pool import pool
+from mkt_search.process import keep_freed_memory
 from mkt_search.types import Encoded
 
 KINDS = (*simulated.KINDS, "topk")

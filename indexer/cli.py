@@ -229,7 +229,7 @@ def _encoder_of(stored: "StoredEncoding", settings: Config) -> "PhotoEncoder":
 
 def _ready(encoder: "PhotoEncoder") -> "PhotoEncoder":
     """Return the encoder after settling the memory of a process that will run it for long."""
-    from indexer.memory import keep_freed_memory
+    from mkt_search.process import keep_freed_memory
 
     if encoder.device == "cpu":
         keep_freed_memory()

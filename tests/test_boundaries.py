@@ -49,6 +49,7 @@ LADDER: dict[int, tuple[str, ...]] = {
         "mkt_search/options.py",
         "mkt_search/display.py",
         "mkt_search/paths.py",
+        "mkt_search/process.py",
         "mkt_search/tables.py",
     ),
     1: ("mkt_search/types.py", "mkt_search/errors.py"),

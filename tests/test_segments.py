@@ -145,8 +145,20 @@ def test_rows_are_the_same_read_together_or_apart(tmp_path: Path) -> None:
         np.arange(n)[::-1],
     ):
         np.testing.assert_array_equal(segment.vectors(rows), every[rows])
-        label = np.ones((1, made.DIM), np.float32)
-        np.testing.assert_allclose(
-            segment.similarities(rows, label), every[rows] @ label.T, rtol=1e-4, atol=1e-4
-        )
         assert len(segment.counts(rows)) == len(every[rows])
+
+
+def test_coded_rows_are_copies_whole_or_of_one_vector_each(tmp_path: Path) -> None:
+    contents = [made.sha(str(i)) for i in range(9)]
+    written = write(tmp_path, made.vectors(9), contents, made.encoding())
+    segment = open_segment(tmp_path / written.file, made.encoding())
+    rows, which = np.array([8, 2, 2]), np.array([0, made.M, 1])
+    codes, steps = segment.coded(rows)
+    np.testing.assert_array_equal(codes, segment.codes[rows])
+    np.testing.assert_array_equal(steps, segment.steps[rows])
+    out = np.empty((3, codes.shape[2]), np.uint8), np.empty(3, np.float32)
+    segment.coded(rows, which, out=out)
+    np.testing.assert_array_equal(out[0], segment.codes[rows, which])
+    np.testing.assert_array_equal(out[1], segment.steps[rows, which])
+    with pytest.raises(IndexError):
+        segment.coded(np.array([9]))

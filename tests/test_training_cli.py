@@ -13,6 +13,7 @@ import pytest
 
 from mkt_search.config import DataConfig, Stage1Config
 from mkt_search.models.checkpoint import read_meta
+from mkt_search.process import SPINS
 from tests.command_line import mkt
 from tests.painted import painted_world
 from tests.tiny import tiny_clip
@@ -144,9 +145,14 @@ def test_a_dataset_of_another_kind_trains_alike(toml: Path) -> None:
     assert "photos/ImageSets/Main needs train.txt" in wrong.stderr
 
 
-@pytest.mark.parametrize(("own", "heeded"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_idle_threads_are_told_to_sleep_before_torch_is_loaded(
-    toml: Path, own: str | None, heeded: str
+OWN_POLICY = {"OMP_WAIT_POLICY": "ACTIVE"}
+
+
+@pytest.mark.parametrize(
+    ("own", "heeded"), [({}, f"None {SPINS}"), (OWN_POLICY, "ACTIVE None")], ids=["ours", "own"]
+)
+def test_how_long_idle_threads_spin_is_settled_before_torch_is_loaded_unless_it_is_set(
+    toml: Path, own: dict[str, str], heeded: str
 ) -> None:
     program = """
 import os, sys
@@ -154,15 +160,15 @@ import os, sys
 class Witness:
     def find_spec(self, name, *rest):
         if name == "torch":
-            print("torch meets", os.environ.get("OMP_WAIT_POLICY"))
+            print(os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT"))
             sys.exit()
 
 sys.meta_path.insert(0, Witness())
 from mkt_search.cli import main
 main(["train", "stage1", "--out", "out"])
 """
-    environ = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
-    environ |= {"OMP_WAIT_POLICY": own} if own else {}
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environ = {key: value for key, value in os.environ.items() if key not in names}
     call = [sys.executable, "-c", program]
-    done = subprocess.run(call, env=environ, cwd=toml, capture_output=True, text=True)
-    assert done.stdout == f"torch meets {heeded}\n"
+    done = subprocess.run(call, env=environ | own, cwd=toml, capture_output=True, text=True)
+    assert done.stdout == f"{heeded}\n"

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from mkt_search.options import (
     setting_options,
     take_settings,
 )
+from mkt_search.process import keep_freed_memory, let_idle_threads_sleep
 from training import show
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def train(
     mkt.toml; what was stopped goes on when the same command is given again. A stage alone takes its
     settings as options too.
     """
-    _let_idle_threads_sleep()
+    let_idle_threads_sleep()
+    keep_freed_memory()
     if context.invoked_subcommand:
         refuse_options_before(context)
         return
@@ -140,14 +141,6 @@ def _going_on() -> Iterator[None]:
         again = "the same command, without --restart, goes on after the last epoch that was told"
         click.echo(f"\n{again}", err=True)
         raise
-
-
-def _let_idle_threads_sleep() -> None:
-    """Let torch's threads sleep while they wait for one another; heeded when torch is loaded.
-
-    As OpenMP has it they would spin, and keep the workers that decode photos off the processor.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _settings(given: dict[str, Any]) -> config.Config:

@@ -195,20 +195,30 @@ class Segment:
         self._ahead(rows, self.codes, self.steps)
         return decode(self.codes[rows], self.steps[rows], self.precision, self.dim)
 
-    def similarities(self, rows: Rows, labels: Vector) -> Vector:
-        """Return the inner products with labels (L, D), (n, 1 + m, L), decoding half the way."""
-        self._ahead(rows, self.codes, self.steps)
-        return products(self.codes[rows], self.steps[rows], labels, self.precision)
+    def coded(
+        self,
+        rows: NDArray[np.int64],
+        which: NDArray[np.int64] | None = None,
+        *,
+        out: tuple[Bytes, Vector] | tuple[None, None] = (None, None),
+    ) -> tuple[Bytes, Vector]:
+        """Return copies of the codes and steps of rows, (n, 1 + m, W) and (n, 1 + m).
 
-    def row_products(
-        self, rows: NDArray[np.int64], which: NDArray[np.int64], label: Vector
-    ) -> Vector:
-        """Return (v,): the inner products of single vectors with a label (D,); 0 is the global."""
-        vectors = self.codes.shape[1]
-        at = rows * vectors + which
-        codes = self.codes.reshape(-1, self.codes.shape[2]).take(at, axis=0)
-        steps = self.steps.reshape(-1).take(at)
-        return products(codes, steps, label[None], self.precision)[:, 0]
+        With `which` (n,), those of one vector of each row, (n, W) and (n,); 0 is the global one.
+        They are written to `out`, if that is given.
+        """
+        codes, steps, at = self.codes, self.steps, rows
+        if which is None:
+            self._ahead(rows, codes, steps)
+        else:
+            codes, steps = codes.reshape(-1, codes.shape[2]), steps.reshape(-1)
+            at = rows * self.codes.shape[1] + which
+        if len(at) and not 0 <= int(at.min()) <= int(at.max()) < len(codes):
+            raise IndexError("no such row")  # "clip", which spares a copy, would take another
+        return (
+            codes.take(at, axis=0, out=out[0], mode="clip"),
+            steps.take(at, axis=0, out=out[1], mode="clip"),
+        )
 
     def counts(self, rows: Rows) -> NDArray[np.int64]:
         """Count the patches of every local vector: (n, m)."""

@@ -19,14 +19,13 @@ from mkt_search.store.ann import Sketch
 from mkt_search.store.database import reading
 from mkt_search.store.generations import Generation
 from mkt_search.store.scan import Scan
-from mkt_search.store.segments import Segment, open_segments
+from mkt_search.store.segments import Bytes, Segment, decode, open_segments, products
 from mkt_search.store.store import Moment, Store, StoredEncoding
 from mkt_search.types import Encoding, Vector
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 256  # photos decoded together: about 9 MB of float32 at 17 vectors of 512 numbers
-TOGETHER = 1_024  # vectors multiplied together: half a megabyte of bytes, two of float32
 MOST_BLOCKS = 16  # blocks the scan may grow to before it is made anew as one
 MOST_STALE = 0.25  # share of slots in segments that were merged or dropped before all is reopened
 
@@ -226,21 +225,15 @@ class VectorIndex:
 
     def read(self, slots: Slots) -> Vector:
         """Return (n, 1 + m, D) float32: the global and the local vectors of slots."""
-        m = self.segments[0].codes.shape[1] if self.segments else 1
-        out = np.empty((len(slots), m, self.encoding.dim), np.float32)
-        for segment, rows, at in self._by_segment(slots):
-            out[at] = segment.vectors(rows)
-        return out
+        codes, steps = self._coded(slots)
+        return decode(codes, steps, self.encoding.precision, self.encoding.dim)
 
     def similarities(self, slots: Slots, labels: Vector) -> Vector:
         """Return the inner products of the vectors of slots with labels (L, D): (n, 1 + m, L)."""
-        rows = self.segments[0].codes.shape[1] if self.segments else 1
-        found = np.empty((len(slots), rows, len(labels)), np.float32)
-        photos = max(1, TOGETHER // rows)
-        for first in range(0, len(slots), photos):
-            part = found[first : first + photos]
-            for segment, inside, at in self._by_segment(slots[first : first + photos]):
-                part[at] = segment.similarities(inside, labels)
+        found = np.empty((len(slots), self._rows, len(labels)), np.float32)
+        for first in range(0, len(slots), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            found[part] = products(*self._coded(slots[part]), labels, self.encoding.precision)
         return found
 
     def fused_products(self, slots: Slots, which: Slots, label: Vector) -> Vector:
@@ -251,20 +244,39 @@ class VectorIndex:
         if not len(slots):
             return np.empty(0, np.float32)
         is_first = np.diff(slots, prepend=-1) != 0
-        photos = slots[is_first]
-        fused: Vector = self._single(photos, np.zeros_like(photos), label)[np.cumsum(is_first) - 1]
-        if self.segments[0].codes.shape[1] > 1:
-            fused += self._single(slots, 1 + which, label)
+        owner = np.cumsum(is_first) - 1
+        global_at = np.flatnonzero(is_first) + np.arange(owner[-1] + 1)
+        local_at = np.arange(len(slots)) + owner + 1  # of each photo: global, then its locals
+        photos, rows = np.empty((2, local_at[-1] + 1), np.int64)
+        photos[global_at], rows[global_at] = slots[is_first], 0
+        photos[local_at], rows[local_at] = slots, np.minimum(1 + which, self._rows - 1)
+        codes, steps = self._coded(photos, rows)
+        found = products(codes, steps, label[None], self.encoding.precision)[:, 0]
+        fused: Vector = found[global_at][owner]
+        if self._rows > 1:
+            fused += found[local_at]
         return fused
 
-    def _single(self, slots: Slots, rows: Slots, label: Vector) -> Vector:
-        """Return (v,): the inner products of one row of each slot with a label; 0 is the global."""
-        found = np.empty(len(slots), np.float32)
-        for first in range(0, len(slots), TOGETHER):
-            part = slice(first, first + TOGETHER)
-            for segment, inside, at in self._by_segment(slots[part]):
-                found[part][at] = segment.row_products(inside, rows[part][at], label)
-        return found
+    @property
+    def _rows(self) -> int:
+        """Vectors of a photo: the global one and m local ones."""
+        return self.segments[0].codes.shape[1] if self.segments else 1
+
+    def _coded(self, slots: Slots, rows: Slots | None = None) -> tuple[Bytes, Vector]:
+        """Return the codes and steps of slots, (n, 1 + m, W) and (n, 1 + m).
+
+        With `rows` (n,), those of one vector of each slot, (n, W) and (n,); 0 is the global one.
+        """
+        width = self.segments[0].codes.shape[2] if self.segments else 0
+        shape = (len(slots), self._rows) if rows is None else (len(slots),)
+        codes, steps = np.empty((*shape, width), np.uint8), np.empty(shape, np.float32)
+        for segment, inside, at in self._by_segment(slots):
+            which = None if rows is None else rows[at]
+            if isinstance(at, slice):
+                segment.coded(inside, which, out=(codes[at], steps[at]))
+            else:
+                codes[at], steps[at] = segment.coded(inside, which)
+        return codes, steps
 
     def counts(self, slots: Slots) -> NDArray[np.int64]:
         """Return (n, m): how many patches each local vector stands for."""
@@ -282,16 +294,22 @@ class VectorIndex:
             out[at] = segment.member_patches(rows)
         return out
 
-    def _by_segment(self, slots: Slots) -> Iterator[tuple[Segment, Slots, Slots]]:
-        """Yield (segment, its rows, their places among the slots asked), in the segments' order."""
+    def _by_segment(self, slots: Slots) -> Iterator[tuple[Segment, Slots, Slots | slice]]:
+        """Yield (segment, its rows, their places among the slots asked), in the segments' order.
+
+        The places are a slice where the slots of a segment stand together.
+        """
         numbers = self._numbers_of(slots)
         order = np.argsort(numbers, kind="stable")
-        for at in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
-            if len(at):
-                number = numbers[at[0]]
-                yield self.segments[number], slots[at] - self.starts[number], at
+        together = np.array_equal(order, np.arange(len(slots)))
+        cuts = np.flatnonzero(np.diff(numbers[order], prepend=-1, append=-1))
+        for first, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+            at = slice(first, end) if together else order[first:end]
+            number = numbers[order[first]]
+            yield self.segments[number], slots[at] - self.starts[number], at
 
     def _numbers_of(self, slots: Slots) -> Slots:
+        """Return which segment each slot is in."""
         return np.searchsorted(self.starts, slots, side="right") - 1
 
 

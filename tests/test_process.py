@@ -1,6 +1,6 @@
 import platform
 
-from indexer.memory import keep_freed_memory
+from mkt_search.process import keep_freed_memory
 
 
 def test_glibc_listens_and_others_are_left_alone() -> None:
