@@ -15,6 +15,7 @@ from truth import truth
 from mkt_search.search import Explanation, Found, best
 from mkt_search.store.database import reading
 from mkt_search.store.schema import Photo
+from mkt_search.store.shortlist import Query
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import PhotoFile, Vector
@@ -26,6 +27,8 @@ SHARES = (0.1, 0.01, 0.001)
 FILTERED = 20  # labels asked under each filter
 CLIENTS = 2
 ROUNDS = 3  # of one client and several in turn: other programs may be at work
+PAIRS = {"two labels": np.array((1, 1), "f4"), "one but not another": np.array((1, -1), "f4")}
+WHOLE = 3  # pairs that every photo is scored for
 SPARE = 1 << 30  # bytes that are left to others
 
 
@@ -36,11 +39,13 @@ def ask(
     *,
     k: int = K,
     allowed: NDArray[np.bool_] | None = None,
+    weights: Vector = ONE,
     told: Explanation | None = None,
 ) -> Found:
-    """Search for one label (D,)."""
+    """Search for one label (D,), or for several (T, D) of some weights (T,)."""
     allowed = index.live if allowed is None else allowed
-    return best(index, label[None], ONE, k, allowed, recall=recall, explanation=told)
+    labels = np.atleast_2d(label)
+    return best(index, labels, weights, k, allowed, recall=recall, explanation=told)
 
 
 class Asked:
@@ -52,21 +57,32 @@ class Asked:
         recall: float,
         k: int = K,
         allowed: NDArray[np.bool_] | None = None,
+        weights: Vector = ONE,
     ) -> None:
         self.index, self.recall, self.k, self.allowed = index, recall, k, allowed
+        self.weights = weights
         self.read: list[float] = []
         self.path = ""
 
     def __call__(self, label: Vector) -> Ids:
-        """Return the slots of the best for a label (D,), best first."""
+        """Return the slots of the best for a label (D,), or several (T, D), best first."""
         told = Explanation()
-        found = ask(self.index, label, self.recall, k=self.k, allowed=self.allowed, told=told)
-        self.read.append(bytes_read(self.index, told))
+        found = ask(
+            self.index,
+            label,
+            self.recall,
+            k=self.k,
+            allowed=self.allowed,
+            weights=self.weights,
+            told=told,
+        )
+        directions = len(Query(np.atleast_2d(label), self.weights).directions)
+        self.read.append(bytes_read(self.index, told, directions))
         self.path = told.path
         return found.slots
 
 
-def bytes_read(index: VectorIndex, told: Explanation) -> float:
+def bytes_read(index: VectorIndex, told: Explanation, directions: int = 1) -> float:
     """Return the bytes of vectors that a search read; of an exact scan, those of the scan alone."""
     if told.path == "exact scan":
         return index.scan.bytes
@@ -74,7 +90,8 @@ def bytes_read(index: VectorIndex, told: Explanation) -> float:
     photo = (segment.codes.nbytes + segment.steps.nbytes) / len(segment)
     if told.path == "candidates":
         few = 2 * told.vectors * segment.codes.shape[2]  # a local vector each, and a global one
-        return codes(index) + few + (told.candidates + told.newer) * photo
+        few = few if directions == 1 else 0
+        return directions * codes(index) + few + (told.candidates + told.newer) * photo
     return told.searched * photo
 
 
@@ -104,7 +121,7 @@ def exact(store: Store, stored: StoredEncoding, labels: Vector, best_: Ids) -> N
 def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) -> None:
     """Time the candidates' way: its first part alone, whole, and asked by two clients."""
     assert index.generation is not None and index.sketch is not None
-    wanted = index.generation.curve.vectors_for(K, recall)
+    wanted = index.generation.curve.vectors_for("one", K, recall)
     if wanted is None:
         left_out("candidates", f"no number of them reaches {recall:g}: the search is exact")
         return
@@ -118,6 +135,20 @@ def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) ->
     note = f"{1e3 * len(labels) / sum(times):.1f} queries/s"
     row(what, times, recall=recalls(best_, found), read=read, note=note)
     clients(asked, labels, read=read)
+
+
+def several(index: VectorIndex, labels: Vector, recall: float) -> None:
+    """Time queries of two labels: both wanted, and the second unwanted; a few by every photo."""
+    pairs = labels[: 2 * (len(labels) // 2)].reshape(-1, 2, labels.shape[1])
+    for what, weights in PAIRS.items():
+        columns = np.kron(np.eye(len(pairs), dtype=np.float32), weights[:, None])
+        best_ = truth(index, pairs.reshape(-1, labels.shape[1]), K, np.arange(len(index)), columns)
+        for wanted, count in ((recall, len(pairs)), (1.0, WHOLE)):
+            asked = Asked(index, wanted, weights=weights)
+            found, times = answers(asked, pairs[:count])
+            read = float(np.mean(asked.read))
+            name = f"{what}, {asked.path}"
+            row(name, times, recall=recalls(best_[:count], found), read=read)
 
 
 def clients(asked: Asked, labels: Vector, *, read: float) -> None:

@@ -47,7 +47,7 @@ from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
 
-ROWS = ("exact", "candidates", "filters", "hnsw", "sqlite", "lancedb")
+ROWS = ("exact", "candidates", "several", "filters", "hnsw", "sqlite", "lancedb")
 PEERS = {"hnsw", "sqlite", "lancedb"}
 PEER_PHOTOS = 100_000
 FILLED = "filled"  # in the folder of a library that has all its photos
@@ -118,6 +118,8 @@ def of_library(wanted: Wanted, folder: Path) -> tuple[str, Offered]:
         library_rows.exact(store, stored, labels, best)
     if "candidates" in wanted.rows:
         library_rows.candidates(index, labels, best, wanted.recall)
+    if "several" in wanted.rows:
+        library_rows.several(index, labels, wanted.recall)
     if "filters" in wanted.rows:
         library_rows.filters(index, labels, wanted.recall)
     globals_, fused = bool(wanted.rows & PEERS), wanted.fused_photos

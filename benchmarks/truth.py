@@ -1,4 +1,4 @@
-"""The true best photos of many labels: every photo is scored, a block at a time; none is kept."""
+"""The true best photos of many queries: every photo is scored, a block at a time; none is kept."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,20 +9,26 @@ from mkt_search.types import Vector
 
 
 def truth(
-    index: VectorIndex, labels: Vector, k: int, slots: NDArray[np.int64]
+    index: VectorIndex,
+    labels: Vector,
+    k: int,
+    slots: NDArray[np.int64],
+    weights: Vector | None = None,
 ) -> NDArray[np.int64]:
-    """Return (Q, k): for each label (Q, D) the slots of the k best, best first.
+    """Return (Q, k): for each query the slots of the k best, best first.
 
     Args:
         index: the vectors.
-        labels: (Q, D).
+        labels: (L, D).
         k: photos wanted; all there are, if they are fewer.
         slots: the photos that may be found.
+        weights: (L, Q), of the labels in each query; None asks for each label by itself.
     """
-    best = np.empty((0, len(labels)), np.int64)
-    scores = np.empty((0, len(labels)), np.float32)
+    weights = np.eye(len(labels), dtype=np.float32) if weights is None else weights
+    best = np.empty((0, weights.shape[1]), np.int64)
+    scores = np.empty((0, weights.shape[1]), np.float32)
     for part in index.blocks(slots):
-        fused = score_stored(index, part, labels).fused
+        fused = score_stored(index, part, labels).fused @ weights
         scores = np.concatenate([scores, fused])
         best = np.concatenate([best, np.broadcast_to(part[:, None], fused.shape)])
         order = np.argsort(-scores, axis=0, kind="stable")[:k]

@@ -269,7 +269,7 @@ def _why_exact(index: VectorIndex, target: float) -> str:
 def _unreached(index: VectorIndex, depths: Sequence[int], target: float) -> Iterator[str]:
     assert index.generation is not None  # `_why_exact` has told else
     curve = index.generation.curve
-    ks = [f"{k:,}" for k in sorted(set(depths)) if curve.vectors_for(k, target) is None]
+    ks = [f"{k:,}" for k in sorted(set(depths)) if curve.vectors_for("one", k, target) is None]
     if ks:
         yield (
             f"No number of candidates reached a recall of {target:g} when the index was built, "

@@ -1,11 +1,11 @@
 """Search: label -> vector -> candidates -> exact score -> hits.
 
-One wanted label goes through the candidate index of the library where there is one: it is asked for
-as many vectors as the recall needs, the shortlist of their photos is scored exactly, and with it
-every photo newer than the index. Without one, or when asked to be exact, it goes through the scan,
-which reads everything but scores exactly only what can be among the k best. Several terms, or a
-filter that leaves few photos, are scored exactly one and all. Every way scores by `scoring`; of
-equal photos, those whose bytes came first go first.
+A query goes through the candidate index of the library where there is one: it is asked for as many
+vectors as the recall needs, the shortlist of their photos is scored exactly, and with it every
+photo newer than the index. Without one, or when asked to be exact, one wanted label goes through
+the scan, which reads everything but scores exactly only what can be among the k best; for several
+terms every photo is scored. So are the photos that a filter leaves where they are few. Every way
+scores by `scoring`; of equal photos, those whose bytes came first go first.
 """
 
 import time
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.scoring import StreamScores, patch_weights, score_similarities
-from mkt_search.store.shortlist import SCORED, shortlist
+from mkt_search.store.shortlist import SCORED, Query, shortlist
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
 
@@ -26,6 +26,7 @@ FIRST = 4  # photos scored exactly, for one wanted, before those that a bound st
 GROWTH = 4  # and how many times more when the answer is not proven yet
 FEW_PHOTOS = 100  # or what is less work than the sketch: up to so many are scored one and all
 FEW_OF_INDEX = 0.01  # of the photos of the sketch, whose scan takes as long as scoring these
+OF_ONE = 2  # vectors of a photo among those that the sketch gives, about
 FEW = 0.05  # share of the library below which reading just these photos is less than a scan
 
 
@@ -33,9 +34,9 @@ FEW = 0.05  # share of the library below which reading just these photos is less
 class Explanation:
     """Which way a search went: `path`, photos that were looked at, milliseconds of each step.
 
-    `vectors` were asked of the candidate index, `candidates` are the photos scored for them, beside
-    the `newer` ones. `recall` is the share of the exact best photos that validation promises; 1 for
-    an exact way.
+    `vectors` were asked of the candidate index, by all directions of the query together;
+    `candidates` are the photos scored for them, beside the `newer` ones. `recall` is the share of
+    the exact best photos that validation promises; 1 for an exact way.
     """
 
     path: str = ""
@@ -92,11 +93,12 @@ def best(
     """
     told = explanation if explanation is not None else Explanation()
     told.searched = int(np.count_nonzero(allowed))
-    is_single = len(labels) == 1 and weights[0] > 0
-    vectors = _vectors_for(index, k, recall) if is_single else None
-    if vectors is not None and told.searched > _few(index, k):
-        told.recall, told.vectors = recall, vectors
-        return _approximate(index, labels, weights, k, allowed, told)
+    query = Query(labels, weights)
+    vectors = _vectors_for(index, query, k, recall)
+    if vectors is not None and told.searched > _few(index, query, k, vectors):
+        told.recall, told.vectors = recall, vectors * len(query.directions)
+        return _approximate(index, query, k, allowed, vectors, told)
+    is_single = query.terms == 1 and query.has_shortlist
     if vectors is not None or not is_single or told.searched <= FEW * len(allowed):
         told.path = "every photo"
         with told.step("score"):
@@ -106,30 +108,33 @@ def best(
         return _proven(index, labels[0], float(weights[0]), k, allowed)
 
 
-def _few(index: VectorIndex, k: int) -> int:
+def _few(index: VectorIndex, query: Query, k: int, vectors: int) -> int:
     """Return up to how many photos are scored one and all where there is a sketch."""
     assert index.generation is not None
-    scan = int(FEW_OF_INDEX * index.generation.photos)
-    return max(FEW_PHOTOS, SCORED * _depth(index, k) + scan)
+    directions = len(query.directions)
+    scans = int(FEW_OF_INDEX * index.generation.photos) * directions
+    if query.terms == 1:
+        return max(FEW_PHOTOS, SCORED * _depth(index, k) + scans)
+    return max(FEW_PHOTOS, vectors * directions // OF_ONE + scans)
 
 
 def _depth(index: VectorIndex, k: int) -> int:
     return index.generation.curve.depth_of(k) if index.generation is not None else k
 
 
-def _vectors_for(index: VectorIndex, k: int, recall: float) -> int | None:
+def _vectors_for(index: VectorIndex, query: Query, k: int, recall: float) -> int | None:
     """Return how many vectors of the sketch reach a recall; None when it cannot be promised."""
-    if recall >= 1 or index.generation is None or index.sketch is None:
+    if recall >= 1 or not query.has_shortlist or index.generation is None or index.sketch is None:
         return None
-    return index.generation.curve.vectors_for(k, recall)
+    return index.generation.curve.vectors_for(query.kind, k, recall)
 
 
 def _approximate(
     index: VectorIndex,
-    labels: Vector,
-    weights: Vector,
+    query: Query,
     k: int,
     allowed: NDArray[np.bool_],
+    vectors: int,
     told: Explanation,
 ) -> Found:
     """Score the shortlist exactly, and with it every photo the sketch has not."""
@@ -139,18 +144,12 @@ def _approximate(
         known = allowed & index.covered
         is_all = np.count_nonzero(known) == index.generation.photos
         contents = None if is_all else index.contents[known]
-        slots = shortlist(
-            index,
-            index.sketch,
-            labels[0],
-            k=_depth(index, k),
-            vectors=told.vectors,
-            allowed=contents,
-        )
+        depth = _depth(index, k)
+        slots = shortlist(index, index.sketch, query, k=depth, vectors=vectors, allowed=contents)
     newer = np.flatnonzero(allowed & ~index.covered)
     told.candidates, told.newer = len(slots), len(newer)
     with told.step("score"):
-        return _in_blocks(index, labels, weights, k, np.concatenate([slots, newer]))
+        return _in_blocks(index, *query, k, np.concatenate([slots, newer]))
 
 
 def _proven(

@@ -24,7 +24,7 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
 def printed() -> list[list[list[str]]]:
     """The tables of 600 photos in both precisions: cells of every row."""
     sizes = ("--photos", "600", "--base", "200", "--queries", "4")
-    rows = ("--rows", "exact,candidates,filters,hnsw,sqlite")
+    rows = ("--rows", "exact,candidates,several,filters,hnsw,sqlite")
     done = run(*sizes, *rows, "--precision", "int8", "--precision", "int4")
     assert done.returncode == 0, done.stderr
     tables = done.stdout.split("|---|--:|--:|---|--:|--:|---|\n")[1:]
@@ -39,7 +39,15 @@ def test_each_precision_has_a_table_with_every_row(printed: list[list[list[str]]
     assert len(printed) == 2
     for table in printed:
         names = [cells[0] for cells in table]
-        for part in ("exact scan", "2 clients", "filter of 1.0%", "HNSW", "SQLite"):
+        for part in (
+            "exact scan",
+            "2 clients",
+            "two labels",
+            "one but not another",
+            "filter of 1.0%",
+            "HNSW",
+            "SQLite",
+        ):
             assert any(part in name for name in names), f"no row of {part}: {names}"
         assert all(len(cells) == 7 for cells in table)
 
@@ -55,7 +63,7 @@ def test_exact_scan_finds_what_scoring_every_photo_finds(printed: list[list[list
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--rows", "exact,hnws", "no rows 'hnws'; there are exact,candidates,filters,hnsw,"),
+        ("--rows", "exact,hnws", "no rows 'hnws'; there are exact,candidates,several,filters,"),
         ("--photos", "255", "'255' is not a whole number of at least 256"),
         ("--queries", "none", "'none' is not a whole number of at least 1"),
         ("--recall", "99", "'99' is no share above 0 and up to 1"),

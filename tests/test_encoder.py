@@ -9,6 +9,7 @@ from mkt_search.errors import ModelError
 from mkt_search.models import encoder as encoders
 from mkt_search.models.build import create_student
 from mkt_search.models.encoder import PhotoEncoder, choose_device, choose_dtype
+from mkt_search.models.normaliser import Normaliser
 from mkt_search.types import ImageSpec
 from tests.tiny import SIDE, colour_student, tiny_meta, tiny_student
 
@@ -29,6 +30,15 @@ def test_pixels_are_normalised_by_the_spec() -> None:
     encoded = PhotoEncoder(tiny_student(), spec, dtype="float32").encode(photos)
     np.testing.assert_allclose(encoded.global_, expected.global_.numpy(), atol=1e-5)
     np.testing.assert_allclose(encoded.patches, expected.patches.numpy(), atol=1e-5)
+
+
+def test_normalised_pixels_are_to_the_bit_those_of_the_formula() -> None:
+    spec = ImageSpec(SIDE, 2 * SIDE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    photos = torch.from_numpy(pixels(width=2 * SIDE))
+    mean, std = (255 * torch.tensor(part).view(1, 3, 1, 1) for part in (spec.mean, spec.std))
+    normalised = Normaliser(spec, torch.device("cpu"))(photos)
+    assert torch.equal(normalised, (photos.permute(0, 3, 1, 2) - mean) / std)
+    assert normalised.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_vectors_are_plain_float32_arrays() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from indexer.pool import pool
+from mkt_search import search
 from mkt_search.errors import StoreError
 from mkt_search.library import Library
 from mkt_search.search import Explanation, _of_all, best
@@ -124,19 +125,53 @@ def file_of(store: Store) -> Path:
 
 
 def test_the_curve_gives_the_fewest_vectors_that_reach_the_recall() -> None:
-    curve = Curve({10: ((100, 0.9), (200, 0.99)), 100: ((100, 0.5), (400, 0.97))})
+    one = {10: ((100, 0.9), (200, 0.99)), 100: ((100, 0.5), (400, 0.97))}
+    curve = Curve({"one": one, "several": {10: ((800, 1.0),)}})
     assert [curve.depth_of(k) for k in (1, 10, 11, 100, 101)] == [10, 10, 100, 100, 101]
-    assert curve.vectors_for(5, 0.9) == 100
-    assert curve.vectors_for(10, 0.95) == 200
-    assert curve.vectors_for(11, 0.9) == 400
-    assert curve.vectors_for(200, 0.9) == 800
-    assert curve.vectors_for(10, 0.999) is None
-    assert Curve({}).vectors_for(1, 0.5) is None
+    assert curve.vectors_for("one", 5, 0.9) == 100
+    assert curve.vectors_for("one", 10, 0.95) == 200
+    assert curve.vectors_for("one", 11, 0.9) == 400
+    assert curve.vectors_for("one", 200, 0.9) == 800
+    assert curve.vectors_for("one", 10, 0.999) is None
+    assert curve.vectors_for("several", 10, 0.9) == 800
+    assert curve.vectors_for("unwanted", 10, 0.9) is None
+    assert Curve({}).vectors_for("one", 1, 0.5) is None
     assert Curve.of_data(curve.as_data()) == curve
+
+
+def test_a_curve_of_before_is_that_of_one_label() -> None:
+    assert Curve.of_data({"10": [[100, 0.9]]}) == Curve({"one": {10: ((100, 0.9),)}})
 
 
 def test_candidates_find_what_was_promised(store: Store) -> None:
     assert recall(opened(store)) >= 0.85
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (1, -1), (1, 0.5, -0.5)])
+def test_several_terms_go_through_the_candidates_too(
+    store: Store, weights: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FEW_PHOTOS", 10)
+    monkeypatch.setattr(search, "OF_ONE", 100)  # so small a library is read whole otherwise
+    index, by = opened(store), np.array(weights, np.float32)
+    shares = []
+    for terms in labels(20 * len(by)).reshape(20, len(by), made.DIM):
+        told = Explanation()
+        found = best(index, terms, by, 10, index.live, recall=0.9, explanation=told)
+        assert told.path == "candidates"
+        truth = _of_all(index, terms, by, 10, index.live)
+        shares.append(np.isin(truth.slots, found.slots).mean())
+        assert (np.diff(found.scores) <= 0).all()
+        assert found.scores[0] <= truth.scores[0] + 1e-5
+    assert np.mean(shares) >= 0.85
+
+
+def test_a_query_of_which_most_is_unwanted_scores_every_photo(store: Store) -> None:
+    index, terms = opened(store), labels(2).reshape(2, made.DIM)
+    told = Explanation()
+    by = np.array([1, -2], np.float32)
+    best(index, terms, by, 10, index.live, recall=0.9, explanation=told)
+    assert (told.path, told.recall) == ("every photo", 1)
 
 
 @pytest.mark.parametrize("local", ["cover", "kset", "centroids", "ward"])
@@ -169,7 +204,9 @@ def test_every_pooled_kind_is_found_as_by_scoring_one_and_all(tmp_path: Path, lo
 def test_validation_measures_more_with_more_candidates(store: Store) -> None:
     generation = opened(store).generation
     assert generation is not None
-    for pairs in generation.curve.recall.values():
+    curves = generation.curve.recall
+    assert list(curves) == ["one", "several", "unwanted"]
+    for pairs in (pairs for depths in curves.values() for pairs in depths.values()):
         shares = [share for _, share in pairs]
         assert shares == sorted(shares)
         assert 0 < shares[-1] <= 1

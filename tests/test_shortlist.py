@@ -7,7 +7,7 @@ import pytest
 
 from mkt_search.store import shortlist as shortlists
 from mkt_search.store.scan import fuse
-from mkt_search.store.shortlist import shortlist
+from mkt_search.store.shortlist import Query, shortlist
 from mkt_search.store.store import Store
 from mkt_search.store.vectors import VectorIndex
 from tests import made
@@ -33,6 +33,10 @@ def labels(n: int) -> np.ndarray:
     return np.random.default_rng(5).standard_normal((n, made.DIM)).astype(np.float32)
 
 
+def one(label: np.ndarray) -> Query:
+    return Query(label[None], np.ones(1, np.float32))
+
+
 def test_products_of_single_vectors_are_those_of_the_fused_ones(index: VectorIndex) -> None:
     rng = np.random.default_rng(0)
     slots, which = np.sort(rng.integers(0, N, 900)), rng.integers(0, made.M, 900)
@@ -51,20 +55,59 @@ def test_the_best_owners_of_what_the_sketch_found_are_listed(index: VectorIndex)
         products = fuse(index.read(slots))[np.arange(len(slots)), which] @ label
         best = {slot: products[slots == slot].max() for slot in set(slots.tolist())}
         expected = sorted(best, key=lambda slot: -best[slot])[: 2 * shortlists.SCORED]
-        found = shortlist(index, index.sketch, label, k=2, vectors=300)
+        found = shortlist(index, index.sketch, one(label), k=2, vectors=300)
         assert sorted(found.tolist()) == sorted(expected)
         assert len(best) > len(found)  # or nothing was left out
 
 
 def test_there_are_at_least_as_many_as_wanted(index: VectorIndex) -> None:
     assert index.sketch is not None
-    found = shortlist(index, index.sketch, labels(1)[0], k=50, vectors=3)
+    found = shortlist(index, index.sketch, one(labels(1)[0]), k=50, vectors=3)
     assert len(set(found.tolist())) == len(found) >= 50
 
 
 def test_none_but_those_allowed_are_listed(index: VectorIndex) -> None:
     assert index.sketch is not None
     allowed = index.contents[np.arange(0, N, 4)]
-    found = shortlist(index, index.sketch, labels(1)[0], k=3, vectors=400, allowed=allowed)
+    found = shortlist(index, index.sketch, one(labels(1)[0]), k=3, vectors=400, allowed=allowed)
     assert len(found) == 3 * shortlists.SCORED
     assert (found % 4 == 0).all()
+
+
+def test_several_terms_list_the_photos_of_each_wanted_one_and_of_their_sum(
+    index: VectorIndex,
+) -> None:
+    assert index.sketch is not None
+    query = Query(labels(3), np.array([1, 0.5, -1], np.float32))
+    total = query.labels[0] + np.float32(0.5) * query.labels[1] - query.labels[2]
+    np.testing.assert_allclose(query.directions, [*query.labels[:2], total], rtol=1e-5)
+    expected = {
+        slot
+        for direction in query.directions
+        for slot in index.slots_of_contents(index.sketch.nearest(direction, 60)[0]).tolist()
+    }
+    found = shortlist(index, index.sketch, query, k=2, vectors=60)
+    assert len(found) == len(set(found.tolist()))
+    assert set(found.tolist()) == expected
+    allowed = index.contents[np.arange(0, N, 4)]
+    few = shortlist(index, index.sketch, query, k=2, vectors=60, allowed=allowed)
+    assert len(few) and (few % 4 == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "kind", "has_shortlist"),
+    [
+        ([1], "one", True),
+        ([-1], "one", False),
+        ([1, 0.2], "several", True),
+        ([1, -1], "unwanted", True),
+        ([1, -1.1], "unwanted", False),
+        ([-1, -1], "unwanted", False),
+    ],
+)
+def test_a_query_has_a_shortlist_unless_most_of_it_is_unwanted(
+    weights: list[float], kind: str, has_shortlist: bool
+) -> None:
+    query = Query(labels(len(weights)), np.array(weights, np.float32))
+    assert (query.terms, query.kind) == (len(weights), kind)
+    assert query.has_shortlist == has_shortlist

@@ -10,7 +10,10 @@ from mkt_search.commands.output import bar, plural, say, show_json, sized
 from mkt_search.options import json_option, library_option
 
 if TYPE_CHECKING:
+    from mkt_search.store.generations import Points
     from mkt_search.store.optimize import Optimized
+
+MEASURED = {"one": "one label", "several": "two labels", "unwanted": "one without another"}
 
 
 @click.command()
@@ -38,9 +41,16 @@ def optimize(as_json: bool, directory: Path | None) -> None:
 
 def recall_of(done: "Optimized") -> str:
     """Say what validation measured, in one sentence."""
-    depth = max(done.curve.recall)
-    pairs = done.curve.recall[depth]
-    if not pairs:
+    one = done.curve.recall["one"]
+    depth = max(one)
+    if not one[depth]:
         return "So small a library is searched exactly all the same."
-    parts = ", ".join(f"{recall:.3f} from {vectors:,}" for vectors, recall in pairs)
-    return f"Share of the {depth} best photos among the candidates, by vectors asked for: {parts}."
+    return (
+        f"Share of the {depth} best photos among the candidates, by vectors asked for: "
+        + "; ".join(f"{MEASURED[k]} {_shares(by[depth])}" for k, by in done.curve.recall.items())
+        + "."
+    )
+
+
+def _shares(points: "Points") -> str:
+    return ", ".join(f"{recall:.3f} from {vectors:,}" for vectors, recall in points)

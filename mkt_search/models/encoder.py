@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mkt_search.errors import ModelError
+from mkt_search.models.normaliser import Normaliser
 from mkt_search.models.student import StudentVectors
 from mkt_search.types import Encoded, ImageSpec
 
@@ -54,8 +55,7 @@ class PhotoEncoder:
         self._student = _cast(student.to(self._device).eval(), DTYPES[self.dtype])
         if student.is_convolutional:
             self._student.to(memory_format=torch.channels_last)
-        self._mean = 255 * torch.tensor(spec.mean, device=self._device).view(1, 3, 1, 1)
-        self._std = 255 * torch.tensor(spec.std, device=self._device).view(1, 3, 1, 1)
+        self._normaliser = Normaliser(spec, self._device)
 
     @torch.inference_mode()
     def encode(self, pixels: NDArray[np.uint8]) -> Encoded:
@@ -73,9 +73,8 @@ class PhotoEncoder:
         return Encoded(_to_numpy(vectors.global_), _to_numpy(vectors.patches))
 
     def _normalise(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, 3, H, W) on the device; channels-last in memory, as it came."""
-        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device).permute(0, 3, 1, 2)
-        return ((images - self._mean) / self._std).to(DTYPES[self.dtype])
+        """(B, H, W, 3) uint8 -> (B, 3, H, W) on the device, in the student's number format."""
+        return self._normaliser(torch.from_numpy(pixels)).to(DTYPES[self.dtype])
 
 
 def choose_device(device: str) -> torch.device:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, delete, exists, func, select
+from sqlalchemy import Select, delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from mkt_search.store.catalog import now
@@ -39,9 +39,10 @@ def add_segment(
     )
     session.add(segment)
     session.flush()
-    session.add_all(
-        VectorRow(encoding_id=encoding_id, content_id=content_id, segment_id=segment.id, row=row)
-        for row, content_id in enumerate(content_ids)
+    fixed = {"encoding_id": encoding_id, "segment_id": segment.id}
+    session.execute(
+        insert(VectorRow),
+        [{**fixed, "content_id": id_, "row": n} for n, id_ in enumerate(content_ids)],
     )
 
 

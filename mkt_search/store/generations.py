@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,37 +40,57 @@ def digest_of(data: bytes | memoryview) -> bytes:
         return sha256_of(b"".join(workers.map(sha256_of, pieces)))
 
 
+Points = tuple[tuple[int, float], ...]
+"""Pairs of (vectors, recall), vectors rising."""
+
+Kind = Literal["one", "several", "unwanted"]
+"""Of a query: one label, several wanted ones, or several of which some are unwanted."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """Share of the exact `depth` best photos on the shortlist of so many vectors, measured.
 
-    `recall` is by depth: pairs of (vectors, recall), vectors rising.
+    `recall` is by the kind of query and by depth.
     """
 
-    recall: dict[int, tuple[tuple[int, float], ...]]
+    recall: dict[Kind, dict[int, Points]]
 
     def depth_of(self, k: int) -> int:
         """Return at what depth the recall of a search for k photos was measured; k, if at none."""
-        return min((depth for depth in self.recall if depth >= k), default=k)
+        return min((d for depths in self.recall.values() for d in depths if d >= k), default=k)
 
-    def vectors_for(self, k: int, target: float) -> int | None:
+    def vectors_for(self, kind: Kind, k: int, target: float) -> int | None:
         """Return how many vectors reach a recall of `target` at k; None if none are known to."""
-        depths = sorted(self.recall)
+        measured = self.recall.get(kind, {})
+        depths = sorted(measured)
         depth = next((d for d in depths if d >= k), depths[-1] if depths else 0)
         stretch = max(1.0, k / depth) if depth else 1.0
-        for vectors, recall in self.recall.get(depth, ()):
+        for vectors, recall in measured.get(depth, ()):
             if recall >= target:
                 return int(np.ceil(vectors * stretch))
         return None
 
     def as_data(self) -> dict[str, Any]:
         """Return the curve as the database keeps it."""
-        return {str(depth): [list(pair) for pair in pairs] for depth, pairs in self.recall.items()}
+        return {
+            kind: {str(depth): [list(pair) for pair in points] for depth, points in depths.items()}
+            for kind, depths in self.recall.items()
+        }
 
     @classmethod
     def of_data(cls, data: dict[str, Any]) -> "Curve":
-        """Undo `as_data`."""
-        return cls({int(d): tuple((int(c), float(r)) for c, r in data[d]) for d in data})
+        """Undo `as_data`; a generation of before is measured on one label only, by depth."""
+        by_kind: dict[Kind, Any] = {kind: data[kind] for kind in get_args(Kind) if kind in data}
+        return cls(
+            {
+                kind: {
+                    int(depth): tuple((int(v), float(r)) for v, r in points)
+                    for depth, points in depths.items()
+                }
+                for kind, depths in (by_kind or {"one": data}).items()
+            }
+        )
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ writer removes.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,11 @@ from mkt_search.scoring import score_similarities
 from mkt_search.store import changes, generations
 from mkt_search.store.ann import Ids, Sketch
 from mkt_search.store.database import transaction
-from mkt_search.store.generations import Curve, Generation
+from mkt_search.store.generations import Curve, Generation, Kind, Points
 from mkt_search.store.probes import draw, share_found
 from mkt_search.store.scan import fuse
 from mkt_search.store.segments import write_named
-from mkt_search.store.shortlist import shortlist
+from mkt_search.store.shortlist import Query, shortlist
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
@@ -30,6 +31,7 @@ from mkt_search.types import Vector
 LEAST = 256  # photos; fewer are not enough to learn codebooks from
 SAMPLE = 16_384  # vectors that codebooks are learned from; FAISS takes no more of them
 QUERIES = 128  # that recall is measured on: remembered labels, or queries mixed of stored vectors
+PAIRS = 64  # of these labels: for several terms, and again for terms of which one is unwanted
 DEPTHS = (10, 100)
 VECTORS = (
     100,
@@ -89,8 +91,8 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
         sketch.add(fused, index.contents[part], is_real)
         told("sketching photos", done, len(slots))
     nothing = np.empty((0, index.encoding.dim), np.float32)
-    queries = draw(store, index, rng, count=QUERIES, given=nothing).vectors
-    curve = _validate(index, sketch, slots, queries, told)
+    labels = draw(store, index, rng, count=QUERIES, given=nothing).vectors
+    curve = _validate(index, sketch, slots, labels, told)
     with store.writing_files():
         built = _write(store, index, sketch, curve)
     with transaction(store.engine) as session:
@@ -136,33 +138,54 @@ def _counted(index: VectorIndex, slots: Ids) -> Iterator[tuple[int, Ids]]:
         yield done, part
 
 
-def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, queries: Vector, told: Told) -> Curve:
+def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, labels: Vector, told: Told) -> Curve:
     """Measure what share of the exact best photos is on the shortlist of how many vectors.
 
     Kept is the mean over the queries less one standard error: other labels will be asked.
     """
+    queries, weights = _queries(labels)
     most = min(DEPTHS[-1], len(slots))
     best = np.empty((0, len(queries)), np.int64)
     scores = np.empty((0, len(queries)), np.float32)
     for done, part in _counted(index, slots):
-        similarities = index.similarities(part, queries)
+        similarities = index.similarities(part, labels)
         fused = score_similarities(similarities, index.counts(part), k=index.encoding.top_k).fused
-        best = np.concatenate([best, np.broadcast_to(part[:, None], fused.shape)])
-        scores = np.concatenate([scores, fused])
+        found = fused @ weights  # (n, q): the score of several terms is a sum over them
+        best = np.concatenate([best, np.broadcast_to(part[:, None], found.shape)])
+        scores = np.concatenate([scores, found])
         order = np.argsort(-scores, axis=0, kind="stable")[:most]
         best = np.take_along_axis(best, order, axis=0)
         scores = np.take_along_axis(scores, order, axis=0)
         told("measuring recall", done, len(slots))
+    kinds = np.array([query.kind for query in queries])
     with ThreadPoolExecutor(os.cpu_count()) as workers:
-        recall = {
-            depth: tuple(_points(index, sketch, queries, best[:depth].T, workers))
-            for depth in DEPTHS
-        }
-    return Curve(recall)
+        recall: dict[Kind, dict[int, Points]] = {}
+        for kind in get_args(Kind):
+            mine = np.flatnonzero(kinds == kind)
+            asked = [queries[number] for number in mine]
+            recall[kind] = {
+                depth: tuple(_points(index, sketch, asked, best[:depth, mine].T, workers))
+                for depth in DEPTHS
+            }
+        return Curve(recall)
+
+
+def _queries(labels: Vector) -> tuple[list[Query], Vector]:
+    """Return what recall is measured on, and the weights (L, q) of the labels (L, D) in each.
+
+    Each label by itself, and pairs of labels: both wanted, and the second unwanted.
+    """
+    pairs = np.arange(min(PAIRS, len(labels) // 2))
+    both = np.zeros((len(labels), len(pairs)), np.float32)
+    both[2 * pairs, pairs] = both[2 * pairs + 1, pairs] = 1
+    without = both.copy()
+    without[2 * pairs + 1, pairs] = -1
+    weights = np.concatenate([np.eye(len(labels), dtype=np.float32), both, without], axis=1)
+    return [Query(labels[column != 0], column[column != 0]) for column in weights.T], weights
 
 
 def _points(
-    index: VectorIndex, sketch: Sketch, queries: Vector, best: Ids, workers: Executor
+    index: VectorIndex, sketch: Sketch, queries: Sequence[Query], best: Ids, workers: Executor
 ) -> Iterator[tuple[int, float]]:
     """Yield numbers of vectors, and what share of the best (q, depth) each finds."""
     depth = best.shape[1]

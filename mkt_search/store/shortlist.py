@@ -1,49 +1,105 @@
-"""The shortlist: which photos of a sketch are worth scoring exactly for a label.
+"""The shortlist: which photos of a sketch are worth scoring exactly for a query.
 
-The sketch gives vectors that look best by their codes. Of these few the products are computed from
-what is stored, g + l of each by itself, and the photos with the best of them are the shortlist: a
-photo's score is its best product where one local vector holds the k best patches, and a weighted
-mean of a few elsewhere.
+The sketch gives vectors that look best by their codes. For one label the products of these few are
+computed from what is stored, g + l of each by itself, and the photos with the best of them are the
+shortlist: a photo's score is its best product where one local vector holds the k best patches, and
+a weighted mean of a few elsewhere.
+
+The score of several terms is a sum over them, each with a best vector of its own. A photo that is
+far up in the sum is far up for a wanted term, or one of its vectors is for all terms together. So
+the sketch is asked for each wanted label and for the weighted sum of all, and the photos of what it
+gives are the shortlist, one and all.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from mkt_search.store.ann import Ids, Sketch
+from mkt_search.store.generations import Kind
 from mkt_search.store.vectors import Slots, VectorIndex
 from mkt_search.types import Vector
 
 SCORED = 5  # photos for one wanted: twice as many cost more than the vectors they save
 
 
+class Query(NamedTuple):
+    """Label vectors (T, D) and weights (T,): photos are scored by the weighted sum over the terms.
+
+    A negative weight is of an unwanted label.
+    """
+
+    labels: Vector
+    weights: Vector
+
+    @property
+    def terms(self) -> int:
+        """How many there are."""
+        return len(self.weights)
+
+    @property
+    def kind(self) -> Kind:
+        """What its recall was measured by."""
+        if self.terms == 1:
+            return "one"
+        return "unwanted" if (self.weights < 0).any() else "several"
+
+    @property
+    def has_shortlist(self) -> bool:
+        """Whether vectors near its labels tell its photos: not where most of it is unwanted."""
+        return bool((self.weights > 0).any() and self.weights.sum() >= 0)
+
+    @property
+    def directions(self) -> Vector:
+        """What the sketch is asked for (d, D): the label, or each wanted one and the sum of all."""
+        if self.terms == 1:
+            return self.labels
+        total = self.weights @ self.labels
+        return np.concatenate([self.labels[self.weights > 0], total[None]])
+
+
 def shortlist(
     index: VectorIndex,
     sketch: Sketch,
-    label: Vector,
+    query: Query,
     *,
     k: int,
     vectors: int,
     allowed: Ids | None = None,
 ) -> Slots:
-    """Return the slots of up to `SCORED` k photos for a label, in no order.
+    """Return the slots of the photos to score for a query, in no order; up to `SCORED` k for one
+    label.
 
     Args:
         index: the vectors; the sketch is of some of its photos.
         sketch: what finds them.
-        label: a vector (D,).
+        query: one that has a shortlist.
         k: photos wanted in the end.
-        vectors: how many are asked of the sketch; more where these belong to fewer than k photos.
+        vectors: how many are asked of the sketch for each direction; more where these belong to
+            fewer than k photos.
         allowed: none but these contents, which the index must have; None allows all.
     """
-    contents, which = sketch.nearest(label, vectors, owners=k, allowed=allowed)
+    asked = [
+        sketch.nearest(direction, vectors, owners=k, allowed=allowed)
+        for direction in query.directions
+    ]
+    if query.terms > 1:
+        return index.slots_of_contents(np.unique(np.concatenate([owners for owners, _ in asked])))
+    return _best_owners(index, *asked[0], query.labels[0], most=SCORED * k)
+
+
+def _best_owners(
+    index: VectorIndex, contents: Ids, which: Ids, label: Vector, *, most: int
+) -> Slots:
+    """Return the slots of those owners of single vectors whose products with a label are best."""
     is_first = np.diff(contents, prepend=-1) != 0
     photos = index.slots_of_contents(contents[is_first])
-    if len(photos) <= SCORED * k:
+    if len(photos) <= most:
         return photos
     owner = np.cumsum(is_first) - 1
     order = np.argsort(photos[owner], kind="stable")  # as they lie on disk
     products = np.empty(len(owner), np.float32)
     products[order] = index.fused_products(photos[owner][order], which[order], label)
     best = np.maximum.reduceat(products, np.flatnonzero(is_first))
-    most = np.argpartition(-best, SCORED * k)[: SCORED * k]
-    found: Slots = photos[most]
+    found: Slots = photos[np.argpartition(-best, most)[:most]]
     return found
