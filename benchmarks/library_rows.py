@@ -15,7 +15,7 @@ from truth import truth
 from mkt_search.search import Explanation, Found, best
 from mkt_search.store.database import reading
 from mkt_search.store.schema import Photo
-from mkt_search.store.shortlist import Query
+from mkt_search.store.shortlist import WeightedSum
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import PhotoFile, Vector
@@ -76,7 +76,7 @@ class Asked:
             weights=self.weights,
             told=told,
         )
-        directions = len(Query(np.atleast_2d(label), self.weights).directions)
+        directions = len(WeightedSum(np.atleast_2d(label), self.weights).directions)
         self.read.append(bytes_read(self.index, told, directions))
         self.path = told.path
         return found.slots
@@ -89,9 +89,11 @@ def bytes_read(index: VectorIndex, told: Explanation, directions: int = 1) -> fl
     segment = index.segments[0]
     photo = (segment.codes.nbytes + segment.steps.nbytes) / len(segment)
     if told.path == "candidates":
+        scored = (told.candidates + told.newer) * photo
+        if directions > 1:  # which are asked together
+            return codes(index) + scored
         few = 2 * told.vectors * segment.codes.shape[2]  # a local vector each, and a global one
-        few = few if directions == 1 else 0
-        return directions * codes(index) + few + (told.candidates + told.newer) * photo
+        return codes(index) + few + scored
     return told.searched * photo
 
 
@@ -125,8 +127,8 @@ def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) ->
     if wanted is None:
         left_out("candidates", f"no number of them reaches {recall:g}: the search is exact")
         return
-    index.sketch.nearest(labels[0], wanted)
-    scans = [timed(lambda z=label: index.sketch.nearest(z, wanted)) for label in labels]  # type: ignore[misc,union-attr]
+    index.sketch.nearest(labels[:1], wanted)
+    scans = [timed(lambda z=label: index.sketch.nearest(z[None], wanted)) for label in labels]  # type: ignore[misc,union-attr]
     row("the sketch alone", scans, read=codes(index), note=f"{wanted:,} vectors")
     asked = Asked(index, recall)
     found, times = answers(asked, labels)
@@ -139,6 +141,9 @@ def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) ->
 
 def several(index: VectorIndex, labels: Vector, recall: float) -> None:
     """Time queries of two labels: both wanted, and the second unwanted; a few by every photo."""
+    if len(labels) < 2:
+        left_out("two labels", "takes two labels")
+        return
     pairs = labels[: 2 * (len(labels) // 2)].reshape(-1, 2, labels.shape[1])
     for what, weights in PAIRS.items():
         columns = np.kron(np.eye(len(pairs), dtype=np.float32), weights[:, None])

@@ -315,8 +315,7 @@ class Library:
         Raises:
             QueryError, UnknownLabel, ModelError, StoreError.
         """
-        terms = queries.parse(query) if isinstance(query, str) else list(query)
-        queries.check(terms)
+        terms = queries.merged(queries.parse(query) if isinstance(query, str) else list(query))
         if k < 1:
             raise QueryError(f"-k {k} asks for no photo; name at least 1.")
         told = explanation if explanation is not None else Explanation()

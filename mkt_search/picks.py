@@ -30,7 +30,7 @@ MEGABYTE = 1_000_000
 Ids = NDArray[np.int64]
 
 # bytes, measured generously
-PER_NUMBER = 12  # of a decoded vector: what it is in steps, times its step, in its place
+PER_NUMBER = 12  # of a decoded vector: its code, what that is in steps, times its step
 PER_PRODUCT = 16  # of a vector and a label, sorted for the best patches
 PER_SCORE = 80  # a score, and what choosing takes when every label is chosen
 PER_PICK = 48  # a pick that waits for the next block of labels

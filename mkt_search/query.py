@@ -7,6 +7,7 @@ are single labels; a leading "- " makes the first term unwanted.
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mkt_search.errors import QueryError
@@ -49,17 +50,22 @@ def terms(
     parts = [term for query in queries for term in parse(query)]
     parts += [Term(label=label, weight=-1.0) for label in unwanted]
     parts += [Term(photo=path) for path in like]
-    check(parts)
-    return parts
+    return merged(parts)
 
 
-def check(parts: Sequence[Term]) -> None:
-    """Raise QueryError unless, all in all, some label or photo is wanted."""
-    wanted: dict[str | Path | None, float] = defaultdict(float)
+def merged(parts: Sequence[Term]) -> list[Term]:
+    """Return the terms with those of one label or photo put together; what cancels out is gone.
+
+    Raises:
+        QueryError: all in all, no label or photo is wanted.
+    """
+    weights: dict[str | Path | None, float] = defaultdict(float)
     for term in parts:
-        wanted[term.label or term.photo] += term.weight
-    if not any(weight > 0 for weight in wanted.values()):
+        weights[term.label or term.photo] += term.weight
+    if not any(weight > 0 for weight in weights.values()):
         raise QueryError(
             "The query asks for nothing: name at least one label or photo to look for beside "
             "those to avoid."
         )
+    first = {term.label or term.photo: term for term in reversed(parts)}
+    return [replace(first[name], weight=weight) for name, weight in weights.items() if weight]

@@ -1,11 +1,12 @@
 """Search: label -> vector -> candidates -> exact score -> hits.
 
-A query goes through the candidate index of the library where there is one: it is asked for as many
-vectors as the recall needs, the shortlist of their photos is scored exactly, and with it every
-photo newer than the index. Without one, or when asked to be exact, one wanted label goes through
-the scan, which reads everything but scores exactly only what can be among the k best; for several
-terms every photo is scored. So are the photos that a filter leaves where they are few. Every way
-scores by `scoring`; of equal photos, those whose bytes came first go first.
+A query goes through the candidate index of the library where there is one whose recall is known to
+be enough: it is asked for as many vectors as that takes, the shortlist of their photos is scored
+exactly, and with it every photo newer than the index. Else one wanted label goes through the scan,
+which reads everything but scores exactly only what can be among the k best; for several terms every
+photo is scored. So are the photos that a filter leaves where they are few, and all for a query of
+which most is unwanted. Every way scores by `scoring`; of equal photos, those whose bytes came first
+go first.
 """
 
 import time
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.scoring import StreamScores, patch_weights, score_similarities
-from mkt_search.store.shortlist import SCORED, Query, shortlist
+from mkt_search.store.shortlist import SCORED, WeightedSum, shortlist
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
 
@@ -34,9 +35,10 @@ FEW = 0.05  # share of the library below which reading just these photos is less
 class Explanation:
     """Which way a search went: `path`, photos that were looked at, milliseconds of each step.
 
-    `vectors` were asked of the candidate index, by all directions of the query together;
+    `vectors` were asked of the candidate index, for several terms in each of its directions;
     `candidates` are the photos scored for them, beside the `newer` ones. `recall` is the share of
-    the exact best photos that validation promises; 1 for an exact way.
+    the exact best photos that validation promises, of labels and pairs of labels like those it was
+    measured on; 1 for an exact way.
     """
 
     path: str = ""
@@ -93,11 +95,11 @@ def best(
     """
     told = explanation if explanation is not None else Explanation()
     told.searched = int(np.count_nonzero(allowed))
-    query = Query(labels, weights)
+    query = WeightedSum(labels, weights)
     vectors = _vectors_for(index, query, k, recall)
     if vectors is not None and told.searched > _few(index, query, k, vectors):
-        told.recall, told.vectors = recall, vectors * len(query.directions)
-        return _approximate(index, query, k, allowed, vectors, told)
+        told.recall, told.vectors = recall, vectors
+        return _approximate(index, query, k=k, allowed=allowed, told=told)
     is_single = query.terms == 1 and query.has_shortlist
     if vectors is not None or not is_single or told.searched <= FEW * len(allowed):
         told.path = "every photo"
@@ -108,7 +110,7 @@ def best(
         return _proven(index, labels[0], float(weights[0]), k, allowed)
 
 
-def _few(index: VectorIndex, query: Query, k: int, vectors: int) -> int:
+def _few(index: VectorIndex, query: WeightedSum, k: int, vectors: int) -> int:
     """Return up to how many photos are scored one and all where there is a sketch."""
     assert index.generation is not None
     directions = len(query.directions)
@@ -122,19 +124,19 @@ def _depth(index: VectorIndex, k: int) -> int:
     return index.generation.curve.depth_of(k) if index.generation is not None else k
 
 
-def _vectors_for(index: VectorIndex, query: Query, k: int, recall: float) -> int | None:
+def _vectors_for(index: VectorIndex, query: WeightedSum, k: int, recall: float) -> int | None:
     """Return how many vectors of the sketch reach a recall; None when it cannot be promised."""
     if recall >= 1 or not query.has_shortlist or index.generation is None or index.sketch is None:
         return None
-    return index.generation.curve.vectors_for(query.kind, k, recall)
+    return index.generation.curve.vectors_for(query.form, k, recall)
 
 
 def _approximate(
     index: VectorIndex,
-    query: Query,
+    query: WeightedSum,
+    *,
     k: int,
     allowed: NDArray[np.bool_],
-    vectors: int,
     told: Explanation,
 ) -> Found:
     """Score the shortlist exactly, and with it every photo the sketch has not."""
@@ -144,8 +146,14 @@ def _approximate(
         known = allowed & index.covered
         is_all = np.count_nonzero(known) == index.generation.photos
         contents = None if is_all else index.contents[known]
-        depth = _depth(index, k)
-        slots = shortlist(index, index.sketch, query, k=depth, vectors=vectors, allowed=contents)
+        slots = shortlist(
+            index,
+            index.sketch,
+            query,
+            k=_depth(index, k),
+            vectors=told.vectors,
+            allowed=contents,
+        )
     newer = np.flatnonzero(allowed & ~index.covered)
     told.candidates, told.newer = len(slots), len(newer)
     with told.step("score"):

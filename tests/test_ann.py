@@ -24,7 +24,7 @@ def sketch_of(vectors: np.ndarray, contents: np.ndarray) -> Sketch:
 
 
 def owners(sketch: Sketch, label: np.ndarray, vectors: int, **options) -> list[int]:
-    contents, which = sketch.nearest(label, vectors, **options)
+    [(contents, which)] = sketch.nearest(label[None], vectors, **options)
     assert len({*zip(contents.tolist(), which.tolist(), strict=True)}) == len(contents)
     assert (np.diff(contents) >= 0).all() and ((which >= 0) & (which < M)).all()
     return sorted(set(contents.tolist()))
@@ -48,6 +48,17 @@ def test_the_best_photos_are_among_few_candidates_though_noise_codes_badly() -> 
         assert len(found) <= 200
         shares.append(np.isin(best, found).mean())
     assert np.mean(shares) > 0.4  # chance is 0.1; these vectors are white noise
+
+
+def test_labels_asked_together_find_what_each_finds_alone() -> None:
+    sketch, labels = sketch_of(fused(500), np.arange(500)), fused(3, 8)[:, 0]
+    together = sketch.nearest(labels, 50)
+    assert len(together) == len(labels)
+    for label, (contents, which) in zip(labels, together, strict=True):
+        [(own, own_which)] = sketch.nearest(label[None], 50)
+        same = {*zip(own.tolist(), own_which.tolist(), strict=True)}
+        both = same & {*zip(contents.tolist(), which.tolist(), strict=True)}
+        assert len(both) >= 0.95 * len(same)  # the last of many equal ones may be another
 
 
 def test_more_vectors_are_asked_for_until_enough_photos_own_them() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkt_search.errors import QueryError
-from mkt_search.query import parse, terms
+from mkt_search.query import merged, parse, terms
 from mkt_search.types import Term
 
 
@@ -63,3 +63,16 @@ def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
         return
     assert found
     assert all(term.label and term.label.strip() and term.weight for term in found)
+
+
+def test_terms_of_one_label_or_photo_are_put_together_and_what_cancels_out_is_gone() -> None:
+    found = merged(
+        [
+            Term(label="dog"),
+            Term(label="cat", weight=-1),
+            Term(photo=Path("a.jpg"), weight=2),
+            Term(label="dog", weight=0.5),
+            Term(label="cat"),
+        ]
+    )
+    assert found == [Term(label="dog", weight=1.5), Term(photo=Path("a.jpg"), weight=2)]

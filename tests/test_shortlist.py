@@ -7,7 +7,7 @@ import pytest
 
 from mkt_search.store import shortlist as shortlists
 from mkt_search.store.scan import fuse
-from mkt_search.store.shortlist import Query, shortlist
+from mkt_search.store.shortlist import WeightedSum, shortlist
 from mkt_search.store.store import Store
 from mkt_search.store.vectors import VectorIndex
 from tests import made
@@ -33,24 +33,14 @@ def labels(n: int) -> np.ndarray:
     return np.random.default_rng(5).standard_normal((n, made.DIM)).astype(np.float32)
 
 
-def one(label: np.ndarray) -> Query:
-    return Query(label[None], np.ones(1, np.float32))
-
-
-def test_products_of_single_vectors_are_those_of_the_fused_ones(index: VectorIndex) -> None:
-    rng = np.random.default_rng(0)
-    slots, which = np.sort(rng.integers(0, N, 900)), rng.integers(0, made.M, 900)
-    label = labels(1)[0]
-    plain = fuse(index.read(slots))[np.arange(900), which] @ label
-    np.testing.assert_allclose(index.fused_products(slots, which, label), plain, atol=1e-5)
-    nothing = np.empty(0, np.int64)
-    assert len(index.fused_products(nothing, nothing, label)) == 0
+def one(label: np.ndarray) -> WeightedSum:
+    return WeightedSum(label[None], np.ones(1, np.float32))
 
 
 def test_the_best_owners_of_what_the_sketch_found_are_listed(index: VectorIndex) -> None:
     assert index.sketch is not None
     for label in labels(10):
-        contents, which = index.sketch.nearest(label, 300, owners=2)
+        [(contents, which)] = index.sketch.nearest(label[None], 300, owners=2)
         slots = index.slots_of_contents(contents)
         products = fuse(index.read(slots))[np.arange(len(slots)), which] @ label
         best = {slot: products[slots == slot].max() for slot in set(slots.tolist())}
@@ -78,13 +68,13 @@ def test_several_terms_list_the_photos_of_each_wanted_one_and_of_their_sum(
     index: VectorIndex,
 ) -> None:
     assert index.sketch is not None
-    query = Query(labels(3), np.array([1, 0.5, -1], np.float32))
+    query = WeightedSum(labels(3), np.array([1, 0.5, -1], np.float32))
     total = query.labels[0] + np.float32(0.5) * query.labels[1] - query.labels[2]
     np.testing.assert_allclose(query.directions, [*query.labels[:2], total], rtol=1e-5)
     expected = {
         slot
-        for direction in query.directions
-        for slot in index.slots_of_contents(index.sketch.nearest(direction, 60)[0]).tolist()
+        for contents, _ in index.sketch.nearest(query.directions, 60, owners=2)
+        for slot in index.slots_of_contents(contents).tolist()
     }
     found = shortlist(index, index.sketch, query, k=2, vectors=60)
     assert len(found) == len(set(found.tolist()))
@@ -95,7 +85,7 @@ def test_several_terms_list_the_photos_of_each_wanted_one_and_of_their_sum(
 
 
 @pytest.mark.parametrize(
-    ("weights", "kind", "has_shortlist"),
+    ("weights", "form", "has_shortlist"),
     [
         ([1], "one", True),
         ([-1], "one", False),
@@ -106,8 +96,8 @@ def test_several_terms_list_the_photos_of_each_wanted_one_and_of_their_sum(
     ],
 )
 def test_a_query_has_a_shortlist_unless_most_of_it_is_unwanted(
-    weights: list[float], kind: str, has_shortlist: bool
+    weights: list[float], form: str, has_shortlist: bool
 ) -> None:
-    query = Query(labels(len(weights)), np.array(weights, np.float32))
-    assert (query.terms, query.kind) == (len(weights), kind)
+    query = WeightedSum(labels(len(weights)), np.array(weights, np.float32))
+    assert (query.terms, query.form) == (len(weights), form)
     assert query.has_shortlist == has_shortlist

@@ -13,7 +13,7 @@ import pytest
 
 from mkt_search.config import DataConfig, Stage1Config
 from mkt_search.models.checkpoint import read_meta
-from mkt_search.process import SPINS
+from mkt_search.process import SPIN_MS, SPINS
 from tests.command_line import mkt
 from tests.painted import painted_world
 from tests.tiny import tiny_clip
@@ -149,7 +149,9 @@ OWN_POLICY = {"OMP_WAIT_POLICY": "ACTIVE"}
 
 
 @pytest.mark.parametrize(
-    ("own", "heeded"), [({}, f"None {SPINS}"), (OWN_POLICY, "ACTIVE None")], ids=["ours", "own"]
+    ("own", "heeded"),
+    [({}, f"None {SPINS} {SPIN_MS}"), (OWN_POLICY, "ACTIVE None None")],
+    ids=["ours", "own"],
 )
 def test_how_long_idle_threads_spin_is_settled_before_torch_is_loaded_unless_it_is_set(
     toml: Path, own: dict[str, str], heeded: str
@@ -160,14 +162,14 @@ import os, sys
 class Witness:
     def find_spec(self, name, *rest):
         if name == "torch":
-            print(os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT"))
+            print(*map(os.environ.get, ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")))
             sys.exit()
 
 sys.meta_path.insert(0, Witness())
 from mkt_search.cli import main
 main(["train", "stage1", "--out", "out"])
 """
-    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
     environ = {key: value for key, value in os.environ.items() if key not in names}
     call = [sys.executable, "-c", program]
     done = subprocess.run(call, env=environ | own, cwd=toml, capture_output=True, text=True)

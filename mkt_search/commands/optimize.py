@@ -10,10 +10,15 @@ from mkt_search.commands.output import bar, plural, say, show_json, sized
 from mkt_search.options import json_option, library_option
 
 if TYPE_CHECKING:
-    from mkt_search.store.generations import Points
+    from mkt_search.store.generations import Form, Points
     from mkt_search.store.optimize import Optimized
 
-MEASURED = {"one": "one label", "several": "two labels", "unwanted": "one without another"}
+SHARES = (0.9, 0.95, 0.99)
+NAMES: "dict[Form, str]" = {
+    "one": "for a label",
+    "several": "for two labels",
+    "unwanted": "for one without another",
+}
 
 
 @click.command()
@@ -41,16 +46,20 @@ def optimize(as_json: bool, directory: Path | None) -> None:
 
 def recall_of(done: "Optimized") -> str:
     """Say what validation measured, in one sentence."""
-    one = done.curve.recall["one"]
-    depth = max(one)
-    if not one[depth]:
+    curves = done.curve.recall
+    depth = max(curves["one"])
+    if not curves["one"][depth]:
         return "So small a library is searched exactly all the same."
+    shares = ", ".join(f"{100 * share:g} %" for share in SHARES)
+    by_form = (
+        f"{name} {', '.join(_enough(curves[form][depth], share) for share in SHARES)}"
+        for form, name in NAMES.items()
+    )
     return (
-        f"Share of the {depth} best photos among the candidates, by vectors asked for: "
-        + "; ".join(f"{MEASURED[k]} {_shares(by[depth])}" for k, by in done.curve.recall.items())
-        + "."
+        f"Of the {depth} best photos {shares} are among the candidates when so many vectors are "
+        f"asked for: {'; '.join(by_form)}."
     )
 
 
-def _shares(points: "Points") -> str:
-    return ", ".join(f"{recall:.3f} from {vectors:,}" for vectors, recall in points)
+def _enough(points: "Points", share: float) -> str:
+    return next((f"{vectors:,}" for vectors, recall in points if recall >= share), "(never)")

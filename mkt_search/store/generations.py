@@ -43,7 +43,7 @@ def digest_of(data: bytes | memoryview) -> bytes:
 Points = tuple[tuple[int, float], ...]
 """Pairs of (vectors, recall), vectors rising."""
 
-Kind = Literal["one", "several", "unwanted"]
+Form = Literal["one", "several", "unwanted"]
 """Of a query: one label, several wanted ones, or several of which some are unwanted."""
 
 
@@ -51,18 +51,27 @@ Kind = Literal["one", "several", "unwanted"]
 class Curve:
     """Share of the exact `depth` best photos on the shortlist of so many vectors, measured.
 
-    `recall` is by the kind of query and by depth.
+    `recall` is by the form of the query and by depth.
     """
 
-    recall: dict[Kind, dict[int, Points]]
+    recall: dict[Form, dict[int, Points]]
 
     def depth_of(self, k: int) -> int:
         """Return at what depth the recall of a search for k photos was measured; k, if at none."""
         return min((d for depths in self.recall.values() for d in depths if d >= k), default=k)
 
-    def vectors_for(self, kind: Kind, k: int, target: float) -> int | None:
-        """Return how many vectors reach a recall of `target` at k; None if none are known to."""
-        measured = self.recall.get(kind, {})
+    def vectors_for(self, form: Form, k: int, target: float) -> int | None:
+        """Return how many vectors reach a recall of `target` at k; None if none are known to.
+
+        For several terms no fewer than for one: of unequal weights one may be nearly all there is.
+        """
+        forms: tuple[Form, ...] = ("one", form)
+        needed = [self._measured(one, k, target) for one in forms]
+        known = [vectors for vectors in needed if vectors is not None]
+        return max(known) if len(known) == len(needed) else None
+
+    def _measured(self, form: Form, k: int, target: float) -> int | None:
+        measured = self.recall.get(form, {})
         depths = sorted(measured)
         depth = next((d for d in depths if d >= k), depths[-1] if depths else 0)
         stretch = max(1.0, k / depth) if depth else 1.0
@@ -74,21 +83,21 @@ class Curve:
     def as_data(self) -> dict[str, Any]:
         """Return the curve as the database keeps it."""
         return {
-            kind: {str(depth): [list(pair) for pair in points] for depth, points in depths.items()}
-            for kind, depths in self.recall.items()
+            form: {str(depth): [list(pair) for pair in points] for depth, points in depths.items()}
+            for form, depths in self.recall.items()
         }
 
     @classmethod
     def of_data(cls, data: dict[str, Any]) -> "Curve":
         """Undo `as_data`; a generation of before is measured on one label only, by depth."""
-        by_kind: dict[Kind, Any] = {kind: data[kind] for kind in get_args(Kind) if kind in data}
+        by_form: dict[Form, Any] = {form: data[form] for form in get_args(Form) if form in data}
         return cls(
             {
-                kind: {
+                form: {
                     int(depth): tuple((int(v), float(r)) for v, r in points)
                     for depth, points in depths.items()
                 }
-                for kind, depths in (by_kind or {"one": data}).items()
+                for form, depths in (by_form or {"one": data}).items()
             }
         )
 

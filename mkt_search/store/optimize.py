@@ -19,11 +19,11 @@ from mkt_search.scoring import score_similarities
 from mkt_search.store import changes, generations
 from mkt_search.store.ann import Ids, Sketch
 from mkt_search.store.database import transaction
-from mkt_search.store.generations import Curve, Generation, Kind, Points
+from mkt_search.store.generations import Curve, Form, Generation, Points
 from mkt_search.store.probes import draw, share_found
 from mkt_search.store.scan import fuse
 from mkt_search.store.segments import write_named
-from mkt_search.store.shortlist import Query, shortlist
+from mkt_search.store.shortlist import WeightedSum, shortlist
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Vector
@@ -157,20 +157,20 @@ def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, labels: Vector, to
         best = np.take_along_axis(best, order, axis=0)
         scores = np.take_along_axis(scores, order, axis=0)
         told("measuring recall", done, len(slots))
-    kinds = np.array([query.kind for query in queries])
+    forms = np.array([query.form for query in queries])
     with ThreadPoolExecutor(os.cpu_count()) as workers:
-        recall: dict[Kind, dict[int, Points]] = {}
-        for kind in get_args(Kind):
-            mine = np.flatnonzero(kinds == kind)
+        recall: dict[Form, dict[int, Points]] = {}
+        for form in get_args(Form):
+            mine = np.flatnonzero(forms == form)
             asked = [queries[number] for number in mine]
-            recall[kind] = {
+            recall[form] = {
                 depth: tuple(_points(index, sketch, asked, best[:depth, mine].T, workers))
                 for depth in DEPTHS
             }
         return Curve(recall)
 
 
-def _queries(labels: Vector) -> tuple[list[Query], Vector]:
+def _queries(labels: Vector) -> tuple[list[WeightedSum], Vector]:
     """Return what recall is measured on, and the weights (L, q) of the labels (L, D) in each.
 
     Each label by itself, and pairs of labels: both wanted, and the second unwanted.
@@ -181,11 +181,11 @@ def _queries(labels: Vector) -> tuple[list[Query], Vector]:
     without = both.copy()
     without[2 * pairs + 1, pairs] = -1
     weights = np.concatenate([np.eye(len(labels), dtype=np.float32), both, without], axis=1)
-    return [Query(labels[column != 0], column[column != 0]) for column in weights.T], weights
+    return [WeightedSum(labels[column != 0], column[column != 0]) for column in weights.T], weights
 
 
 def _points(
-    index: VectorIndex, sketch: Sketch, queries: Sequence[Query], best: Ids, workers: Executor
+    index: VectorIndex, sketch: Sketch, queries: Sequence[WeightedSum], best: Ids, workers: Executor
 ) -> Iterator[tuple[int, float]]:
     """Yield numbers of vectors, and what share of the best (q, depth) each finds."""
     depth = best.shape[1]

@@ -87,15 +87,26 @@ def levels(codes: Bytes, precision: Precision, dim: int) -> Vector:
     return whole[..., :dim] - 8
 
 
-def products(codes: Bytes, steps: Vector, labels: Vector, precision: Precision) -> Vector:
-    """Return inner products with labels (L, D): (..., W) bytes and (...) steps -> (..., L)."""
+def products(
+    codes: Bytes,
+    steps: Vector,
+    labels: Vector,
+    precision: Precision,
+    *,
+    out: Vector | None = None,
+) -> Vector:
+    """Return inner products with labels (L, D): (..., W) bytes and (...) steps -> (..., L).
+
+    They are written to `out`, if that is given: an array without gaps.
+    """
     dim, flat = labels.shape[1], codes.reshape(-1, codes.shape[-1])
-    found = np.empty((len(flat), len(labels)), np.float32)
+    whole = np.empty((*steps.shape, len(labels)), np.float32) if out is None else out
+    found = whole.reshape(len(flat), len(labels))
     for first in range(0, len(flat), DECODED):
         part = slice(first, first + DECODED)
         np.matmul(levels(flat[part], precision, dim), labels.T, out=found[part])
     found *= steps.reshape(-1, 1)
-    return found.reshape(*steps.shape, len(labels))
+    return whole
 
 
 def write(

@@ -6,9 +6,9 @@ shortlist: a photo's score is its best product where one local vector holds the 
 a weighted mean of a few elsewhere.
 
 The score of several terms is a sum over them, each with a best vector of its own. A photo that is
-far up in the sum is far up for a wanted term, or one of its vectors is for all terms together. So
-the sketch is asked for each wanted label and for the weighted sum of all, and the photos of what it
-gives are the shortlist, one and all.
+far up in the sum is mostly far up for a wanted term, or one of its vectors is for all terms
+together (how often is measured when the sketch is made). So the sketch is asked for each wanted
+label and for the weighted sum of all, and the photos of what it gives are the shortlist.
 """
 
 from typing import NamedTuple
@@ -16,14 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from mkt_search.store.ann import Ids, Sketch
-from mkt_search.store.generations import Kind
+from mkt_search.store.generations import Form
 from mkt_search.store.vectors import Slots, VectorIndex
 from mkt_search.types import Vector
 
 SCORED = 5  # photos for one wanted: twice as many cost more than the vectors they save
 
 
-class Query(NamedTuple):
+class WeightedSum(NamedTuple):
     """Label vectors (T, D) and weights (T,): photos are scored by the weighted sum over the terms.
 
     A negative weight is of an unwanted label.
@@ -38,7 +38,7 @@ class Query(NamedTuple):
         return len(self.weights)
 
     @property
-    def kind(self) -> Kind:
+    def form(self) -> Form:
         """What its recall was measured by."""
         if self.terms == 1:
             return "one"
@@ -61,14 +61,13 @@ class Query(NamedTuple):
 def shortlist(
     index: VectorIndex,
     sketch: Sketch,
-    query: Query,
+    query: WeightedSum,
     *,
     k: int,
     vectors: int,
     allowed: Ids | None = None,
 ) -> Slots:
-    """Return the slots of the photos to score for a query, in no order; up to `SCORED` k for one
-    label.
+    """Return the slots of the photos to score for a query; up to `SCORED` k for one label.
 
     Args:
         index: the vectors; the sketch is of some of its photos.
@@ -79,13 +78,10 @@ def shortlist(
             fewer than k photos.
         allowed: none but these contents, which the index must have; None allows all.
     """
-    asked = [
-        sketch.nearest(direction, vectors, owners=k, allowed=allowed)
-        for direction in query.directions
-    ]
+    found = sketch.nearest(query.directions, vectors, owners=k, allowed=allowed)
     if query.terms > 1:
-        return index.slots_of_contents(np.unique(np.concatenate([owners for owners, _ in asked])))
-    return _best_owners(index, *asked[0], query.labels[0], most=SCORED * k)
+        return index.slots_of_contents(np.unique(np.concatenate([owners for owners, _ in found])))
+    return _best_owners(index, *found[0], query.labels[0], most=SCORED * k)
 
 
 def _best_owners(

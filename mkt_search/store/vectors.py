@@ -25,6 +25,7 @@ from mkt_search.types import Encoding, Vector
 
 log = logging.getLogger(__name__)
 
+TOGETHER = 4_096  # vectors multiplied together: two megabytes of bytes
 AT_ONCE = 256  # photos decoded together: about 9 MB of float32 at 17 vectors of 512 numbers
 MOST_BLOCKS = 16  # blocks the scan may grow to before it is made anew as one
 MOST_STALE = 0.25  # share of slots in segments that were merged or dropped before all is reopened
@@ -225,15 +226,17 @@ class VectorIndex:
 
     def read(self, slots: Slots) -> Vector:
         """Return (n, 1 + m, D) float32: the global and the local vectors of slots."""
+        if not len(slots):
+            return np.empty((0, self._rows, self.encoding.dim), np.float32)
         codes, steps = self._coded(slots)
         return decode(codes, steps, self.encoding.precision, self.encoding.dim)
 
     def similarities(self, slots: Slots, labels: Vector) -> Vector:
         """Return the inner products of the vectors of slots with labels (L, D): (n, 1 + m, L)."""
         found = np.empty((len(slots), self._rows, len(labels)), np.float32)
-        for first in range(0, len(slots), AT_ONCE):
-            part = slice(first, first + AT_ONCE)
-            found[part] = products(*self._coded(slots[part]), labels, self.encoding.precision)
+        for part in _pieces(len(slots), max(1, TOGETHER // self._rows)):
+            codes, steps = self._coded(slots[part])
+            products(codes, steps, labels, self.encoding.precision, out=found[part])
         return found
 
     def fused_products(self, slots: Slots, which: Slots, label: Vector) -> Vector:
@@ -241,8 +244,12 @@ class VectorIndex:
 
         `slots` (v,), rising, say of which photos, `which` (v,) the local vector of each.
         """
-        if not len(slots):
-            return np.empty(0, np.float32)
+        fused = np.empty(len(slots), np.float32)
+        for part in _pieces(len(slots), TOGETHER):
+            fused[part] = self._fused_products(slots[part], which[part], label)
+        return fused
+
+    def _fused_products(self, slots: Slots, which: Slots, label: Vector) -> Vector:
         is_first = np.diff(slots, prepend=-1) != 0
         owner = np.cumsum(is_first) - 1
         global_at = np.flatnonzero(is_first) + np.arange(owner[-1] + 1)
@@ -302,7 +309,7 @@ class VectorIndex:
         numbers = self._numbers_of(slots)
         order = np.argsort(numbers, kind="stable")
         together = np.array_equal(order, np.arange(len(slots)))
-        cuts = np.flatnonzero(np.diff(numbers[order], prepend=-1, append=-1))
+        cuts = np.flatnonzero(np.diff(numbers[order], prepend=-2, append=-2))
         for first, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
             at = slice(first, end) if together else order[first:end]
             number = numbers[order[first]]
@@ -340,6 +347,11 @@ def same_places(store: Store, stored: StoredEncoding) -> bool:
         return True  # a writer is at work; it cannot be said now
     mine, theirs = (one.live[np.argsort(one.live[:, 2])] for one in (found, rows))
     return np.array_equal(mine, theirs)
+
+
+def _pieces(count: int, size: int) -> Iterator[slice]:
+    """Cut `count` things into pieces of at most `size`."""
+    return (slice(first, first + size) for first in range(0, count, size))
 
 
 def _parts(segment: Segment) -> Iterator[Vector]:
