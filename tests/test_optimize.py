@@ -59,6 +59,12 @@ def near_the_space(n: int, encoding: Encoding) -> Encoded:
     return Encoded(patches.mean(axis=1).astype(np.float32), patches.astype(np.float32))
 
 
+@pytest.fixture(autouse=True)
+def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the recall of several terms on fewer of them, which takes less time."""
+    monkeypatch.setattr(optimize, "PAIRS", 8)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A library of 600 photos with a generation."""
