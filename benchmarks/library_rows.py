@@ -15,7 +15,6 @@ from truth import truth
 from mkt_search.search import Explanation, Found, best
 from mkt_search.store.database import reading
 from mkt_search.store.schema import Photo
-from mkt_search.store.shortlist import WeightedSum
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import PhotoFile, Vector
@@ -76,13 +75,12 @@ class Asked:
             weights=self.weights,
             told=told,
         )
-        directions = len(WeightedSum(np.atleast_2d(label), self.weights).directions)
-        self.read.append(bytes_read(self.index, told, directions))
+        self.read.append(bytes_read(self.index, told, terms=len(self.weights)))
         self.path = told.path
         return found.slots
 
 
-def bytes_read(index: VectorIndex, told: Explanation, directions: int = 1) -> float:
+def bytes_read(index: VectorIndex, told: Explanation, *, terms: int = 1) -> float:
     """Return the bytes of vectors that a search read; of an exact scan, those of the scan alone."""
     if told.path == "exact scan":
         return index.scan.bytes
@@ -90,7 +88,7 @@ def bytes_read(index: VectorIndex, told: Explanation, directions: int = 1) -> fl
     photo = (segment.codes.nbytes + segment.steps.nbytes) / len(segment)
     if told.path == "candidates":
         scored = (told.candidates + told.newer) * photo
-        if directions > 1:  # which are asked together
+        if terms > 1:  # whose directions are asked together, in one pass over the codes
             return codes(index) + scored
         few = 2 * told.vectors * segment.codes.shape[2]  # a local vector each, and a global one
         return codes(index) + few + scored

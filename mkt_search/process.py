@@ -11,7 +11,7 @@ import platform
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 LARGEST_KEPT = 1 << 30
 MOST_KEPT = (1 << 31) - 1
-SPINS = "20000"  # of GNU's OpenMP: half a millisecond, on some processors a whole one
+SPINS = "20000"  # of GNU's OpenMP, which counts turns of a loop
 SPIN_MS = "1"  # of LLVM's and Intel's, which take whole milliseconds
 
 

@@ -74,9 +74,8 @@ class PhotoEncoder:
 
     def _normalise(self, pixels: NDArray[np.uint8]) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, 3, H, W) on the device, in the student's number format."""
-        return self._normaliser(torch.from_numpy(np.ascontiguousarray(pixels))).to(
-            DTYPES[self.dtype]
-        )
+        images = self._normaliser(torch.from_numpy(np.ascontiguousarray(pixels)))
+        return images.to(DTYPES[self.dtype])
 
 
 def choose_device(device: str) -> torch.device:

@@ -9,8 +9,8 @@ from mkt_search.types import ImageSpec
 class Normaliser:
     """Normalises pixels on a device.
 
-    Mean and deviation are kept for a whole line of pixels: torch computes on runs of what lies
-    together, and three channels of one pixel are a short run (seven times as slow).
+    Mean and deviation are kept for a whole line of pixels: torch computes fast on long runs of what
+    lies together, and the three channels of one pixel are a short run.
     """
 
     def __init__(self, spec: ImageSpec, device: torch.device) -> None:

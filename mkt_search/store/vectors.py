@@ -221,8 +221,7 @@ class VectorIndex:
 
     def blocks(self, slots: Slots, *, most: int = AT_ONCE) -> Iterator[Slots]:
         """Cut slots into pieces of at most `most`, whose vectors fit in memory with ease."""
-        size = min(most, AT_ONCE)
-        return (slots[i : i + size] for i in range(0, len(slots), size))
+        return (slots[part] for part in _pieces(len(slots), min(most, AT_ONCE)))
 
     def read(self, slots: Slots) -> Vector:
         """Return (n, 1 + m, D) float32: the global and the local vectors of slots."""
@@ -355,5 +354,4 @@ def _pieces(count: int, size: int) -> Iterator[slice]:
 
 
 def _parts(segment: Segment) -> Iterator[Vector]:
-    for start in range(0, len(segment), AT_ONCE):
-        yield segment.vectors(slice(start, start + AT_ONCE))
+    return (segment.vectors(part) for part in _pieces(len(segment), AT_ONCE))
