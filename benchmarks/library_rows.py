@@ -1,5 +1,6 @@
 """The rows of the library itself: the exact scan, the candidates, filters, and what is removed."""
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,6 +29,7 @@ CLIENTS = 2
 ROUNDS = 3  # of one client and several in turn: other programs may be at work
 PAIRS = {"two labels": np.array((1, 1), "f4"), "one but not another": np.array((1, -1), "f4")}
 WHOLE = 3  # pairs that every photo is scored for
+FROM_DISK = 10  # labels asked after the segments were forgotten
 SPARE = 1 << 30  # bytes that are left to others
 
 
@@ -98,7 +100,7 @@ def bytes_read(index: VectorIndex, told: Explanation, *, terms: int = 1) -> floa
 def codes(index: VectorIndex) -> int:
     """Return the bytes of the sketch that a query reads: its codes, without the ids."""
     assert index.sketch is not None
-    return index.sketch.bytes - 8 * int(index.sketch.index.ntotal)
+    return index.sketch.nbytes - 8 * int(index.sketch.index.ntotal)
 
 
 def exact(store: Store, stored: StoredEncoding, labels: Vector, best_: Ids) -> None:
@@ -135,6 +137,7 @@ def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) ->
     note = f"{1e3 * len(labels) / sum(times):.1f} queries/s"
     row(what, times, recall=recalls(best_, found), read=read, note=note)
     clients(asked, labels, read=read)
+    from_disk(asked, labels[:FROM_DISK], read=read)
 
 
 def several(index: VectorIndex, labels: Vector, recall: float) -> None:
@@ -171,6 +174,21 @@ def _shared(asked: Asked, labels: Vector, clients: int) -> tuple[float, list[flo
         start = time.perf_counter()
         times = list(threads.map(lambda z: timed(lambda: asked(z)), labels))
         return (time.perf_counter() - start) * 1e3, times
+
+
+def from_disk(asked: Asked, labels: Vector, *, read: float) -> None:
+    """Time labels when the segments, but not the candidate index, have gone from memory."""
+    if not hasattr(os, "posix_fadvise"):
+        left_out("segments on disk", "this system cannot be told to forget files")
+        return
+    times = []
+    for label in labels:
+        for segment, file in zip(asked.index.segments, asked.index.files.values(), strict=True):
+            segment.let_go()
+            with open(asked.index.store.folder / file, "rb") as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        times.append(timed(lambda z=label: asked(z)))  # type: ignore[misc]
+    row("the same, segments on disk", times, read=read)
 
 
 def filters(index: VectorIndex, labels: Vector, recall: float) -> None:

@@ -35,7 +35,8 @@ from mkt_search.demo.world import LABELS
 from mkt_search.evaluation import mean_average_precision, overlap_at
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import StreamScores, scale, score
-from mkt_search.store.segments import decode, encode
+from mkt_search.store.coding import decode, encode
+from mkt_search.store.members import Members
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
 
 LEAST = 10
@@ -91,7 +92,7 @@ def stored(vectors: PhotoVectors, precision: str) -> tuple[PhotoVectors, int]:
     rows = np.concatenate([vectors.global_[:, None], vectors.locals_], axis=1)
     codes, steps = encode(rows, precision)  # type: ignore[arg-type]
     back = decode(codes, steps, precision, rows.shape[-1])  # type: ignore[arg-type]
-    members = np.packbits(vectors.members, axis=-1)
+    members = Members.pack(vectors.members).packed
     size = codes[0].nbytes + steps[0].nbytes + members[0].nbytes + 32
     return PhotoVectors(back[:, 0], back[:, 1:], vectors.members), size
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from indexer.cover import cover
 from indexer.ward import ward
-from mkt_search.store.segments import decode, encode
+from mkt_search.store.coding import decode, encode
 from mkt_search.types import Encoded, PhotoVectors, Vector
 
 Members = Callable[[Tensor, tuple[int, int], int, int], Tensor]

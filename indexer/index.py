@@ -79,7 +79,7 @@ def index(
         model: what the checkpoint is called, for the record.
         vocabulary: (V, D), the reference of the `vocabulary` scale rule.
         rebuild: encode every photo anew under `encoding`, beside the vectors there are.
-        should_stop: asked after every batch.
+        should_stop: asked after every batch, also of photos that go into the candidate index.
 
     Raises:
         KeyboardInterrupt: `should_stop` said so. As after any error, what was committed stays.
@@ -107,7 +107,7 @@ def index(
                 _begin(progress, surveys, resumes=resumes)
                 for scope, _ in surveys:
                     _bring_in(committer, scope, options.batch_size, progress, should_stop)
-                _finish(store, stored, options, progress)
+                _finish(store, stored, options, progress, should_stop)
             finally:
                 seconds = time.monotonic() - started
                 summary = _summary(surveys, committer.tally, seconds=seconds)
@@ -222,11 +222,17 @@ def _bring_in(
             raise KeyboardInterrupt
 
 
-def _finish(store: Store, stored: StoredEncoding, options: Options, progress: Progress) -> None:
+def _finish(
+    store: Store,
+    stored: StoredEncoding,
+    options: Options,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+) -> None:
     """Merge small segments; switch a finished rebuild on, or say what it still lacks."""
     compact(store, stored, fewest=FEW)
     if store.finish_encoding(stored):
-        _optimize(store, stored, options, progress)
+        _optimize(store, stored, options, progress, should_stop)
         return
     with reading(store.engine) as session:
         lacking = encodings.unencoded(session, stored.id)
@@ -236,7 +242,13 @@ def _finish(store: Store, stored: StoredEncoding, options: Options, progress: Pr
     )
 
 
-def _optimize(store: Store, stored: StoredEncoding, options: Options, progress: Progress) -> None:
+def _optimize(
+    store: Store,
+    stored: StoredEncoding,
+    options: Options,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+) -> None:
     """Build the candidate index of a large library if too many photos are newer than it."""
     with reading(store.engine) as session:
         photos = encodings.count_live(session, stored.id)
@@ -245,7 +257,13 @@ def _optimize(store: Store, stored: StoredEncoding, options: Options, progress: 
     is_due = generation is None or photos - known > options.optimize_after * photos
     if options.optimize_from and photos >= options.optimize_from and is_due:
         progress.say(f"building the candidate index of {photos:,} photos")
-        optimize(store, stored)
+
+        def told(step: str, done: int, total: int) -> None:
+            progress.step(step, done, total)
+            if should_stop():
+                raise KeyboardInterrupt
+
+        optimize(store, stored, told=told)
 
 
 def _summary(surveys: Sequence[tuple[Scope, Survey]], tally: Tally, *, seconds: float) -> Summary:

@@ -25,5 +25,8 @@ class Progress:
         self.done += done
         self.failed += failed
 
+    def step(self, name: str, done: int, total: int) -> None:
+        """Learn how far a step is that goes over all photos when they are read."""
+
     def say(self, sentence: str) -> None:
         """Pass on a remark."""

@@ -42,6 +42,13 @@ class Lines(Progress):
             self._last = now
             self._say(self._line(now - self._started))
 
+    def step(self, name: str, done: int, total: int) -> None:
+        """Print a line if the last is some seconds old."""
+        now = time.monotonic()
+        if now - self._last >= EVERY:
+            self._last = now
+            self._say(f"{name}: {done:,} of {total:,}")
+
     def _line(self, seconds: float) -> str:
         rate = self.done / seconds
         left = duration((self.total - self.done) / rate)
@@ -66,7 +73,7 @@ class Bar(Progress):
 
         super().__init__()
         self._bar = RichProgress(
-            TextColumn("indexing"),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -81,7 +88,7 @@ class Bar(Progress):
         """Show the bar."""
         super().begin(total, before=before)
         self._started = time.monotonic()
-        self._task = self._bar.add_task("", total=total, rate="", failed="")
+        self._task = self._bar.add_task("indexing", total=total, rate="", failed="")
         self._bar.start()
 
     def advance(self, done: int, *, failed: int) -> None:
@@ -90,6 +97,12 @@ class Bar(Progress):
         rate = self.done / max(time.monotonic() - self._started, 1e-6)
         told = f"{self.failed:,} failed" if self.failed else ""
         self._bar.update(self._task, completed=self.done, rate=f"{rate:.1f}/s", failed=told)
+
+    def step(self, name: str, done: int, total: int) -> None:
+        """Let the bar be that of the step."""
+        self._bar.update(
+            self._task, description=name, completed=done, total=total, rate="", failed=""
+        )
 
     def say(self, sentence: str) -> None:
         """Print it above the bar."""

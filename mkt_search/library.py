@@ -9,7 +9,6 @@ with Library.open("Pictures") as library:
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -19,7 +18,6 @@ import numpy as np
 
 from mkt_search import query as queries
 from mkt_search import tagging
-from mkt_search.boxes import boxes_of
 from mkt_search.config import FOLDER, Config, find_library, load, named_library
 from mkt_search.errors import (
     CheckpointMismatch,
@@ -27,54 +25,27 @@ from mkt_search.errors import (
     LibraryNotFound,
     QueryError,
     StoreError,
-    UnknownLabel,
 )
+from mkt_search.hits import hits_of
+from mkt_search.label_vectors import LabelVectors
 from mkt_search.models.build import Model, open_model
 from mkt_search.picks import Choice, blocks_within
 from mkt_search.scoring import unit
-from mkt_search.search import Explanation, Found, best, patches_used
-from mkt_search.store import catalog, checks, encodings, lock, runs, tags
+from mkt_search.search import Explanation, best
+from mkt_search.store import catalog, checks, runs, tags
 from mkt_search.store.catalog import PhotoRecord
 from mkt_search.store.checks import Problem, PruneReport
 from mkt_search.store.compact import compact
 from mkt_search.store.database import reading, transaction
-from mkt_search.store.optimize import Optimized, Told, optimize, silent
+from mkt_search.store.optimize import Optimized, optimize
 from mkt_search.store.runs import RunInfo
+from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.tag_runs import TagReport, take_back
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.types import Box, Encoding, Filters, Hit, LabelEncoder, Tag, Term, Vector
+from mkt_search.types import Filters, Hit, Tag, Term, Told, Vector, silent
 
 NO_FILTERS = Filters()
-LABELS_AT_ONCE = 1_000  # labels of a vocabulary that are encoded and remembered together
-
-
-@dataclass(frozen=True)
-class RootStatus:
-    """A registered folder, whether it is there now, and how many photos are recorded below it."""
-
-    id: int
-    path: Path
-    exists: bool
-    photos: int
-
-
-@dataclass(frozen=True)
-class Status:
-    """The state of a library in numbers; sizes in bytes."""
-
-    directory: Path
-    photos: dict[str, int]
-    duplicates: int
-    encoding: Encoding | None
-    model: str | None
-    building: tuple[int, int] | None
-    segments: int
-    bytes_segments: int
-    bytes_database: int
-    roots: list[RootStatus]
-    tags: dict[str, int]
-    writer: str | None
 
 
 class Library:
@@ -90,7 +61,7 @@ class Library:
         self._model_name = model or config.model.checkpoint or None
         self._index: VectorIndex | None = None
         self._model: Model | None = None
-        self._label_vectors: dict[str, dict[str, Vector]] = {}  # by fingerprint of the encoder
+        self._labels = LabelVectors(store)
         self._lock = RLock()  # of the three above, each of which is made once for all threads
 
     @classmethod
@@ -158,7 +129,8 @@ class Library:
 
     def __len__(self) -> int:
         """Count the photos that can be found."""
-        return int(checks.sizes(self.store)["photos"].get("indexed", 0))
+        with reading(self.store.engine) as session:
+            return catalog.count_indexed(session)
 
     def __iter__(self) -> Iterator[PhotoRecord]:
         """Yield the photos that can be found, in the order of their paths."""
@@ -216,49 +188,7 @@ class Library:
 
     def _vectors_of(self, labels: Sequence[str], model: Model) -> Vector:
         with self._lock:
-            encoder = model.label_encoder()
-            known = self._label_vectors.setdefault(encoder.fingerprint, {})
-            new = [label for label in dict.fromkeys(labels) if label not in known]
-            if new:
-                known.update(self._remembered(encoder, new))
-        return np.stack([known[label] for label in labels])
-
-    def _vocabulary_vectors(self, labels: Sequence[str], model: Model, told: Told) -> Vector:
-        """Return (L, D) as `label_vectors` does, but put together in pieces and not kept."""
-        encoder = model.label_encoder()
-        vectors = np.empty((len(labels), encoder.dim), np.float32)
-        for first in range(0, len(labels), LABELS_AT_ONCE):
-            told(tagging.READING, first, len(labels))
-            piece = labels[first : first + LABELS_AT_ONCE]
-            try:
-                found = self._remembered(encoder, piece)
-            except UnknownLabel:
-                encoder.encode(labels)  # tells of every unknown label, not of this piece's alone
-                raise
-            vectors[first : first + LABELS_AT_ONCE] = [found[label] for label in piece]
-        return vectors
-
-    def _remembered(self, encoder: LabelEncoder, labels: Sequence[str]) -> dict[str, Vector]:
-        """Return label vectors by way of the database, so that no text tower is asked twice."""
-        with reading(self.store.engine) as session:
-            known = runs.label_vectors(session, encoder.fingerprint, labels)
-        new = [label for label in labels if label not in known]
-        if new:
-            made = {
-                label: vector.astype("<f4").tobytes()
-                for label, vector in zip(new, encoder.encode(new), strict=True)
-            }
-            known |= made
-            self._remember(encoder.fingerprint, made)
-        return {label: np.frombuffer(known[label], "<f4").astype(np.float32) for label in labels}
-
-    def _remember(self, encoder: str, made: dict[str, bytes]) -> None:
-        """Keep label vectors if the database takes them now; they are only a convenience."""
-        try:
-            with transaction(self.store.engine) as session:
-                runs.remember_labels(session, encoder, made)
-        except StoreError:
-            pass
+            return self._labels.of(labels, model.label_encoder())
 
     def _stored(self) -> StoredEncoding:
         stored = self.store.active
@@ -329,9 +259,11 @@ class Library:
         recall = 1.0 if exact else self.config.search.recall
         found = best(index, vectors, weights, k, allowed, recall=recall, explanation=told)
         with told.step("photos and boxes"):
-            wanted = int(np.argmax(weights))
-            shares = patches_used(index, vectors[wanted], found.slots) if boxes else None
-            return self._hits(index, found, shares, filters)
+            if not boxes:
+                return hits_of(index, found, filters)
+            strongest = vectors[int(np.argmax(weights))]
+            seen = self._model_of(index.stored).image
+            return hits_of(index, found, filters, label=strongest, seen=seen)
 
     def _term_vectors(self, terms: Sequence[Term], index: VectorIndex) -> Vector:
         labels = [term.label for term in terms if term.label is not None]
@@ -376,38 +308,6 @@ class Library:
             contents = catalog.matching_contents(session, filters)
         return index.slots_of(np.array(contents, np.int64))
 
-    def _hits(
-        self, index: VectorIndex, found: Found, shares: Vector | None, filters: Filters
-    ) -> list[Hit]:
-        """Make hits of slots; `shares` (k, P) is how much each patch weighs in the local part."""
-        contents = index.contents[found.slots].tolist()
-        with reading(self.store.engine) as session:
-            photos = catalog.photos_of_contents(session, contents, filters)
-        hits = []
-        for i, content in enumerate(contents):
-            records = photos.get(content, [])
-            if not records:  # its last photo went away since the index was refreshed
-                continue
-            first, *copies = records
-            hits.append(
-                Hit(
-                    photo_id=first.id,
-                    path=first.path,
-                    score=float(found.scores[i]),
-                    global_part=float(found.global_[i]),
-                    local_part=float(found.local[i]),
-                    boxes=() if shares is None else self._boxes(shares[i], first, index),
-                    copies=tuple(copy.path for copy in copies),
-                )
-            )
-        return hits
-
-    def _boxes(self, shares: Vector, photo: PhotoRecord, index: VectorIndex) -> tuple[Box, ...]:
-        if photo.facts is None:
-            return ()
-        size = photo.facts.width, photo.facts.height
-        return boxes_of(shares, index.encoding.grid, self._model_of(index.stored).image, *size)
-
     # Tags
 
     def tag(
@@ -438,10 +338,11 @@ class Library:
 
         def work(run: int | None) -> TagReport:
             index = self.index()
+            encoder = self._model_of(index.stored).label_encoder()
             return tagging.tag(
                 index,
                 labels,
-                self._vocabulary_vectors(labels, self._model_of(index.stored), told),
+                self._labels.of_vocabulary(labels, encoder, told),
                 choice=Choice(top, threshold),
                 blocks=blocks,
                 run=run,
@@ -494,25 +395,7 @@ class Library:
 
     def status(self) -> Status:
         """Return the state of the library in numbers."""
-        active, building = self.store.active, self.store.building
-        progress = None
-        with reading(self.store.engine) as session:
-            roots = [
-                RootStatus(id_, path, path.is_dir(), number)
-                for id_, path, number in catalog.roots(session)
-            ]
-            if building is not None:
-                total = catalog.count_indexed(session)
-                progress = (total - encodings.unencoded(session, building.id), total)
-        return Status(
-            directory=self.directory,
-            encoding=active.encoding if active else None,
-            model=active.model if active else None,
-            building=progress,
-            roots=roots,
-            writer=lock.writer(self.directory),
-            **checks.sizes(self.store),
-        )
+        return status(self.store)
 
     def verify(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
         """Check rows against files against hashes; an empty list is a sound library."""

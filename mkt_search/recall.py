@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from mkt_search.errors import EvaluationError
 from mkt_search.search import Explanation, best
 from mkt_search.store import probes
-from mkt_search.store.optimize import LEAST, Told, silent
+from mkt_search.store.optimize import LEAST
 from mkt_search.store.probes import Probes, share_found
 from mkt_search.store.store import Store
 from mkt_search.store.vectors import Slots, VectorIndex
-from mkt_search.types import Encoding, Vector
+from mkt_search.types import Encoding, Told, Vector, silent
 
 SHARES = (1.0, 0.1, 0.01, 0.001)  # of the photos: no filter, then random filters
 ONE = np.ones(1, np.float32)

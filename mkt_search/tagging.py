@@ -13,13 +13,12 @@ import numpy as np
 from mkt_search.errors import QueryError
 from mkt_search.picks import Blocks, Choice, picks
 from mkt_search.store.database import reading, transaction
-from mkt_search.store.optimize import Told, silent
 from mkt_search.store.spool import Spool
 from mkt_search.store.tag_runs import TagReport, compare, replace
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.types import Vector
+from mkt_search.types import Told, Vector, silent
 
-READING, SCORING, WRITING = "reading labels", "scoring photos", "writing tags"
+SCORING, WRITING = "scoring photos", "writing tags"
 
 
 def read_vocabulary(path: Path) -> list[str]:

@@ -5,7 +5,7 @@ Imports nothing of the project and nothing heavier than numpy.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
+
+Told = Callable[[str, int, int], None]
+"""What is going on, how many photos or labels are done, and of how many."""
+
+
+def silent(_step: str, _done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
 """Any float32 array; its shape is said by whoever takes or gives it."""
 
 LocalKind = Literal["cover", "kset", "centroids", "ward", "topk", "all"]

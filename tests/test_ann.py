@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkt_search.errors import LibraryDamaged
+from mkt_search.store import ann
 from mkt_search.store.ann import Sketch
 
 DIM, M = 24, 3
@@ -101,21 +102,55 @@ def test_a_filter_that_leaves_few_finds_each_of_them() -> None:
     assert found == [3, 77, 399]
 
 
-def test_a_sketch_comes_back_from_its_bytes_as_it_was() -> None:
-    sketch = sketch_of(fused(300), np.arange(300) + 5)
-    back = Sketch.load(sketch.dump(), DIM, M)
-    label = fused(1, 3)[0, 0]
-    assert owners(back, label, 50) == owners(sketch, label, 50)
-    assert back.contents.tolist() == sketch.contents.tolist()
-    assert back.bytes == sketch.bytes
+@pytest.mark.parametrize("n", [1, 32, 300])
+def test_a_sketch_comes_back_from_its_arrays_as_it_was(
+    n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ann, "AT_ONCE", 70)
+    vectors = fused(300)
+    rng = np.random.default_rng(n)
+    contents, is_real = np.sort(rng.permutation(900)[:n]), rng.random((n, M)) < 0.7
+    is_real[:, 0] = True
+    sketch = Sketch.train(vectors.reshape(-1, DIM), M)
+    sketch.add(vectors[:n], contents, is_real)
+    back = Sketch.of_arrays(sketch.arrays(), DIM, M)
+    assert back.contents.tolist() == sketch.contents.tolist() == contents.tolist()
+    assert back.nbytes == sketch.nbytes
+    for label in fused(3, 3)[:, 0]:
+        for vectors_asked in (1, 20, 3 * n):
+            for allowed in (None, contents[::3]):
+                [found] = sketch.nearest(label[None], vectors_asked, allowed=allowed)
+                [again] = back.nearest(label[None], vectors_asked, allowed=allowed)
+                np.testing.assert_array_equal(again, found)
+    back.add(vectors[:5], 1_000 + np.arange(5), np.ones((5, M), np.bool_))
+    assert back.index.ntotal == is_real.sum() + 5 * M
 
 
-def test_bytes_that_are_no_sketch_are_refused() -> None:
-    with pytest.raises(LibraryDamaged, match="cannot be read"):
-        Sketch.load(np.frombuffer(b"not an index at all", np.uint8).copy(), DIM, M)
+def test_a_sketch_without_photos_comes_back_too() -> None:
+    sketch = Sketch.train(fused(300).reshape(-1, DIM), M)
+    back = Sketch.of_arrays(sketch.arrays(), DIM, M)
+    assert owners(back, fused(1)[0, 0], 10) == [] and not len(back.contents)
+
+
+def test_the_file_holds_codes_and_no_id_of_a_vector() -> None:
+    vectors = fused(3_200)
+    sketch = sketch_of(vectors, np.arange(3_200))
+    codes = DIM // 8 / 2 + 0.5  # subvectors come in pairs: 24 numbers are 4 of 4 bits, not 3
+    arrays = sketch.arrays()
+    held = sum(array.nbytes for name, array in arrays.items() if name != "empty")
+    assert held < 3_200 * (M * codes + 1) + 1_000
+
+
+def test_arrays_that_are_no_sketch_are_refused() -> None:
+    arrays = sketch_of(fused(300), np.arange(300)).arrays()
+    for name in arrays:
+        for wrong in (np.frombuffer(b"not an index at all", np.uint8), None):
+            harmed = {n: wrong if n == name else array for n, array in arrays.items()}
+            with pytest.raises(LibraryDamaged, match="cannot be read"):
+                Sketch.of_arrays({n: a for n, a in harmed.items() if a is not None}, DIM, M)
 
 
 def test_a_sketch_of_other_vectors_is_refused() -> None:
-    data = sketch_of(fused(300), np.arange(300)).dump()
+    arrays = sketch_of(fused(300), np.arange(300)).arrays()
     with pytest.raises(LibraryDamaged, match="of 24 numbers, not 25"):
-        Sketch.load(data, DIM + 1, M)
+        Sketch.of_arrays(arrays, DIM + 1, M)

@@ -42,6 +42,7 @@ def test_each_precision_has_a_table_with_every_row(printed: list[list[list[str]]
         for part in (
             "exact scan",
             "2 clients",
+            "segments on disk",
             "two labels",
             "one but not another",
             "filter of 1.0%",

@@ -13,7 +13,9 @@ from sqlalchemy import select
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store import catalog, changes, checks, encodings, generations, optimize, vectors
 from mkt_search.store.compact import compact
+from mkt_search.store.curve import Curve
 from mkt_search.store.database import reading, transaction
+from mkt_search.store.files import write_named
 from mkt_search.store.schema import ChangeRow, Photo, SegmentRow
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
@@ -276,10 +278,10 @@ def test_places_that_are_damaged_are_told_and_the_database_is_read(
     expected = by_rows(store)
     [file] = store.index_folder.glob(f"*{generations.PLACES}")
     data = bytearray(file.read_bytes())
-    data[100] ^= 1
+    data[5] ^= 1
     file.unlink()
     if harm != "missing":
-        file.write_bytes(data[:-24] if harm == "short" else data)
+        file.write_bytes(data[:-8] if harm == "short" else data)
     with caplog.at_level(logging.WARNING):
         assert known(VectorIndex.open(store, active(store))) == expected
     [said] = [record.getMessage() for record in caplog.records]
@@ -289,6 +291,17 @@ def test_places_that_are_damaged_are_told_and_the_database_is_read(
     assert "made anew" in mkt("repair", "--library", tmp_path).stderr
     assert checks.verify(store) == []
     store.close()
+
+
+def test_files_of_another_version_of_the_program_are_told(tmp_path: Path) -> None:
+    data = np.arange(300).tobytes()  # numbers without a header, as places once were
+    written = write_named(tmp_path, data, digest_of=generations.digest_of)
+    generation = generations.Generation(written, written, 100, 1, Curve({}))
+    told = r"is of another version of this program\. .*`mkt optimize` makes it anew\."
+    with pytest.raises(LibraryDamaged, match=told):
+        generations.load_places(tmp_path, generation)
+    with pytest.raises(LibraryDamaged, match=told):
+        generations.load_sketch(tmp_path, generation, made.encoding())
 
 
 def test_rows_that_do_not_fit_their_segments_are_told(store: Store) -> None:

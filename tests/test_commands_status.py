@@ -24,6 +24,7 @@ def test_json_has_numbers(library: Path) -> None:
     assert told["photos"] == {"indexed": 6, "failed": 1}
     assert told["duplicates"] == 1
     assert told["encoding"]["local"] == "cover"
+    assert told["candidate_index"] is None
     assert told["roots"][0]["exists"] is True
     assert told["writer"] is None
 

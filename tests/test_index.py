@@ -20,7 +20,7 @@ from indexer.progress import Progress
 from mkt_search.errors import CheckpointMismatch, ConfigError, LibraryLocked, ModelError, StoreError
 from mkt_search.images import decode, to_pixels
 from mkt_search.models.encoder import PhotoEncoder
-from mkt_search.store import catalog, checks, generations, optimize, runs, segments
+from mkt_search.store import catalog, checks, files, generations, optimize, runs
 from mkt_search.store.catalog import PhotoRecord
 from mkt_search.store.database import reading
 from mkt_search.store.store import Store
@@ -39,11 +39,16 @@ class Notes(Progress):
     def __init__(self, *, stop_after: int = 10**9) -> None:
         super().__init__()
         self.said: list[str] = []
+        self.steps: list[tuple[str, int, int]] = []
         self.batches = 0
         self.stop_after = stop_after
 
     def advance(self, done: int, *, failed: int) -> None:
         super().advance(done, failed=failed)
+        self.batches += 1
+
+    def step(self, name: str, done: int, total: int) -> None:
+        self.steps.append((name, done, total))
         self.batches += 1
 
     def say(self, sentence: str) -> None:
@@ -590,10 +595,10 @@ def fail_with_a_full_disk(monkeypatch: pytest.MonkeyPatch, site: str, *, at: int
 
     if site == "open":
         monkeypatch.setattr(
-            segments, "open", failing(open, lambda path, mode="r": "w" in mode), raising=False
+            files, "open", failing(open, lambda path, mode="r": "w" in mode), raising=False
         )
     elif site == "write":
-        monkeypatch.setattr(segments, "write_whole", failing(segments.write_whole, lambda *_: True))
+        monkeypatch.setattr(files, "write_whole", failing(files.write_whole, lambda *_: True))
     elif site == "fsync":
         monkeypatch.setattr(os, "fsync", failing(os.fsync, lambda handle: not is_folder(handle)))
     elif site == "fsync folder":
@@ -703,12 +708,28 @@ def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
     bring_in(store, encoder, folder, notes=notes, **large)
     assert known() == 12
     assert notes.said == ["building the candidate index of 12 photos"]
+    assert notes.steps == [("sketching photos", 12, 12), ("measuring recall", 12, 12)]
     for number in range(4):
         paint(folder / f"new{number}.png", (9, 9, 60 * number), size=(40, 40))
         bring_in(store, encoder, folder, **large)
         assert known() == (12 if number < 3 else 16)
     bring_in(store, encoder, folder, optimize_from=0)
     assert known() == 16
+
+
+def test_a_run_is_stopped_while_it_builds_the_candidate_index_and_the_next_builds_it(
+    store: Store, encoder: PhotoEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimize, "LEAST", 5)
+    notes = Notes(stop_after=4)  # three batches, and the first of the sketch
+    with pytest.raises(KeyboardInterrupt):
+        bring_in(store, encoder, folder, notes=notes, optimize_from=12)
+    assert [step for step, *_ in notes.steps] == ["sketching photos"]
+    assert len(photos(store)) == 12 and not list(store.directory.glob("index/*"))
+    again = Notes()
+    bring_in(store, encoder, folder, notes=again, optimize_from=12)
+    assert again.said == ["building the candidate index of 12 photos"]
+    assert len(list(store.index_folder.iterdir())) == 2
 
 
 def test_copies_of_a_photo_are_no_newer_than_it(

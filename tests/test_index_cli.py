@@ -9,7 +9,7 @@ from typing import get_args
 import click
 import pytest
 
-from indexer.show import Lines, duration, tell
+from indexer.show import Bar, Lines, duration, tell
 from mkt_search.config import find_setting
 from mkt_search.library import Library
 from mkt_search.types import Encoding, LocalKind, Summary
@@ -333,6 +333,27 @@ def test_lines_tell_rate_time_left_and_failures(monkeypatch: pytest.MonkeyPatch)
     now += 9
     lines.advance(68, failed=2)
     assert said == ["100 of 1,000 photos, 10.0/s, 1 min 30 s left, 2 failed"]
+
+
+def test_lines_tell_how_far_a_step_over_all_photos_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("indexer.show.time.monotonic", lambda: now)
+    said: list[str] = []
+    lines = Lines(said.append)
+    for done in (1_000, 2_000, 3_000):
+        lines.step("sketching photos", done, 20_000)
+        now += 3
+    assert said == ["sketching photos: 3,000 of 20,000"]
+
+
+def test_the_bar_becomes_that_of_the_step() -> None:
+    bar = Bar()
+    bar.begin(12, before=0)
+    bar.advance(12, failed=0)
+    bar.step("sketching photos", 5_000, 20_000)
+    bar.end()
+    [task] = bar._bar.tasks
+    assert (task.description, task.completed, task.total) == ("sketching photos", 5_000, 20_000)
 
 
 @pytest.mark.parametrize(

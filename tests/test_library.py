@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from indexer.index import Options, index
-from mkt_search import Library, tagging
+from mkt_search import Library, label_vectors, tagging
 from mkt_search.errors import CheckpointMismatch, LibraryNotFound, QueryError, UnknownLabel
 from mkt_search.models.build import open_model
 from mkt_search.search import _of_all
@@ -226,7 +226,7 @@ def test_the_database_takes_other_writes_while_photos_are_scored(home: Path) -> 
         start = time.monotonic()
         report = library.tag(["red", "blue"], top=1, told=told)
         assert time.monotonic() - start < 20
-        assert set(seen) == {tagging.READING, tagging.SCORING, tagging.WRITING}
+        assert set(seen) == {label_vectors.READING, tagging.SCORING, tagging.WRITING}
         assert report.run is not None
         library.untag(report.run)
 

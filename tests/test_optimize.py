@@ -1,6 +1,7 @@
 """Generations: built beside the live one, right for the library as it is now, and never trusted."""
 
 import hashlib
+import json
 import logging
 import os
 import random
@@ -16,18 +17,19 @@ import pytest
 
 from indexer.pool import pool
 from mkt_search import search
+from mkt_search.commands.output import sized
 from mkt_search.errors import StoreError
 from mkt_search.library import Library
 from mkt_search.search import Explanation, _of_all, best
-from mkt_search.store import catalog, checks, generations, optimize
+from mkt_search.store import catalog, checks, generations, optimize, validation
 from mkt_search.store.compact import compact
+from mkt_search.store.curve import Curve
 from mkt_search.store.database import reading
-from mkt_search.store.generations import Curve
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Encoded, Encoding, PhotoVectors
 from tests import made
-from tests.command_line import mkt
+from tests.command_line import columns, mkt
 from tests.index_process import Commands
 
 N = 600
@@ -62,7 +64,7 @@ def near_the_space(n: int, encoding: Encoding) -> Encoded:
 @pytest.fixture(autouse=True)
 def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure the recall of several terms on fewer of them, which takes less time."""
-    monkeypatch.setattr(optimize, "PAIRS", 8)
+    monkeypatch.setattr(validation, "PAIRS", 8)
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ def recall(index: VectorIndex, k: int = 10, target: float = 0.9) -> float:
 
 
 def file_of(store: Store) -> Path:
-    [file] = store.index_folder.glob("*.faiss")
+    [file] = store.index_folder.glob(f"*{generations.SKETCH}")
     return file
 
 
@@ -362,6 +364,11 @@ def test_the_command_builds_tells_and_explains(store: Store) -> None:
     said = mkt("optimize", "--library", home).stderr
     assert "built a candidate index of 603 photos" in said
     assert re.search(r"for a label [\d,]+, .*; for two labels .*; for one without another ", said)
+    size = sum(file.stat().st_size for file in store.index_folder.iterdir())
+    told = dict(columns(mkt("status", "--library", home)))
+    assert told["candidate index"] == f"603 different photos, {sized(size)}"
+    told = json.loads(mkt("status", "--json", "--library", home).stdout)
+    assert told["candidate_index"] == {"photos": 603, "bytes": size}
     with Library.open(home) as library:
         assert library.optimize() is not None
 

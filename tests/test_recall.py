@@ -11,7 +11,7 @@ from sqlalchemy import update
 from mkt_search.errors import EvaluationError
 from mkt_search.recall import RecallReport, Row, measure
 from mkt_search.search import best
-from mkt_search.store import catalog, checks, optimize
+from mkt_search.store import catalog, checks, generations, optimize
 from mkt_search.store.database import reading, transaction
 from mkt_search.store.schema import GenerationRow
 from mkt_search.store.store import Batch, Store
@@ -210,7 +210,7 @@ def test_a_recall_of_one_compares_nothing(kset: Store) -> None:
 
 
 def test_a_damaged_index_is_told(own: Store, caplog: pytest.LogCaptureFixture) -> None:
-    [file] = own.index_folder.glob("*.faiss")
+    [file] = own.index_folder.glob(f"*{generations.SKETCH}")
     file.unlink()
     report = measured(own)
     assert "The candidate index cannot be used" in report.notes[1] and report.indexed == 0

@@ -1,6 +1,7 @@
 """Segments: coded vectors, whole files."""
 
 import errno
+import mmap
 import os
 import subprocess
 import sys
@@ -8,47 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store import segments
-from mkt_search.store.segments import decode, encode, open_segment, write
+from mkt_search.store import files, segments
+from mkt_search.store.segments import (
+    Arrays,
+    open_segment,
+    write,
+    write_arrays,
+)
 from tests import made
-
-LOSS = {"fp16": 2**-11, "int8": 0.5 / 127, "int4": 0.5 / 7}
-
-
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
-@given(seed=st.integers(0, 10_000), dim=st.integers(1, 33), scale=st.floats(1e-6, 1e6))
-@settings(max_examples=30, deadline=None)
-def test_a_coded_number_is_within_half_a_step(precision, seed: int, dim: int, scale: float) -> None:
-    rng = np.random.default_rng(seed)
-    vectors = (rng.standard_normal((3, 2, dim)) * scale).astype(np.float32)
-    codes, steps = encode(vectors, precision)
-    back = decode(codes, steps, precision, dim)
-    largest = np.abs(vectors).max(axis=-1, keepdims=True)
-    assert (np.abs(back - vectors) <= largest * LOSS[precision] * 1.001).all()
-
-
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
-def test_the_code_of_a_vector_does_not_depend_on_its_neighbours(precision) -> None:
-    vectors = made.vectors(6).locals_
-    together, _ = encode(vectors, precision)
-    alone, _ = encode(vectors[2:3], precision)
-    assert (together[2:3] == alone).all()
-
-
-@pytest.mark.parametrize(("precision", "width"), [("fp16", 40), ("int8", 20), ("int4", 10)])
-def test_bytes_per_vector_are_what_the_precision_says(precision, width: int) -> None:
-    codes, _ = encode(made.vectors(1).locals_, precision)
-    assert codes.shape == (1, made.M, width)
-
-
-def test_a_zero_vector_stays_zero() -> None:
-    for precision in ("fp16", "int8", "int4"):
-        codes, steps = encode(np.zeros((1, 1, 5), np.float32), precision)  # type: ignore[arg-type]
-        assert not decode(codes, steps, precision, 5).any()  # type: ignore[arg-type]
 
 
 def test_a_segment_gives_back_what_was_written(tmp_path: Path) -> None:
@@ -64,7 +36,7 @@ def test_a_segment_gives_back_what_was_written(tmp_path: Path) -> None:
     assert (segment.counts(rows) == vectors.counts[rows]).all()
     assert segment.content[5].tobytes().hex() == contents[5]
     assert written.size == (tmp_path / written.file).stat().st_size
-    assert written.sha256 == segments.digest(tmp_path / written.file)
+    assert written.sha256 == files.digest(tmp_path / written.file)
 
 
 def test_the_peak_bounds_every_fused_number(tmp_path: Path) -> None:
@@ -79,6 +51,27 @@ def test_the_same_vectors_make_the_same_file(tmp_path: Path) -> None:
     contents = [made.sha("a")]
     first = write(tmp_path, made.vectors(1), contents, made.encoding())
     assert write(tmp_path, made.vectors(1), contents, made.encoding()) == first
+
+
+def test_rows_of_several_segments_are_joined_whatever_the_form_of_their_sets(
+    tmp_path: Path,
+) -> None:
+    encoding = made.encoding()
+    single, grouped = made.vectors(3), made.vectors(4)
+    single.members[:] = np.arange(made.M)[:, None] == np.arange(encoding.patches)
+    opened = []
+    for vectors in (single, grouped):
+        contents = [made.sha(f"{len(opened)} {i}") for i in range(len(vectors))]
+        written = write(tmp_path, vectors, contents, encoding)
+        opened.append(open_segment(tmp_path / written.file, encoding))
+    assert [segment.members.form for segment in opened] == ["lists", "members"]
+    rows = np.array([2, 0])
+    arrays = Arrays.joined([segment.arrays(rows) for segment in opened])
+    segment = open_segment(tmp_path / write_arrays(tmp_path, arrays, encoding).file, encoding)
+    for at, part in ((slice(0, 2), opened[0]), (slice(2, 4), opened[1])):
+        np.testing.assert_array_equal(segment.member_patches(at), part.member_patches(rows))
+        np.testing.assert_array_equal(segment.vectors(at), part.vectors(rows))
+        np.testing.assert_array_equal(segment.content[at], part.content[rows])
 
 
 @pytest.mark.parametrize("keep", [0, 4, 30, 500, -1])
@@ -131,6 +124,47 @@ print(len(open_segments([path] * 200, made.encoding())))
 def run(program: str) -> subprocess.CompletedProcess[str]:
     """A process of its own: a limit stays as it was set."""
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+class Told(mmap.mmap):
+    """A mapped file that remembers what it was asked to have read."""
+
+    asked: list[tuple[int, int]]
+
+    def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
+        if option == mmap.MADV_WILLNEED:
+            super().madvise(option, start, length)
+            self.asked.append((start, start + length))
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="needs madvise")
+@given(
+    rows=st.sets(st.integers(0, 199), min_size=1, max_size=40),
+    along=st.sampled_from([0, 300, 1 << 16]),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_byte_of_rows_is_asked_for_ahead(
+    tmp_path: Path, rows: set[int], along: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [made.sha(str(i)) for i in range(200)]
+    encoding = made.encoding(precision="fp16")
+    written = write(tmp_path, made.vectors(200), contents, encoding)
+    with monkeypatch.context() as patched:
+        patched.setattr(mmap, "mmap", Told)
+        segment = open_segment(tmp_path / written.file, encoding)
+    assert isinstance(segment.file, Told)
+    segment.file.asked = []
+    with monkeypatch.context() as patched:
+        patched.setattr(segments, "READ_ALONG", along)
+        segment.ahead(np.array(list(rows)), segment.codes, segment.steps)
+    base = np.frombuffer(segment.file, np.uint8).ctypes.data
+    for array in (segment.codes, segment.steps):
+        for row in rows:
+            start = array[row].ctypes.data - base
+            end = start + array[row].nbytes
+            assert any(a <= start and end <= b for a, b in segment.file.asked)
+    most = 2 if along == 1 << 16 else 2 * len(rows)
+    assert len(segment.file.asked) <= most
 
 
 def test_rows_are_the_same_read_together_or_apart(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mkt_search.errors import (
 )
 from mkt_search.store import catalog, changes, checks, runs, tags
 from mkt_search.store.database import reading, transaction
+from mkt_search.store.status import status
 from mkt_search.store.store import Batch, Store
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Filters, PhotoFacts
@@ -96,7 +97,7 @@ def test_copies_share_one_set_of_vectors(store: Store, root: Path) -> None:
         ]
         store.add(store.place_of(root), stored, Batch(twins, (), made.vectors(1)))
     assert len(store.live_vectors(stored.id)) == 1
-    assert checks.sizes(store)["duplicates"] == 1
+    assert status(store).duplicates == 1
 
 
 def test_a_renamed_photo_keeps_its_row(store: Store, root: Path) -> None:

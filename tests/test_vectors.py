@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mkt_search.store import vectors
-from mkt_search.store.segments import decode, encode
+from mkt_search.store.coding import decode, encode
+from mkt_search.store.segments import Segment
 from mkt_search.store.store import Store
 from mkt_search.store.vectors import VectorIndex
 from tests import made
@@ -76,6 +77,39 @@ def test_products_of_single_vectors_are_those_of_what_was_written(
     np.testing.assert_allclose(index.fused_products(slots, which, label), expected, atol=1e-4)
     nothing = np.empty(0, np.int64)
     assert len(index.fused_products(nothing, nothing, label)) == 0
+
+
+@pytest.mark.parametrize(("seconds", "asks"), [(-1.0, True), (1e9, False)])
+def test_rows_that_take_long_are_asked_for_ahead_and_are_the_same(
+    index: VectorIndex,
+    rows: np.ndarray,
+    seconds: float,
+    asks: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vectors, "SCATTERED", 4)
+    monkeypatch.setattr(vectors, "PROBES", 3)
+    monkeypatch.setattr(vectors, "FROM_DISK", seconds)
+    asked: list[int] = []
+    ahead = Segment.ahead
+
+    def told(self: Segment, rows: np.ndarray, *arrays: np.ndarray) -> None:
+        asked.extend(rows.tolist())
+        ahead(self, rows, *arrays)
+
+    monkeypatch.setattr(Segment, "ahead", told)
+    slots = np.array([1, 4, 8, 12, 20])
+    label = np.random.default_rng(3).standard_normal((1, made.DIM)).astype(np.float32)
+    products = index.similarities(slots, label)
+    np.testing.assert_allclose(products[..., 0], rows[slots] @ label[0], atol=1e-4)
+    assert asked == ([1, 4, 1, 5, 6] if asks else [])
+    fused = index.fused_products(slots, np.zeros(5, np.int64), label[0])
+    np.testing.assert_allclose(fused, (rows[slots, 0] + rows[slots, 1]) @ label[0], atol=1e-4)
+    counts = np.concatenate([v.counts for v in EVERY])[slots]
+    np.testing.assert_array_equal(index.counts(slots), counts)
+    assert len(asked) == (3 * 5 if asks else 0)
+    index.similarities(np.arange(N), label)  # all in a row: read so anyway
+    assert len(asked) == (3 * 5 if asks else 0)
 
 
 def test_a_slot_there_is_not_is_refused(index: VectorIndex) -> None:

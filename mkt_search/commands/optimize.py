@@ -10,7 +10,7 @@ from mkt_search.commands.output import bar, plural, say, show_json, sized
 from mkt_search.options import json_option, library_option
 
 if TYPE_CHECKING:
-    from mkt_search.store.generations import Form, Points
+    from mkt_search.store.curve import Form, Points
     from mkt_search.store.optimize import Optimized
 
 SHARES = (0.9, 0.95, 0.99)

@@ -13,7 +13,8 @@ from mkt_search.display import clean, storable
 from mkt_search.options import json_option, library_option
 
 if TYPE_CHECKING:
-    from mkt_search.library import Library, Status
+    from mkt_search.library import Library
+    from mkt_search.store.status import Status
     from mkt_search.types import Encoding
 
 COLUMNS = (Column("what"), Column("value"))
@@ -61,6 +62,7 @@ def as_data(found: "Status") -> dict[str, Any]:
         "segments": found.segments,
         "bytes_segments": found.bytes_segments,
         "bytes_database": found.bytes_database,
+        "candidate_index": asdict(index) if (index := found.candidate_index) else None,
         "roots": [{**asdict(root), "path": storable(root.path)} for root in found.roots],
         "tags": found.tags,
         "writer": found.writer,
@@ -76,6 +78,9 @@ def _rows(found: "Status") -> Iterator[tuple[str, str]]:
         yield "stored", _stored(found.encoding)
     size = f"{sized(found.bytes_segments)} in {plural(found.segments, 'segment')}"
     yield "size", f"{size}, database {sized(found.bytes_database)}"
+    if found.candidate_index is not None:
+        known, taken = found.candidate_index.photos, found.candidate_index.bytes
+        yield "candidate index", f"{plural(known, 'different photo')}, {sized(taken)}"
     for root in found.roots:
         absent = "" if root.exists else ", NOT THERE (moved? `mkt root OLD NEW`)"
         yield "folder", f"{clean(root.path)} ({plural(root.photos, 'photo')}{absent})"

@@ -9,29 +9,50 @@ vectors for ever, and of which of its vectors it is: files may be merged and pho
 beside a sketch, and no number in it becomes wrong.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import LibraryDamaged
+from mkt_search.store.files import Bytes
+from mkt_search.store.stretches import fold, unfold
 from mkt_search.types import Vector
 
 Ids = NDArray[np.int64]
 
 WIDTH = 8  # numbers that share a code of four bits; with 4, codes cost more than the vectors saved
+ONWARD = (1,)  # from a content to the next
+AT_ONCE = 1 << 14  # contents whose ids are made together
 BYTE = 8  # bits; the ids of a content begin at a multiple, so that a bitmap of them is whole bytes
 
 
-@dataclass(frozen=True)
+class Nearest(NamedTuple):
+    """Vectors (v,), by content: the contents that own them, and which of its vectors each is."""
+
+    contents: Ids
+    which: Ids
+
+
+class Ranked(NamedTuple):
+    """The same, and how many vectors are better than each."""
+
+    contents: Ids
+    which: Ids
+    ranks: Ids
+
+
 class Sketch:
     """A trained FAISS index of fused vectors behind a rotation; at most `m` a photo."""
 
-    index: Any
-    m: int
+    def __init__(self, empty: Bytes, m: int) -> None:
+        """Take a trained index to which no vector was added, as FAISS writes it."""
+        self.index: Any = faiss.deserialize_index(empty)
+        self.m = m
+        self._empty = empty
+        self._added: list[Ids] = [np.empty(0, np.int64)]
 
     @classmethod
     def train(cls, fused: Vector, m: int) -> "Sketch":
@@ -42,7 +63,7 @@ class Sketch:
             dim, f"RR{width},IVF1,PQ{width // WIDTH}x4fs", faiss.METRIC_INNER_PRODUCT
         )
         index.train(np.ascontiguousarray(fused))
-        return cls(index, m)
+        return cls(faiss.serialize_index(index), m)
 
     @property
     def _stride(self) -> int:
@@ -52,25 +73,21 @@ class Sketch:
         """Add photos (n, m, D) under their contents (n,); `is_real` (n, m) leaves padding out."""
         ids = contents[:, None] * self._stride + np.arange(self.m)
         self.index.add_with_ids(np.ascontiguousarray(fused[is_real]), ids[is_real])
+        self._added.append(contents)
 
-    @cached_property
+    @property
     def contents(self) -> Ids:
-        """The contents in the sketch, in the order they were added; ask once all are in."""
-        lists = _lists(self.index)
-        size = lists.invlists.list_size(0)
-        if not size:
-            return np.empty(0, np.int64)
-        owners: Ids = faiss.rev_swig_ptr(lists.invlists.get_ids(0), size) // self._stride
-        found: Ids = owners[np.diff(owners, prepend=-1) != 0]  # those of a photo stand together
-        return found
+        """The contents in the sketch, in the order they were added."""
+        if len(self._added) > 1:
+            self._added = [np.concatenate(self._added)]
+        return self._added[0]
 
     def nearest(
         self, labels: Vector, vectors: int, *, owners: int = 0, allowed: Ids | None = None
-    ) -> list[tuple[Ids, Ids]]:
-        """Return the best vectors for each label: (v,) contents that own them, (v,) which of its.
+    ) -> list[Nearest]:
+        """Return the best vectors for each label, by content; a content owns about two of them.
 
-        They come in the order of contents; a content owns about two of them. Labels asked together
-        take less time than one after another, for the codes are read once.
+        Labels asked together take less time than one after another: the codes are read once.
 
         Args:
             labels: their vectors (d, D).
@@ -78,10 +95,25 @@ class Sketch:
             owners: contents wanted at least for each, by more vectors where these have fewer.
             allowed: none but the vectors of these contents; None allows all.
         """
+        found = self._best(labels, vectors, owners=owners, allowed=allowed)
+        return [Nearest(*np.divmod(np.sort(ids), self._stride)) for ids in found]
+
+    def ranked(self, labels: Vector, vectors: int, *, owners: int = 0) -> list[Ranked]:
+        """Return what `nearest` does, and the ranks: what it would return for fewer vectors."""
+        found = self._best(labels, vectors, owners=owners)
+        orders = [np.argsort(ids) for ids in found]
+        return [
+            Ranked(*np.divmod(ids[order], self._stride), order)
+            for ids, order in zip(found, orders, strict=True)
+        ]
+
+    def _best(
+        self, labels: Vector, vectors: int, *, owners: int, allowed: Ids | None = None
+    ) -> list[Ids]:
+        """Return the ids of the best vectors for each label, best first."""
         total = int(self.index.ntotal)
         if not total or (allowed is not None and not len(allowed)):
-            nothing = np.empty(0, np.int64)
-            return [(nothing, nothing) for _ in labels]
+            return [np.empty(0, np.int64) for _ in labels]
         parameters = faiss.SearchParametersIVF(nprobe=1)  # type: ignore[call-arg]
         if allowed is not None:
             bits = np.repeat(_marked(allowed), self._stride // BYTE)
@@ -92,34 +124,65 @@ class Sketch:
         while True:
             vectors = min(vectors, total)
             rows = _lists(self.index).search(turned, vectors, params=parameters)[1]
-            found = [np.sort(row[row >= 0]) for row in rows]
-            parted = [np.divmod(ids, self._stride) for ids in found]
-            fewest = min(np.count_nonzero(np.diff(of, prepend=-1)) for of, _ in parted)
+            found = [row[row >= 0] for row in rows]
+            fewest = min(len(np.unique(ids // self._stride)) for ids in found) if owners else 0
             if fewest >= owners or vectors == total or len(found[0]) < vectors:
-                return parted
+                return found
             vectors *= 2
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         """Bytes of memory: codes and ids of every vector."""
         return int(self.index.ntotal) * (int(_lists(self.index).code_size) + 8)
 
-    def dump(self) -> NDArray[np.uint8]:
-        """Return the sketch as bytes, for `load`."""
-        data: NDArray[np.uint8] = faiss.serialize_index(self.index)
-        return data
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all there is of the sketch, for `of_arrays`.
+
+        These are the codes and, instead of ids, what those are made of: the contents, and which
+        vectors of each are real.
+        """
+        ids = _ids(self.index)
+        is_real = np.zeros((len(self.contents), self.m), np.bool_)
+        owner = np.cumsum(np.diff(ids // self._stride, prepend=-1) != 0) - 1
+        is_real[owner, ids % self._stride] = True
+        return {
+            "empty": self._empty,
+            "contents": fold(self.contents[:, None], ONWARD),
+            "is_real": np.packbits(is_real, axis=1),
+            "codes": _codes(self.index),
+        }
 
     @classmethod
-    def load(cls, data: NDArray[np.uint8], dim: int, m: int) -> "Sketch":
-        """Undo `dump`. Raises LibraryDamaged when the bytes are no sketch of vectors of `dim`."""
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], dim: int, m: int) -> "Sketch":
+        """Undo `arrays`. Raises LibraryDamaged when they are no sketch of vectors of `dim`."""
         try:
-            index = faiss.deserialize_index(data)
-            _lists(index).invlists.list_size(0)
-        except (RuntimeError, AttributeError) as error:
+            sketch = cls(arrays["empty"], m)
+            contents = unfold(arrays["contents"], ONWARD)[:, 0]
+            sketch._fill(contents, arrays["is_real"], arrays["codes"])
+        except (RuntimeError, AttributeError, ValueError, LookupError) as error:
             raise LibraryDamaged(f"cannot be read ({str(error).splitlines()[-1]})") from error
-        if index.d != dim:
-            raise LibraryDamaged(f"is of vectors of {index.d} numbers, not {dim}")
-        return cls(index, m)
+        if sketch.index.d != dim:
+            raise LibraryDamaged(f"is of vectors of {sketch.index.d} numbers, not {dim}")
+        return sketch
+
+    def _fill(self, contents: Ids, bits: Bytes, codes: Bytes) -> None:
+        """Put the vectors of contents into the empty index as they are coded.
+
+        Nothing is made of all ids beside the index's own memory: taking new memory is slow.
+        """
+        lists, size = _lists(self.index), int(np.bitwise_count(bits).sum())
+        lists.invlists.resize(0, size)
+        self.index.ntotal = lists.ntotal = size
+        self._added = [contents]
+        if size:
+            _codes(self.index)[:] = codes
+        ids, done = _ids(self.index), 0
+        for first in range(0, len(contents), AT_ONCE):
+            few = slice(first, first + AT_ONCE)
+            is_real = np.unpackbits(bits[few], axis=1, count=self.m).view(np.bool_)
+            made = (contents[few, None] * self._stride + np.arange(self.m))[is_real]
+            ids[done : done + len(made)] = made
+            done += len(made)
 
 
 def _lists(index: Any) -> Any:
@@ -128,7 +191,24 @@ def _lists(index: Any) -> Any:
     return faiss.downcast_index(whole.index)
 
 
-def _marked(contents: Ids) -> NDArray[np.uint8]:
+def _ids(index: Any) -> Ids:
+    """Return the ids of the vectors (v,): a view."""
+    lists = _lists(index).invlists
+    size = lists.list_size(0)
+    ids: Ids = faiss.rev_swig_ptr(lists.get_ids(0), size) if size else np.empty(0, np.int64)
+    return ids
+
+
+def _codes(index: Any) -> Bytes:
+    """Return the codes of all vectors in FAISS's blocks, the last one filled up: a view."""
+    lists: Any = faiss.downcast_InvertedLists(_lists(index).invlists)
+    blocks = -(-lists.list_size(0) // lists.n_per_block)
+    size = blocks * lists.block_size
+    codes: Bytes = faiss.rev_swig_ptr(lists.get_codes(0), size) if size else np.empty(0, np.uint8)
+    return codes
+
+
+def _marked(contents: Ids) -> Bytes:
     """Return a byte for every content up to the largest, all its bits set for these."""
     marked = np.zeros(int(contents.max()) + 1, np.uint8)
     marked[contents] = 0xFF

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import delete, exists, func, select, text
 from sqlalchemy.orm import Session
@@ -11,6 +10,7 @@ from mkt_search.errors import LibraryDamaged
 from mkt_search.store import changes, encodings, generations, segments, tags
 from mkt_search.store.catalog import in_pieces
 from mkt_search.store.database import reading, transaction
+from mkt_search.store.files import digest
 from mkt_search.store.schema import Content, Photo, SegmentRow, TagRow, VectorRow
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.vectors import same_places
@@ -110,7 +110,7 @@ def _segment_problems(store: Store, item: StoredEncoding, row: SegmentRow) -> li
     path = store.folder / row.file
     if not path.is_file():
         return [Problem("a segment is missing", row.file, fix, row.id)]
-    if path.stat().st_size != row.size or segments.digest(path) != row.sha256:
+    if path.stat().st_size != row.size or digest(path) != row.sha256:
         return [Problem("a segment's bytes have changed", row.file, fix, row.id)]
     try:
         segment = segments.open_segment(path, item.encoding)
@@ -187,29 +187,3 @@ def _prune_rows(session: Session, store: Store) -> tuple[PruneReport, list[str]]
         bytes=sum(row.size for row in rows),
     )
     return report, [row.file for row in rows]
-
-
-def sizes(store: Store) -> dict[str, Any]:
-    """Return counts and bytes of the library for `mkt status`."""
-    with reading(store.engine) as session:
-        states = session.execute(select(Photo.state, func.count()).group_by(Photo.state))
-        photos = {state: number for state, number in states}
-        indexed = select(func.count(Photo.id), func.count(Photo.content_id.distinct()))
-        total, distinct = session.execute(indexed.where(Photo.state == "indexed")).one()
-        number, size = session.execute(
-            select(func.count(), func.coalesce(func.sum(SegmentRow.size), 0)).select_from(
-                SegmentRow
-            )
-        ).one()
-        return {
-            "photos": photos,
-            "duplicates": total - distinct,
-            "segments": number,
-            "bytes_segments": int(size),
-            "bytes_database": _database_bytes(store),
-            "tags": tags.counts(session),
-        }
-
-
-def _database_bytes(store: Store) -> int:
-    return sum(file.stat().st_size for file in store.directory.glob("mkt.db*"))

@@ -18,8 +18,9 @@ from mkt_search.errors import LibraryDamaged
 from mkt_search.store import changes, encodings
 from mkt_search.store.catalog import in_pieces
 from mkt_search.store.database import reading, transaction
+from mkt_search.store.files import digest
 from mkt_search.store.schema import SegmentRow, VectorRow
-from mkt_search.store.segments import Segment, digest, open_segment, write_arrays
+from mkt_search.store.segments import Arrays, Segment, open_segment, write_arrays
 from mkt_search.store.store import Store, StoredEncoding
 
 log = logging.getLogger(__name__)
@@ -135,12 +136,9 @@ def _merge(store: Store, stored: StoredEncoding, parts: Sequence[Part]) -> None:
     content_ids = np.concatenate([part.needed[:, 1] for part in parts]).tolist()
     written = None
     if content_ids:
-        arrays = {
-            name: np.concatenate(
-                [getattr(part.segment, name)[part.needed[:, 0]] for part in parts if part.segment]
-            )
-            for name in ("codes", "steps", "members", "content")
-        }
+        arrays = Arrays.joined(
+            [part.segment.arrays(part.needed[:, 0]) for part in parts if part.segment]
+        )
         with store.writing_files():
             written = write_arrays(store.folder, arrays, stored.encoding, prefix=f"{stored.id}-")
     with transaction(store.engine) as session:

@@ -10,8 +10,8 @@ from sqlalchemy import Select, delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from mkt_search.store.catalog import now
+from mkt_search.store.files import Written
 from mkt_search.store.schema import ChangeRow, EncodingRow, Photo, SegmentRow, VectorRow
-from mkt_search.store.segments import Written
 from mkt_search.types import Encoding
 
 

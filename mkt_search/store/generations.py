@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,15 @@ from sqlalchemy.orm import Session
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store.ann import Sketch
 from mkt_search.store.catalog import now
+from mkt_search.store.curve import Curve
+from mkt_search.store.files import Bytes, Written, packed, sha256_of, unpacked
 from mkt_search.store.schema import Content, GenerationRow
-from mkt_search.store.segments import Written, sha256_of
+from mkt_search.store.stretches import fold, unfold
 from mkt_search.types import Encoding
 
 PIECE = 1 << 24
-SKETCH, PLACES = ".faiss", ".places"  # the ends of file names
+SKETCH, PLACES = ".sketch", ".places"  # the ends of file names
+ONWARD = (0, 1, 1)  # from a place to the next: the same segment, the next row, the next content
 
 
 def digest_of(data: bytes | memoryview) -> bytes:
@@ -38,68 +41,6 @@ def digest_of(data: bytes | memoryview) -> bytes:
     pieces = [whole[i : i + PIECE] for i in range(0, len(whole), PIECE)]
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         return sha256_of(b"".join(workers.map(sha256_of, pieces)))
-
-
-Points = tuple[tuple[int, float], ...]
-"""Pairs of (vectors, recall), vectors rising."""
-
-Form = Literal["one", "several", "unwanted"]
-"""Of a query: one label, several wanted ones, or several of which some are unwanted."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Share of the exact `depth` best photos on the shortlist of so many vectors, measured.
-
-    `recall` is by the form of the query and by depth.
-    """
-
-    recall: dict[Form, dict[int, Points]]
-
-    def depth_of(self, k: int) -> int:
-        """Return at what depth the recall of a search for k photos was measured; k, if at none."""
-        return min((d for depths in self.recall.values() for d in depths if d >= k), default=k)
-
-    def vectors_for(self, form: Form, k: int, target: float) -> int | None:
-        """Return how many vectors reach a recall of `target` at k; None if none are known to.
-
-        For several terms no fewer than for one: of unequal weights one may be nearly all there is.
-        """
-        forms: tuple[Form, ...] = ("one", form)
-        needed = [self._measured(one, k, target) for one in forms]
-        known = [vectors for vectors in needed if vectors is not None]
-        return max(known) if len(known) == len(needed) else None
-
-    def _measured(self, form: Form, k: int, target: float) -> int | None:
-        measured = self.recall.get(form, {})
-        depths = sorted(measured)
-        depth = next((d for d in depths if d >= k), depths[-1] if depths else 0)
-        stretch = max(1.0, k / depth) if depth else 1.0
-        for vectors, recall in measured.get(depth, ()):
-            if recall >= target:
-                return int(np.ceil(vectors * stretch))
-        return None
-
-    def as_data(self) -> dict[str, Any]:
-        """Return the curve as the database keeps it."""
-        return {
-            form: {str(depth): [list(pair) for pair in points] for depth, points in depths.items()}
-            for form, depths in self.recall.items()
-        }
-
-    @classmethod
-    def of_data(cls, data: dict[str, Any]) -> "Curve":
-        """Undo `as_data`; a generation of before is measured on one label only, by depth."""
-        by_form: dict[Form, Any] = {form: data[form] for form in get_args(Form) if form in data}
-        return cls(
-            {
-                form: {
-                    int(depth): tuple((int(v), float(r)) for v, r in points)
-                    for depth, points in depths.items()
-                }
-                for form, depths in (by_form or {"one": data}).items()
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -180,12 +121,18 @@ def load_sketch(folder: Path, generation: Generation, encoding: Encoding) -> Ske
     """Read a sketch and check every byte. Raises LibraryDamaged, whose text is one sentence."""
     file = generation.sketch
     try:
-        return Sketch.load(_checked(folder, file), encoding.dim, max(encoding.m, 1))
+        arrays = _arrays(_checked(folder, file))
+        return Sketch.of_arrays(arrays, encoding.dim, max(encoding.m, 1))
     except LibraryDamaged as error:
         raise LibraryDamaged(
             f"The candidate index {file.file} {error}. Searches read every photo until "
             "`mkt repair` or `mkt optimize` makes it anew."
         ) from error
+
+
+def places_as_bytes(places: NDArray[np.int64]) -> bytes:
+    """Return places (n, 3), segment id, row and content id, as `load_places` reads them."""
+    return packed({"places": fold(places, ONWARD)})
 
 
 def load_places(folder: Path, generation: Generation) -> NDArray[np.int64]:
@@ -196,7 +143,7 @@ def load_places(folder: Path, generation: Generation) -> NDArray[np.int64]:
     """
     file = generation.places
     try:
-        return _checked(folder, file).view("<i8").reshape(-1, 3)
+        return unfold(_arrays(_checked(folder, file))["places"], ONWARD)
     except LibraryDamaged as error:
         raise LibraryDamaged(
             f"The list of vectors {file.file} {error}. They are looked up in the database until "
@@ -204,7 +151,14 @@ def load_places(folder: Path, generation: Generation) -> NDArray[np.int64]:
         ) from error
 
 
-def _checked(folder: Path, file: Written) -> NDArray[np.uint8]:
+def _arrays(data: Bytes) -> dict[str, NDArray[Any]]:
+    try:
+        return unpacked(data)[0]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LibraryDamaged("is of another version of this program") from error
+
+
+def _checked(folder: Path, file: Written) -> Bytes:
     """Map a file into memory once its bytes are those that were written. Raises LibraryDamaged."""
     path = folder / file.file
     try:

@@ -5,54 +5,28 @@ moment leaves the old generation live and at most files that nobody names, which
 writer removes.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.scoring import score_similarities
 from mkt_search.store import changes, generations
 from mkt_search.store.ann import Ids, Sketch
+from mkt_search.store.curve import Curve
 from mkt_search.store.database import transaction
-from mkt_search.store.generations import Curve, Form, Generation, Points
-from mkt_search.store.probes import draw, share_found
+from mkt_search.store.files import packed, write_named
+from mkt_search.store.generations import Generation
+from mkt_search.store.probes import draw
 from mkt_search.store.scan import fuse
-from mkt_search.store.segments import write_named
-from mkt_search.store.shortlist import WeightedSum, shortlist
 from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.validation import measured
 from mkt_search.store.vectors import VectorIndex
-from mkt_search.types import Vector
+from mkt_search.types import Told, Vector, silent
 
 LEAST = 256  # photos; fewer are not enough to learn codebooks from
 SAMPLE = 16_384  # vectors that codebooks are learned from; FAISS takes no more of them
 QUERIES = 128  # that recall is measured on: remembered labels, or queries mixed of stored vectors
-PAIRS = 64  # of these labels: for several terms, and again for terms of which one is unwanted
-DEPTHS = (10, 100)
-VECTORS = (
-    100,
-    200,
-    400,
-    800,
-    1_600,
-    2_400,
-    3_200,
-    4_800,
-    6_400,
-    8_000,
-    9_600,
-    12_800,
-    25_600,
-    51_200,
-)
-ENOUGH = 0.999  # a recall above which more vectors are not tried
-
-Told = Callable[[str, int, int], None]
-"""What is going on, how many photos are done, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +36,6 @@ class Optimized:
     photos: int
     bytes: int
     curve: Curve
-
-
-def silent(_step: str, _done: int, _total: int) -> None:
-    """Tell nobody."""
 
 
 def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Optimized | None:
@@ -86,13 +56,15 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
     sample = np.sort(rng.permutation(slots)[:photos])
     fused, is_real = _fused(index, sample)
     sketch = Sketch.train(fused[is_real], fused.shape[1])
-    for done, part in _counted(index, slots):
+    done = 0
+    for part in index.blocks(slots):
         fused, is_real = _fused(index, part)
         sketch.add(fused, index.contents[part], is_real)
+        done += len(part)
         told("sketching photos", done, len(slots))
     nothing = np.empty((0, index.encoding.dim), np.float32)
     labels = draw(store, index, rng, count=QUERIES, given=nothing).vectors
-    curve = _validate(index, sketch, slots, labels, told)
+    curve = measured(index, sketch, slots, labels, told)
     with store.writing_files():
         built = _write(store, index, sketch, curve)
     with transaction(store.engine) as session:
@@ -111,10 +83,10 @@ def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Ge
         prefix=f"{index.stored.id}-",
         digest_of=generations.digest_of,
     )
-    places = index.places().astype("<i8")
+    places = index.places()
     return Generation(
-        sketch=write(sketch.dump().data, suffix=generations.SKETCH),
-        places=write(places.tobytes(), suffix=generations.PLACES),
+        sketch=write(packed(sketch.arrays()), suffix=generations.SKETCH),
+        places=write(generations.places_as_bytes(places), suffix=generations.PLACES),
         photos=len(places),
         revision=index.revision,
         curve=curve,
@@ -129,71 +101,3 @@ def _fused(index: VectorIndex, slots: Ids) -> tuple[Vector, NDArray[np.bool_]]:
     counts = index.counts(slots)
     is_real[:, : counts.shape[1]] |= counts > 0
     return fused, is_real
-
-
-def _counted(index: VectorIndex, slots: Ids) -> Iterator[tuple[int, Ids]]:
-    done = 0
-    for part in index.blocks(slots):
-        done += len(part)
-        yield done, part
-
-
-def _validate(index: VectorIndex, sketch: Sketch, slots: Ids, labels: Vector, told: Told) -> Curve:
-    """Measure what share of the exact best photos is on the shortlist of how many vectors.
-
-    Kept is the mean over the queries less one standard error: other labels will be asked.
-    """
-    queries, weights = _queries(labels)
-    most = min(DEPTHS[-1], len(slots))
-    best = np.empty((0, len(queries)), np.int64)
-    scores = np.empty((0, len(queries)), np.float32)
-    for done, part in _counted(index, slots):
-        similarities = index.similarities(part, labels)
-        fused = score_similarities(similarities, index.counts(part), k=index.encoding.top_k).fused
-        found = fused @ weights  # (n, q): the score of several terms is a sum over them
-        best = np.concatenate([best, np.broadcast_to(part[:, None], found.shape)])
-        scores = np.concatenate([scores, found])
-        order = np.argsort(-scores, axis=0, kind="stable")[:most]
-        best = np.take_along_axis(best, order, axis=0)
-        scores = np.take_along_axis(scores, order, axis=0)
-        told("measuring recall", done, len(slots))
-    forms = np.array([query.form for query in queries])
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        recall: dict[Form, dict[int, Points]] = {}
-        for form in get_args(Form):
-            mine = np.flatnonzero(forms == form)
-            asked = [queries[number] for number in mine]
-            recall[form] = {
-                depth: tuple(_points(index, sketch, asked, best[:depth, mine].T, workers))
-                for depth in DEPTHS
-            }
-        return Curve(recall)
-
-
-def _queries(labels: Vector) -> tuple[list[WeightedSum], Vector]:
-    """Return what recall is measured on, and the weights (L, q) of the labels (L, D) in each.
-
-    Each label by itself, and pairs of labels: both wanted, and the second unwanted.
-    """
-    pairs = np.arange(min(PAIRS, len(labels) // 2))
-    both = np.zeros((len(labels), len(pairs)), np.float32)
-    both[2 * pairs, pairs] = both[2 * pairs + 1, pairs] = 1
-    without = both.copy()
-    without[2 * pairs + 1, pairs] = -1
-    weights = np.concatenate([np.eye(len(labels), dtype=np.float32), both, without], axis=1)
-    return [WeightedSum(labels[column != 0], column[column != 0]) for column in weights.T], weights
-
-
-def _points(
-    index: VectorIndex, sketch: Sketch, queries: Sequence[WeightedSum], best: Ids, workers: Executor
-) -> Iterator[tuple[int, float]]:
-    """Yield numbers of vectors, and what share of the best (q, depth) each finds."""
-    depth = best.shape[1]
-    for vectors in (v for v in VECTORS if depth <= v < sketch.index.ntotal):
-        find = partial(shortlist, index, sketch, k=depth, vectors=vectors)
-        found = workers.map(find, queries)
-        shares = [share_found(b, f) for b, f in zip(best, found, strict=True)]
-        recall = float(np.mean(shares) - np.std(shares) / len(shares) ** 0.5)
-        yield vectors, recall
-        if recall >= ENOUGH:
-            return

@@ -11,12 +11,14 @@ together (how often is measured when the sketch is made). So the sketch is asked
 label and for the weighted sum of all, and the photos of what it gives are the shortlist.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from mkt_search.store.ann import Ids, Sketch
-from mkt_search.store.generations import Form
+from mkt_search.store.curve import Form
 from mkt_search.store.vectors import Slots, VectorIndex
 from mkt_search.types import Vector
 
@@ -79,23 +81,40 @@ def shortlist(
         allowed: none but these contents, which the index must have; None allows all.
     """
     found = sketch.nearest(query.directions, vectors, owners=k, allowed=allowed)
+    products = partial(products_of, index, *found[0], query.labels[0])
+    return index.slots_of_contents(chosen(query, [of for of, _ in found], products, k=k))
+
+
+def chosen(
+    query: WeightedSum, owners: Sequence[Ids], products: Callable[[], Vector], *, k: int
+) -> Ids:
+    """Return the contents on the shortlist.
+
+    Args:
+        query: what is searched for.
+        owners: of the vectors that the sketch gave for each direction, (v,) each, rising.
+        products: gives those of the first direction's vectors (v,), for one label.
+        k: photos wanted in the end.
+    """
     if query.terms > 1:
-        return index.slots_of_contents(np.unique(np.concatenate([owners for owners, _ in found])))
-    return _best_owners(index, *found[0], query.labels[0], most=SCORED * k)
+        return np.unique(np.concatenate(owners))
+    first = np.flatnonzero(np.diff(owners[0], prepend=-1))
+    contents = owners[0][first]
+    if len(contents) <= SCORED * k:
+        return contents
+    best = np.maximum.reduceat(products(), first)
+    return contents[np.argpartition(-best, SCORED * k)[: SCORED * k]]
 
 
-def _best_owners(
-    index: VectorIndex, contents: Ids, which: Ids, label: Vector, *, most: int
-) -> Slots:
-    """Return the slots of those owners of single vectors whose products with a label are best."""
+def products_of(index: VectorIndex, contents: Ids, which: Ids, label: Vector) -> Vector:
+    """Return the inner products of single vectors with a label (D,), from what is stored: (v,).
+
+    `contents` (v,), rising, own them; the index must have each.
+    """
     is_first = np.diff(contents, prepend=-1) != 0
     photos = index.slots_of_contents(contents[is_first])
-    if len(photos) <= most:
-        return photos
-    owner = np.cumsum(is_first) - 1
-    order = np.argsort(photos[owner], kind="stable")  # as they lie on disk
-    products = np.empty(len(owner), np.float32)
-    products[order] = index.fused_products(photos[owner][order], which[order], label)
-    best = np.maximum.reduceat(products, np.flatnonzero(is_first))
-    found: Slots = photos[np.argpartition(-best, most)[:most]]
-    return found
+    slots = photos[np.cumsum(is_first) - 1]
+    order = np.argsort(slots, kind="stable")  # as they lie on disk
+    products = np.empty(len(slots), np.float32)
+    products[order] = index.fused_products(slots[order], which[order], label)
+    return products

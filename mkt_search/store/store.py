@@ -23,9 +23,9 @@ from mkt_search.errors import CheckpointMismatch, LibraryDamaged, LibraryNotFoun
 from mkt_search.store import catalog, changes, encodings, generations, lock, runs, segments
 from mkt_search.store.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
 from mkt_search.store.database import check_schema, open_engine, reading, transaction
+from mkt_search.store.files import Written
 from mkt_search.store.generations import Generation
 from mkt_search.store.schema import EncodingRow, SegmentRow, VectorRow
-from mkt_search.store.segments import Written
 from mkt_search.types import Encoding, PhotoVectors, Vector
 
 log = logging.getLogger(__name__)

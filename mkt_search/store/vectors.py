@@ -5,10 +5,12 @@ while the library grows. Rows whose photos are gone keep their slots but are not
 """
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,12 @@ from numpy.typing import NDArray
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store import generations
 from mkt_search.store.ann import Sketch
+from mkt_search.store.coding import decode, products
 from mkt_search.store.database import reading
+from mkt_search.store.files import Bytes
 from mkt_search.store.generations import Generation
 from mkt_search.store.scan import Scan
-from mkt_search.store.segments import Bytes, Segment, decode, open_segments, products
+from mkt_search.store.segments import Segment, open_segments
 from mkt_search.store.store import Moment, Store, StoredEncoding
 from mkt_search.types import Encoding, Vector
 
@@ -29,6 +33,11 @@ TOGETHER = 4_096  # vectors multiplied together: two megabytes of bytes
 AT_ONCE = 256  # photos decoded together: about 9 MB of float32 at 17 vectors of 512 numbers
 MOST_BLOCKS = 16  # blocks the scan may grow to before it is made anew as one
 MOST_STALE = 0.25  # share of slots in segments that were merged or dropped before all is reopened
+
+SCATTERED = 64  # photos; fewer are read as they come
+PROBES = 32  # of them, each of which takes a microsecond in memory
+FROM_DISK = 3e-5  # seconds that one takes that is not
+SLOW = 2  # such probes: one alone may have been kept by the system's other work
 
 Slots = NDArray[np.int64]
 
@@ -232,6 +241,7 @@ class VectorIndex:
 
     def similarities(self, slots: Slots, labels: Vector) -> Vector:
         """Return the inner products of the vectors of slots with labels (L, D): (n, 1 + m, L)."""
+        self._ahead(slots, _vectors_in)
         found = np.empty((len(slots), self._rows, len(labels)), np.float32)
         for part in _pieces(len(slots), max(1, TOGETHER // self._rows)):
             codes, steps = self._coded(slots[part])
@@ -243,6 +253,7 @@ class VectorIndex:
 
         `slots` (v,), rising, say of which photos, `which` (v,) the local vector of each.
         """
+        self._ahead(slots[np.diff(slots, prepend=-1) != 0], _vectors_in)
         fused = np.empty(len(slots), np.float32)
         for part in _pieces(len(slots), TOGETHER):
             fused[part] = self._fused_products(slots[part], which[part], label)
@@ -286,7 +297,8 @@ class VectorIndex:
 
     def counts(self, slots: Slots) -> NDArray[np.int64]:
         """Return (n, m): how many patches each local vector stands for."""
-        m = self.segments[0].members.shape[1] if self.segments else 0
+        m = self.segments[0].members.m if self.segments else 0
+        self._ahead(slots, _members_in)
         out = np.empty((len(slots), m), np.int64)
         for segment, rows, at in self._by_segment(slots):
             out[at] = segment.counts(rows)
@@ -294,11 +306,35 @@ class VectorIndex:
 
     def member_patches(self, slots: Slots) -> NDArray[np.bool_]:
         """Return (n, m, P): which patches each local vector is the mean of."""
-        m = self.segments[0].members.shape[1] if self.segments else 0
+        m = self.segments[0].members.m if self.segments else 0
         out = np.empty((len(slots), m, self.encoding.patches), np.bool_)
         for segment, rows, at in self._by_segment(slots):
             out[at] = segment.member_patches(rows)
         return out
+
+    def _ahead(self, slots: Slots, arrays_of: Callable[[Segment], Sequence[NDArray[Any]]]) -> None:
+        """Have rows of slots here and there read from disk all at once, if they are not in memory.
+
+        One after another takes a disk several times as long; of memory, asking takes longer than
+        reading. Which of both it is, the time that a few of them take tells.
+        """
+        if len(slots) < SCATTERED or len(slots) > (slots.max() - slots.min()) // 2:
+            return
+        few = slots[:: len(slots) // PROBES]
+        numbers = self._numbers_of(few)
+        rows = (few - self.starts[numbers]).tolist()
+        arrays = [arrays_of(self.segments[number])[0] for number in numbers.tolist()]
+        if not arrays[0].size:
+            return
+        slow, before = 0, time.perf_counter()
+        for array, row in zip(arrays, rows, strict=True):
+            array.item(row * array.shape[1] * array.shape[2])  # the first number of the row
+            now = time.perf_counter()
+            slow += now - before > FROM_DISK
+            before = now
+        if slow >= SLOW:
+            for segment, inside, _ in self._by_segment(slots):
+                segment.ahead(inside, *arrays_of(segment))
 
     def _by_segment(self, slots: Slots) -> Iterator[tuple[Segment, Slots, Slots | slice]]:
         """Yield (segment, its rows, their places among the slots asked), in the segments' order.
@@ -355,3 +391,11 @@ def _pieces(count: int, size: int) -> Iterator[slice]:
 
 def _parts(segment: Segment) -> Iterator[Vector]:
     return (segment.vectors(part) for part in _pieces(len(segment), AT_ONCE))
+
+
+def _vectors_in(segment: Segment) -> tuple[NDArray[Any], ...]:
+    return segment.codes, segment.steps
+
+
+def _members_in(segment: Segment) -> tuple[NDArray[Any], ...]:
+    return (segment.members.packed,)

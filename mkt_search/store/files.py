@@ -1,0 +1,117 @@
+"""The files of a library beside its database: written whole or not at all, and known by a digest.
+
+Arrays are in the safetensors format: the length of a header in 8 bytes, the header in JSON, and the
+numbers, which can be used where they lie in a mapped file.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "U8": np.dtype(np.uint8),
+    "F32": np.dtype("<f4"),
+    "I64": np.dtype("<i8"),
+}
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that is whole on disk: its name in the folder, its bytes and their digest."""
+
+    file: str
+    size: int
+    sha256: bytes
+
+
+def sha256_of(data: bytes | memoryview) -> bytes:
+    """Return the SHA-256 of bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def digest(path: Path) -> bytes:
+    """Return the SHA-256 of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def packed(arrays: Mapping[str, NDArray[Any]], metadata: dict[str, str] | None = None) -> bytes:
+    """Return arrays as the bytes of a file."""
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    data: bytes = save(tensors, metadata=metadata)
+    return data
+
+
+def unpacked(data: Bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Undo `packed`: the arrays, which are views of the bytes, and the metadata.
+
+    Raises:
+        ValueError, KeyError, TypeError: the bytes are cut short or something else.
+    """
+    length = int.from_bytes(data[:8].tobytes(), "little")
+    start = 8 + length
+    if not 0 < length <= len(data) - 8:
+        raise ValueError("its header is cut short")
+    header = json.loads(data[8:start].tobytes())
+    metadata: dict[str, str] = header.pop("__metadata__", {})
+    arrays = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        if start + end > len(data):
+            raise ValueError("it is cut short")
+        values = data[start + begin : start + end].view(DTYPES[entry["dtype"]])
+        arrays[name] = values.reshape(entry["shape"])
+    return arrays, metadata
+
+
+def write_named(
+    folder: Path,
+    data: bytes | memoryview,
+    *,
+    prefix: str = "",
+    suffix: str = "",
+    digest_of: Callable[[bytes | memoryview], bytes] = sha256_of,
+) -> Written:
+    """Write a file whole, under `prefix`, the beginning of its own digest and `suffix`."""
+    sha256 = digest_of(data)
+    name = f"{prefix}{sha256.hex()[:24]}{suffix}"
+    write_whole(folder / name, data)
+    return Written(name, len(data), sha256)
+
+
+def write_whole(path: Path, data: bytes | memoryview) -> None:
+    """Put `data` at `path` so that a crash leaves the whole file or none under that name.
+
+    It is written under a temporary name and synced, renamed, and the folder synced.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder as durable as the files (POSIX; elsewhere renames are)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
