@@ -16,7 +16,7 @@ from pathlib import Path
 
 from indexer.commit import Committer, Tally
 from indexer.load import Loader
-from indexer.progress import Progress
+from indexer.progress import Progress, steps_of
 from indexer.survey import Scope, Survey, Verdict, survey_folders
 from mkt_search.errors import CheckpointMismatch
 from mkt_search.images import MAX_PIXELS
@@ -79,7 +79,7 @@ def index(
         model: what the checkpoint is called, for the record.
         vocabulary: (V, D), the reference of the `vocabulary` scale rule.
         rebuild: encode every photo anew under `encoding`, beside the vectors there are.
-        should_stop: asked after every batch, also of photos that go into the candidate index.
+        should_stop: asked after every batch, and all along the building of the candidate index.
 
     Raises:
         KeyboardInterrupt: `should_stop` said so. As after any error, what was committed stays.
@@ -257,13 +257,7 @@ def _optimize(
     is_due = generation is None or photos - known > options.optimize_after * photos
     if options.optimize_from and photos >= options.optimize_from and is_due:
         progress.say(f"building the candidate index of {photos:,} photos")
-
-        def told(step: str, done: int, total: int) -> None:
-            progress.step(step, done, total)
-            if should_stop():
-                raise KeyboardInterrupt
-
-        optimize(store, stored, told=told)
+        optimize(store, stored, told=steps_of(progress, should_stop))
 
 
 def _summary(surveys: Sequence[tuple[Scope, Survey]], tally: Tally, *, seconds: float) -> Summary:

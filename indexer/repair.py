@@ -9,7 +9,7 @@ from itertools import islice
 from indexer.commit import Committer
 from indexer.index import Options, never
 from indexer.load import Loader
-from indexer.progress import Progress
+from indexer.progress import Progress, steps_of
 from indexer.survey import is_gone
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text
@@ -77,7 +77,7 @@ def repair(
             encoded, failed = committer.tally.indexed, committer.tally.failed
         if lost_index and active is not None:
             progress.say("building the candidate index anew")
-            if optimize(store, active) is None:
+            if optimize(store, active, told=steps_of(progress, should_stop)) is None:
                 store.drop_generation(active)
         done = Repaired(
             index=lost_index,

@@ -44,6 +44,7 @@ class Lines(Progress):
 
     def step(self, name: str, done: int, total: int) -> None:
         """Print a line if the last is some seconds old."""
+        super().step(name, done, total)
         now = time.monotonic()
         if now - self._last >= EVERY:
             self._last = now
@@ -82,13 +83,14 @@ class Bar(Progress):
             console=Console(stderr=True, highlight=False, soft_wrap=True),
             transient=True,
         )
+        self._task = self._bar.add_task("indexing", total=None, rate="", failed="")
         self._started = time.monotonic()
 
     def begin(self, total: int, *, before: int) -> None:
         """Show the bar."""
         super().begin(total, before=before)
         self._started = time.monotonic()
-        self._task = self._bar.add_task("indexing", total=total, rate="", failed="")
+        self._bar.update(self._task, total=total)
         self._bar.start()
 
     def advance(self, done: int, *, failed: int) -> None:
@@ -100,9 +102,11 @@ class Bar(Progress):
 
     def step(self, name: str, done: int, total: int) -> None:
         """Let the bar be that of the step."""
-        self._bar.update(
-            self._task, description=name, completed=done, total=total, rate="", failed=""
-        )
+        if name != self.stage:
+            self._bar.reset(self._task, total=total, description=name, rate="", failed="")
+            self._bar.start()
+        super().step(name, done, total)
+        self._bar.update(self._task, completed=done)
 
     def say(self, sentence: str) -> None:
         """Print it above the bar."""
@@ -120,16 +124,20 @@ def shown(say: Say) -> Iterator[tuple[Progress, Callable[[], bool]]]:
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set() or not display.total:
+        if stop.is_set() or not (display.total or display.stage):
             raise KeyboardInterrupt
         stop.set()
-        display.say("stopping after this batch; Ctrl-C again stops at once")
+        after = "" if display.stage else " after this batch"
+        display.say(f"stopping{after}; Ctrl-C again stops at once")
 
     try:
         with _on_interrupt(ask):
             yield display, stop.is_set
     except KeyboardInterrupt:
         display.end()
+        if display.stage:
+            say("stopped: the candidate index is not built; `mkt optimize` builds it")
+            raise SystemExit(INTERRUPTED) from None
         if not display.total:
             raise
         there = display.before + display.done - display.failed

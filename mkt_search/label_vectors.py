@@ -15,7 +15,7 @@ READING = "reading labels"
 
 
 class LabelVectors:
-    """What a library knows of labels. One caller at a time."""
+    """What a library knows of labels. `of` is for one caller at a time."""
 
     def __init__(self, store: Store) -> None:
         """Remember by the database of a library."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
+"""Any float32 array; its shape is said by whoever takes or gives it."""
 
 Told = Callable[[str, int, int], None]
 """What is going on, how many photos or labels are done, and of how many."""
@@ -23,8 +24,6 @@ Told = Callable[[str, int, int], None]
 def silent(_step: str, _done: int, _total: int) -> None:
     """Tell nobody."""
 
-
-"""Any float32 array; its shape is said by whoever takes or gives it."""
 
 LocalKind = Literal["cover", "kset", "centroids", "ward", "topk", "all"]
 Precision = Literal["fp16", "int8", "int4"]

@@ -126,6 +126,25 @@ def test_a_sketch_comes_back_from_its_arrays_as_it_was(
     assert back.index.ntotal == is_real.sum() + 5 * M
 
 
+def test_arrays_outlive_their_sketch_and_hold_no_file() -> None:
+    sketch = sketch_of(fused(300), np.arange(300))
+    codes, expected = sketch.arrays()["codes"], sketch.arrays()["codes"].copy()
+    back = Sketch.of_arrays(sketch.arrays(), DIM, M)
+    del sketch
+    sketch_of(fused(300, seed=5), np.arange(300))  # in the memory that might be free
+    np.testing.assert_array_equal(codes, expected)
+    assert back._empty.base is None
+
+
+def test_a_photo_without_a_vector_takes_none_of_its_neighbours() -> None:
+    vectors, is_real = fused(300), np.ones((300, M), np.bool_)
+    is_real[7] = False
+    sketch = Sketch.train(vectors.reshape(-1, DIM), M)
+    sketch.add(vectors, np.arange(300), is_real)
+    back = Sketch.of_arrays(sketch.arrays(), DIM, M)
+    assert owners(back, vectors[0, 0], M * 300) == owners(sketch, vectors[0, 0], M * 300)
+
+
 def test_a_sketch_without_photos_comes_back_too() -> None:
     sketch = Sketch.train(fused(300).reshape(-1, DIM), M)
     back = Sketch.of_arrays(sketch.arrays(), DIM, M)

@@ -717,14 +717,20 @@ def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
     assert known() == 16
 
 
+@pytest.mark.parametrize("step", [1, 2])
 def test_a_run_is_stopped_while_it_builds_the_candidate_index_and_the_next_builds_it(
-    store: Store, encoder: PhotoEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    encoder: PhotoEncoder,
+    folder: Path,
+    step: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(optimize, "LEAST", 5)
-    notes = Notes(stop_after=4)  # three batches, and the first of the sketch
+    notes = Notes(stop_after=3 + step)  # three batches, and a step each of the building
     with pytest.raises(KeyboardInterrupt):
         bring_in(store, encoder, folder, notes=notes, optimize_from=12)
-    assert [step for step, *_ in notes.steps] == ["sketching photos"]
+    names = ["sketching photos", "measuring recall"]
+    assert [name for name, *_ in notes.steps] == names[:step]
     assert len(photos(store)) == 12 and not list(store.directory.glob("index/*"))
     again = Notes()
     bring_in(store, encoder, folder, notes=again, optimize_from=12)

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import signal
 from pathlib import Path
 from typing import get_args
 
 import click
 import pytest
 
-from indexer.show import Bar, Lines, duration, tell
+from indexer.show import Bar, Lines, duration, shown, tell
 from mkt_search.config import find_setting
 from mkt_search.library import Library
 from mkt_search.types import Encoding, LocalKind, Summary
@@ -350,10 +351,27 @@ def test_the_bar_becomes_that_of_the_step() -> None:
     bar = Bar()
     bar.begin(12, before=0)
     bar.advance(12, failed=0)
-    bar.step("sketching photos", 5_000, 20_000)
+    for done in (3, 5):
+        bar.step("sketching photos", done, 12)
     bar.end()
     [task] = bar._bar.tasks
-    assert (task.description, task.completed, task.total) == ("sketching photos", 5_000, 20_000)
+    assert (task.description, task.completed, task.total) == ("sketching photos", 5, 12)
+    assert not task.finished  # or it would go on showing the time that indexing took
+
+
+def test_a_stop_while_the_candidate_index_is_built_is_a_sentence() -> None:
+    said: list[str] = []
+    with pytest.raises(SystemExit) as stopped, shown(said.append) as (progress, should_stop):
+        progress.begin(0, before=12)
+        progress.step("sketching photos", 5, 12)
+        signal.raise_signal(signal.SIGINT)
+        assert should_stop()
+        raise KeyboardInterrupt
+    assert stopped.value.code == 130
+    assert said == [
+        "stopping; Ctrl-C again stops at once",
+        "stopped: the candidate index is not built; `mkt optimize` builds it",
+    ]
 
 
 @pytest.mark.parametrize(

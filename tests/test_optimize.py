@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from indexer.pool import pool
 from mkt_search import search
@@ -24,7 +25,9 @@ from mkt_search.search import Explanation, _of_all, best
 from mkt_search.store import catalog, checks, generations, optimize, validation
 from mkt_search.store.compact import compact
 from mkt_search.store.curve import Curve
-from mkt_search.store.database import reading
+from mkt_search.store.database import reading, transaction
+from mkt_search.store.schema import GenerationRow
+from mkt_search.store.status import status
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.store.vectors import VectorIndex
 from mkt_search.types import Encoded, Encoding, PhotoVectors
@@ -459,6 +462,44 @@ def test_generations_are_by_encoding_and_go_with_it(store: Store) -> None:
     assert found is not None and found.photos == N
     assert file_of(store).name == found.sketch.file
     assert file_of(store).stat().st_size == found.sketch.size
+
+
+@pytest.mark.parametrize(
+    "step", ["sketching photos", "measuring recall", "asking it for candidates"]
+)
+def test_a_build_that_is_stopped_at_a_step_leaves_the_old_generation(
+    store: Store, step: str
+) -> None:
+    before, told = file_of(store), []
+
+    def stop(name: str, done: int, total: int) -> None:
+        assert 0 < done <= total
+        told.append(name)
+        if name == step:
+            raise KeyboardInterrupt
+
+    add(store, "new", 5, seed=9)
+    with pytest.raises(KeyboardInterrupt), store.writing("test"):
+        optimize.optimize(store, opened(store).stored, told=stop)
+    assert told.count(step) == 1
+    assert file_of(store) == before
+    assert opened(store).sketch is not None
+
+
+def test_a_generation_that_this_program_does_not_read_is_none_and_is_made_anew(
+    store: Store,
+) -> None:
+    file = file_of(store)
+    old = file.with_suffix(".faiss")
+    file.rename(old)
+    with transaction(store.engine) as session:
+        session.execute(update(GenerationRow).values(file=old.name))
+    assert opened(store).generation is None and opened(store).sketch is None
+    assert status(store).candidate_index is None
+    assert checks.verify(store) == []
+    with store.writing("test"):
+        optimize.optimize(store, opened(store).stored)
+    assert opened(store).sketch is not None and not old.exists()
 
 
 def test_a_digest_is_of_every_byte_and_of_their_order() -> None:

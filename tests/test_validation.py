@@ -75,6 +75,13 @@ def test_more_vectors_count_as_asked_where_they_have_too_few_owners() -> None:
     assert validation._asked([found, backwards], 3, owners=2) == 6
 
 
+def test_one_label_makes_no_pairs(index: VectorIndex) -> None:
+    assert index.sketch is not None
+    label = np.ones((1, made.DIM), np.float32)
+    curve = measured(index, index.sketch, np.flatnonzero(index.live), label, silent)
+    assert curve.recall["one"][10] and not curve.recall["several"][10]
+
+
 def test_points_end_where_the_recall_is_enough(index: VectorIndex) -> None:
     labels = np.random.default_rng(1).standard_normal((4, made.DIM)).astype(np.float32)
     assert index.sketch is not None

@@ -114,6 +114,7 @@ def bar(step: str) -> Iterator[Callable[[str, int, int], None]]:
             nonlocal now, began, last
             if name != now:  # it began when there was last something to tell
                 now, began = name, last
+                progress.reset(task)  # else it would keep the time of the one before
             last = time.monotonic()
             rate = f"{done / max(last - began, 1e-6):,.0f}/s" if done else ""
             progress.update(task, description=name, completed=done, total=total, rate=rate)

@@ -51,8 +51,9 @@ class Sketch:
         """Take a trained index to which no vector was added, as FAISS writes it."""
         self.index: Any = faiss.deserialize_index(empty)
         self.m = m
-        self._empty = empty
-        self._added: list[Ids] = [np.empty(0, np.int64)]
+        self._empty = np.array(empty)  # a copy: a view would keep the whole file it is of
+        self._contents: list[Ids] = [np.empty(0, np.int64)]
+        self._is_real: list[Bytes] = [np.empty((0, -(-m // BYTE)), np.uint8)]  # bits
 
     @classmethod
     def train(cls, fused: Vector, m: int) -> "Sketch":
@@ -73,14 +74,15 @@ class Sketch:
         """Add photos (n, m, D) under their contents (n,); `is_real` (n, m) leaves padding out."""
         ids = contents[:, None] * self._stride + np.arange(self.m)
         self.index.add_with_ids(np.ascontiguousarray(fused[is_real]), ids[is_real])
-        self._added.append(contents)
+        self._contents.append(contents)
+        self._is_real.append(np.packbits(is_real, axis=1))
 
     @property
     def contents(self) -> Ids:
         """The contents in the sketch, in the order they were added."""
-        if len(self._added) > 1:
-            self._added = [np.concatenate(self._added)]
-        return self._added[0]
+        if len(self._contents) > 1:
+            self._contents = [np.concatenate(self._contents)]
+        return self._contents[0]
 
     def nearest(
         self, labels: Vector, vectors: int, *, owners: int = 0, allowed: Ids | None = None
@@ -141,14 +143,10 @@ class Sketch:
         These are the codes and, instead of ids, what those are made of: the contents, and which
         vectors of each are real.
         """
-        ids = _ids(self.index)
-        is_real = np.zeros((len(self.contents), self.m), np.bool_)
-        owner = np.cumsum(np.diff(ids // self._stride, prepend=-1) != 0) - 1
-        is_real[owner, ids % self._stride] = True
         return {
             "empty": self._empty,
             "contents": fold(self.contents[:, None], ONWARD),
-            "is_real": np.packbits(is_real, axis=1),
+            "is_real": np.concatenate(self._is_real),
             "codes": _codes(self.index),
         }
 
@@ -173,7 +171,7 @@ class Sketch:
         lists, size = _lists(self.index), int(np.bitwise_count(bits).sum())
         lists.invlists.resize(0, size)
         self.index.ntotal = lists.ntotal = size
-        self._added = [contents]
+        self._contents, self._is_real = [contents], [np.array(bits)]
         if size:
             _codes(self.index)[:] = codes
         ids, done = _ids(self.index), 0
@@ -191,12 +189,21 @@ def _lists(index: Any) -> Any:
     return faiss.downcast_index(whole.index)
 
 
+class _Held:
+    """An array over memory of an index, which lives as long as the array."""
+
+    def __init__(self, index: Any, array: NDArray[Any]) -> None:
+        self.index = index
+        self.__array_interface__ = array.__array_interface__
+
+
 def _ids(index: Any) -> Ids:
     """Return the ids of the vectors (v,): a view."""
     lists = _lists(index).invlists
     size = lists.list_size(0)
-    ids: Ids = faiss.rev_swig_ptr(lists.get_ids(0), size) if size else np.empty(0, np.int64)
-    return ids
+    if not size:
+        return np.empty(0, np.int64)
+    return np.asarray(_Held(index, faiss.rev_swig_ptr(lists.get_ids(0), size)))
 
 
 def _codes(index: Any) -> Bytes:
@@ -204,8 +211,9 @@ def _codes(index: Any) -> Bytes:
     lists: Any = faiss.downcast_InvertedLists(_lists(index).invlists)
     blocks = -(-lists.list_size(0) // lists.n_per_block)
     size = blocks * lists.block_size
-    codes: Bytes = faiss.rev_swig_ptr(lists.get_codes(0), size) if size else np.empty(0, np.uint8)
-    return codes
+    if not size:
+        return np.empty(0, np.uint8)
+    return np.asarray(_Held(index, faiss.rev_swig_ptr(lists.get_codes(0), size)))
 
 
 def _marked(contents: Ids) -> Bytes:

@@ -1,4 +1,4 @@
-"""Merge small segments, and leave out rows nobody needs: fewer files to open, no byte decoded.
+"""Merge small segments, and leave out rows nobody needs: fewer files to open, no vector decoded.
 
 Codes are copied as they are, so vectors stay the same to the bit. The order is that of every write:
 the merged file whole on disk, one transaction that names it instead of the old ones, then the old

@@ -63,6 +63,8 @@ def unpacked(data: Bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     if not 0 < length <= len(data) - 8:
         raise ValueError("its header is cut short")
     header = json.loads(data[8:start].tobytes())
+    if not isinstance(header, dict):
+        raise ValueError("it has no header")
     metadata: dict[str, str] = header.pop("__metadata__", {})
     arrays = {}
     for name, entry in header.items():

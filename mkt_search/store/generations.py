@@ -58,9 +58,9 @@ class Generation:
 
 
 def find(session: Session, encoding_id: int) -> Generation | None:
-    """Return the generation of an encoding, if it has one."""
+    """Return the generation of an encoding, if it has one that this program reads."""
     row = session.scalar(select(GenerationRow).where(GenerationRow.encoding_id == encoding_id))
-    if row is None:
+    if row is None or not row.file.endswith(SKETCH):
         return None
     curve = Curve.of_data(row.curve)
     sketch = Written(row.file, row.size, row.sha256)
@@ -143,7 +143,7 @@ def load_places(folder: Path, generation: Generation) -> NDArray[np.int64]:
     """
     file = generation.places
     try:
-        return unfold(_arrays(_checked(folder, file))["places"], ONWARD)
+        return unfold(_arrays(_checked(folder, file), "places")["places"], ONWARD)
     except LibraryDamaged as error:
         raise LibraryDamaged(
             f"The list of vectors {file.file} {error}. They are looked up in the database until "
@@ -151,9 +151,11 @@ def load_places(folder: Path, generation: Generation) -> NDArray[np.int64]:
         ) from error
 
 
-def _arrays(data: Bytes) -> dict[str, NDArray[Any]]:
+def _arrays(data: Bytes, *names: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file, those of some names at least. Raises LibraryDamaged."""
     try:
-        return unpacked(data)[0]
+        arrays, _ = unpacked(data)
+        return arrays | {name: arrays[name] for name in names}
     except (ValueError, KeyError, TypeError) as error:
         raise LibraryDamaged("is of another version of this program") from error
 

@@ -4,6 +4,7 @@ Sets of P patches are bits, ceil(P / 8) bytes a set, or, where no set has so man
 their numbers, a byte a patch: 18 of 196 patches take 18 bytes for 25.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from mkt_search.store.files import Bytes
 
 Rows = NDArray[np.int64] | slice
-Form = Literal["members", "lists"]
+Packing = Literal["members", "lists"]
 
 NOBODY = 255  # fills a list; so of more patches than this there are no lists
 BYTE = 8
@@ -28,7 +29,7 @@ class Members:
     """
 
     packed: Bytes
-    form: Form
+    form: Packing
     patches: int
 
     @classmethod
@@ -41,6 +42,14 @@ class Members:
         lists = np.full((*counts.shape, most), NOBODY, np.uint8)
         lists[np.arange(most) < counts[..., None]] = np.flatnonzero(sets) % patches
         return cls(lists, "lists", patches)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Members"]) -> "Members":
+        """Put the sets of several segments of one encoding one after another."""
+        if len({(part.form, part.packed.shape[1:]) for part in parts}) == 1:
+            packed = np.concatenate([part.packed for part in parts])
+            return cls(packed, parts[0].form, parts[0].patches)
+        return cls.pack(np.concatenate([part.sets(slice(None)) for part in parts]))
 
     @property
     def m(self) -> int:

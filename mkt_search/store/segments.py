@@ -14,7 +14,7 @@ For n photos with m local vectors of dimension D and P patches a segment holds
 import errno
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,11 +25,10 @@ from numpy.typing import NDArray
 from mkt_search.errors import LibraryDamaged, StoreError
 from mkt_search.store.coding import LEVELS, decode, encode
 from mkt_search.store.files import Bytes, Written, packed, unpacked, write_named
-from mkt_search.store.members import Form, Members, Rows
+from mkt_search.store.members import Members, Packing, Rows
 from mkt_search.types import Encoding, PhotoVectors, Precision, Vector
 
 SUFFIX = ".safetensors"
-FEW_ROWS = 16  # up to so many rows are read as they come
 READ_ALONG = 1 << 16  # bytes that a disk reads in the time that a request takes, about
 SPARE_FILES = 64  # beside the segments: database, photos, libraries
 
@@ -45,11 +44,10 @@ class Arrays(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence["Arrays"]) -> "Arrays":
         """Put photos of several segments of one encoding one after another."""
-        every = slice(None)
         return cls(
             np.concatenate([part.codes for part in parts]),
             np.concatenate([part.steps for part in parts]),
-            Members.pack(np.concatenate([part.members.sets(every) for part in parts])),
+            Members.joined([part.members for part in parts]),
             np.concatenate([part.content for part in parts]),
         )
 
@@ -87,7 +85,7 @@ class Segment:
     """An open segment: memory-mapped arrays, decoded on demand.
 
     The system is told that rows are read here and there, so that a row of a candidate does not
-    bring its neighbours from disk; rows that lie together are asked for together.
+    bring its neighbours from disk; who wants many has them read `ahead`.
     """
 
     codes: Bytes
@@ -103,7 +101,10 @@ class Segment:
 
     def vectors(self, rows: Rows) -> Vector:
         """Decode (n, 1 + m, D) float32: each photo's global vector, then its local ones."""
-        self._ahead(rows, self.codes, self.steps)
+        if isinstance(rows, slice):
+            first, end, _ = rows.indices(len(self))
+            for array in (self.codes, self.steps) if first < end else ():
+                self._ask_for(array, [(first, end - 1)])
         return decode(self.codes[rows], self.steps[rows], self.precision, self.dim)
 
     def coded(
@@ -119,9 +120,7 @@ class Segment:
         They are written to `out`, if that is given.
         """
         codes, steps, at = self.codes, self.steps, rows
-        if which is None:
-            self._ahead(rows, codes, steps)
-        else:
+        if which is not None:
             codes, steps = codes.reshape(-1, codes.shape[2]), steps.reshape(-1)
             at = rows * self.codes.shape[1] + which
         if len(at) and not 0 <= int(at.min()) <= int(at.max()) < len(codes):
@@ -133,7 +132,6 @@ class Segment:
 
     def counts(self, rows: Rows) -> NDArray[np.int64]:
         """Count the patches of every local vector: (n, m)."""
-        self._ahead(rows, self.members.packed)
         return self.members.counts(rows)
 
     def member_patches(self, rows: Rows) -> NDArray[np.bool_]:
@@ -146,7 +144,7 @@ class Segment:
         return Arrays(self.codes[rows], self.steps[rows], members, self.content[rows])
 
     def ahead(self, rows: NDArray[np.int64], *arrays: NDArray[Any]) -> None:
-        """Have rows anywhere in some of the arrays read from disk at once, ahead of their use.
+        """Have rows of some of the arrays read from disk at once, ahead of their use.
 
         What lies between two of them is read along where that is less than another request takes.
         """
@@ -154,32 +152,21 @@ class Segment:
             return
         rising = np.sort(rows)
         for array in arrays:
-            gaps = (rising[1:] - rising[:-1]) * array.strides[0] > READ_ALONG
-            first, last = np.concatenate([[True], gaps]), np.concatenate([gaps, [True]])
-            for begin, end in zip(rising[first].tolist(), rising[last].tolist(), strict=True):
-                self._ask_for(array, begin, end + 1)
+            is_apart = (rising[1:] - rising[:-1]) * array.strides[0] > READ_ALONG
+            first = rising[np.concatenate([[True], is_apart])]
+            last = rising[np.concatenate([is_apart, [True]])]
+            self._ask_for(array, zip(first.tolist(), last.tolist(), strict=True))
 
-    def _ahead(self, rows: Rows, *arrays: NDArray[Any]) -> None:
-        """Have rows that lie close together read at once, ahead of their use."""
-        if isinstance(rows, slice):
-            first, end, _ = rows.indices(len(self))
-            count = end - first
-        elif len(rows):
-            first, end, count = int(rows[0]), int(rows[-1]) + 1, len(rows)
-        else:
+    def _ask_for(self, array: NDArray[Any], pieces: Iterable[tuple[int, int]]) -> None:
+        """Have the system begin to read rows of an array, from first to last; it is not awaited."""
+        if not array.size or not hasattr(mmap, "MADV_WILLNEED"):
             return
-        is_close = count <= end - first <= 2 * count  # and the rows rise
-        if count >= FEW_ROWS and is_close:
-            for array in arrays:
-                self._ask_for(array, first, end)
-
-    def _ask_for(self, array: NDArray[Any], first: int, end: int) -> None:
-        """Have the system begin to read some rows of an array; it is not waited for."""
-        if array.size and hasattr(mmap, "MADV_WILLNEED"):
-            base = np.frombuffer(self.file, np.uint8).ctypes.data
-            start = array.ctypes.data - base + first * array.strides[0]
+        base = array.ctypes.data - np.frombuffer(self.file, np.uint8).ctypes.data
+        row = array.strides[0]
+        for first, last in pieces:
+            start = base + first * row
             page = start % mmap.PAGESIZE
-            length = (end - first) * array.strides[0] + page
+            length = (last + 1 - first) * row + page
             self.file.madvise(mmap.MADV_WILLNEED, start - page, length)
 
     def let_go(self) -> None:
@@ -252,7 +239,7 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
 
 
 def _segment(arrays: dict[str, Any], encoding: Encoding, file: mmap.mmap) -> Segment:
-    form: Form = "lists" if "lists" in arrays else "members"
+    form: Packing = "lists" if "lists" in arrays else "members"
     return Segment(
         codes=arrays["codes"],
         steps=arrays["steps"],

@@ -7,6 +7,7 @@ at once, whose ranks say what fewer would have given.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import get_args
 
@@ -47,21 +48,36 @@ def measured(index: VectorIndex, sketch: Sketch, slots: Ids, labels: Vector, tol
     queries, weights = _queries(labels)
     best = index.contents[_best(index, slots, labels, weights, told)]
     forms = np.array([query.form for query in queries])
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        recall: dict[Form, dict[int, Points]] = {}
+    recall: dict[Form, dict[int, Points]] = {}
+    with _workers() as workers:
         for form in get_args(Form):
             mine = np.flatnonzero(forms == form)
             recall[form] = {depth: () for depth in DEPTHS}
             for row in VECTORS:
                 left = [depth for depth, points in recall[form].items() if not _is_enough(points)]
                 counts = [vectors for vectors in row if vectors < sketch.index.ntotal]
-                if not left or not counts:
+                if not left or not counts or not len(mine):
                     break
                 ask = partial(_shares, index, sketch, depths=left, counts=counts)
-                shares = np.array([*workers.map(ask, (queries[n] for n in mine), best.T[mine])])
+                shares = np.empty((len(mine), len(left), len(counts)), np.float32)
+                answers = workers.map(ask, (queries[n] for n in mine), best.T[mine])
+                for n, answer in enumerate(answers):
+                    shares[n] = answer
+                    told("asking it for candidates", n + 1, len(mine))
                 for at, depth in enumerate(left):
                     recall[form][depth] += tuple(_points(depth, counts, shares[:, at]))
-        return Curve(recall)
+    return Curve(recall)
+
+
+@contextmanager
+def _workers() -> Iterator[ThreadPoolExecutor]:
+    """Give a thread for every core; an error is not kept waiting by what has not begun yet."""
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        try:
+            yield workers
+        except BaseException:
+            workers.shutdown(cancel_futures=True)
+            raise
 
 
 def _best(index: VectorIndex, slots: Ids, labels: Vector, weights: Vector, told: Told) -> Ids:

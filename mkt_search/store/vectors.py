@@ -34,7 +34,7 @@ AT_ONCE = 256  # photos decoded together: about 9 MB of float32 at 17 vectors of
 MOST_BLOCKS = 16  # blocks the scan may grow to before it is made anew as one
 MOST_STALE = 0.25  # share of slots in segments that were merged or dropped before all is reopened
 
-SCATTERED = 64  # photos; fewer are read as they come
+FEW = 64  # photos; fewer are read as they come
 PROBES = 32  # of them, each of which takes a microsecond in memory
 FROM_DISK = 3e-5  # seconds that one takes that is not
 SLOW = 2  # such probes: one alone may have been kept by the system's other work
@@ -96,7 +96,7 @@ class VectorIndex:
         self.live[moved] = False
         self.contents[moved] = -1
         self._scan = before._scan  # no lock: what is being made there now is made here again
-        if before.generation == self.generation and before._sketch is not None:
+        if before.generation == self.generation and before._is_loaded:
             self._sketch, self._is_loaded = before._sketch, True
 
     def _slots_at(self, places: NDArray[np.int64]) -> Slots:
@@ -236,6 +236,7 @@ class VectorIndex:
         """Return (n, 1 + m, D) float32: the global and the local vectors of slots."""
         if not len(slots):
             return np.empty((0, self._rows, self.encoding.dim), np.float32)
+        self._ahead(slots, _vectors_in)
         codes, steps = self._coded(slots)
         return decode(codes, steps, self.encoding.precision, self.encoding.dim)
 
@@ -313,28 +314,38 @@ class VectorIndex:
         return out
 
     def _ahead(self, slots: Slots, arrays_of: Callable[[Segment], Sequence[NDArray[Any]]]) -> None:
-        """Have rows of slots here and there read from disk all at once, if they are not in memory.
+        """Have rows of slots read from disk all at once, ahead of their use.
 
-        One after another takes a disk several times as long; of memory, asking takes longer than
+        One after another takes a disk several times as long. Of rows here and there, each of which
+        is a request of its own, only if they are not in memory: there, asking takes longer than
         reading. Which of both it is, the time that a few of them take tells.
         """
-        if len(slots) < SCATTERED or len(slots) > (slots.max() - slots.min()) // 2:
+        if len(slots) < FEW:
             return
+        if 2 * len(slots) < slots.max() - slots.min() and not self._is_on_disk(slots, arrays_of):
+            return
+        for segment, inside, _ in self._by_segment(slots):
+            segment.ahead(inside, *arrays_of(segment))
+
+    def _is_on_disk(
+        self, slots: Slots, arrays_of: Callable[[Segment], Sequence[NDArray[Any]]]
+    ) -> bool:
+        """Say whether some of a few of the rows take as long as from a disk."""
         few = slots[:: len(slots) // PROBES]
         numbers = self._numbers_of(few)
         rows = (few - self.starts[numbers]).tolist()
         arrays = [arrays_of(self.segments[number])[0] for number in numbers.tolist()]
         if not arrays[0].size:
-            return
+            return False
         slow, before = 0, time.perf_counter()
         for array, row in zip(arrays, rows, strict=True):
             array.item(row * array.shape[1] * array.shape[2])  # the first number of the row
             now = time.perf_counter()
             slow += now - before > FROM_DISK
             before = now
-        if slow >= SLOW:
-            for segment, inside, _ in self._by_segment(slots):
-                segment.ahead(inside, *arrays_of(segment))
+            if slow >= SLOW:
+                return True
+        return False
 
     def _by_segment(self, slots: Slots) -> Iterator[tuple[Segment, Slots, Slots | slice]]:
         """Yield (segment, its rows, their places among the slots asked), in the segments' order.
