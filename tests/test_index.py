@@ -738,6 +738,16 @@ def test_a_run_is_stopped_while_it_builds_the_candidate_index_and_the_next_build
     assert len(list(store.index_folder.iterdir())) == 2
 
 
+def test_contents_are_numbered_in_the_order_of_their_vectors(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    """So that the files of a candidate index name long stretches of them, not each."""
+    bring_in(store, encoder, folder)
+    assert store.active is not None
+    places = VectorIndex.open(store, store.active).places()
+    assert len(places) == 12 and (np.diff(places[:, 2]) == 1).all()
+
+
 def test_copies_of_a_photo_are_no_newer_than_it(
     store: Store, encoder: PhotoEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

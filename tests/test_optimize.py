@@ -464,9 +464,7 @@ def test_generations_are_by_encoding_and_go_with_it(store: Store) -> None:
     assert file_of(store).stat().st_size == found.sketch.size
 
 
-@pytest.mark.parametrize(
-    "step", ["sketching photos", "measuring recall", "asking it for candidates"]
-)
+@pytest.mark.parametrize("step", ["sketching photos", "measuring recall", "asking for candidates"])
 def test_a_build_that_is_stopped_at_a_step_leaves_the_old_generation(
     store: Store, step: str
 ) -> None:

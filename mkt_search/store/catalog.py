@@ -171,8 +171,8 @@ def stored_contents(session: Session, contents: Iterable[str], encoding_id: int)
 
 
 def content_ids(session: Session, contents: Iterable[str]) -> dict[str, int]:
-    """Return the id of every content, adding those that are new."""
-    wanted = sorted(set(contents))
+    """Return the id of every content, adding those that are new: their ids rise in their order."""
+    wanted = list(dict.fromkeys(contents))
     ids = known_content_ids(session, wanted)
     new = [Content(sha256=bytes.fromhex(content)) for content in wanted if content not in ids]
     session.add_all(new)

@@ -63,7 +63,7 @@ def measured(index: VectorIndex, sketch: Sketch, slots: Ids, labels: Vector, tol
                 answers = workers.map(ask, (queries[n] for n in mine), best.T[mine])
                 for n, answer in enumerate(answers):
                     shares[n] = answer
-                    told("asking it for candidates", n + 1, len(mine))
+                    told("asking for candidates", n + 1, len(mine))
                 for at, depth in enumerate(left):
                     recall[form][depth] += tuple(_points(depth, counts, shares[:, at]))
     return Curve(recall)
