@@ -42,6 +42,7 @@ from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
 LEAST = 10
 SCENES, SIDE = 4_000, 320
 SIZES = (4, 8, 16, 24)
+PARTS = 1_000  # of a patch, whole numbers of which are counted: some methods count fractions
 PRECISIONS = {
     "kset": ("int8",),
     "cover": ("fp16", "int8", "int4"),
@@ -143,7 +144,8 @@ class Table:
         for start in range(0, len(vectors), 256):
             at = slice(start, start + 256)
             global_, locals_ = vectors.global_[at], vectors.locals_[at]
-            fused = score(labels, global_, locals_, counts[at], k=self.world.k).fused
+            parts_of = np.rint(counts[at] * PARTS).astype(np.int64)
+            fused = score(labels, global_, locals_, parts_of, k=self.world.k * PARTS).fused
             each = np.where(counts[at][..., None] > 0, locals_ @ labels.T, -np.inf)
             parts.append((fused, global_ @ labels.T + each.max(axis=1)))
         return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
