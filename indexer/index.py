@@ -107,7 +107,8 @@ def index(
                 _begin(progress, surveys, resumes=resumes)
                 for scope, _ in surveys:
                     _bring_in(committer, scope, options.batch_size, progress, should_stop)
-                _finish(store, stored, options, progress, should_stop)
+                if _finish(store, stored, progress):
+                    _optimize(store, stored, options, progress, should_stop)
             finally:
                 seconds = time.monotonic() - started
                 summary = _summary(surveys, committer.tally, seconds=seconds)
@@ -222,24 +223,18 @@ def _bring_in(
             raise KeyboardInterrupt
 
 
-def _finish(
-    store: Store,
-    stored: StoredEncoding,
-    options: Options,
-    progress: Progress,
-    should_stop: Callable[[], bool],
-) -> None:
-    """Merge small segments; switch a finished rebuild on, or say what it still lacks."""
+def _finish(store: Store, stored: StoredEncoding, progress: Progress) -> bool:
+    """Merge small segments; switch a finished rebuild on, or say what it lacks and return False."""
     compact(store, stored, fewest=FEW)
     if store.finish_encoding(stored):
-        _optimize(store, stored, options, progress, should_stop)
-        return
+        return True
     with reading(store.engine) as session:
         lacking = encodings.unencoded(session, stored.id)
     progress.say(
         f"the rebuild is not finished: {lacking:,} photos of other folders have no new vectors "
         "yet, and searches still use the old ones. Run `mkt index` without a folder to finish it."
     )
+    return False
 
 
 def _optimize(

@@ -32,8 +32,8 @@ def test_a_segment_gives_back_what_was_written(tmp_path: Path) -> None:
     found = segment.vectors(rows)
     np.testing.assert_allclose(found[:, 0], vectors.global_[rows], rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(found[:, 1:], vectors.locals_[rows], rtol=2e-3, atol=2e-3)
-    assert (segment.member_patches(rows) == vectors.members[rows]).all()
-    assert (segment.counts(rows) == vectors.counts[rows]).all()
+    assert (segment.members.sets(rows) == vectors.members[rows]).all()
+    assert (segment.members.counts(rows) == vectors.counts[rows]).all()
     assert segment.content[5].tobytes().hex() == contents[5]
     assert written.size == (tmp_path / written.file).stat().st_size
     assert written.sha256 == files.digest(tmp_path / written.file)
@@ -69,7 +69,7 @@ def test_rows_of_several_segments_are_joined_whatever_the_form_of_their_sets(
     arrays = Arrays.joined([segment.arrays(rows) for segment in opened])
     segment = open_segment(tmp_path / write_arrays(tmp_path, arrays, encoding).file, encoding)
     for at, part in ((slice(0, 2), opened[0]), (slice(2, 4), opened[1])):
-        np.testing.assert_array_equal(segment.member_patches(at), part.member_patches(rows))
+        np.testing.assert_array_equal(segment.members.sets(at), part.members.sets(rows))
         np.testing.assert_array_equal(segment.vectors(at), part.vectors(rows))
         np.testing.assert_array_equal(segment.content[at], part.content[rows])
 
@@ -179,7 +179,7 @@ def test_rows_are_the_same_read_together_or_apart(tmp_path: Path) -> None:
         np.arange(n)[::-1],
     ):
         np.testing.assert_array_equal(segment.vectors(rows), every[rows])
-        assert len(segment.counts(rows)) == len(every[rows])
+        assert len(segment.members.counts(rows)) == len(every[rows])
 
 
 def test_coded_rows_are_copies_whole_or_of_one_vector_each(tmp_path: Path) -> None:

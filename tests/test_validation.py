@@ -68,11 +68,12 @@ def test_the_curve_is_that_of_a_search_for_every_number_of_vectors(
 def test_more_vectors_count_as_asked_where_they_have_too_few_owners() -> None:
     contents = np.array([4, 4, 4, 7, 9])
     found = Ranked(contents, np.arange(5), ranks=np.array([0, 1, 2, 3, 4]))
-    asked = [validation._asked([found], 1, owners=owners) for owners in (1, 2, 3, 4)]
-    assert asked == [1, 4, 8, 8]  # the second owner comes fourth, and there is no fourth
+    needed = [validation._needed(found, owners=owners) for owners in (1, 2, 3, 4)]
+    assert needed == [1, 4, 5, 5]  # the second owner comes fourth, and there is no fourth
+    assert [validation._asked(1, count) for count in needed] == [1, 4, 8, 8]
     backwards = Ranked(contents, np.arange(5), ranks=np.array([4, 3, 2, 1, 0]))
-    assert validation._asked([backwards], 1, owners=2) == 2
-    assert validation._asked([found, backwards], 3, owners=2) == 6
+    assert validation._needed(backwards, owners=2) == 2
+    assert validation._asked(3, 4) == 6
 
 
 def test_one_label_makes_no_pairs(index: VectorIndex) -> None:

@@ -130,14 +130,6 @@ class Segment:
             steps.take(at, axis=0, out=out[1], mode="clip"),
         )
 
-    def counts(self, rows: Rows) -> NDArray[np.int64]:
-        """Count the patches of every local vector: (n, m)."""
-        return self.members.counts(rows)
-
-    def member_patches(self, rows: Rows) -> NDArray[np.bool_]:
-        """Say which patches each local vector is the mean of: (n, m, P)."""
-        return self.members.sets(rows)
-
     def arrays(self, rows: Rows) -> Arrays:
         """Return rows as they are coded."""
         members = Members(self.members.packed[rows], self.members.form, self.members.patches)

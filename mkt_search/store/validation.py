@@ -151,8 +151,9 @@ def _shares(
 
     shares = np.empty((len(depths), len(counts)), np.float32)
     for i, depth in enumerate(depths):
+        needed = max(_needed(of, owners=depth) for of in found)
         for j, vectors in enumerate(counts):
-            asked = _asked(found, vectors, owners=depth)
+            asked = _asked(vectors, needed)
             taken = [of.ranks < asked for of in found]
             owners = [of.contents[mask] for of, mask in zip(found, taken, strict=True)]
             on_it = chosen(query, owners, partial(_some, products, taken[0]), k=depth)
@@ -164,13 +165,16 @@ def _some(products: Callable[[], Vector], taken: NDArray[np.bool_]) -> Vector:
     return products()[taken]
 
 
-def _asked(found: Sequence[Ranked], vectors: int, *, owners: int) -> int:
-    """Return how many vectors are asked in the end, where `vectors` have fewer owners than that."""
-    needed = 0
-    for of in found:
-        first = np.flatnonzero(np.diff(of.contents, prepend=-1))
-        ranks = np.sort(np.minimum.reduceat(of.ranks, first)) if len(first) else of.ranks
-        needed = max(needed, int(ranks[owners - 1]) + 1 if len(ranks) >= owners else len(of.ranks))
+def _needed(found: Ranked, *, owners: int) -> int:
+    """Return how many of the best vectors have so many owners; all, where they have fewer."""
+    first = np.flatnonzero(np.diff(found.contents, prepend=-1))
+    if len(first) < owners:
+        return len(found.ranks)
+    return int(np.sort(np.minimum.reduceat(found.ranks, first))[owners - 1]) + 1
+
+
+def _asked(vectors: int, needed: int) -> int:
+    """Return how many vectors a search asks for in the end that begins with `vectors`."""
     while vectors < needed:
         vectors *= 2
     return vectors

@@ -302,7 +302,7 @@ class VectorIndex:
         self._ahead(slots, _members_in)
         out = np.empty((len(slots), m), np.int64)
         for segment, rows, at in self._by_segment(slots):
-            out[at] = segment.counts(rows)
+            out[at] = segment.members.counts(rows)
         return out
 
     def member_patches(self, slots: Slots) -> NDArray[np.bool_]:
@@ -310,7 +310,7 @@ class VectorIndex:
         m = self.segments[0].members.m if self.segments else 0
         out = np.empty((len(slots), m, self.encoding.patches), np.bool_)
         for segment, rows, at in self._by_segment(slots):
-            out[at] = segment.member_patches(rows)
+            out[at] = segment.members.sets(rows)
         return out
 
     def _ahead(self, slots: Slots, arrays_of: Callable[[Segment], Sequence[NDArray[Any]]]) -> None:
