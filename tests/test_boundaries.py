@@ -54,7 +54,7 @@ LADDER: dict[int, tuple[str, ...]] = {
         "mkt_search/process.py",
         "mkt_search/tables.py",
     ),
-    1: ("mkt_search/types.py", "mkt_search/errors.py"),
+    1: ("mkt_search/types.py", "mkt_search/errors.py", "mkt_search/progress.py"),
 }
 # (importer, imported) on one rung that are meant: a part of one noun in its own file, and the
 # commands as thin users of the library.
