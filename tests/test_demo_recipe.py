@@ -158,8 +158,8 @@ def test_a_folder_begun_with_another_recipe_is_refused(own_build: Path) -> None:
 
 
 def test_two_at_once_are_refused(own_build: Path) -> None:
-    with hold(own_build / recipe.CLIP_RUN / "lock"):
-        with pytest.raises(TrainingError, match="another process"):
+    with hold(own_build / recipe.CLIP_RUN):
+        with pytest.raises(TrainingError, match="`mkt train`"):
             rebuild(own_build, SMALL, lambda sentence: None)
 
 

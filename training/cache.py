@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import TrainingError
-from training.files import write_atomically
+from training.files import save
 
 NOTE = "progress.json"
 FLUSH_EVERY = 16  # batches between two notes of how far the cache got
@@ -74,7 +74,7 @@ class ArrayCache:
             "total": self.total,
             "arrays": {name: self._digest(name) for name in self._arrays},
         }
-        write_atomically(self._folder / NOTE, json.dumps(note).encode())
+        save(self._folder / NOTE, json.dumps(note))
         self._since_flush = 0
 
     def arrays(self) -> Arrays:
@@ -131,8 +131,9 @@ def _lay_out(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
     """
     try:
         array = np.lib.format.open_memmap(file, "w+", dtype, shape)
-        with file.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
+        if hasattr(os, "posix_fallocate"):  # elsewhere a full disk shows only later
+            with file.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, os.fstat(stream.fileno()).st_size)
     except OSError as error:
         file.unlink(missing_ok=True)
         size = math.prod(shape) * dtype.itemsize

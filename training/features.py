@@ -124,7 +124,7 @@ def _filled(
         parts = {"cls": found.global_, "patches": found.patches}
         return {name: part.astype(np.float16) for name, part in parts.items()}
 
-    with hold(folder / "lock", wait=True):  # a second run waits and then finds the work done
+    with hold(folder, wait=True):  # a second run waits and then finds the work done
         arrays = ArrayCache(folder, views * len(dataset), is_hashed=False)
         fill(arrays, dataset, encoder.spec, rows_of, workers=workers, progress=progress)
     return FeatureCache(arrays, views=views)

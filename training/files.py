@@ -1,53 +1,44 @@
-"""Files of a run that survive a kill: written whole or not at all, and held by one process."""
+"""Files and locks of a run, with errors that say how to continue it."""
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mkt_search import locks
 from mkt_search.errors import TrainingError
+from mkt_search.files import write_atomically
+from mkt_search.locks import LockHeld
+
+LOCK = "train.lock"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by new bytes; after a crash it holds the old ones or the new ones, whole.
+def save(path: Path, data: bytes | str) -> None:
+    """Replace a file of a run as a whole.
 
     Raises:
-        TrainingError: they cannot be written; the old ones are there still.
+        TrainingError: it cannot be written; the old content is still there.
     """
-    temporary = path.with_name(path.name + ".new")
     try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        write_atomically(path, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise TrainingError(
-            f"{path} cannot be written: {error.strerror or error}. Mend that, and give the same"
-            " command again; it goes on after the last epoch that was kept."
+            f"{path} cannot be written: {error.strerror or error}. Fix that and run the same"
+            " command again; it continues after the last saved epoch."
         ) from error
 
 
 @contextlib.contextmanager
-def hold(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keep other processes out while the block runs; the system lets go if this one is killed.
+def hold(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes out of a folder, made where it is missing, while the block runs.
 
     Raises:
-        TrainingError: another process is in, and `wait` is False.
+        TrainingError: another process works there, and `wait` is False.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            stream.seek(0)
-            raise TrainingError(
-                f"another process ({stream.read().strip() or 'unknown'}) is training in"
-                f" {path.parent}. Wait for it, or give another --out."
-            ) from None
-        stream.truncate(0)
-        stream.write(f"pid {os.getpid()}\n")
-        stream.flush()
-        yield
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locks.hold(folder / LOCK, "mkt train", wait=wait):
+            yield
+    except LockHeld as holder:
+        raise TrainingError(
+            f"{holder} is training in {folder}. Wait for it, or give another --out."
+        ) from None

@@ -16,7 +16,7 @@ import torch
 from mkt_search.datasets.dataset import some
 from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
-from training.files import write_atomically
+from training.files import save
 
 FORMAT = 1
 
@@ -55,9 +55,9 @@ class Run:
         }
         stream = io.BytesIO()
         torch.save(state, stream)
-        write_atomically(self._state, stream.getvalue())
+        save(self._state, stream.getvalue())
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
-        write_atomically(self._log, lines.encode())
+        save(self._log, lines)
 
     def load(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Return the history and the tensors of the last epoch that was saved.

@@ -70,7 +70,7 @@ def train(
     check_labels(task, listener)
     teacher = find_teacher(config, task, listener)
     settings = settings_of(config, task, teacher=teacher.fingerprint if teacher else "")
-    with hold(folder / "lock"):
+    with hold(folder):
         run = open_run(out, settings, restart=restart)
         stopped = run.load() if run.is_started and not restart else None
         prepared = prepare(

@@ -82,7 +82,7 @@ def train(
     task = read_task(data, LabelSpace(encoder, prompt=model.meta.prompt), listener.say)
     check_labels(task, listener)
     compare_stories(model.meta, task, listener)
-    with hold(folder / "lock"):
+    with hold(folder):
         run = open_run(out, settings_of(config, task, model), restart=restart)
         stopped = run.load() if run.is_started and not restart else None
         return _train(config, task, model, encoder, run, stopped, out, listener=listener)

@@ -142,7 +142,7 @@ def compute_teacher_vectors(
         return {"vectors": vectors}
 
     own = folder / f"teacher-{_key(dataset, teacher)}"
-    with hold(own / "lock", wait=True):  # a second run waits and then finds the work done
+    with hold(own, wait=True):  # a second run waits and then finds the work done
         arrays = ArrayCache(own, len(dataset), is_hashed=True)
         fill(arrays, dataset, teacher.image, rows_of, workers=workers, progress=progress)
     teacher.to("cpu")  # the device is the student's now

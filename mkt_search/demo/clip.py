@@ -31,9 +31,9 @@ from torch.nn import functional
 from mkt_search.demo.photos import pixels, targets_of
 from mkt_search.demo.world import COLOURS, PLACES, SHAPES, THINGS, caption, draw_scene
 from mkt_search.errors import TrainingError
+from mkt_search.files import write_atomically
 from mkt_search.models import conv_vit
 from mkt_search.models.clip import write_clip_folder
-from training.files import write_atomically
 from training.schedule import learning_rate, set_learning_rate
 
 SIDE, CLOSE_UP, PATCH = 64, 32, 8

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.demo.world import LABELS, Scene, draw_scene
-from training.files import write_atomically
+from mkt_search.files import write_atomically
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -56,7 +56,7 @@ def write_dataset(
     labels = write_photos(folder / "photos", seeds, side=side, progress=progress)
     splits = {photo_name(seed): "test" if seed >= TEST_SEED else "train" for seed in seeds}
     for name, content in ((LABELS_FILE, labels), (SPLITS_FILE, splits)):
-        write_atomically(folder / name, json.dumps(content, indent=0).encode())
+        write_atomically(folder / name, json.dumps(content, indent=0))
 
 
 def photo_name(seed: int) -> str:

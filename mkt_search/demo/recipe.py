@@ -25,12 +25,13 @@ from mkt_search.demo.folder import is_ours
 from mkt_search.demo.photos import LABELS_FILE, SPLITS_FILE, write_dataset
 from mkt_search.demo.world import draw_scene, unseen_shown
 from mkt_search.errors import TrainingError
+from mkt_search.files import write_atomically
 from mkt_search.models import checkpoint, conv_vit
 from mkt_search.models.checkpoint import Prompt
 from mkt_search.models.clip import is_clip_folder
 from mkt_search.models.student import read_tensors
 from training import stage1, stage2
-from training.files import hold, write_atomically
+from training.files import hold
 from training.listener import Listener
 from training.show import epoch_line
 
@@ -102,7 +103,7 @@ def rebuild(folder: Path, recipe: Recipe, say: Say) -> Path:
     folder = folder.resolve()  # settings name folders in full, so what is told can leave them out
     if not is_ours(folder, CLIP_RUN):
         raise TrainingError(f"{folder} has other things in it; name a new folder.")
-    with hold(folder / CLIP_RUN / "lock"):
+    with hold(folder / CLIP_RUN):
         _keep(recipe, folder / RECIPE_FILE)
         if not is_clip_folder(folder / CLIP):
             train_clip(folder / CLIP_RUN, folder / CLIP, recipe.clip, say)
@@ -125,7 +126,7 @@ def _keep(recipe: Recipe, path: Path) -> None:
             f"{path.parent} was begun with another recipe, which {path.name} tells. Name a new"
             f" folder, or remove {path.name} to go on with what is there all the same."
         )
-    write_atomically(path, text.encode())
+    write_atomically(path, text)
 
 
 def prepare_data(folder: Path, recipe: Recipe, say: Say) -> DataConfig:
@@ -134,7 +135,7 @@ def prepare_data(folder: Path, recipe: Recipe, say: Say) -> DataConfig:
         say(f"rendering {recipe.train + recipe.test:,} photos of {SIDE} x {SIDE} pixels")
         write_dataset(folder, train=recipe.train, test=recipe.test, side=SIDE)
     unseen = unseen_shown(draw_scene(seed).labels for seed in range(recipe.train))
-    write_atomically(folder / UNSEEN_FILE, "\n".join(unseen).encode())
+    write_atomically(folder / UNSEEN_FILE, "\n".join(unseen))
     return DataConfig(
         photos=str(folder / "photos"),
         labels=str(folder / LABELS_FILE),

@@ -16,9 +16,9 @@ from mkt_search.demo.report import Findings, Search, Step, TaggedPhoto, Tagging,
 from mkt_search.demo.world import LABELS, PLACES, THINGS, unseen_shown, unseen_things
 from mkt_search.display import clean
 from mkt_search.errors import StoreError
+from mkt_search.files import write_atomically
 from mkt_search.library import Library
 from mkt_search.models.build import DEMO, DEMO_TEACHER, open_model
-from training.files import write_atomically
 
 Shown = Mapping[str, Sequence[str]]
 
@@ -93,7 +93,7 @@ class Tour:
             steps=self.steps,
             made_at=datetime.now(),
         )
-        write_atomically(folder / REPORT, render(findings).encode())
+        write_atomically(folder / REPORT, render(findings))
         return (folder / REPORT).resolve()
 
     def _prepare(self) -> None:
@@ -104,7 +104,7 @@ class Tour:
             )
         open_model(DEMO)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / MARK, ABOUT.encode())
+        write_atomically(self.folder / MARK, ABOUT)
 
     def _render(self) -> Shown:
         """Paint the photos, write beside them what they show, and return that."""
@@ -121,7 +121,7 @@ class Tour:
             "unseen.txt": "\n".join(unseen_shown(shown.values())),
         }
         for name, text in files.items():
-            write_atomically(self.folder / name, text.encode())
+            write_atomically(self.folder / name, text)
         return shown
 
     def _say_rendered(self, done: int, total: int) -> None:
