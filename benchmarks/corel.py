@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search import images
+from mkt_search.photos import decode as images
 from mkt_search.models.build import Model
 from mkt_search.process import keep_freed_memory
 from mkt_search.scoring import StreamScores, score

@@ -28,11 +28,11 @@ from typing import Any, get_args
 import numpy as np
 from corel import Corel, encode_all, every_patch, rank, read_corel, write_choice
 
-from indexer.pool import pool
+from indexer.pooling.pool import pool
 from mkt_search import Library
-from mkt_search.config import DataConfig, IndexConfig, Stage1Config
+from mkt_search.settings.config import DataConfig, IndexConfig, Stage1Config
 from mkt_search.datasets.split import LabelSplit
-from mkt_search.evaluation import mean_average_precision, top_labels
+from mkt_search.evaluation.metrics import mean_average_precision, top_labels
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import StreamScores, scale
 from mkt_search.types import Encoding, LocalKind, ScaleRule

@@ -28,10 +28,10 @@ import torch
 from PIL import Image, ImageFilter
 
 from indexer.index import Options, index
-from indexer.pool import pool
+from indexer.pooling.pool import pool
 from indexer.walk import Walk
-from mkt_search.config import IndexConfig
-from mkt_search.images import decode, read, to_pixels
+from mkt_search.settings.config import IndexConfig
+from mkt_search.photos.decode import decode, read, to_pixels
 from mkt_search.models.build import create_student
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.process import keep_freed_memory
@@ -165,7 +165,7 @@ def steps(
 
 def store_milliseconds(encoding: Encoding, files: Sequence[Any], vectors: PhotoVectors) -> float:
     """Processor milliseconds a photo of one commit."""
-    from mkt_search.store.catalog import NewPhoto
+    from mkt_search.store.sql.catalog import NewPhoto
     from mkt_search.types import PhotoFacts
 
     facts = PhotoFacts(192, 128, "JPEG")

@@ -13,11 +13,11 @@ from sqlalchemy import select
 from table import Ids, answers, left_out, recalls, row, timed
 from truth import truth
 
-from mkt_search.search import Explanation, Found, best
-from mkt_search.store.database import reading
-from mkt_search.store.schema import Photo
+from mkt_search.search.search import Explanation, Found, best
+from mkt_search.store.sql.database import reading
+from mkt_search.store.sql.schema import Photo
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.vectors import VectorIndex
+from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import PhotoFile, Vector
 
 K = 100

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from table import Ids
 from truth import truth
 
-from mkt_search.store.scan import fuse
-from mkt_search.store.vectors import VectorIndex
+from mkt_search.store.ann.exact_scan import fuse
+from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Vector
 
 AT_ONCE = 256  # photos decoded together

@@ -29,14 +29,14 @@ from corel import encode_all, every_patch, rank, read_corel
 from numpy.typing import NDArray
 from pooling_methods import METHODS, Pooled
 
-from indexer.pool import pool
+from indexer.pooling.pool import pool
 from mkt_search.demo.photos import LIBRARY_SEED, write_photos
 from mkt_search.demo.world import LABELS
-from mkt_search.evaluation import mean_average_precision, overlap_at
+from mkt_search.evaluation.metrics import mean_average_precision, overlap_at
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import StreamScores, scale, score
-from mkt_search.store.coding import decode, encode
-from mkt_search.store.members import Members
+from mkt_search.store.segments.coding import decode, encode
+from mkt_search.store.segments.members import Members
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
 
 LEAST = 10

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.cover import cover
+from indexer.pooling.greedy_k_sets import cover
 from indexer.ward import ward
-from mkt_search.store.coding import decode, encode
+from mkt_search.store.segments.coding import decode, encode
 from mkt_search.types import Encoded, PhotoVectors, Vector
 
 Members = Callable[[Tensor, tuple[int, int], int, int], Tensor]

@@ -11,7 +11,7 @@ import memory
 from table import timed
 
 from mkt_search.store.store import Store
-from mkt_search.store.vectors import VectorIndex
+from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Vector
 
 

@@ -41,10 +41,11 @@ from reader import new_reader
 from table import HEAD, size, timed
 from truth import truth
 
-from mkt_search.store import optimize, runs
-from mkt_search.store.database import transaction
+from mkt_search.store.candidates import build as optimize
+from mkt_search.store.sql import runs
+from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.vectors import VectorIndex
+from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Vector
 
 ROWS = ("exact", "candidates", "several", "filters", "hnsw", "sqlite", "lancedb")

@@ -23,9 +23,9 @@ import simulated
 from simulated import CONCEPTS, DIM, GRID, TOP_K, M
 
 from mkt_search.scoring import unit
-from mkt_search.search import _of_all, best
+from mkt_search.search.search import _of_all, best
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.vectors import VectorIndex
+from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import PhotoVectors, Vector
 
 OBJECTS, BATCH = 6, 1_024

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from indexer.pool import pool
+from indexer.pooling.pool import pool
 from mkt_search.scoring import unit
-from mkt_search.store.catalog import NewPhoto
+from mkt_search.store.sql.catalog import NewPhoto
 from mkt_search.store.compact import LARGE, MANY, compact
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import Encoded, Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector

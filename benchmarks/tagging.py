@@ -29,12 +29,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mkt_search.picks import COLUMNS, Blocks, Choice, blocks_within
-from mkt_search.store.database import transaction
+from mkt_search.tagging.assign import COLUMNS, Blocks, Choice, blocks_within
+from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
 from mkt_search.store.tag_runs import TagReport, take_back
-from mkt_search.store.vectors import VectorIndex
-from mkt_search.tagging import SCORING, tag
+from mkt_search.store.snapshot import VectorIndex
+from mkt_search.tagging.bulk import SCORING, tag
 from mkt_search.types import Vector
 
 HEAD = (

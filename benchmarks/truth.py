@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.store.vectors import VectorIndex
-from mkt_search.stored_scores import score_stored
+from mkt_search.store.snapshot import VectorIndex
+from mkt_search.evaluation.score_stored import score_stored
 from mkt_search.types import Vector
 
 

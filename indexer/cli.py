@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mkt_search import config
-from mkt_search.config import Config
-from mkt_search.options import library_option, setting_option, take_settings
+from mkt_search.settings import config
+from mkt_search.settings.config import Config
+from mkt_search.terminal.options import library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
     from indexer.index import Options

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.load import Failed, Loaded, Loader, nothing_is_stored
-from indexer.pool import pool
+from indexer.pooling.pool import pool
 from mkt_search.errors import MktError, ModelError
 from mkt_search.models.encoder import PhotoEncoder
-from mkt_search.store.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
+from mkt_search.store.sql.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
 from mkt_search.store.compact import MANY, compact
 from mkt_search.store.copies import Copies, find_copies
 from mkt_search.store.store import Batch, Store, StoredEncoding

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mkt_search.config import Config, find_setting
+from mkt_search.settings.config import Config, find_setting
 from mkt_search.errors import ConfigError
 from mkt_search.models.build import Model
 from mkt_search.models.checkpoint import is_checkpoint
@@ -149,7 +149,7 @@ def _vocabulary(config: Config, stored: StoredEncoding | None, model: Model) -> 
 
 
 def _labels(file: str, encoder: LabelEncoder) -> Sequence[str]:
-    from mkt_search.tagging import read_vocabulary
+    from mkt_search.tagging.bulk import read_vocabulary
 
     if file:
         return read_vocabulary(Path(file))

@@ -19,13 +19,15 @@ from indexer.load import Loader
 from indexer.progress import Progress, steps_of
 from indexer.survey import Scope, Survey, Verdict, survey_folders
 from mkt_search.errors import CheckpointMismatch
-from mkt_search.images import MAX_PIXELS
+from mkt_search.photos.decode import MAX_PIXELS
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text, text_to_path
-from mkt_search.store import encodings, generations, runs
+from mkt_search.store.sql import encodings
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import runs
 from mkt_search.store.compact import compact
-from mkt_search.store.database import reading
-from mkt_search.store.optimize import optimize
+from mkt_search.store.sql.database import reading
+from mkt_search.store.candidates.build import optimize
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, Summary, Vector
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import PhotoError
-from mkt_search.images import MAX_PIXELS, Decoded, decode, read, to_pixels
+from mkt_search.photos.decode import MAX_PIXELS, Decoded, decode, read, to_pixels
 from mkt_search.types import ImageSpec, PhotoFacts, PhotoFile
 
 LARGE_PIXELS = 50_000_000  # 150 MB as RGB; workers may decode this much each

@@ -13,10 +13,11 @@ from indexer.progress import Progress, steps_of
 from indexer.survey import is_gone
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text
-from mkt_search.store import catalog, checks
-from mkt_search.store.catalog import AT_ONCE, PhotoRecord
-from mkt_search.store.database import reading
-from mkt_search.store.optimize import optimize
+from mkt_search.store import checks
+from mkt_search.store.sql import catalog
+from mkt_search.store.sql.catalog import AT_ONCE, PhotoRecord
+from mkt_search.store.sql.database import reading
+from mkt_search.store.candidates.build import optimize
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from indexer.walk import Walk
 from mkt_search.errors import ConfigError
-from mkt_search.images import SUFFIXES
+from mkt_search.photos.decode import SUFFIXES
 from mkt_search.paths import path_to_text, text_to_path
-from mkt_search.store import catalog
-from mkt_search.store.catalog import KnownPhoto, RootPlace
-from mkt_search.store.database import reading
+from mkt_search.store.sql import catalog
+from mkt_search.store.sql.catalog import KnownPhoto, RootPlace
+from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile
 

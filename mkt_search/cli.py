@@ -11,7 +11,7 @@ import click
 
 from mkt_search.display import clean
 from mkt_search.errors import MktError
-from mkt_search.settings import nearest
+from mkt_search.settings.setting import nearest
 
 COMMANDS = {
     "init": "mkt_search.commands.init:init",
@@ -26,12 +26,12 @@ COMMANDS = {
     "train": "training.cli:train",
     "evaluate": "mkt_search.commands.evaluate:evaluate",
     "import-mkt": "mkt_search.commands.import_mkt:import_mkt",
-    "verify": "mkt_search.commands.care:verify",
+    "verify": "mkt_search.commands.maintenance:verify",
     "repair": "indexer.cli:repair",
     "optimize": "mkt_search.commands.optimize:optimize",
-    "prune": "mkt_search.commands.care:prune",
-    "root": "mkt_search.commands.care:root",
-    "migrate": "mkt_search.commands.care:migrate",
+    "prune": "mkt_search.commands.maintenance:prune",
+    "root": "mkt_search.commands.maintenance:root",
+    "migrate": "mkt_search.commands.maintenance:migrate",
 }
 """Where each command lives, in the order a newcomer meets them."""
 

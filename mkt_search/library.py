@@ -16,9 +16,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from mkt_search import query as queries
-from mkt_search import tagging
-from mkt_search.config import FOLDER, Config, find_library, load, named_library
+from mkt_search.search import query as queries
+from mkt_search.tagging import bulk as tagging
+from mkt_search.settings.config import FOLDER, Config, find_library, load, named_library
 from mkt_search.errors import (
     CheckpointMismatch,
     LibraryDamaged,
@@ -26,23 +26,26 @@ from mkt_search.errors import (
     QueryError,
     StoreError,
 )
-from mkt_search.hits import hits_of
-from mkt_search.label_vectors import LabelVectors
+from mkt_search.search.hits import hits_of
+from mkt_search.search.label_vectors import LabelVectors
 from mkt_search.models.build import Model, open_model
-from mkt_search.picks import Choice, blocks_within
+from mkt_search.tagging.assign import Choice, blocks_within
 from mkt_search.scoring import unit
-from mkt_search.search import Explanation, best
-from mkt_search.store import catalog, checks, runs, tags
-from mkt_search.store.catalog import PhotoRecord
+from mkt_search.search.search import Explanation, best
+from mkt_search.store import checks
+from mkt_search.store.sql import catalog
+from mkt_search.store.sql import runs
+from mkt_search.store.sql import tags
+from mkt_search.store.sql.catalog import PhotoRecord
 from mkt_search.store.checks import Problem, PruneReport
 from mkt_search.store.compact import compact
-from mkt_search.store.database import reading, transaction
-from mkt_search.store.optimize import Optimized, optimize
-from mkt_search.store.runs import RunInfo
+from mkt_search.store.sql.database import reading, transaction
+from mkt_search.store.candidates.build import Optimized, optimize
+from mkt_search.store.sql.runs import RunInfo
 from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.tag_runs import TagReport, take_back
-from mkt_search.store.vectors import VectorIndex
+from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Filters, Hit, Tag, Term, Told, Vector, silent
 
 NO_FILTERS = Filters()
@@ -296,7 +299,7 @@ class Library:
         return np.flatnonzero(index.slots_of(np.array(list(ids.values()), np.int64)))
 
     def _encode(self, path: Path, index: VectorIndex) -> Vector:
-        from mkt_search.photo_scores import encode_photo
+        from mkt_search.search.score_photo import encode_photo
 
         model = self._model_of(index.stored)
         return unit(encode_photo(path, model, self.config).global_[0])

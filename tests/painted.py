@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from mkt_search.config import DataConfig, Stage1Config
+from mkt_search.settings.config import DataConfig, Stage1Config
 from tests.tiny import COLOURS, colour_table, paint
 
 NAMES = tuple(COLOURS)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mkt_search.store.store import Store
-from mkt_search.store.vectors import VectorIndex
+from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Vector
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from mkt_search import config
+from mkt_search.settings import config
 from mkt_search.cli import main
 
 ROOT = Path(__file__).parent.parent

@@ -18,10 +18,12 @@ import pytest
 
 from mkt_search.library import Library
 from mkt_search.paths import text_to_path
-from mkt_search.store import catalog, checks, runs
-from mkt_search.store.database import reading
+from mkt_search.store import checks
+from mkt_search.store.sql import catalog
+from mkt_search.store.sql import runs
+from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store
-from mkt_search.store.vectors import VectorIndex
+from mkt_search.store.snapshot import VectorIndex
 from tests.index_process import Commands
 from tests.tiny import LABELS, paint, tiny_checkpoint
 

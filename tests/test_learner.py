@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mkt_search.config import Stage1Config
+from mkt_search.settings.config import Stage1Config
 from mkt_search.models.build import create_student
 from mkt_search.models.student import Student, StudentVectors
 from training.learner import Learner, learned

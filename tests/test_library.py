@@ -12,13 +12,15 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from indexer.index import Options, index
-from mkt_search import Library, label_vectors, tagging
+from mkt_search import Library
+from mkt_search.search import label_vectors
+from mkt_search.tagging import bulk as tagging
 from mkt_search.errors import CheckpointMismatch, LibraryNotFound, QueryError, UnknownLabel
 from mkt_search.models.build import open_model
-from mkt_search.search import _of_all
-from mkt_search.store import runs
+from mkt_search.search.search import _of_all
+from mkt_search.store.sql import runs
 from mkt_search.store.compact import compact
-from mkt_search.store.database import transaction
+from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
 from mkt_search.types import Encoding, Filters, LocalKind, PhotoFile, Term
 from tests.tiny import colour_checkpoint, paint, tiny_checkpoint

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mkt_search.models.student import StudentVectors
-from mkt_search.protocol import score_encoded
+from mkt_search.evaluation.protocol import score_encoded
 from mkt_search.types import Encoded
 from training.measure import results, score_photos
 from training.sources import Batch

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mkt_search import config, images
+from mkt_search.settings import config
+from mkt_search.photos import decode as images
 from mkt_search.errors import MktError, TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mkt_search.config import DataConfig, Stage1Config
+from mkt_search.settings.config import DataConfig, Stage1Config
 from mkt_search.errors import MktError, TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mkt_search.config import DataConfig, Stage2Config
+from mkt_search.settings.config import DataConfig, Stage2Config
 from mkt_search.errors import MktError, ModelError, TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model

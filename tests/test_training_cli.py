@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mkt_search.config import DataConfig, Stage1Config
+from mkt_search.settings.config import DataConfig, Stage1Config
 from mkt_search.models.checkpoint import read_meta
 from mkt_search.process import SPIN_MS, SPINS
 from tests.command_line import mkt

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from mkt_search.config import Stage2Config
+from mkt_search.settings.config import Stage2Config
 from mkt_search.errors import ModelError
 from mkt_search.models.clip import create_clip, tokenizer
 from mkt_search.models.student import StudentVectors

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from timm.data.auto_augment import rand_augment_transform
 
-from mkt_search import images
+from mkt_search.photos import decode as images
 from mkt_search.types import ImageSpec
 
 WIDEST = 4 / 3  # aspect of a random crop, relative to what the student sees; or its inverse

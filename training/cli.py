@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search import config
-from mkt_search.options import (
+from mkt_search.settings import config
+from mkt_search.terminal.options import (
     json_option,
     refuse_options_before,
     setting_options,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mkt_search import images
+from mkt_search.photos import decode as images
 from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.errors import PhotoError
 from mkt_search.types import ImageSpec

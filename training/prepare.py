@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mkt_search.config import Stage1Config
+from mkt_search.settings.config import Stage1Config
 from mkt_search.datasets.dataset import Rows, counted, some
 from mkt_search.errors import TrainingError
 from mkt_search.models.build import create_student

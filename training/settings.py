@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from mkt_search.config import Stage1Config, Stage2Config
+from mkt_search.settings.config import Stage1Config, Stage2Config
 from mkt_search.errors import TrainingError
 from mkt_search.types import ImageSpec
 from training.augment import POLICY

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mkt_search.config import DataConfig, Stage2Config
+from mkt_search.settings.config import DataConfig, Stage2Config
 from mkt_search.datasets.dataset import Rows, counted, some
 from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint

@@ -8,7 +8,7 @@ stage where it was stopped.
 
 from pathlib import Path
 
-from mkt_search.config import DataConfig, Stage1Config, Stage2Config
+from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.checkpoint import Meta

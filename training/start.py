@@ -2,7 +2,7 @@
 
 import torch
 
-from mkt_search.config import Stage1Config
+from mkt_search.settings.config import Stage1Config
 from mkt_search.models.student import Student
 from training.axes import linear_of, main_axes, put_on_axes, put_on_empty_axes
 from training.features import FeatureCache

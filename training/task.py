@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mkt_search.config import DataConfig, Stage1Config, Stage2Config
+from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from mkt_search.datasets.dataset import PhotoDataset, Rows, Targets
 from mkt_search.datasets.read import read
 from mkt_search.datasets.split import LabelSplit, PhotoSplit

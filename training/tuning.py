@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mkt_search.config import Stage2Config
+from mkt_search.settings.config import Stage2Config
 from mkt_search.datasets.dataset import Rows, Targets
 from mkt_search.models.student import StudentVectors
 from mkt_search.models.text import PromptedTextEncoder

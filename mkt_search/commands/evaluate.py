@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search import config
+from mkt_search.settings import config
 from mkt_search.commands import evaluation_output as output
 from mkt_search.commands.evaluate_ann import ann
-from mkt_search.commands.opening import library_folder
-from mkt_search.commands.output import say
+from mkt_search.commands.open_library import library_folder
+from mkt_search.terminal.output import say
 from mkt_search.display import clean
 from mkt_search.errors import LibraryNotFound, StoreError
-from mkt_search.options import (
+from mkt_search.terminal.options import (
     library_option,
     refuse_options_before,
     setting_option,
@@ -24,10 +24,10 @@ from mkt_search.options import (
 )
 
 if TYPE_CHECKING:
-    from mkt_search.config import Config
-    from mkt_search.evaluate import Stored
+    from mkt_search.settings.config import Config
+    from mkt_search.evaluation.evaluate import Stored
     from mkt_search.models.build import Model
-    from mkt_search.report import Report
+    from mkt_search.evaluation.report import Report
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -172,7 +172,7 @@ def _models(
     names: tuple[str, ...], place: Path | None, settings: "Config", *, stored: bool, patches: bool
 ) -> "Iterator[tuple[list[Model], Stored | None]]":
     """Open the models, and the library where its model or its vectors are wanted."""
-    from mkt_search.evaluate import Stored
+    from mkt_search.evaluation.evaluate import Stored
     from mkt_search.library import Library
     from mkt_search.models.build import open_model
 
@@ -190,8 +190,8 @@ def _models(
 def _evaluate(
     models: "list[Model]", settings: "Config", only: Any, vectors: "Stored | None"
 ) -> "Report":
-    from mkt_search.evaluate import evaluate_models
-    from mkt_search.evaluation_labels import choose, rules_of
+    from mkt_search.evaluation.evaluate import evaluate_models
+    from mkt_search.evaluation.labels import choose, rules_of
 
     notes: list[str] = []
 

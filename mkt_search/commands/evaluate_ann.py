@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search.commands.opening import open_library
-from mkt_search.commands.output import Column, bar, plural, say, show_json, show_table
-from mkt_search.options import TEXT, json_option, library_option, setting_option, take_settings
-from mkt_search.tables import NOTHING, shown
+from mkt_search.commands.open_library import open_library
+from mkt_search.terminal.output import Column, bar, plural, say, show_json, show_table
+from mkt_search.terminal.options import TEXT, json_option, library_option, setting_option, take_settings
+from mkt_search.evaluation.tables import NOTHING, shown
 
 if TYPE_CHECKING:
     from mkt_search.library import Library
-    from mkt_search.recall import RecallReport, Row, Way
+    from mkt_search.evaluation.ann_recall import RecallReport, Row, Way
 
 COLUMNS = (
     Column("filter", is_number=True),
@@ -105,7 +105,7 @@ def ann(
 
 
 def _labels(labels: tuple[str, ...], file: Path | None) -> list[str]:
-    from mkt_search.tagging import read_vocabulary
+    from mkt_search.tagging.bulk import read_vocabulary
 
     if not all(label.strip() for label in labels):
         raise click.UsageError("A LABEL is empty; write what to look for.")
@@ -116,7 +116,7 @@ def _measure(
     library: "Library", labels: list[str], *, queries: int, depths: tuple[int, ...], seed: int
 ) -> "RecallReport":
     """Measure with a bar on a terminal."""
-    from mkt_search.recall import measure
+    from mkt_search.evaluation.ann_recall import measure
 
     index = library.index()
     with bar("reading labels and vectors") as told:

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mkt_search import config
-from mkt_search.commands.opening import library_folder
-from mkt_search.commands.output import Column, moment, plural, say, show_json, show_table
+from mkt_search.settings import config
+from mkt_search.commands.open_library import library_folder
+from mkt_search.terminal.output import Column, moment, plural, say, show_json, show_table
 from mkt_search.display import clean
 from mkt_search.errors import EvaluationError
 
 if TYPE_CHECKING:
-    from mkt_search.config import Config
-    from mkt_search.report import Report
-    from mkt_search.store.evaluations import Evaluation
+    from mkt_search.settings.config import Config
+    from mkt_search.evaluation.report import Report
+    from mkt_search.store.sql.evaluations import Evaluation
     from mkt_search.store.store import Store
-    from mkt_search.tables import Table
+    from mkt_search.evaluation.tables import Table
 
 STDOUT = Path("-")
 BETWEEN_LINES = 1_000  # photos, where no bar is shown
@@ -51,7 +51,7 @@ def check(wanted: Wanted) -> None:
         if file is not None and file != STDOUT and not file.absolute().parent.is_dir():
             raise EvaluationError(f"{file} cannot be written: there is no folder {file.parent}.")
     if wanted.plots is not None:
-        from mkt_search import plots
+        from mkt_search.evaluation import plots
 
         plots.require()
         wanted.plots.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def write(report: "Report", wanted: Wanted) -> None:
         _write(wanted.markdown, report.markdown())
     pictures = _draw(report, wanted)
     if wanted.html is not None:
-        from mkt_search import evaluation_page
+        from mkt_search.evaluation import page as evaluation_page
 
         _write(wanted.html, evaluation_page.render(report, pictures))
     if wanted.plots is not None:
@@ -97,7 +97,7 @@ def _show(table: "Table") -> None:
 def _draw(report: "Report", wanted: Wanted) -> dict[str, bytes]:
     if wanted.html is None and wanted.plots is None:
         return {}
-    from mkt_search import plots
+    from mkt_search.evaluation import plots
 
     try:
         return plots.draw_all(report)
@@ -159,8 +159,8 @@ def check_library(place: Path, settings: "Config") -> None:
 
 def keep(report: "Report", place: Path, settings: "Config", asked: dict[str, Any]) -> int:
     """Store what each model reached in the library's database; return the run."""
-    from mkt_search.store import evaluations
-    from mkt_search.store.database import transaction
+    from mkt_search.store.sql import evaluations
+    from mkt_search.store.sql.database import transaction
 
     with _store(place, settings) as store, transaction(store.engine) as session:
         found = list(_evaluations(report, asked))
@@ -168,7 +168,7 @@ def keep(report: "Report", place: Path, settings: "Config", asked: dict[str, Any
 
 
 def _evaluations(report: "Report", asked: dict[str, Any]) -> "Iterator[Evaluation]":
-    from mkt_search.store.evaluations import Evaluation
+    from mkt_search.store.sql.evaluations import Evaluation
 
     told = report.as_dict()
     models = {entry.model: entry.fingerprint for entry in report.entries}
@@ -189,8 +189,8 @@ def _evaluations(report: "Report", asked: dict[str, Any]) -> "Iterator[Evaluatio
 
 def show_earlier(directory: Path | None, json_file: Path | None) -> None:
     """Print the evaluations that the library keeps, the newest first."""
-    from mkt_search.store import evaluations
-    from mkt_search.store.database import reading
+    from mkt_search.store.sql import evaluations
+    from mkt_search.store.sql.database import reading
 
     place = library_folder(directory)
     with _store(place, config.load(place)) as store, reading(store.engine) as session:
@@ -216,7 +216,7 @@ def _as_data(item: "Evaluation") -> dict[str, Any]:
 
 def _rows(item: "Evaluation") -> Iterator[tuple[str, ...]]:
     """A line for each entry of a model: the mAP of its fused score as the paper counts."""
-    from mkt_search.tables import NOTHING, shown
+    from mkt_search.evaluation.tables import NOTHING, shown
 
     for entry in item.results["entries"]:
         maps = {

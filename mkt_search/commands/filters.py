@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mkt_search.options import TEXT
+from mkt_search.terminal.options import TEXT
 
 if TYPE_CHECKING:
     from mkt_search.types import Filters

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from mkt_search.commands.output import say
+from mkt_search.terminal.output import say
 from mkt_search.display import clean
 
 FILE = click.Path(path_type=Path)

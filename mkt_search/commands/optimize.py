@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mkt_search.commands.opening import open_library
-from mkt_search.commands.output import bar, plural, say, show_json, sized
-from mkt_search.options import json_option, library_option
+from mkt_search.commands.open_library import open_library
+from mkt_search.terminal.output import bar, plural, say, show_json, sized
+from mkt_search.terminal.options import json_option, library_option
 
 if TYPE_CHECKING:
-    from mkt_search.store.curve import Form, Points
-    from mkt_search.store.optimize import Optimized
+    from mkt_search.store.sql.recall_curve import Form, Points
+    from mkt_search.store.candidates.build import Optimized
 
 SHARES = (0.9, 0.95, 0.99)
 NAMES: "dict[Form, str]" = {

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search import config
-from mkt_search.commands.opening import library_folder
-from mkt_search.commands.output import Column, show_json, show_table
+from mkt_search.settings import config
+from mkt_search.commands.open_library import library_folder
+from mkt_search.terminal.output import Column, show_json, show_table
 from mkt_search.display import clean, storable
 from mkt_search.errors import LibraryNotFound
-from mkt_search.options import json_option, library_option, setting_option, take_settings
+from mkt_search.terminal.options import json_option, library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
-    from mkt_search.config import Config
+    from mkt_search.settings.config import Config
     from mkt_search.models.build import Model
-    from mkt_search.photo_scores import LabelScore
+    from mkt_search.search.score_photo import LabelScore
 
 COLUMNS = (
     Column("score", is_number=True),
@@ -73,8 +73,8 @@ def score(
 
     A PHOTO need not be in the library. The model is that of --model, or of the library.
     """
-    from mkt_search.photo_scores import label_scores
-    from mkt_search.tagging import read_vocabulary
+    from mkt_search.search.score_photo import label_scores
+    from mkt_search.tagging.bulk import read_vocabulary
 
     labels = read_vocabulary(labels_file)
     settings, model = _model(directory, take_settings(given))

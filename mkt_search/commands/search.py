@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.filters import filter_options, take_filters
-from mkt_search.commands.opening import open_library
-from mkt_search.commands.output import Column, plural, say, show_json, show_table
+from mkt_search.commands.open_library import open_library
+from mkt_search.terminal.output import Column, plural, say, show_json, show_table
 from mkt_search.display import clean, storable
-from mkt_search.options import TEXT, json_option, library_option, setting_option, take_settings
+from mkt_search.terminal.options import TEXT, json_option, library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
-    from mkt_search.search import Explanation
+    from mkt_search.search.search import Explanation
     from mkt_search.types import Hit, Term
 
 COLUMNS = (
@@ -114,8 +114,8 @@ def search(
       mkt search --like holiday.jpg --html hits.html
       mkt search sunset --paths -0 | xargs -0 cp -t best/
     """
-    from mkt_search import query as query_language
-    from mkt_search.search import Explanation as Told
+    from mkt_search.search import query as query_language
+    from mkt_search.search.search import Explanation as Told
 
     _refuse_two_outputs(as_json, paths or null)
     if not (query or like):
@@ -197,7 +197,7 @@ def _show_paths(hits: "Sequence[Hit]", end: bytes) -> None:
 
 
 def _write_sheet(file: Path, hits: "Sequence[Hit]", asked: str, side: int) -> None:
-    from mkt_search import sheet
+    from mkt_search.pages import sheet
 
     sheet.write(file, hits, query=asked, side=side, made_at=datetime.now())
     say(f"wrote {clean(file)}: {plural(len(hits), 'photo')}")

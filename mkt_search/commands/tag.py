@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search.commands.opening import open_library
-from mkt_search.commands.output import Column, bar, plural, say, show_json, show_table
+from mkt_search.commands.open_library import open_library
+from mkt_search.terminal.output import Column, bar, plural, say, show_json, show_table
 from mkt_search.display import clean
-from mkt_search.options import TEXT, json_option, library_option, setting_option, take_settings
+from mkt_search.terminal.options import TEXT, json_option, library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
-    from mkt_search.config import TagConfig
+    from mkt_search.settings.config import TagConfig
     from mkt_search.library import Library
     from mkt_search.store.tag_runs import TagReport
 
@@ -124,7 +124,7 @@ def _rest(photos: tuple[Path, ...], count: int, why: str) -> str:
 
 
 def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: bool) -> None:
-    from mkt_search.tagging import read_vocabulary
+    from mkt_search.tagging.bulk import read_vocabulary
 
     settings, labels = library.config.tag, read_vocabulary(vocabulary)
     with bar("opening the model") as told:

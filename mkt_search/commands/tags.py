@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.filters import filter_options, take_filters
-from mkt_search.commands.opening import open_library
-from mkt_search.commands.output import Column, moment, plural, say, show_json, show_table
+from mkt_search.commands.open_library import open_library
+from mkt_search.terminal.output import Column, moment, plural, say, show_json, show_table
 from mkt_search.display import clean
-from mkt_search.options import TEXT, json_option, library_option
+from mkt_search.terminal.options import TEXT, json_option, library_option
 
 if TYPE_CHECKING:
-    from mkt_search.store.runs import RunInfo
+    from mkt_search.store.sql.runs import RunInfo
     from mkt_search.types import Tag
 
 COLUMNS = (
@@ -90,7 +90,7 @@ def tags(
       mkt tags --source human --parquet tags.parquet
       mkt tags --runs
     """
-    from mkt_search import export
+    from mkt_search.tagging import export
 
     if as_csv + as_json + (parquet is not None) > 1:
         raise click.UsageError("--csv, --json and --parquet are three ways out; choose one.")

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mkt_search.config import DataConfig, Stage1Config, Stage2Config
+from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from mkt_search.demo.clip import SIDE, ClipRecipe, train_clip
 from mkt_search.demo.folder import is_ours
 from mkt_search.demo.photos import LABELS_FILE, SPLITS_FILE, write_dataset

@@ -7,13 +7,17 @@ from sqlalchemy import delete, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store import changes, encodings, generations, segments, tags
-from mkt_search.store.catalog import in_pieces
-from mkt_search.store.database import reading, transaction
-from mkt_search.store.files import digest
-from mkt_search.store.schema import Content, Photo, SegmentRow, TagRow, VectorRow
+from mkt_search.store.sql import changes
+from mkt_search.store.sql import encodings
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.segments import segment as segments
+from mkt_search.store.sql import tags
+from mkt_search.store.sql.catalog import in_pieces
+from mkt_search.store.sql.database import reading, transaction
+from mkt_search.store.segments.files import digest
+from mkt_search.store.sql.schema import Content, Photo, SegmentRow, TagRow, VectorRow
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.vectors import same_places
+from mkt_search.store.snapshot import same_places
 
 
 @dataclass(frozen=True)

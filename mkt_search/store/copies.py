@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
 
-from mkt_search.store.catalog import in_pieces, stored_contents
-from mkt_search.store.database import reading
-from mkt_search.store.schema import Content, Photo
+from mkt_search.store.sql.catalog import in_pieces, stored_contents
+from mkt_search.store.sql.database import reading
+from mkt_search.store.sql.schema import Content, Photo
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFacts
 

@@ -6,9 +6,13 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from mkt_search.store import catalog, encodings, generations, lock, tags
-from mkt_search.store.database import reading
-from mkt_search.store.schema import Photo, SegmentRow
+from mkt_search.store import lock
+from mkt_search.store.sql import catalog
+from mkt_search.store.sql import encodings
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import tags
+from mkt_search.store.sql.database import reading
+from mkt_search.store.sql.schema import Photo, SegmentRow
 from mkt_search.store.store import Store
 from mkt_search.types import Encoding
 

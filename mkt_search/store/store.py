@@ -20,12 +20,18 @@ from numpy.typing import NDArray
 from sqlalchemy import URL, Engine, delete, select, update
 
 from mkt_search.errors import CheckpointMismatch, LibraryDamaged, LibraryNotFound, StoreError
-from mkt_search.store import catalog, changes, encodings, generations, lock, runs, segments
-from mkt_search.store.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
-from mkt_search.store.database import check_schema, open_engine, reading, transaction
-from mkt_search.store.files import Written
-from mkt_search.store.generations import Generation
-from mkt_search.store.schema import EncodingRow, SegmentRow, VectorRow
+from mkt_search.store import lock
+from mkt_search.store.sql import catalog
+from mkt_search.store.sql import changes
+from mkt_search.store.sql import encodings
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import runs
+from mkt_search.store.segments import segment as segments
+from mkt_search.store.sql.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
+from mkt_search.store.sql.database import check_schema, open_engine, reading, transaction
+from mkt_search.store.segments.files import Written
+from mkt_search.store.sql.candidate_index import Generation
+from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
 from mkt_search.types import Encoding, PhotoVectors, Vector
 
 log = logging.getLogger(__name__)
@@ -87,7 +93,7 @@ class Store:
     @classmethod
     def create(cls, directory: Path, *, url: str | None = None) -> "Store":
         """Make a library, or finish one that was left half made; a whole one stays as it is."""
-        from mkt_search.store.upgrade import upgrade
+        from mkt_search.store.sql.upgrade import upgrade
 
         (directory / SEGMENTS).mkdir(parents=True, exist_ok=True)
         with lock.writing(directory, "mkt init"):
@@ -112,7 +118,7 @@ class Store:
 
     def migrate(self) -> None:
         """Bring the database to this program's schema."""
-        from mkt_search.store.upgrade import upgrade
+        from mkt_search.store.sql.upgrade import upgrade
 
         with lock.writing(self.directory, "mkt migrate"):
             upgrade(self.engine)

@@ -10,8 +10,10 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import QueryError
-from mkt_search.store import catalog, runs, tags
-from mkt_search.store.spool import Records, Spool
+from mkt_search.store.sql import catalog
+from mkt_search.store.sql import runs
+from mkt_search.store.sql import tags
+from mkt_search.store.spill import Records, Spool
 
 PICKS_AT_ONCE = 10_000  # tags counted and handed to the database together
 NEW = -1  # stands for the id of a label that no photo was ever tagged with

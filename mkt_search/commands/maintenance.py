@@ -1,0 +1,139 @@
+"""Look after a library: `mkt verify`, `mkt prune`, `mkt root`, `mkt migrate`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mkt_search.settings import config
+from mkt_search.commands.open_library import library_folder, open_library
+from mkt_search.terminal.output import Column, plural, say, show_json, show_table, sized
+from mkt_search.display import clean, storable
+from mkt_search.terminal.options import json_option, library_option
+
+if TYPE_CHECKING:
+    from mkt_search.library import Library
+    from mkt_search.store.checks import Problem, PruneReport
+
+PROBLEM_COLUMNS = (Column("where"), Column("what"), Column("way out"))
+ROOT_COLUMNS = (Column("photos", is_number=True), Column("there"), Column("folder"))
+
+
+@click.command()
+@json_option
+@library_option
+@click.pass_context
+def verify(ctx: click.Context, as_json: bool, directory: Path | None) -> None:
+    """Check the database against the stored vectors.
+
+    Reads all segments, compares their hashes and changes nothing. The exit code is 1 when something
+    is wrong.
+    """
+    with open_library(directory, {}) as library:
+        problems = _verify(library)
+    if as_json:
+        show_json([_problem_as_data(problem) for problem in problems])
+    else:
+        show_table(PROBLEM_COLUMNS, ((p.where, p.what, p.fix) for p in problems))
+    say(f"{plural(len(problems), 'problem')} found." if problems else "The library is sound.")
+    ctx.exit(1 if problems else 0)
+
+
+def _verify(library: "Library") -> "list[Problem]":
+    """Verify with a bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with bar:
+        task = bar.add_task("checking segments", total=None)
+        return library.verify(lambda done, total: bar.update(task, completed=done, total=total))
+
+
+def _problem_as_data(problem: "Problem") -> dict[str, Any]:
+    return {"what": problem.what, "where": problem.where, "fix": problem.fix}
+
+
+@click.command()
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would go and remove nothing.  [default: off]"
+)
+@json_option
+@library_option
+def prune(dry_run: bool, as_json: bool, directory: Path | None) -> None:
+    """Forget missing photos and what no photo needs.
+
+    Photos that `mkt index` did not find again go, with their tags; so do vectors that no photo
+    needs. Your own files are never touched.
+    """
+    with open_library(directory, {}) as library:
+        report = library.prune(dry_run=dry_run)
+    if as_json:
+        show_json(_report_as_data(report))
+    done = "would remove" if dry_run else "removed"
+    kinds = (("missing photo", report.photos), ("tag", report.tags), ("segment", report.segments))
+    counts = ", ".join(plural(count, kind) for kind, count in kinds)
+    unused = plural(report.contents, "photo's vectors", "photos' vectors")
+    say(f"{done} {counts} ({sized(report.bytes)}) and {unused}.")
+
+
+def _report_as_data(report: "PruneReport") -> dict[str, int]:
+    return {
+        "photos": report.photos,
+        "tags": report.tags,
+        "contents": report.contents,
+        "segments": report.segments,
+        "bytes": report.bytes,
+    }
+
+
+@click.command()
+@click.argument("old", required=False, type=click.Path(path_type=Path))
+@click.argument("new", required=False, type=click.Path(path_type=Path))
+@json_option
+@library_option
+def root(old: Path | None, new: Path | None, as_json: bool, directory: Path | None) -> None:
+    """List the photos' folders, or say that OLD is now NEW.
+
+    Photo paths are kept relative to these folders: when a disk has moved, one `mkt root OLD NEW`
+    is all there is to do.
+    """
+    with open_library(directory, {}) as library:
+        if old is None:
+            _show_roots(library, as_json=as_json)
+        elif new is None:
+            raise click.UsageError("Name both folders: mkt root OLD NEW.")
+        else:
+            count = library.move_root(os.path.abspath(old), new)
+            say(f"{clean(old)} is now {clean(new)}: {plural(count, 'photo')} moved with it.")
+
+
+def _show_roots(library: "Library", *, as_json: bool) -> None:
+    roots = library.status().roots
+    if as_json:
+        keys = ("photos", "exists")
+        found = [
+            {k: getattr(item, k) for k in keys} | {"path": storable(item.path)} for item in roots
+        ]
+        show_json(found)
+        return
+    rows = ((f"{r.photos:,}", "yes" if r.exists else "no", clean(r.path)) for r in roots)
+    if not show_table(ROOT_COLUMNS, rows):
+        say("No folder yet. Run `mkt index FOLDER`.")
+
+
+@click.command()
+@library_option
+def migrate(directory: Path | None) -> None:
+    """Bring the library's database up to date.
+
+    Needed once after the program was upgraded, where it says so; otherwise it does nothing.
+    """
+    from mkt_search.library import Library
+
+    folder = library_folder(directory)
+    with Library.open(folder, config=config.load(folder), check=False) as library:
+        library.migrate()
+    say(f"{clean(folder)} is up to date.")

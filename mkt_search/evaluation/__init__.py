@@ -1,0 +1,1 @@
+"""Evaluation: the paper's protocol, retrieval measures and recall of the candidate index."""

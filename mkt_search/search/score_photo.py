@@ -1,0 +1,77 @@
+"""One photo against a list of labels, every patch used: nothing stored, nothing pooled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from mkt_search.photos import decode as images
+from mkt_search.settings.config import Config
+from mkt_search.errors import PhotoError, QueryError
+from mkt_search.models.build import Model
+from mkt_search.scoring import HALF, StreamScores, fuse_over_labels, scale, score
+from mkt_search.types import Encoded, Vector
+
+Fuse = Literal["vocabulary", "cosine", "none"]
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """How well a label fits a photo; `score` = `global_part` + `local_part`."""
+
+    label: str
+    score: float
+    global_part: float
+    local_part: float
+
+
+def encode_photo(path: Path, model: Model, config: Config) -> Encoded:
+    """Decode and encode one photo as a batch of one. Raises QueryError with the reason."""
+    try:
+        data = images.read(path)
+        decoded = images.decode(
+            data,
+            name=path.name,
+            shorter_side=model.image.decode_side,
+            max_pixels=config.index.max_pixels,
+        )
+    except PhotoError as error:
+        raise QueryError(f"Cannot read the photo {path}: {error}.") from error
+    encoder = model.photo_encoder(device=config.model.device, dtype=config.model.dtype)
+    return encoder.encode(images.to_pixels(decoded.image, model.image)[None])
+
+
+def label_scores(
+    path: Path, labels: Sequence[str], model: Model, config: Config, *, fuse: Fuse
+) -> list[LabelScore]:
+    """Score a photo against labels, best first.
+
+    Args:
+        path: the photo.
+        labels: any labels the model's label encoder knows.
+        model: the student and the label encoder.
+        config: the device, the number format and the pixel cap.
+        fuse: `cosine` as the library's default scale; `vocabulary` divides each stream by its norm
+            over exactly these labels, the paper's fusion; `none` takes the student's raw vectors.
+            The score is the mean of the two streams in every case.
+    """
+    vectors = model.label_encoder().encode(labels)
+    scores = fused(encode_photo(path, model, config), vectors, k=model.top_k, fuse=fuse)
+    parts = zip(labels, scores.fused[0], scores.global_[0], scores.local[0], strict=True)
+    found = [LabelScore(label, float(s), float(g), float(p)) for label, s, g, p in parts]
+    return sorted(found, key=lambda item: -item.score)
+
+
+def fused(encoded: Encoded, labels: Vector, *, k: int, fuse: Fuse) -> StreamScores:
+    """Score encoded photos with all their patches: (n, L) for each stream, halves included."""
+    if fuse == "cosine":
+        encoded = scale(encoded, rule="cosine", k=k)
+    ones = np.ones(encoded.patches.shape[:2], np.int64)
+    scores = score(labels, encoded.global_, encoded.patches, ones, k=k)
+    if fuse == "vocabulary":
+        return fuse_over_labels(scores)
+    if fuse == "none":
+        return StreamScores(HALF * scores.global_, HALF * scores.local)
+    return scores

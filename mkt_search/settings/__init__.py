@@ -1,0 +1,1 @@
+"""Settings: every option with its default, read from flags, environment and `mkt.toml`."""

@@ -1,0 +1,494 @@
+"""Every setting with its default, read once into frozen dataclasses; also where the library is.
+
+A value comes from the first of: a flag, the environment (`MKT_<SECTION>_<KEY>`), the nearest
+`mkt.toml`, the default below. `mkt.toml` in the repository repeats help and defaults for people to
+read, and a test keeps the two equal. Nothing heavy is imported (types.py would bring numpy): the
+command line builds its options from this file.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mkt_search.settings import toml as config_file
+from mkt_search.errors import ConfigError, LibraryNotFound
+from mkt_search.settings.setting import Setting, check, nearest, parse, setting
+
+FILE = "mkt.toml"
+FOLDER = ".mkt"
+
+
+@dataclass(frozen=True)
+class LibraryConfig:
+    """Where the library keeps what it knows."""
+
+    database: str = setting(
+        "", 'SQLAlchemy URL of the database; "" is SQLite in the library folder.'
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The student and how it runs."""
+
+    checkpoint: str = setting(
+        "",
+        'Checkpoint folder or open_clip NAME/TAG or NAME/FILE; "" is the one the library has.',
+        is_path=True,
+    )
+    device: str = setting("auto", "Where the student runs: auto, cpu, cuda, cuda:1 or mps.")
+    dtype: Literal["auto", "bfloat16", "float32"] = setting(
+        "auto",
+        "Number format of the student: auto (the faster one), bfloat16 or float32.",
+    )
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """How photos become vectors. The first six decide what a stored vector is."""
+
+    local: Literal["cover", "kset", "centroids", "ward", "topk", "all"] = setting(
+        "cover",
+        "What is kept of the patches: cover, kset, centroids, ward, topk or all (much disk).",
+    )
+    m: int = setting(16, "Local vectors kept per photo.", at_least=1, at_most=1024)
+    top_k: int = setting(
+        0, "Best patches averaged into the local part; 0 is the checkpoint's own.", at_least=0
+    )
+    precision: Literal["fp16", "int8", "int4"] = setting(
+        "int8",
+        "Number format of stored vectors: fp16, int8 or int4.",
+    )
+    scale: Literal["cosine", "vocabulary"] = setting(
+        "cosine",
+        "How the two streams come on one scale: cosine, or vocabulary (the paper's).",
+    )
+    vocabulary: str = setting(
+        "",
+        'Labels of the vocabulary scale, a file of one a line; "" is the label table\'s own names.',
+        is_path=True,
+    )
+    batch_size: int = setting(32, "Photos encoded and committed together.", at_least=1)
+    workers: int = setting(
+        0, "Threads that read and decode photos; 0 is one per processor.", at_least=0
+    )
+    max_pixels: int = setting(
+        179_000_000, "Pixels of the largest photo that is decoded; larger ones fail.", at_least=1
+    )
+    hidden: bool = setting(False, "Also walk into folders whose name starts with a dot.")
+    optimize_from: int = setting(
+        20_000, "Photos from which a candidate index is kept up; 0 is never.", at_least=0
+    )
+    optimize_after: float = setting(
+        0.2, "Share of photos newer than the candidate index that has it built anew.", at_least=0
+    )
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What a search shows."""
+
+    k: int = setting(20, "Photos shown, best first.", at_least=1)
+    recall: float = setting(
+        0.99,
+        "Share of the best photos that a candidate index must find; 1 reads every photo.",
+        at_least=0.5,
+        at_most=1,
+    )
+    thumbnail: int = setting(
+        320, "Longer side of a contact sheet's thumbnails, in pixels.", at_least=32, at_most=4096
+    )
+
+
+@dataclass(frozen=True)
+class TagConfig:
+    """Which labels of a vocabulary become tags, both conditions together, and in which memory."""
+
+    top: int = setting(5, "Labels a photo gets at most, best first; 0 is no limit.", at_least=0)
+    threshold: float = setting(0.0, "Lowest score that becomes a tag.")
+    memory_mb: int = setting(
+        1000,
+        "Memory for the vectors and scores of a run, in MB; decides how much is scored at once.",
+        at_least=1,
+    )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Labelled photos and who learns from which: for training and for evaluation."""
+
+    kind: Literal["folder", "coco", "voc", "nus-wide", "open-images"] = setting(
+        "folder",
+        "How the labelled photos are laid out: folder, coco, voc, nus-wide or open-images.",
+    )
+    photos: str = setting("", "Folder of the photos, or of the whole dataset.", is_path=True)
+    labels: str = setting(
+        "",
+        "What the photos show: .json, .csv or .jsonl of file -> labels, or as the kind has it.",
+        is_path=True,
+    )
+    splits: str = setting(
+        "",
+        'File -> "train" or "test" (JSON or CSV); "" is the dataset\'s own split, or draws one.',
+        is_path=True,
+    )
+    min_photos: int = setting(
+        10,
+        "Labels with fewer training photos are left out, where the dataset has no own lists.",
+        at_least=1,
+    )
+    test_fraction: float = setting(
+        0.1, "Share of photos set aside for the final test when no split is given."
+    )
+    validation: Literal["held-out", "test", "none"] = setting(
+        "held-out",
+        "Photos scored after each epoch: held-out, test or none.",
+    )
+    validation_fraction: float = setting(
+        0.1, "Share of training photos held out for that when the dataset names none."
+    )
+    unseen: str = setting(
+        "",
+        'File with the labels never trained on, one a line; "" is the dataset\'s, or draws them.',
+        is_path=True,
+    )
+    unseen_fraction: float = setting(
+        0.2, "Share of labels drawn as unseen when nothing names them."
+    )
+    split_seed: int = setting(0, "Decides the unseen labels and the photos set aside.", at_least=0)
+
+
+@dataclass(frozen=True)
+class Stage1Config:
+    """Training the student on seen labels (`mkt train stage1`)."""
+
+    label_table: str = setting("", "Label vectors, .npz or GloVe text.", is_path=True)
+    text_model: str = setting(
+        "",
+        "Instead of a table, a text tower: open_clip NAME/TAG, NAME/FILE or a model's folder.",
+        is_path=True,
+    )
+    label_transform: Literal["none", "center", "whiten"] = setting(
+        "whiten", "What is done to the vectors of a table first: none, center or whiten."
+    )
+    whiten_power: float = setting(
+        0.25, "whiten divides each direction by its variance to this power.", at_least=0
+    )
+    whiten_shrink: float = setting(
+        1.0, "Share of the mean variance added to each variance before.", at_least=0
+    )
+    backbone: str = setting("mobilenetv2_100", "The student's backbone, any timm model name.")
+    backbone_weights: str = setting(
+        "",
+        'Weights of the backbone: .safetensors, .pth, or teacher for its own ViT; "" is random.',
+        is_path=True,
+    )
+    backbone_args: tuple[str, ...] = setting((), 'Further timm arguments, each "name=value".')
+    frozen: str = setting("all", 'First blocks that do not move: "all" or a number in quotes.')
+    heads: Literal["linear", "mlp", "shared"] = setting(
+        "linear",
+        "From the backbone to the label space: linear, mlp or shared.",
+    )
+    image_height: int = setting(224, "Height of what the student sees, in pixels.", at_least=1)
+    image_width: int = setting(224, "Width of what the student sees, in pixels.", at_least=1)
+    resize: Literal["squash", "crop"] = setting(
+        "squash",
+        "squash shows the whole photo, its aspect changed; crop keeps the centre.",
+    )
+    mean: tuple[float, ...] = setting(
+        (), "Subtracted per RGB channel, on [0, 1]; [] is the backbone's own."
+    )
+    std: tuple[float, ...] = setting((), "Divided by, per RGB channel; [] is the backbone's own.")
+    top_k: int = setting(8, "Best patches averaged by the local stream.", at_least=1)
+    feature_dim: int = setting(
+        256, "Main axes of the backbone's features that linear heads see; 0 is all.", at_least=0
+    )
+    start: Literal["random", "ridge", "teacher"] = setting(
+        "ridge",
+        "First heads: random, ridge (a regression on features) or teacher (its projection).",
+    )
+    ridge: float = setting(
+        0.004, "Strength of the ridge, in total variances of the global features.", at_least=0
+    )
+    regression: float = setting(
+        20.0, "Weight of the squared distance between vectors and the photo's labels.", at_least=0
+    )
+    teacher: str = setting(
+        "",
+        'CLIP that teaches: open_clip NAME/TAG, NAME/FILE or a model\'s folder; "" is none.',
+        is_path=True,
+    )
+    distill: float = setting(
+        0.0,
+        "Weight of the distance between global vectors and the teacher's; the paper's code has 1.",
+        at_least=0,
+    )
+    distill_on: Literal["raw", "unit"] = setting(
+        "raw",
+        "What of the two is compared: raw vectors (the paper's code), or unit, their directions.",
+    )
+    score: Literal["dot", "cosine", "vocabulary"] = setting(
+        "cosine", "Score in the loss: dot, cosine, or vocabulary (the paper's)."
+    )
+    score_scale: float = setting(10.0, "What scores are multiplied by before the loss.")
+    margin: float = setting(1.0, "How much a positive must score above a negative.")
+    absent_labels: Literal["keep", "skip"] = setting(
+        "keep", "Labels with no positive in the batch: keep or skip."
+    )
+    loss_on: Literal["fused", "streams", "both"] = setting(
+        "fused",
+        "Scores the loss looks at: fused, streams or both.",
+    )
+    epochs: int = setting(4, "Passes over the training photos; 0 is the start alone.", at_least=0)
+    batch_size: int = setting(64, "Photos per step.", at_least=1)
+    lr: float = setting(3e-4, "Highest learning rate.", at_most=1_000)
+    min_lr: float = setting(0.0, "Learning rate at the end of the cosine.", at_least=0)
+    warmup_epochs: float = setting(0.7, "Epochs of rising learning rate.", at_least=0)
+    weight_decay: float = setting(0.0, "Weight decay of AdamW.", at_least=0)
+    layer_decay: float = setting(
+        0.65, "Each earlier block learns at this share of the next one's rate."
+    )
+    clip_grad: float = setting(0.0, "Largest gradient norm; 0 is not clipped.", at_least=0)
+    ema: float = setting(0.0, "Decay of the averaged weights that are kept; 0 is no averaging.")
+    flip: bool = setting(
+        False, "Mirror half of the photos; a frozen backbone then sees each photo twice."
+    )
+    crop_scale: float = setting(
+        1.0, "Smallest part of a photo a random crop keeps; 1 is no crops (needs moving blocks)."
+    )
+    randaugment: str = setting(
+        "",
+        'RandAugment in timm\'s words, as rand-m9-mstd0.5-inc1; "" is none (needs moving blocks).',
+    )
+    cache: str = setting(
+        "",
+        'Folder for features and the teacher\'s vectors, computed once; "" is beside --out.',
+        is_path=True,
+    )
+    seed: int = setting(0, "Decides first weights, order and augmentation.", at_least=0)
+    device: str = setting("auto", "Where training runs: auto, cpu, cuda or cuda:1.")
+    dtype: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "Number format of the backbone's arithmetic: auto, float32 or bfloat16.",
+    )
+    workers: int = setting(2, "Processes that decode photos.", at_least=0)
+
+
+@dataclass(frozen=True)
+class Stage2Config:
+    """Tuning the prompt of a trained student (`mkt train stage2`)."""
+
+    epochs: int = setting(4, "Passes over the training photos; 0 leaves the template.", at_least=0)
+    batch_size: int = setting(64, "Photos per step.", at_least=1)
+    labels_per_step: int = setting(
+        0,
+        "Seen labels a step looks at: those its photos show and others at random; 0 is all.",
+        at_least=0,
+    )
+    labels_at_once: int = setting(
+        256, "Labels in the text tower at a time; fewer take less memory.", at_least=1
+    )
+    lr: float = setting(1e-3, "Learning rate at the start of the cosine.", at_most=1_000)
+    min_lr: float = setting(1e-8, "Learning rate at the end of the cosine.", at_least=0)
+    weight_decay: float = setting(0.0, "Weight decay of AdamW.", at_least=0)
+    clip_grad: float = setting(0.0, "Largest gradient norm; 0 is not clipped.", at_least=0)
+    score: Literal["dot", "cosine", "vocabulary"] = setting(
+        "cosine", "Score in the loss: dot, cosine, or vocabulary (the paper's)."
+    )
+    score_scale: float = setting(10.0, "What scores are multiplied by before the loss.")
+    margin: float = setting(1.0, "How much a positive must score above a negative.")
+    absent_labels: Literal["keep", "skip"] = setting(
+        "keep", "Labels with no positive in the batch: keep or skip."
+    )
+    loss_on: Literal["fused", "streams", "both"] = setting(
+        "fused",
+        "Scores the loss looks at: fused, streams or both.",
+    )
+    cache: str = setting(
+        "", 'Folder for the student\'s vectors of the photos; "" is beside --out.', is_path=True
+    )
+    seed: int = setting(
+        0, "Decides the order of the photos and labels drawn at random.", at_least=0
+    )
+    device: str = setting("auto", "Where training runs: auto, cpu, cuda or cuda:1.")
+    dtype: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "Number format of the student and the text tower: auto, float32 or bfloat16.",
+    )
+    workers: int = setting(2, "Processes that decode photos.", at_least=0)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How models are judged on labelled photos (`mkt evaluate`)."""
+
+    protocol: Literal["auto", "nus-wide", "open-images"] = setting(
+        "auto", "Whose counting the paper's figures follow: auto (the dataset's), or a name."
+    )
+    f1_at: tuple[int, ...] = setting(
+        (), "Labels given to every photo for F1; none is 3 and 5, for open-images 10 and 20."
+    )
+    depth: int = setting(
+        10, "Photos looked at for each label, for P, R, nDCG and mAP at that depth.", at_least=1
+    )
+    rare_below: int = setting(
+        0, "A label with fewer positives is rare; 0 is the median of all labels.", at_least=0
+    )
+    batch_size: int = setting(32, "Photos encoded together.", at_least=1)
+    workers: int = setting(
+        0, "Threads that read and decode photos; 0 is one per processor.", at_least=0
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every setting, checked. `sources` says where each value came from, by `section.key`."""
+
+    library: LibraryConfig = field(default_factory=LibraryConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    tag: TagConfig = field(default_factory=TagConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    stage1: Stage1Config = field(default_factory=Stage1Config)
+    stage2: Stage2Config = field(default_factory=Stage2Config)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "library": LibraryConfig,
+    "model": ModelConfig,
+    "index": IndexConfig,
+    "search": SearchConfig,
+    "tag": TagConfig,
+    "data": DataConfig,
+    "stage1": Stage1Config,
+    "stage2": Stage2Config,
+    "evaluate": EvaluateConfig,
+}
+
+
+def settings() -> Iterator[Setting]:
+    """Every setting there is, in the order of the sections and their keys."""
+    for section, declared in SECTIONS.items():
+        for item in fields(declared):
+            yield Setting(section, item.name, item.type, item.default, item.metadata["rule"])
+
+
+def find_setting(name: str) -> Setting:
+    """Return the setting called `section.key`."""
+    return next(item for item in settings() if item.name == name)
+
+
+def load(
+    start: Path,
+    *,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read every setting for work in the folder `start`.
+
+    Args:
+        start: where to look for `mkt.toml`, upward as git does; the library folder will do.
+        environ: the environment; that of the process by default.
+        flags: values by `section.key`; None is a flag that was not given.
+
+    Raises:
+        ConfigError: a value or a name is wrong; the text says where it stands.
+    """
+    environ = os.environ if environ is None else environ
+    _refuse_unknown_variables(environ)
+    home = find_home(start)
+    is_written = home is not None and (home / FILE).exists()
+    written = config_file.read(home / FILE, list(settings())) if home and is_written else {}
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    sources: dict[str, str] = {}
+    for item in settings():
+        value, sources[item.name] = _pick(item, flags or {}, environ, written)
+        values[item.section][item.key] = value
+    return Config(
+        **{name: part(**values[name]) for name, part in SECTIONS.items()}, sources=sources
+    )
+
+
+def _pick(
+    item: Setting,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    written: Mapping[str, config_file.Written],
+) -> tuple[Any, str]:
+    """Return the setting's value and where it came from, the strongest source first."""
+    if flags.get(item.name) is not None:
+        return check(item, flags[item.name], place=item.flag), item.flag
+    if item.variable in environ:
+        place = f"environment variable {item.variable}"
+        return check(item, parse(item, environ[item.variable]), place=place), item.variable
+    return written.get(item.name, (item.default, "default"))
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    """Catch a misspelled MKT_<SECTION>_<KEY>; other people's MKT_ variables are none of ours."""
+    for section in SECTIONS:
+        known = [item.variable for item in settings() if item.section == section]
+        for name in environ:
+            if name.startswith(f"MKT_{section}_".upper()) and name not in known:
+                raise ConfigError(
+                    f"unknown environment variable {name}{nearest(name, known, '{}')}"
+                )
+
+
+def find_home(start: Path) -> Path | None:
+    """Return the nearest folder, from `start` upward, that holds `.mkt/` or `mkt.toml`."""
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        if (folder / FOLDER).is_dir() or (folder / FILE).exists():
+            return folder
+    return None
+
+
+def find_library(start: Path) -> Path:
+    """Return the library folder (`.mkt`) for work in `start`, looking upward as git does.
+
+    Raises:
+        LibraryNotFound: there is none; the text says how to make one.
+    """
+    home = find_home(start)
+    if home is None:
+        raise LibraryNotFound(
+            f"no library in {start.absolute()} or above it. Run `mkt init` in the folder that shall"
+            " hold it, or name one with --library DIR."
+        )
+    if not (home / FOLDER).is_dir():
+        raise LibraryNotFound(f"{home} has a {FILE} but no library yet. Run `mkt init {home}`.")
+    return home / FOLDER
+
+
+def named_library(directory: Path) -> Path:
+    """Return the library folder that `--library DIR` means: DIR/.mkt, or DIR when it is one itself.
+
+    Raises:
+        LibraryNotFound: DIR is neither.
+    """
+    if (directory / FOLDER).is_dir():
+        return directory / FOLDER
+    is_library = directory.name == FOLDER or (directory / "mkt.db").is_file()
+    if is_library and directory.is_dir():
+        return directory
+    if directory.exists() and not directory.is_dir():
+        raise LibraryNotFound(f"{directory} is no folder; name that of a library.")
+    raise LibraryNotFound(f"no library in {directory}. Run `mkt init {directory}` to make one.")
+
+
+def documented() -> str:
+    """Return the text of the `mkt.toml` that documents every setting with its default.
+
+    It lies in the package when installed, and in the repository root when run from a checkout.
+    """
+    package = Path(__file__).parent.parent
+    for file in (package / FILE, package.parent / FILE):
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    raise ConfigError(f"{FILE} is missing from the installed package; install mkt-search again.")

@@ -1,0 +1,1 @@
+"""FAISS: the 4-bit candidate index and the exact scan."""

@@ -1,0 +1,1 @@
+"""Candidates: which photos to score exactly, and the measured recall of that choice."""

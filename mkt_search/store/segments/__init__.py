@@ -1,0 +1,1 @@
+"""Segment files: immutable, checksummed arrays of coded vectors."""

@@ -1,0 +1,1 @@
+"""The catalog: tables, queries and migrations. All SQL is here."""

@@ -1,0 +1,108 @@
+"""Open the database so that a commit survives a power cut and readers never wait for the writer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from mkt_search.errors import LibraryDamaged, SchemaOutdated, StoreError
+from mkt_search.store.sql.schema import HEAD
+
+PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=30000",
+)
+
+WRITES = "mkt_writes"  # the execution option of a connection that will write
+
+
+def open_engine(url: str | URL) -> Engine:
+    """Return an engine for any URL; SQLite gets WAL, foreign keys and real transactions."""
+    try:
+        engine = create_engine(url)
+    except (ArgumentError, ImportError) as problem:
+        raise StoreError(
+            f"The database URL cannot be used ({problem}). Correct it under [library] in mkt.toml "
+            "or in --database, or install its driver."
+        ) from problem
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # sqlite3's own BEGIN comes too late to cover a migration
+    for pragma in PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin; a writer takes its turn at once, for SQLite fails one that has read before it must
+    wait, and readers of another process write too: the vectors of labels."""
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def check_schema(engine: Engine) -> None:
+    """Raise SchemaOutdated unless the database stands at the migration this code knows."""
+    with reading(engine) as session:
+        if not inspect(session.connection()).has_table("alembic_version"):
+            raise SchemaOutdated("The library was left half made; run `mkt init` again.")
+        found = session.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found is None or str(found) < HEAD:
+        raise SchemaOutdated(
+            f"The library has schema {found}, this program needs {HEAD}. Run `mkt migrate`."
+        )
+    if found > HEAD:
+        raise SchemaOutdated(
+            f"The library has schema {found}, made by a newer mkt-search; this one knows {HEAD}. "
+            "Upgrade the program."
+        )
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """Give a session for reading; what it sees is one moment of the library."""
+    if engine.dialect.name != "sqlite":  # which has no other kind
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+    with translated(), Session(engine) as session:
+        yield session
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """Give a session whose changes are committed together at the end, or not at all."""
+    writer = engine.execution_options(**{WRITES: True})
+    with translated(), Session(writer, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the database's own errors into ours."""
+    try:
+        yield
+    except OperationalError as error:
+        reason = str(error.orig)
+        if "full" in reason:
+            raise StoreError(
+                "The disk with the library is full; what was committed before is safe. "
+                "Free some space and run the command again."
+            ) from error
+        hint = ""
+        if "unable to open" in reason:
+            hint = " Its folder must be there and be writable, even to read (SQLite's WAL)."
+        raise StoreError(f"The database cannot be used now: {reason}.{hint}") from error
+    except DBAPIError as error:
+        if "malformed" in str(error.orig) or "not a database" in str(error.orig):
+            raise LibraryDamaged(
+                f"The database file is damaged ({error.orig}). Restore mkt.db from a backup, or "
+                "move the library's folder away and index again."
+            ) from error
+        raise

@@ -1,0 +1,84 @@
+"""The queries about evaluations: what models reached on labelled photos, kept with their run."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mkt_search.store.sql.catalog import now
+from mkt_search.store.sql.schema import EvaluationRow, RunRow
+
+KIND = "evaluate"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model reached. `results` are its rows, as the report has them; times are UTC."""
+
+    model: str
+    fingerprint: str
+    dataset: str
+    dataset_fingerprint: str
+    protocol: str
+    settings: dict[str, Any]
+    results: dict[str, Any]
+    created_at: datetime | None = None
+    run: int | None = None
+
+
+def add(session: Session, found: Sequence[Evaluation], *, started_at: datetime) -> int:
+    """Record an evaluation that is done, as a run with a row for each model; return the run's id.
+
+    One transaction does it all and touches nothing that others write, so no writer's lock is asked.
+    """
+    run = RunRow(
+        kind=KIND,
+        settings=found[0].settings if found else {},
+        summary={"models": [item.model for item in found]},
+        outcome="done",
+        process=f"pid {os.getpid()} on {socket.gethostname()}",
+        started_at=started_at,
+        ended_at=now(),
+    )
+    session.add(run)
+    session.flush()
+    moment = now()
+    session.add_all(
+        EvaluationRow(
+            run_id=run.id,
+            created_at=moment,
+            model=item.model,
+            fingerprint=item.fingerprint,
+            dataset=item.dataset,
+            dataset_fingerprint=item.dataset_fingerprint,
+            protocol=item.protocol,
+            settings=item.settings,
+            results=item.results,
+        )
+        for item in found
+    )
+    return run.id
+
+
+def listed(session: Session) -> list[Evaluation]:
+    """Return every evaluation, the newest run first, its models in the order they were given."""
+    query = select(EvaluationRow).order_by(EvaluationRow.run_id.desc(), EvaluationRow.id)
+    return [
+        Evaluation(
+            row.model,
+            row.fingerprint,
+            row.dataset,
+            row.dataset_fingerprint,
+            row.protocol,
+            row.settings,
+            row.results,
+            row.created_at,
+            row.run_id,
+        )
+        for row in session.scalars(query)
+    ]

@@ -1,0 +1,100 @@
+"""The queries about runs and about remembered label vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from mkt_search.store.sql.catalog import in_pieces, now
+from mkt_search.store.sql.schema import LabelVectorRow, RunRow
+
+
+def start_run(session: Session, kind: str, settings: dict[str, Any], process: str) -> int:
+    """Add a run that is under way; return its id."""
+    run = RunRow(kind=kind, settings=settings, outcome="running", process=process, started_at=now())
+    session.add(run)
+    session.flush()
+    return run.id
+
+
+def end_run(session: Session, run: int, outcome: str, summary: dict[str, Any]) -> None:
+    """Record how a run ended; what was recorded first stays."""
+    session.execute(
+        update(RunRow)
+        .where(RunRow.id == run, RunRow.outcome == "running")
+        .values(outcome=outcome, summary=summary, ended_at=now())
+    )
+
+
+def end_abandoned(session: Session) -> None:
+    """Mark runs that a kill left open; the writer's lock proves that nobody works on them."""
+    session.execute(
+        update(RunRow)
+        .where(RunRow.outcome == "running")
+        .values(outcome="interrupted", ended_at=now())
+    )
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run as it was recorded. Times are UTC; `outcome` as in the schema."""
+
+    id: int
+    kind: str
+    settings: dict[str, Any]
+    summary: dict[str, Any]
+    outcome: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+def listed(session: Session) -> list[RunInfo]:
+    """Return every run, oldest first."""
+    return [
+        RunInfo(
+            row.id,
+            row.kind,
+            row.settings,
+            row.summary or {},
+            row.outcome,
+            row.started_at,
+            row.ended_at,
+        )
+        for row in session.scalars(select(RunRow).order_by(RunRow.id))
+    ]
+
+
+def remembered_vectors(session: Session) -> list[bytes]:
+    """Return every remembered vector of a label, by label, whatever encoder made it."""
+    return list(session.scalars(select(LabelVectorRow.vector).order_by(LabelVectorRow.label)))
+
+
+def forget_labels(session: Session) -> None:
+    """Forget the vectors of labels; they are made again when they are asked for."""
+    session.execute(delete(LabelVectorRow))
+
+
+def label_vectors(session: Session, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
+    """Return the remembered vectors of labels under a label encoder."""
+    found: dict[str, bytes] = {}
+    for piece in in_pieces(labels):
+        rows = session.execute(
+            select(LabelVectorRow.label, LabelVectorRow.vector).where(
+                LabelVectorRow.encoder == encoder, LabelVectorRow.label.in_(piece)
+            )
+        )
+        found.update((label, vector) for label, vector in rows)
+    return found
+
+
+def remember_labels(session: Session, encoder: str, vectors: dict[str, bytes]) -> None:
+    """Keep the vectors of labels; one that another process kept meanwhile stays."""
+    present = label_vectors(session, encoder, list(vectors))
+    session.add_all(
+        LabelVectorRow(encoder=encoder, label=label, vector=vector)
+        for label, vector in vectors.items()
+        if label not in present
+    )

@@ -1,0 +1,1 @@
+"""The terminal: options, tables, JSON and progress that all commands share."""

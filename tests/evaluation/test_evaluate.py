@@ -1,0 +1,223 @@
+"""Several models on the same photos and labels: figures one works out in the head."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mkt_search.settings.config import Config, DataConfig, ModelConfig
+from mkt_search.datasets.read import Labelled
+from mkt_search.errors import CheckpointMismatch, EvaluationError, UnknownLabel
+from mkt_search.evaluation.evaluate import Stored, evaluate_models, fingerprint, label_sets, titles
+from mkt_search.evaluation.metrics import mean_average_precision, top_labels
+from mkt_search.evaluation.labels import choose
+from mkt_search.library import Library
+from mkt_search.models.build import CheckpointModel
+from mkt_search.search.score_photo import label_scores
+from mkt_search.evaluation.protocol import Group, Rules
+from mkt_search.evaluation.report import Report
+from tests.command_line import mkt
+from tests.judged import colour_model, labelled_photos, prompted_model
+
+RULES = Rules(f1_at=(1,), depth=3)
+CONFIG = Config(model=ModelConfig(device="cpu", dtype="float32"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = labelled_photos(tmp_path_factory.mktemp("home"))
+    colour_model(folder / "student", seen=("red", "green"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def student(home: Path) -> CheckpointModel:
+    return CheckpointModel(home / "student", name=str(home / "student"))
+
+
+def all_of(home: Path, *models: CheckpointModel) -> tuple[Labelled, np.ndarray]:
+    data = DataConfig(photos=str(home / "photos"), labels=str(home / "labels.json"), min_photos=1)
+    return choose(data, models, only="all")
+
+
+def run(home: Path, *models: CheckpointModel, **more: object) -> Report:
+    labelled, rows = all_of(home, *models)
+    return evaluate_models(models, labelled, rows=rows, rules=RULES, config=CONFIG, **more)  # type: ignore[arg-type]
+
+
+def test_the_best_patch_finds_every_colour_and_the_mean_colour_does_not(
+    home: Path, student: CheckpointModel
+) -> None:
+    report = run(home, student)
+    (entry,) = report.entries
+    by_stream = {s: report.find(entry, s, "all", "cosine") for s in ("global", "local", "fused")}  # type: ignore[arg-type]
+    assert by_stream["local"].standard == 1
+    assert by_stream["global"].standard < by_stream["fused"].standard < 1
+    assert (report.photos, report.unreadable) == (12, 0)
+    assert report.labels == ("red", "green", "blue", "yellow")
+
+
+@pytest.mark.parametrize(("group", "first"), [("unseen", 2), ("all", 0)])
+def test_the_papers_figures_are_those_of_each_photo_scored_alone(
+    home: Path, student: CheckpointModel, group: Group, first: int
+) -> None:
+    labelled, rows = all_of(home, student)
+    labels, targets = labelled.dataset.labels[first:], labelled.dataset.targets[:, first:]
+    scores = np.zeros(targets.shape, np.float32)
+    for row in rows:
+        path = labelled.dataset.folder / labelled.dataset.files[row]
+        found = label_scores(path, labels, student, CONFIG, fuse="vocabulary")
+        by_label = {item.label: item.score for item in found}
+        scores[row] = [by_label[label] for label in labels]
+    report = run(home, student)
+    row_of = report.find(report.entries[0], "fused", group)
+    assert row_of.protocol == ("ZSL" if first else "GZSL")
+    expected = mean_average_precision(scores, targets)
+    assert row_of.paper["mAP"] == pytest.approx(expected.paper, abs=1e-6)
+    assert row_of.paper["F1@1"] == pytest.approx(top_labels(scores, targets, k=1).f1)
+
+
+def test_a_learned_prompt_is_judged_beside_its_plain_template(
+    home: Path, student: CheckpointModel, tmp_path: Path
+) -> None:
+    tuned = prompted_model(tmp_path / "tuned")
+    report = run(home, student, tuned)
+    assert [entry.title for entry in report.entries] == [
+        "student",
+        "tuned",
+        "tuned, plain template",
+    ]
+    assert [entry.prompt for entry in report.entries] == ["table", "learned", "template"]
+    learned, plain = report.entries[1:]
+    assert report.find(learned, "fused", "all") != report.find(plain, "fused", "all")
+
+
+def test_the_plain_template_is_that_of_the_untuned_checkpoint(
+    home: Path, student: CheckpointModel, tmp_path: Path
+) -> None:
+    labels = ["red", "a big blue thing"]
+    tuned = label_sets(prompted_model(tmp_path / "tuned"), labels)
+    plain = label_sets(prompted_model(tmp_path / "plain", learned=False), labels)
+    assert list(tuned) == ["learned", "template"] and list(plain) == ["template"]
+    np.testing.assert_allclose(tuned["template"], plain["template"], atol=1e-6)
+    assert np.abs(tuned["learned"] - tuned["template"]).max() > 0.01
+
+
+def test_photos_that_cannot_be_read_are_counted_and_told(
+    tmp_path: Path, student: CheckpointModel
+) -> None:
+    labelled_photos(tmp_path)
+    (tmp_path / "photos" / "04.png").write_bytes(b"no photo")
+    heard: list[str] = []
+    report = run(tmp_path, student, say=heard.append)
+    assert (report.photos, report.unreadable) == (11, 1)
+    assert "left out 1 photo that cannot be read: 04.png" in heard
+    assert "1 unreadable photo" in report.summary()
+
+
+def test_no_photo_that_can_be_read_is_a_sentence(tmp_path: Path, student: CheckpointModel) -> None:
+    labelled_photos(tmp_path)
+    for file in (tmp_path / "photos").iterdir():
+        file.write_bytes(b"no photo")
+    with pytest.raises(EvaluationError, match=r"none of the 12 photos in .* can be read"):
+        run(tmp_path, student)
+
+
+def test_no_photo_at_all_is_a_sentence(home: Path, student: CheckpointModel) -> None:
+    labelled, rows = all_of(home, student)
+    with pytest.raises(EvaluationError, match="no photo to evaluate"):
+        evaluate_models([student], labelled, rows=rows[:0], rules=RULES)
+
+
+def test_a_label_outside_the_table_is_named(tmp_path: Path) -> None:
+    labelled_photos(tmp_path)
+    shown = json.loads((tmp_path / "labels.json").read_text())
+    (tmp_path / "labels.json").write_text(json.dumps({**shown, "00.png": ["red", "magento"]}))
+    (tmp_path / "unseen.txt").write_text("magento\n")
+    model = colour_model(tmp_path / "student")
+    data = DataConfig(
+        photos=str(tmp_path / "photos"),
+        labels=str(tmp_path / "labels.json"),
+        unseen=str(tmp_path / "unseen.txt"),
+    )
+    labelled, rows = choose(data, [model], only="all")
+    with pytest.raises(UnknownLabel, match=r'unknown label "magento" \(nearest: magenta'):
+        evaluate_models([model], labelled, rows=rows, rules=Rules(f1_at=()))
+
+
+def test_names_are_short_where_they_tell_models_apart(tmp_path: Path) -> None:
+    models = [colour_model(tmp_path / name / "student") for name in "ab"]
+    assert titles(models[:1]) == ["student"]
+    assert titles(models) == [str(tmp_path / name / "student") for name in "ab"]
+    assert titles([models[0], models[0]]) == [str(tmp_path / "a" / "student")] * 2
+
+
+def test_the_fingerprint_is_of_photos_labels_and_what_is_known(
+    home: Path, student: CheckpointModel
+) -> None:
+    labelled, rows = all_of(home, student)
+    assert fingerprint(labelled, rows) == fingerprint(*all_of(home, student))
+    assert fingerprint(labelled, rows) != fingerprint(labelled, rows[1:])
+    assert len(fingerprint(labelled, rows)) == 12
+
+
+# ---- what a library stores ----
+
+
+@pytest.fixture(scope="module")
+def library_home(home: Path) -> Path:
+    mkt("init", home)
+    mkt("index", home / "photos", "--model", home / "student", "--library", home, "--m", "2")
+    return home
+
+
+def test_stored_vectors_are_judged_beside_every_patch(
+    library_home: Path, student: CheckpointModel
+) -> None:
+    with Library.open(library_home) as library:
+        alone = run(library_home, student, stored=Stored(library.index()))
+        both = run(library_home, student, stored=Stored(library.index(), patches=True))
+    assert [entry.title for entry in both.entries] == ["student", "student, stored"]
+    assert [entry.title for entry in alone.entries] == ["student, stored"]
+    stored = [row.as_dict() for row in both.rows if row.entry.vectors == "stored"]
+    assert stored == [row.as_dict() for row in alone.rows]
+    exact, kept = (both.find(entry, "global", "all", "cosine").standard for entry in both.entries)
+    assert kept == pytest.approx(exact, abs=0.05)  # int8 of the same global vectors
+
+
+def test_photos_that_the_library_lacks_are_told(
+    library_home: Path, student: CheckpointModel, tmp_path: Path
+) -> None:
+    labelled_photos(tmp_path)
+    (tmp_path / "photos" / "00.png").write_bytes(b"other bytes")
+    heard: list[str] = []
+    with Library.open(library_home) as library:
+        report = run(tmp_path, student, stored=Stored(library.index()), say=heard.append)
+    assert "left out 1 photo that the library does not have: 00.png" in heard
+    assert report.photos == 11 and report.unreadable == 0
+
+
+def test_vectors_of_another_checkpoint_are_refused(library_home: Path, tmp_path: Path) -> None:
+    other = prompted_model(tmp_path / "other")
+    with (
+        Library.open(library_home) as library,
+        pytest.raises(CheckpointMismatch, match=r"Leave out --stored"),
+    ):
+        run(library_home, other, stored=Stored(library.index()))
+
+
+def test_a_library_without_the_photos_says_how_to_add_them(
+    student: CheckpointModel, tmp_path: Path
+) -> None:
+    labelled_photos(tmp_path / "here")
+    mkt("init", tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes((tmp_path / "here/photos/00.png").read_bytes())
+    mkt("index", tmp_path / "photos", "--model", student.directory, "--library", tmp_path)
+    labelled, rows = all_of(tmp_path / "here", student)
+    with (
+        Library.open(tmp_path) as library,
+        pytest.raises(EvaluationError, match=r"none of the 1 photos .* `mkt index"),
+    ):
+        evaluate_models([student], labelled, rows=rows[1:2], stored=Stored(library.index()))

@@ -1,0 +1,38 @@
+"""Tables of measures in Markdown and HTML."""
+
+from mkt_search.evaluation.tables import Table, shown
+
+TABLE = Table(
+    ("model", "mAP", "F1"),
+    (("a|b", "0.5000", "–"), ("<c>", "0.7500", "0.1000")),
+    names=1,
+)
+
+
+def test_measures_have_four_decimals_and_none_is_a_dash() -> None:
+    assert shown(0.12345) == "0.1235" and shown(float("nan")) == "–"
+
+
+def test_the_best_of_each_column_is_where_numbers_differ() -> None:
+    assert TABLE.best() == {(1, 1)}
+
+
+def test_markdown_marks_the_best_and_keeps_bars_out_of_cells() -> None:
+    assert TABLE.markdown().splitlines() == [
+        "| model | mAP | F1 |",
+        "|---|--:|--:|",
+        "| a\\|b | 0.5000 | – |",
+        "| <c> | **0.7500** | 0.1000 |",
+    ]
+
+
+def test_html_is_safe_for_any_name() -> None:
+    text = TABLE.html()
+    assert "<td>&lt;c&gt;</td>" in text
+    assert '<td class="number"><b>0.7500</b></td>' in text
+    assert text.startswith("<table>") and text.endswith("</table>")
+
+
+def test_a_table_without_rows_is_a_heading() -> None:
+    empty = Table(("model",), (), names=1)
+    assert empty.best() == set() and empty.markdown().count("\n") == 1

@@ -1,0 +1,417 @@
+"""`mkt index` and `mkt repair` as a person meets them: words, flags, exit codes."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import get_args
+
+import click
+import pytest
+
+from indexer.show import Bar, Lines, duration, shown, tell
+from mkt_search.settings.config import find_setting
+from mkt_search.library import Library
+from mkt_search.types import Encoding, LocalKind, Summary
+from tests.command_line import mkt
+from tests.tiny import COLOURS, colour_checkpoint, paint, tiny_checkpoint
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tiny_checkpoint(folder / "tiny")
+    colour_checkpoint(folder / "colour")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder a person works in: a library, and eight photos in `photos`."""
+    for name in COLOURS:
+        paint(tmp_path / "photos" / f"{name}.png", name)
+    mkt("init", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_photos_are_indexed_and_counted_in_a_sentence(home: Path, models: Path) -> None:
+    (home / "photos" / "copy.png").write_bytes((home / "photos" / "red.png").read_bytes())
+    (home / "photos" / "bad.jpg").write_bytes(b"")
+    (home / "photos" / "notes.txt").write_text("milk")
+    result = mkt("index", "photos", "--model", models / "tiny")
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert re.fullmatch(r"indexed 9 photos \(1 copy\) in .* s; 1 failed\.", lines[0])
+    assert lines[1:] == [
+        "1 failed; see them with `mkt status --failed`:",
+        "       1  empty file (0 bytes)",
+        "left out: 1 x not a photo.",
+    ]
+
+
+def test_the_second_time_nothing_needs_to_be_named(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "tiny", "--m", "3", "--precision", "fp16")
+    paint(home / "photos" / "new.png", (1, 2, 3))
+    result = mkt("index")
+    assert re.match(r"indexed 1 photo in .* s; 8 unchanged\.", result.stderr)
+    with Library.open(home) as library:
+        encoding = library.status().encoding
+    assert encoding is not None and (encoding.m, encoding.precision) == (3, "fp16")
+
+
+def test_renamed_and_missing_photos_are_told(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "tiny")
+    (home / "photos" / "red.png").rename(home / "photos" / "rouge.png")
+    (home / "photos" / "blue.png").unlink()
+    result = mkt("index", "photos", "--dry-run")
+    assert result.stderr.splitlines() == [
+        "would index 1 photo (1 renamed); 6 unchanged.",
+        "would be marked missing: 1 photo; `mkt prune` forgets them.",
+        "Nothing was changed.",
+    ]
+    lines = mkt("index", "photos").stderr.splitlines()
+    assert re.fullmatch(r"indexed 1 photo \(1 renamed\) in .* s; 6 unchanged\.", lines[0])
+    assert lines[1] == "marked missing: 1 photo; `mkt prune` forgets them."
+
+
+def test_json_is_the_summary_on_stdout(home: Path, models: Path) -> None:
+    (home / "photos" / "bad.jpg").write_bytes(b"")
+    result = mkt("index", "photos", "--model", models / "tiny", "--json")
+    summary = json.loads(result.stdout)
+    assert (summary["indexed"], summary["failed"]) == (8, 1)
+    assert summary["reasons"] == {"empty file (0 bytes)": 1}
+
+
+def test_a_dry_run_writes_nothing(home: Path, models: Path) -> None:
+    result = mkt("index", "photos", "--model", models / "tiny", "--dry-run")
+    assert result.stderr.startswith("would index 8 photos.")
+    with Library.open(home) as library:
+        assert len(library) == 0 and library.runs() == [] and library.status().roots == []
+
+
+def test_a_model_must_be_named_once(home: Path) -> None:
+    result = mkt("index", "photos", code=1)
+    assert result.stderr.startswith("Error: name the model") and "--model" in result.stderr
+
+
+@pytest.mark.parametrize("model", ["nowhere", "photos"])
+def test_a_model_that_is_none_is_refused(home: Path, model: str) -> None:
+    assert mkt("index", "photos", "--model", model, code=1).stderr.startswith("Error: ")
+
+
+def test_a_folder_that_is_not_there_is_refused(home: Path, models: Path) -> None:
+    result = mkt("index", "phtos", "--model", models / "tiny", code=1)
+    assert result.stderr == "Error: there is no folder or photo phtos\n"
+
+
+def test_another_model_is_refused_until_rebuild(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "tiny")
+    for command in (["index", "photos"], ["index", "photos", "--dry-run"]):
+        result = mkt(*command, "--model", models / "colour", code=1)
+        assert "--rebuild" in result.stderr
+    mkt("index", "--rebuild", "--model", models / "colour", "--m", "4")
+    with Library.open(home) as library:
+        status = library.status()
+        assert status.encoding is not None and status.encoding.m == 4
+        assert status.model == str(models / "colour")
+        assert library.search("red", k=1)[0].path == home / "photos" / "red.png"
+
+
+def encoding_of(home: Path) -> Encoding:
+    with Library.open(home) as library:
+        encoding = library.status().encoding
+    assert encoding is not None
+    return encoding
+
+
+OTHERS = {"local": "kset", "m": 5, "top_k": 2, "precision": "int4", "scale": "vocabulary"}
+FLAGS = [f"--{key.replace('_', '-')}={value}" for key, value in OTHERS.items()]
+
+
+def made_otherwise(home: Path, models: Path) -> Path:
+    """A library in which no setting of the vectors is the default, and whose file sets none."""
+    mkt("index", "photos", "--model", models / "colour", *FLAGS)
+    paint(home / "photos" / "new.png", (1, 2, 3))
+    return home
+
+
+def test_a_library_goes_on_as_it_was_made_whatever_the_defaults_are(
+    home: Path, models: Path
+) -> None:
+    made_otherwise(home, models)
+    before = encoding_of(home)
+    assert {key: getattr(before, key) for key in OTHERS} == OTHERS
+    said = mkt("index").stderr
+    assert re.match(r"indexed 1 photo in .* s; 8 unchanged\.", said)
+    assert encoding_of(home) == before
+
+
+@pytest.mark.parametrize(("key", "value"), [("local", "cover"), ("m", "16"), ("scale", "cosine")])
+@pytest.mark.parametrize("way", ["flag", "environment", "file"])
+def test_another_setting_that_is_given_is_refused_even_if_it_is_the_default(
+    home: Path, models: Path, key: str, value: str, way: str
+) -> None:
+    made_otherwise(home, models)
+    before = encoding_of(home)
+    flags = [f"--{key}", value] if way == "flag" else []
+    env = {f"MKT_INDEX_{key}".upper(): value} if way == "environment" else {}
+    if way == "file":
+        written = value if value.isdigit() else f'"{value}"'
+        (home / "mkt.toml").write_text(f"[index]\n{key} = {written}\n")
+    said = mkt("index", *flags, env=env, code=1).stderr
+    assert said.count("\n") == 1 and "--rebuild" in said
+    assert f"{key} {OTHERS[key]} -> {value}" in said
+    assert encoding_of(home) == before
+
+
+def test_a_rebuild_takes_the_defaults_and_says_so(home: Path, models: Path) -> None:
+    made_otherwise(home, models)
+    wanted = (
+        "the rebuild takes the default where nothing is given: local kset -> cover, m 5 -> 16, "
+        "top_k 2 -> 1, precision int4 -> int8, scale vocabulary -> cosine; keep it with "
+        "--local kset --m 5 --top-k 2 --precision int4 --scale vocabulary"
+    )
+    assert mkt("index", "--rebuild", "--dry-run").stderr.splitlines()[0] == wanted
+    assert encoding_of(home).local == "kset"
+    assert mkt("index", "--rebuild").stderr.splitlines()[0] == wanted
+    new = encoding_of(home)
+    assert (new.local, new.m, new.top_k, new.precision) == ("cover", 16, 1, "int8")
+    assert (new.scale, new.vocabulary) == ("cosine", "")
+    with Library.open(home) as library:
+        assert library.search("red", k=1)[0].path == home / "photos" / "red.png"
+    assert "the default" not in mkt("index", "--rebuild").stderr
+
+
+def test_a_rebuild_keeps_what_is_given(home: Path, models: Path) -> None:
+    made_otherwise(home, models)
+    (home / "mkt.toml").write_text("[index]\nm = 5\n")
+    env = {"MKT_INDEX_SCALE": "vocabulary"}
+    said = mkt("index", "--rebuild", "--local", "kset", "--top-k", "2", env=env).stderr
+    assert said.splitlines()[0].endswith(": precision int4 -> int8; keep it with --precision int4")
+    new = encoding_of(home)
+    assert {key: getattr(new, key) for key in OTHERS} == OTHERS | {"precision": "int8"}
+
+
+@pytest.mark.parametrize("old", ["all", "ward"])
+def test_no_number_is_told_where_every_patch_is_kept(home: Path, models: Path, old: str) -> None:
+    new = {"all": "ward", "ward": "all"}[old]
+    mkt("index", "photos", "--model", models / "tiny", "--local", old)
+    said = mkt("index", "--rebuild", "--local", new, "--precision", "fp16").stderr
+    assert "the default" not in said
+
+
+def test_the_patches_averaged_are_those_of_another_model(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "tiny")
+    said = mkt("index", "--rebuild", "--model", models / "colour").stderr
+    assert "the default" not in said and encoding_of(home).top_k == 1
+
+
+def test_a_rebuild_that_was_stopped_goes_on_as_it_began(home: Path, models: Path) -> None:
+    made_otherwise(home, models)
+    mkt("index", "photos/red.png", "--rebuild", "--local", "ward", "--m", "3")
+    assert encoding_of(home).local == "kset"
+    for command in (["index", "photos/blue.png", "--rebuild"], ["index"]):
+        assert "the default" not in mkt(*command).stderr
+    new = encoding_of(home)
+    assert (new.local, new.m, new.precision) == ("ward", 3, "int8")
+
+
+def test_the_model_is_found_again_from_another_folder(
+    home: Path,
+    models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    monkeypatch.chdir(models)
+    mkt("index", home / "photos", "--model", "tiny", "--library", home)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert "8 unchanged" in mkt("index", "--library", home).stderr
+
+
+@pytest.mark.parametrize("local", get_args(LocalKind))
+@pytest.mark.parametrize("scale", ["cosine", "vocabulary"])
+def test_every_kind_and_scale_can_be_searched(
+    home: Path, models: Path, local: str, scale: str
+) -> None:
+    mkt("index", "photos", "--model", models / "colour", "--local", local, "--scale", scale)
+    with Library.open(home) as library:
+        encoding = library.status().encoding
+        assert encoding is not None and (encoding.local, encoding.scale) == (local, scale)
+        assert (encoding.m, bool(encoding.vocabulary)) == (16, scale == "vocabulary")
+        assert library.search("blue - red", k=1)[0].path.name == "blue.png"
+    assert "8 unchanged" in mkt("index").stderr
+
+
+def test_the_vocabulary_may_come_from_a_file(home: Path, models: Path) -> None:
+    (home / "labels.txt").write_text("red\nblue\n")
+    options = ["--scale", "vocabulary", "--vocabulary", "labels.txt"]
+    mkt("index", "photos", "--model", models / "colour", *options)
+    assert "8 unchanged" in mkt("index", *options).stderr
+    (home / "labels.txt").write_text("red\ngreen\n")
+    assert "--rebuild" in mkt("index", *options, code=1).stderr
+    assert "8 unchanged" in mkt("index").stderr  # the library keeps the vectors of its own
+    (home / "labels.txt").write_text("red\nzebra\n")
+    assert "zebra" in mkt("index", *options, code=1).stderr
+
+
+def test_settings_come_from_the_file_and_flags_win(home: Path, models: Path) -> None:
+    (home / "mkt.toml").write_text(
+        f'[model]\ncheckpoint = "{models / "tiny"}"\n[index]\nm = 5\nprecision = "int4"\n'
+    )
+    mkt("index", "photos", "--m", "6")
+    with Library.open(home) as library:
+        encoding = library.status().encoding
+    assert encoding is not None and (encoding.m, encoding.precision) == (6, "int4")
+
+
+def test_a_photo_too_large_for_the_limit_is_taken_in_with_another(home: Path, models: Path) -> None:
+    result = mkt("index", "photos", "--model", models / "tiny", "--max-pixels", "1000")
+    assert "8 failed" in result.stderr and "128 x 128" in result.stderr
+    assert "8 x failed before (--retry takes them in)" in mkt("index").stderr
+    assert "indexed 8 photos" in mkt("index", "--retry").stderr
+
+
+def test_hidden_folders_are_counted_and_can_be_taken_in(home: Path, models: Path) -> None:
+    paint(home / "photos" / ".private" / "x.png", (7, 7, 7))
+    result = mkt("index", "photos", "--model", models / "tiny")
+    assert "left out: 1 x hidden folder (--hidden takes them in)." in result.stderr
+    assert "indexed 1 photo" in mkt("index", "photos", "--hidden").stderr
+
+
+def test_a_name_cannot_steer_the_terminal(
+    home: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "photos" / "\x1b[2Jfolder").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if "folder" in str(path):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = mkt("index", "photos", "--model", models / "tiny")
+    assert "\x1b" not in result.stderr and "permission denied" in result.stderr
+
+
+def test_repair_mends_what_verify_found(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "tiny")
+    assert mkt("repair").stderr == "nothing to repair: every photo has its vectors.\n"
+    (segment,) = (home / ".mkt" / "segments").iterdir()
+    segment.write_bytes(segment.read_bytes()[:-1])
+    assert mkt("verify", code=1).output
+    lines = mkt("repair").stderr.splitlines()
+    assert re.fullmatch(r"encoded 8 photos again in .* s; 1 damaged segment let go\.", lines[0])
+    mkt("verify")
+
+
+def test_repair_refuses_another_model(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "tiny")
+    next((home / ".mkt" / "segments").iterdir()).unlink()
+    result = mkt("repair", "--model", models / "colour", code=1)
+    assert "name the first with --model" in result.stderr
+    mkt("repair")
+    mkt("verify")
+
+
+@pytest.mark.parametrize("command", ["index", "repair"])
+def test_help_says_what_every_option_does(command: str) -> None:
+    said = mkt(command, "--help").stdout
+    assert "--batch-size" in said and "mkt.toml: index.batch_size" in said
+
+
+def test_lines_tell_rate_time_left_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("indexer.show.time.monotonic", lambda: now)
+    said: list[str] = []
+    lines = Lines(said.append)
+    lines.begin(1000, before=50)
+    now += 1
+    lines.advance(32, failed=0)
+    assert said == []
+    now += 9
+    lines.advance(68, failed=2)
+    assert said == ["100 of 1,000 photos, 10.0/s, 1 min 30 s left, 2 failed"]
+
+
+def test_lines_tell_how_far_a_step_over_all_photos_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("indexer.show.time.monotonic", lambda: now)
+    said: list[str] = []
+    lines = Lines(said.append)
+    for done in (1_000, 2_000, 3_000):
+        lines.step("sketching photos", done, 20_000)
+        now += 3
+    assert said == ["sketching photos: 3,000 of 20,000"]
+
+
+def test_the_bar_becomes_that_of_the_step() -> None:
+    bar = Bar()
+    bar.begin(12, before=0)
+    bar.advance(12, failed=0)
+    for done in (3, 5):
+        bar.step("sketching photos", done, 12)
+    bar.end()
+    [task] = bar._bar.tasks
+    assert (task.description, task.completed, task.total) == ("sketching photos", 5, 12)
+    assert not task.finished  # or it would go on showing the time that indexing took
+
+
+def test_a_stop_while_the_candidate_index_is_built_is_a_sentence() -> None:
+    said: list[str] = []
+    with pytest.raises(SystemExit) as stopped, shown(said.append) as (progress, should_stop):
+        progress.begin(0, before=12)
+        progress.step("sketching photos", 5, 12)
+        signal.raise_signal(signal.SIGINT)
+        assert should_stop()
+        raise KeyboardInterrupt
+    assert stopped.value.code == 130
+    assert said == [
+        "stopping; Ctrl-C again stops at once",
+        "stopped: the candidate index is not built; `mkt optimize` builds it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.04, "0.0 s"), (8.2, "8 s"), (192, "3 min 12 s"), (7500, "2 h 5 min")],
+)
+def test_durations_are_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_a_summary_with_everything_in_it() -> None:
+    said: list[str] = []
+    summary = Summary(
+        indexed=12395,
+        unchanged=9,
+        renamed=1,
+        duplicates=3,
+        failed=2,
+        missing=4,
+        reasons={"truncated JPEG": 2},
+        seconds=192,
+    )
+    tell(summary, said.append)
+    assert said == [
+        "indexed 12,395 photos (1 renamed, 3 copies) in 3 min 12 s; 2 failed, 9 unchanged.",
+        "marked missing: 4 photos; `mkt prune` forgets them.",
+        "2 failed; see them with `mkt status --failed`:",
+        "       2  truncated JPEG",
+    ]
+
+
+@pytest.mark.parametrize("name", ["model.checkpoint", "index.hidden", "index.max_pixels"])
+def test_help_of_a_setting_is_the_same_in_every_command(name: str) -> None:
+    from indexer.cli import index
+
+    helps = [option.help for option in index.params if isinstance(option, click.Option)]
+    assert find_setting(name).help in helps
+
+
+def test_folder_that_moved_away_is_told_how_to_say_so(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "colour")
+    (home / "photos").rename(home / "moved")
+    assert "mkt root OLD NEW" in mkt("index", code=1).stderr

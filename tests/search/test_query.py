@@ -1,0 +1,78 @@
+"""Queries as people write them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mkt_search.errors import QueryError
+from mkt_search.search.query import merged, parse, terms
+from mkt_search.types import Term
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("dog", [("dog", 1)]),
+        ("  polar bear ", [("polar bear", 1)]),
+        ("dog + beach", [("dog", 1), ("beach", 1)]),
+        ("dog - person", [("dog", 1), ("person", -1)]),
+        ("- person + dog", [("person", -1), ("dog", 1)]),
+        ("2*dog + 0.5 * beach", [("dog", 2), ("beach", 0.5)]),
+        ("t-shirt", [("t-shirt", 1)]),
+        ("black-and-white + c++", [("black-and-white", 1), ("c++", 1)]),
+        ("Ünïcode 🐶", [("Ünïcode 🐶", 1)]),
+    ],
+)
+def test_a_query_reads_as_written(text: str, expected: list[tuple[str, float]]) -> None:
+    assert [(term.label, term.weight) for term in parse(text)] == expected
+
+
+@pytest.mark.parametrize("text", ["", "   ", "dog + ", "+ + dog", "dog - - cat", "2*"])
+def test_an_empty_term_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(QueryError, match=r'empty term.*"dog \+ beach - person"'):
+        parse(text)
+
+
+def test_a_weight_of_zero_is_refused() -> None:
+    with pytest.raises(QueryError, match="weight"):
+        parse("0*dog")
+
+
+@pytest.mark.parametrize("text", ["- dog", "dog - dog", "dog + cat - 2*dog - cat"])
+def test_a_query_that_only_avoids_or_cancels_out_is_refused(text: str) -> None:
+    with pytest.raises(QueryError, match="asks for nothing"):
+        terms([text])
+
+
+def test_parts_from_options_are_added() -> None:
+    found = terms(["dog"], unwanted=["cat"], like=[Path("a.jpg")])
+    assert found == [
+        Term(label="dog"),
+        Term(label="cat", weight=-1.0),
+        Term(photo=Path("a.jpg")),
+    ]
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
+    try:
+        found = parse(text)
+    except QueryError:
+        return
+    assert found
+    assert all(term.label and term.label.strip() and term.weight for term in found)
+
+
+def test_terms_of_one_label_or_photo_are_put_together_and_what_cancels_out_is_gone() -> None:
+    found = merged(
+        [
+            Term(label="dog"),
+            Term(label="cat", weight=-1),
+            Term(photo=Path("a.jpg"), weight=2),
+            Term(label="dog", weight=0.5),
+            Term(label="cat"),
+        ]
+    )
+    assert found == [Term(label="dog", weight=1.5), Term(photo=Path("a.jpg"), weight=2)]

@@ -1,0 +1,143 @@
+"""`mkt.toml`: every complaint says its line and the way out."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mkt_search.settings import config
+from mkt_search.settings import toml as config_file
+from mkt_search.settings.toml import Written
+from mkt_search.errors import ConfigError
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(home: Path, text: str) -> Path:
+    (home / "mkt.toml").write_text(text, encoding="utf-8")
+    return home
+
+
+def read(home: Path) -> dict[str, Written]:
+    return config_file.read(home / "mkt.toml", list(config.settings()))
+
+
+def refusal(home: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(write(home, text))
+    return str(caught.value)
+
+
+def test_values_come_with_their_lines(home: Path) -> None:
+    write(home, "# mine\n[search]\nk = 3\n\n[index]\n  'hidden'  = true # yes\nm=2\n")
+    assert read(home) == {
+        "search.k": (3, "mkt.toml:3"),
+        "index.hidden": (True, "mkt.toml:6"),
+        "index.m": (2, "mkt.toml:7"),
+    }
+
+
+def test_dotted_keys_and_inline_tables_have_lines_too(home: Path) -> None:
+    write(home, "search.k = 3\nindex = { m = 2 }\n")
+    assert read(home) == {"search.k": (3, "mkt.toml:1"), "index.m": (2, "mkt.toml:2")}
+
+
+def test_file_may_begin_with_a_byte_order_mark(home: Path) -> None:
+    (home / "mkt.toml").write_text("[search]\nk = 3\n", encoding="utf-8-sig")
+    assert read(home)["search.k"] == (3, "mkt.toml:2")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[index]\nm = 8\nbacth_size = 3\n",
+            'mkt.toml:3: unknown key "bacth_size" in [index]; did you mean "batch_size"?',
+        ),
+        ("# hello\n[indx]\nm = 8\n", "mkt.toml:2: unknown section [indx]; did you mean [index]?"),
+        (
+            "[search]\nbatch_size = 3\n",
+            'mkt.toml:2: unknown key "batch_size" in [search]; it belongs under [index]',
+        ),
+        (
+            "[tag]\nxyzzy = 3\n",
+            'mkt.toml:2: unknown key "xyzzy" in [tag]; known are "top", "threshold"',
+        ),
+        (
+            "batch_size = 3\n",
+            'mkt.toml:1: "batch_size" stands outside a section; put it under [index]',
+        ),
+        (
+            "colour = 3\n",
+            'mkt.toml:1: "colour" stands outside a section; every setting stands in a section',
+        ),
+        (
+            '[index]\nbatch_size = "many"\n',
+            'mkt.toml:2: batch_size in [index] must be a whole number, not "many"',
+        ),
+        (
+            "[index]\nbatch_size = true\n",
+            "mkt.toml:2: batch_size in [index] must be a whole number, not true",
+        ),
+        (
+            "[index]\nbatch_size = 1.5\n",
+            "mkt.toml:2: batch_size in [index] must be a whole number, not 1.5",
+        ),
+        ("\n[index]\nm = 0\n", "mkt.toml:3: m in [index] must be at least 1, not 0"),
+        ("[index]\nm = 4000\n", "mkt.toml:2: m in [index] must be at most 1,024, not 4000"),
+        ("index.m = 0\n", "mkt.toml:1: m in [index] must be at least 1, not 0"),
+        (
+            '[index]\nlocal = "some"\n',
+            "mkt.toml:2: local in [index] must be cover, kset, centroids, ward, topk or all, "
+            'not "some"',
+        ),
+        ("[index]\nhidden = 1\n", "mkt.toml:2: hidden in [index] must be true or false, not 1"),
+        ("[tag]\nthreshold = nan\n", "mkt.toml:2: threshold in [tag] must be a number, not nan"),
+        (
+            "[model]\ndevice = 0\n",
+            "mkt.toml:2: device in [model] must be text in quotes, not 0",
+        ),
+        (
+            '[stage1]\nmean = ["a"]\n',
+            "mkt.toml:2: mean in [stage1] must be a list, each a number, not ['a']",
+        ),
+        (
+            "[stage1]\nbackbone_args = [1]\n",
+            "mkt.toml:2: backbone_args in [stage1] must be a list, each text in quotes, not [1]",
+        ),
+        (
+            "[index\nm = 3\n",
+            "mkt.toml:1: not valid TOML: Expected ']' at the end of a table declar",
+        ),
+        ("[index]\nm = \n", "mkt.toml:2: not valid TOML: Invalid value"),
+    ],
+)
+def test_wrong_line_is_refused_with_its_place(home: Path, text: str, message: str) -> None:
+    assert refusal(home, text).startswith(message)
+
+
+def test_file_that_is_not_text_is_refused_with_its_line(home: Path) -> None:
+    (home / "mkt.toml").write_bytes(b"[index]\nm = 1 # \xff\n")
+    with pytest.raises(ConfigError, match=r"^mkt\.toml:2: not UTF-8 text; save it as UTF-8$"):
+        read(home)
+
+
+def test_file_that_cannot_be_read_is_refused_with_the_reason(home: Path) -> None:
+    (home / "mkt.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"^mkt\.toml: cannot be read \(Is a directory\)$"):
+        read(home)
+
+
+def test_file_above_the_working_folder_is_named_in_full(home: Path) -> None:
+    write(home, "[index]\nm = 0\n")
+    below = home / "below"
+    below.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(below)
+        with pytest.raises(ConfigError, match=re.escape(f"{home / 'mkt.toml'}:2: m in [index]")):
+            read(home)

@@ -1,0 +1,97 @@
+"""Probes: what is given is asked, what is remembered fills up, and mixtures do the rest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mkt_search.scoring import unit
+from mkt_search.store.candidates import calibration_queries as probes
+from mkt_search.store.sql import runs
+from mkt_search.store.sql.database import transaction
+from mkt_search.store.store import Store
+from mkt_search.store.snapshot import VectorIndex
+from tests import made
+
+NOTHING = np.empty((0, made.DIM), np.float32)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A library of 30 photos that remembers three labels, and one of another model."""
+    (tmp_path / "photos").mkdir()
+    store = Store.create(tmp_path / ".mkt")
+    made.fill(store, tmp_path / "photos", 30)
+    rows = {f"label {i}": row.astype("<f4").tobytes() for i, row in enumerate(asked(3))}
+    with transaction(store.engine) as session:
+        runs.remember_labels(session, "ours", rows)
+        runs.remember_labels(session, "other", {"dog": np.ones(7, "<f4").tobytes()})
+    yield store
+    store.close()
+
+
+def asked(n: int) -> np.ndarray:
+    return np.eye(made.DIM, dtype=np.float32)[:n]
+
+
+def opened(store: Store) -> VectorIndex:
+    stored = store.active
+    assert stored is not None
+    index = VectorIndex.open(store, stored)
+    return index
+
+
+def draw(store: Store, count: int, given: np.ndarray, seed: int = 0) -> probes.Probes:
+    rng = np.random.default_rng(seed)
+    return probes.draw(store, opened(store), rng, count=count, given=given)
+
+
+def test_given_labels_come_first_then_remembered_ones_then_mixtures(store: Store) -> None:
+    given = unit(np.ones((1, made.DIM), np.float32))
+    found = draw(store, 10, given)
+    assert (found.given, found.remembered, found.mixed, len(found)) == (1, 3, 6, 10)
+    assert np.array_equal(found.vectors[:1], given)
+    assert sorted(map(tuple, found.vectors[1:4])) == sorted(map(tuple, asked(3)))
+    assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(np.ones(10), abs=1e-5)
+
+
+def test_no_label_is_asked_twice(store: Store) -> None:
+    found = draw(store, 10, asked(2))
+    assert (found.given, found.remembered, found.mixed) == (2, 1, 7)
+    assert np.array_equal(found.vectors[2], asked(3)[2])
+
+
+def test_every_given_label_is_asked_however_few_are_wanted(store: Store) -> None:
+    found = draw(store, 1, asked(5))
+    assert (found.given, found.remembered, found.mixed) == (5, 0, 0)
+
+
+def test_remembered_labels_are_drawn_where_they_are_too_many(store: Store) -> None:
+    drawn = {tuple(draw(store, 1, NOTHING, seed).vectors[0]) for seed in range(20)}
+    assert drawn == set(map(tuple, asked(3)))
+
+
+def test_a_seed_draws_the_same_probes_again(store: Store) -> None:
+    one, again, other = (draw(store, 20, NOTHING, seed).vectors for seed in (4, 4, 5))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+
+
+def test_a_mixture_is_the_mean_of_stored_vectors_of_two_live_photos(store: Store) -> None:
+    index = opened(store)
+    slots = np.array([3, 8])
+    stored = index.read(slots).reshape(-1, made.DIM)
+    every = unit(stored[stored.any(axis=1)])
+    assert len(every) < len(stored)  # some are padding
+    pairs = unit((every[:, None] + every[None, :]).reshape(-1, made.DIM))
+    found = probes.mixed(index, slots, np.random.default_rng(0), count=300)  # more than one block
+    assert len(found) == 300
+    assert (found @ pairs.T).max(axis=1) == pytest.approx(np.ones(300), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("best", "found", "share"),
+    [([1, 2, 3, 4], [4, 9, 2], 0.5), ([1, 2], [2, 1, 7], 1.0), ([1], [2], 0.0), ([], [1], 1.0)],
+)
+def test_the_share_found_is_of_the_best(best: list[int], found: list[int], share: float) -> None:
+    assert probes.share_found(np.array(best, np.int64), np.array(found, np.int64)) == share

@@ -1,0 +1,92 @@
+"""The migrations build the very tables that the code declares, from nothing and back."""
+
+import re
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from mkt_search.errors import SchemaOutdated
+from mkt_search.store.sql.database import check_schema, open_engine
+from mkt_search.store.sql.schema import HEAD, Base
+from mkt_search.store.sql.upgrade import migrations_folder, upgrade
+
+
+def declared(folder: Path, make) -> dict[str, str]:
+    """Return the SQL of every table and index, white space folded."""
+    engine = open_engine(f"sqlite:///{folder / 'a.db'}")
+    make(engine)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
+        )
+        found = {name: re.sub(r"\s+", " ", sql or "") for name, sql in rows}
+    engine.dispose()
+    found.pop("alembic_version", None)
+    return found
+
+
+def columns(sql: str) -> set[str]:
+    """Split a CREATE TABLE into its parts, whose order means nothing."""
+    return set(re.split(r",\s*(?![^(]*\))", sql.partition("(")[2].rpartition(")")[0].strip()))
+
+
+def test_migrations_build_what_the_code_declares(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "migrations").mkdir()
+    by_code = declared(tmp_path / "code", Base.metadata.create_all)
+    by_migrations = declared(tmp_path / "migrations", upgrade)
+    assert by_code.keys() == by_migrations.keys()
+    for name, sql in by_code.items():
+        if sql.startswith("CREATE TABLE"):
+            assert columns(sql) == columns(by_migrations[name]), name
+        else:
+            assert sql == by_migrations[name]
+
+
+def test_the_code_knows_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_upgrading_twice_changes_nothing(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    upgrade(engine)
+    upgrade(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT number FROM revision")).all() == [(0,)]
+    engine.dispose()
+
+
+def test_downgrading_leaves_an_empty_database(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    upgrade(engine)
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
+    engine.dispose()
+
+
+def test_a_library_of_the_first_version_keeps_everything(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO root (id, path) VALUES (1, '/photos')"))
+    with pytest.raises(SchemaOutdated, match=rf"schema 0001.*needs {HEAD}\. Run `mkt migrate`"):
+        check_schema(engine)
+    upgrade(engine)
+    check_schema(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT path FROM root")).all() == [("/photos",)]
+        assert connection.execute(text("SELECT count(*) FROM evaluation")).scalar() == 0
+    engine.dispose()

@@ -1,0 +1,86 @@
+"""What SQLite does for the queries that stand in the way of every search and every batch."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from mkt_search.store.sql import catalog
+from mkt_search.store.sql import encodings
+from mkt_search.store.sql import tags
+from mkt_search.store.sql.database import reading
+from mkt_search.store.store import Store
+from mkt_search.types import Filters
+from tests import made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    (tmp_path / "photos").mkdir()
+    store = Store.create(tmp_path / ".mkt")
+    made.fill(store, tmp_path / "photos", 5)
+    yield store
+    store.close()
+
+
+@contextmanager
+def statements(store: Store) -> Iterator[list[tuple[str, tuple[object, ...]]]]:
+    seen: list[tuple[str, tuple[object, ...]]] = []
+
+    def note(_c: object, _k: object, statement: str, values, _x: object, _m: object) -> None:
+        seen.append((statement, values))
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(store.engine, "before_cursor_execute", note)
+
+
+def plans(store: Store, ask: Callable[[Session], object]) -> str:
+    """The steps that SQLite takes for the selects of a query function."""
+    with statements(store) as seen, reading(store.engine) as session:
+        ask(session)
+        asked = [one for one in seen if one[0].lstrip().startswith("SELECT")]
+        rows = [
+            row[3]
+            for statement, values in asked
+            for row in session.connection().exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {statement}", values
+            )
+        ]
+    return "\n".join(rows)
+
+
+def test_photos_behind_hits_are_looked_up_by_their_contents(store: Store) -> None:
+    steps = plans(store, lambda s: catalog.photos_of_contents(s, [1, 2], Filters()))
+    assert "SEARCH photo USING INDEX ix_photo_content_id_state (content_id=? AND state=?)" in steps
+    assert "SCAN" not in steps
+
+
+def test_no_vector_has_all_photos_read_for_it(store: Store) -> None:
+    steps = plans(store, lambda s: encodings.live_vectors(s, 1))
+    assert "CORRELATED" not in steps
+
+
+def test_stored_contents_are_looked_up_one_by_one(store: Store) -> None:
+    wanted = [made.sha("p000.jpg"), made.sha("nobody")]
+    steps = plans(store, lambda s: catalog.stored_contents(s, wanted, 1))
+    assert "(encoding_id=? AND content_id=?)" in steps
+    assert "SCAN" not in steps
+    with reading(store.engine) as session:
+        assert catalog.stored_contents(session, wanted, 1) == {wanted[0]}
+
+
+def test_a_tag_run_looks_up_its_photos_and_their_tags(store: Store) -> None:
+    steps = plans(store, lambda s: catalog.photo_ids_of(s, [1, 2]))
+    assert "SEARCH photo USING COVERING INDEX ix_photo_content_id_state" in steps
+    for run in (None, 1):
+        of_photos = plans(store, lambda s, run=run: list(tags.auto_pairs(s, [1, 2], run)))
+        assert "SEARCH tag USING INDEX ix_tag_photo_id (photo_id=?)" in of_photos
+        steps += of_photos
+    of_labels = plans(store, lambda s: tags.count_auto(s, [1, 2]))
+    assert "SEARCH tag USING INDEX ix_tag_label_id (label_id=?)" in of_labels
+    assert "SEARCH photo USING INTEGER PRIMARY KEY (rowid=?)" in of_labels
+    assert "SCAN" not in steps + of_labels

@@ -1,0 +1,172 @@
+"""What photos get, chosen in blocks, against sorting all scores at once; the memory it takes."""
+
+import os
+import threading
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mkt_search.tagging import assign as module
+from mkt_search.errors import QueryError
+from mkt_search.tagging.assign import MEGABYTE, Blocks, Choice, Picks, blocks_within, chosen, picks
+from mkt_search.scoring import score
+from mkt_search.store.store import Batch, Store
+from mkt_search.store.snapshot import VectorIndex
+from mkt_search.types import PhotoVectors
+from tests import made
+
+N, PATCHES = 90, 12
+PER_VECTOR = {"kset": made.TOP_K, "topk": 1}  # patches; centroids share all of a photo's
+
+
+def vectors(local: str, n: int, seed: int) -> PhotoVectors:
+    """n photos; about a third of their local vectors are padding, of some photos all."""
+    if local == "centroids":
+        return made.vectors(n, seed)
+    rng = np.random.default_rng(seed)
+    found = made.vectors(n, seed)
+    members = np.zeros((n, made.M, PATCHES), np.bool_)
+    order = np.argsort(rng.random(members.shape), axis=2)[..., : PER_VECTOR[local]]
+    np.put_along_axis(members, order, True, axis=2)
+    members[rng.random((n, made.M)) < 0.3] = False
+    members[n // 2] = False
+    locals_ = rng.standard_normal(found.locals_.shape).astype(np.float32)
+    locals_[~members.any(axis=2)] = 0
+    return PhotoVectors(found.global_, locals_, members)
+
+
+def library(folder: Path, local: str, n: int = N, parts: int = 3) -> VectorIndex:
+    """An index of n photos in several segments, some of which are missing since."""
+    (folder / "photos").mkdir(parents=True)
+    store = Store.create(folder / ".mkt")
+    with store.writing("test"):
+        stored = store.begin_encoding(made.encoding(local=local, precision="fp16"), model="made")
+        place = store.place_of(folder / "photos")
+        for part in range(parts):
+            size = n // parts
+            photos = [made.photo(folder / "photos", f"{part}-{i}.jpg", row=i) for i in range(size)]
+            store.add(place, stored, Batch(photos, (), vectors(local, size, part)))
+        store.mark_missing([2, n // 2])
+    index = VectorIndex.open(store, stored)
+    return index
+
+
+@pytest.fixture(scope="module", params=["kset", "topk", "centroids"])
+def index(request, tmp_path_factory) -> VectorIndex:
+    return library(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def labels_(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, made.DIM)).astype(np.float32)
+
+
+def slow(scores: np.ndarray, top: int, threshold: float | None) -> list[tuple[int, int, float]]:
+    """Sort every row of scores and take what fits: (row, column, score)."""
+    found = []
+    for row, values in enumerate(scores):
+        order = sorted(range(len(values)), key=lambda i: (-values[i], i))
+        fits = [i for i in order if threshold is None or values[i] >= threshold]
+        found += [(row, i, float(values[i])) for i in fits[: top or None]]
+    return found
+
+
+def as_rows(found: Picks) -> list[tuple[int, int, float]]:
+    return list(zip(found.rows.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True))
+
+
+choices = {
+    "top": st.integers(0, 8),
+    "threshold": st.none() | st.sampled_from([-1.0, 0.0, 0.5, 9.0]),
+    "seed": st.integers(0, 1000),
+}
+
+
+@given(n=st.integers(1, 5), most=st.integers(1, 12), **choices)
+@settings(max_examples=150, deadline=None)
+def test_what_is_chosen_is_what_sorting_all_gives(n, most, top, threshold, seed) -> None:
+    scores = np.random.default_rng(seed).integers(-2, 3, (n, most)).astype(np.float32) / 2  # ties
+    assert as_rows(chosen(scores, Choice(top, threshold))) == slow(scores, top, threshold)
+
+
+@given(cut=st.integers(1, 11), **choices)
+@settings(max_examples=80, deadline=None)
+def test_the_best_are_kept_from_one_block_of_labels_to_the_next(cut, top, threshold, seed) -> None:
+    scores = np.random.default_rng(seed).integers(-2, 3, (4, 12)).astype(np.float32) / 2
+    choice = Choice(top, threshold)
+    first, second = chosen(scores[:, :cut], choice), chosen(scores[:, cut:], choice, cut)
+    assert as_rows(first.with_(second, top)) == slow(scores, top, threshold)
+
+
+@pytest.mark.parametrize("blocks", [Blocks(64, 40, 1), Blocks(7, 40, 3), Blocks(4, 9, 2)], ids=str)
+@pytest.mark.parametrize("choice", [Choice(3, None), Choice(0, 1.0), Choice(5, 0.5)], ids=str)
+def test_blocks_give_what_scoring_all_gives(index, blocks, choice, monkeypatch) -> None:
+    monkeypatch.setattr(module, "COLUMNS", 6)  # so that tiles end inside a block
+    labels, live = labels_(40), np.flatnonzero(index.live)
+    rows = index.read(live)
+    scored = score(labels, rows[:, 0], rows[:, 1:], index.counts(live), k=made.TOP_K).fused
+    expected = slow(scored, choice.top, choice.threshold)
+    slots, found = zip(*picks(index, labels, choice, blocks), strict=True)
+    assert np.concatenate(slots).tolist() == live.tolist()
+    got = [
+        (int(part[row]), label, value)
+        for part, some in zip(slots, found, strict=True)
+        for row, label, value in as_rows(some)
+    ]
+    assert [(slot, label) for slot, label, _ in got] == [(live[r], c) for r, c, _ in expected]
+    np.testing.assert_allclose([v for *_, v in got], [v for *_, v in expected], atol=2e-5)
+
+
+@pytest.mark.parametrize("top", [5, 0])
+def test_memory_stays_within_the_setting_and_does_not_grow_with_photos(
+    index: VectorIndex, top: int, tmp_path: Path
+) -> None:
+    megabytes, labels = 6, labels_(20_000)
+    more = library(tmp_path, index.encoding.local, 4 * N, parts=6)
+    choice = Choice(top, None if top else -99.0)  # without a top everything is chosen
+    used = []
+    for one in (index, more):
+        blocks = blocks_within(megabytes, one.encoding, len(labels), top=top)
+        tracemalloc.start()
+        for _ in picks(one, labels, choice, blocks):
+            pass
+        used.append(tracemalloc.get_traced_memory()[1] + labels.nbytes)
+        tracemalloc.stop()
+    assert max(used) < megabytes * MEGABYTE
+    assert used[1] < 1.2 * used[0]
+    more.store.close()
+
+
+@pytest.mark.parametrize("top", [1, 50, 0])
+@pytest.mark.parametrize("labels", [10, 10_000, 300_000])
+def test_too_little_memory_is_a_sentence_that_names_what_would_do(labels: int, top: int) -> None:
+    encoding = replace(made.encoding(), dim=512, m=16, local="kset")
+    with pytest.raises(QueryError, match=r"memory_mb in \[tag\] allows 0: raise it") as caught:
+        blocks_within(0, encoding, labels, top=top)
+    enough = int(str(caught.value).split("--memory-mb ")[1].split(")")[0])
+    with pytest.raises(QueryError):
+        blocks_within(enough - 1, encoding, labels, top=top)
+    assert blocks_within(enough, encoding, labels, top=top).photos == 1
+
+
+def test_more_memory_never_makes_less_of_a_block() -> None:
+    encoding = replace(made.encoding(), dim=512, m=16, local="kset")
+    found = [blocks_within(mb, encoding, 10_000, top=5) for mb in (30, 60, 100, 200, 1_000, 9_000)]
+    sizes = [(b.threads, b.photos, b.labels) for b in found]
+    assert sizes == sorted(sizes)
+    assert found[-1].labels == 10_000 and found[-1].threads == min(
+        os.cpu_count() or 1, module.MOST_THREADS
+    )
+    assert found[0].labels < 10_000
+
+
+def test_a_run_that_is_left_early_leaves_no_thread_at_work(index: VectorIndex) -> None:
+    before = threading.active_count()
+    started = picks(index, labels_(40), Choice(1, None), Blocks(4, 40, 2))
+    next(started)
+    started.close()
+    assert threading.active_count() == before

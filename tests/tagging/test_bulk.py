@@ -1,0 +1,40 @@
+"""Vocabulary files as people write them; what a choice of labels means."""
+
+from pathlib import Path
+
+import pytest
+
+from mkt_search.errors import QueryError
+from mkt_search.tagging.bulk import check_choice, read_vocabulary
+
+
+def test_a_vocabulary_is_one_label_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes("\ufeff# animals\r\ndog\r\n\n  polar bear  \ndog\nÜber\n".encode())
+    assert read_vocabulary(file) == ["dog", "polar bear", "Über"]
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [(b"", "has no labels"), (b"# only\n\n", "has no labels"), (b"\xff\xfe\xff", "not UTF-8")],
+)
+def test_an_unusable_vocabulary_is_a_sentence(tmp_path: Path, data: bytes, complaint: str) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes(data)
+    with pytest.raises(QueryError, match=rf"labels\.txt.*{complaint}"):
+        read_vocabulary(file)
+
+
+def test_a_missing_vocabulary_is_named(tmp_path: Path) -> None:
+    with pytest.raises(QueryError, match=r"none\.txt: No such file"):
+        read_vocabulary(tmp_path / "none.txt")
+    with pytest.raises(QueryError, match="directory"):
+        read_vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("top", "threshold", "labels"), [(0, None, ["a"]), (-1, 0.5, ["a"]), (3, None, [])]
+)
+def test_a_choice_that_tags_everything_or_nothing_is_refused(top, threshold, labels) -> None:
+    with pytest.raises(QueryError):
+        check_choice(top=top, threshold=threshold, labels=labels)

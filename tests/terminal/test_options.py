@@ -1,0 +1,63 @@
+"""Options shared by the commands of every package."""
+
+import json
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mkt_search.settings import config
+from mkt_search.terminal.options import TEXT, setting_option, take_settings
+
+SHARED = ("model.checkpoint", "index.local", "index.m", "index.hidden", "tag.threshold")
+
+
+@click.command()
+@setting_option("model.checkpoint")
+@setting_option("index.local")
+@setting_option("index.m")
+@setting_option("index.hidden")
+@setting_option("tag.threshold")
+def show(**given: Any) -> None:
+    click.echo(json.dumps(take_settings(given)))
+    assert not given
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(show, arguments)
+    assert result.exit_code == 0, result.output
+    return dict(json.loads(result.stdout))
+
+
+def test_option_that_is_not_given_says_nothing() -> None:
+    assert run() == dict.fromkeys(SHARED)
+
+
+def test_given_options_are_settings_by_name() -> None:
+    flags = run("--model", "x", "--local", "all", "--m", "4", "--no-hidden", "--threshold", "0.5")
+    assert flags == dict(zip(SHARED, ("x", "all", 4, False, 0.5), strict=True))
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_help_is_that_of_the_setting(name: str) -> None:
+    helps = [option.help for option in show.params if isinstance(option, click.Option)]
+    assert config.find_setting(name).help in helps
+
+
+def test_word_that_is_no_choice_is_a_usage_error() -> None:
+    result = CliRunner().invoke(show, ["--local", "some"])
+    assert result.exit_code == 2
+    assert "'cover', 'kset', 'centroids', 'ward', 'topk', 'all'" in result.stderr
+
+
+def test_bytes_that_are_not_utf_8_are_a_usage_error() -> None:
+    @click.command()
+    @click.option("--label", type=TEXT)
+    def command(label: str) -> None:
+        click.echo(label)
+
+    assert CliRunner().invoke(command, ["--label", "Hündin"]).stdout == "Hündin\n"
+    result = CliRunner().invoke(command, ["--label", "bad\udcff"])
+    assert result.exit_code == 2
+    assert '"bad\\xff" is not UTF-8 text' in result.stderr
