@@ -18,10 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mkt_search.settings.config import DataConfig, Stage1Config
 from mkt_search.demo.photos import photo_name
 from mkt_search.demo.recipe import CLIP, Recipe, prepare_data
 from mkt_search.models import checkpoint
+from mkt_search.settings.config import DataConfig, Stage1Config
 from training import stage1, stage2
 from training.listener import Listener
 

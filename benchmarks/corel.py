@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.photos import decode as images
 from mkt_search.models.build import Model
+from mkt_search.photos import decode as images
 from mkt_search.process import keep_freed_memory
 from mkt_search.scoring import StreamScores, score
 from mkt_search.types import Encoded, PhotoVectors, Vector
@@ -99,7 +99,7 @@ def rank(labels: Vector, vectors: PhotoVectors, k: int) -> StreamScores:
     for start in range(0, len(vectors), 256):
         at = slice(start, start + 256)
         counts = vectors.members[at].sum(axis=-1)
-        parts.append(score(labels, vectors.global_[at], vectors.locals_[at], counts, k=k))
+        parts.append(score(labels, vectors.global_[at], vectors.local_vectors[at], counts, k=k))
     return StreamScores(
         np.concatenate([part.global_ for part in parts]),
         np.concatenate([part.local for part in parts]),

@@ -30,12 +30,12 @@ from corel import Corel, encode_all, every_patch, rank, read_corel, write_choice
 
 from indexer.pooling.pool import pool
 from mkt_search import Library
-from mkt_search.settings.config import DataConfig, IndexConfig, Stage1Config
 from mkt_search.datasets.split import LabelSplit
 from mkt_search.evaluation.metrics import mean_average_precision, top_labels
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import StreamScores, scale
-from mkt_search.types import Encoding, LocalKind, ScaleRule
+from mkt_search.settings.config import DataConfig, IndexConfig, Stage1Config
+from mkt_search.types import Encoding, Pooling, ScaleRule
 from training.task import load_task
 
 STREAMS = ("global", "local", "fused")
@@ -212,7 +212,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder with corel5k/")
     parser.add_argument("--work", type=Path, default=Path("runs/corel5k"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--local", choices=get_args(LocalKind), default=IndexConfig().local)
+    parser.add_argument("--local", choices=get_args(Pooling), default=IndexConfig().local)
     parser.add_argument("--sheets", action="store_true", help="contact sheets of seed 0")
     parser.add_argument("--finetune", action="store_true", help="let the last blocks learn too")
     parser.add_argument("--choose", action="store_true", help="compare settings on seen labels")

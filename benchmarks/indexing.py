@@ -30,13 +30,13 @@ from PIL import Image, ImageFilter
 from indexer.index import Options, index
 from indexer.pooling.pool import pool
 from indexer.walk import Walk
-from mkt_search.settings.config import IndexConfig
-from mkt_search.photos.decode import decode, read, to_pixels
 from mkt_search.models.build import create_student
 from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.photos.decode import decode, read, to_pixels
 from mkt_search.process import keep_freed_memory
+from mkt_search.settings.config import IndexConfig
 from mkt_search.store.store import Batch, Store
-from mkt_search.types import Encoding, ImageSpec, LocalKind, PhotoVectors
+from mkt_search.types import Encoding, ImageSpec, PhotoVectors, Pooling
 
 MEAN_STD = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SPEC = ImageSpec(224, 224, *MEAN_STD)
@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="0 is one per processor")
     parser.add_argument("--photos", type=int, help="photos of a round; by default as the student")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--local", choices=get_args(LocalKind), default=IndexConfig().local)
+    parser.add_argument("--local", choices=get_args(Pooling), default=IndexConfig().local)
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--only", help="one student, by the name of its backbone")
     arguments = parser.parse_args()

@@ -14,10 +14,10 @@ from table import Ids, answers, left_out, recalls, row, timed
 from truth import truth
 
 from mkt_search.search.search import Explanation, Found, best
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql.database import reading
 from mkt_search.store.sql.schema import Photo
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import PhotoFile, Vector
 
 K = 100
@@ -34,7 +34,7 @@ SPARE = 1 << 30  # bytes that are left to others
 
 
 def ask(
-    index: VectorIndex,
+    index: LocalSnapshot,
     label: Vector,
     recall: float,
     *,
@@ -54,7 +54,7 @@ class Asked:
 
     def __init__(
         self,
-        index: VectorIndex,
+        index: LocalSnapshot,
         recall: float,
         k: int = K,
         allowed: NDArray[np.bool_] | None = None,
@@ -82,7 +82,7 @@ class Asked:
         return found.slots
 
 
-def bytes_read(index: VectorIndex, told: Explanation, *, terms: int = 1) -> float:
+def bytes_read(index: LocalSnapshot, told: Explanation, *, terms: int = 1) -> float:
     """Return the bytes of vectors that a search read; of an exact scan, those of the scan alone."""
     if told.path == "exact scan":
         return index.scan.bytes
@@ -97,7 +97,7 @@ def bytes_read(index: VectorIndex, told: Explanation, *, terms: int = 1) -> floa
     return told.searched * photo
 
 
-def codes(index: VectorIndex) -> int:
+def codes(index: LocalSnapshot) -> int:
     """Return the bytes of the sketch that a query reads: its codes, without the ids."""
     assert index.sketch is not None
     return index.sketch.nbytes - 8 * int(index.sketch.index.ntotal)
@@ -105,7 +105,7 @@ def codes(index: VectorIndex) -> int:
 
 def exact(store: Store, stored: StoredEncoding, labels: Vector, best_: Ids) -> None:
     """Time the exact scan, if it fits in memory; it is let go of afterwards."""
-    index = VectorIndex.open(store, stored)
+    index = LocalSnapshot.open(store, stored)
     needed = len(index) * index.encoding.m * index.encoding.dim
     if needed + SPARE > memory.available():
         left_out("exact scan", f"needs {needed / 1e9:.1f} GB of memory")
@@ -120,7 +120,7 @@ def exact(store: Store, stored: StoredEncoding, labels: Vector, best_: Ids) -> N
     row(what, times, recall=recall, read=read, threads=threads, note=note)
 
 
-def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) -> None:
+def candidates(index: LocalSnapshot, labels: Vector, best_: Ids, recall: float) -> None:
     """Time the candidates' way: its first part alone, whole, and asked by two clients."""
     assert index.generation is not None and index.sketch is not None
     wanted = index.generation.curve.vectors_for("one", K, recall)
@@ -140,7 +140,7 @@ def candidates(index: VectorIndex, labels: Vector, best_: Ids, recall: float) ->
     from_disk(asked, labels[:FROM_DISK], read=read)
 
 
-def several(index: VectorIndex, labels: Vector, recall: float) -> None:
+def several(index: LocalSnapshot, labels: Vector, recall: float) -> None:
     """Time queries of two labels: both wanted, and the second unwanted; a few by every photo."""
     if len(labels) < 2:
         left_out("two labels", "takes two labels")
@@ -191,7 +191,7 @@ def from_disk(asked: Asked, labels: Vector, *, read: float) -> None:
     row("the same, segments on disk", times, read=read)
 
 
-def filters(index: VectorIndex, labels: Vector, recall: float) -> None:
+def filters(index: LocalSnapshot, labels: Vector, recall: float) -> None:
     """Time searches for ten photos under filters of several shares."""
     rng, few = np.random.default_rng(3), labels[:FILTERED]
     for part in SHARES:
@@ -204,7 +204,7 @@ def filters(index: VectorIndex, labels: Vector, recall: float) -> None:
         row(what, times, recall=recalls(best_, found), read=read, note=asked.path)
 
 
-def removal(store: Store, index: VectorIndex) -> str:
+def removal(store: Store, index: LocalSnapshot) -> str:
     """Remove photos; return, as a sentence, how long it took until a reader found them no more."""
     with reading(store.engine) as session:
         gone = list(session.scalars(select(Photo.id).limit(REMOVED)))

@@ -8,7 +8,7 @@ from table import Ids
 from truth import truth
 
 from mkt_search.store.ann.exact_scan import fuse
-from mkt_search.store.snapshot import VectorIndex
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.types import Vector
 
 AT_ONCE = 256  # photos decoded together
@@ -31,7 +31,9 @@ class Offered:
     best_of_some: Ids
 
 
-def offer(index: VectorIndex, labels: Vector, best: Ids, *, globals_: bool, fused: int) -> Offered:
+def offer(
+    index: LocalSnapshot, labels: Vector, best: Ids, *, globals_: bool, fused: int
+) -> Offered:
     """Read what the peers get, for as long as the library is there.
 
     Args:
@@ -54,7 +56,7 @@ def offer(index: VectorIndex, labels: Vector, best: Ids, *, globals_: bool, fuse
     )
 
 
-def _globals(index: VectorIndex, slots: Ids) -> Vector:
+def _globals(index: LocalSnapshot, slots: Ids) -> Vector:
     read = np.empty((len(slots), index.encoding.dim), np.float32)
     for first in range(0, len(slots), AT_ONCE):
         part = slice(first, first + AT_ONCE)
@@ -62,7 +64,7 @@ def _globals(index: VectorIndex, slots: Ids) -> Vector:
     return read
 
 
-def _fused(index: VectorIndex, slots: Ids) -> NDArray[np.float16]:
+def _fused(index: LocalSnapshot, slots: Ids) -> NDArray[np.float16]:
     read = np.empty((len(slots), index.encoding.m, index.encoding.dim), np.float16)
     for first in range(0, len(slots), AT_ONCE):
         part = slice(first, first + AT_ONCE)

@@ -90,7 +90,7 @@ def demo_world(folder: Path) -> World:
 
 def stored(vectors: PhotoVectors, precision: str) -> tuple[PhotoVectors, int]:
     """Return vectors as they come back from a segment, and the bytes of one photo there."""
-    rows = np.concatenate([vectors.global_[:, None], vectors.locals_], axis=1)
+    rows = np.concatenate([vectors.global_[:, None], vectors.local_vectors], axis=1)
     codes, steps = encode(rows, precision)  # type: ignore[arg-type]
     back = decode(codes, steps, precision, rows.shape[-1])  # type: ignore[arg-type]
     members = Members.pack(vectors.members).packed
@@ -125,13 +125,13 @@ class Table:
     def method(self, name: str, m: int) -> None:
         """Print the row of a method that is not in the product."""
         pooled = METHODS[name](self.scaled, self.world.grid, m, self.world.k)
-        kept = m if pooled.size else pooled.vectors.locals_.shape[1]
+        kept = m if pooled.size else pooled.vectors.local_vectors.shape[1]
         self._stored(name, kept, "int8", pooled, "")
 
     def _stored(self, what: str, m: int, precision: str, pooled: Pooled, ms: str) -> None:
         back, size = stored(pooled.vectors, precision)
         if pooled.size is not None:  # its parts were coded already; the global one is now
-            back, size = PhotoVectors(back.global_, pooled.vectors.locals_, back.members), 0
+            back, size = PhotoVectors(back.global_, pooled.vectors.local_vectors, back.members), 0
         counts = back.counts if pooled.counts is None else pooled.counts
         found, bounds = self._scores(back, counts)
         tenth = np.sort(found, axis=0)[-10]
@@ -143,10 +143,10 @@ class Table:
         parts, labels = [], self.world.labels
         for start in range(0, len(vectors), 256):
             at = slice(start, start + 256)
-            global_, locals_ = vectors.global_[at], vectors.locals_[at]
+            global_, local_vectors = vectors.global_[at], vectors.local_vectors[at]
             parts_of = np.rint(counts[at] * PARTS).astype(np.int64)
-            fused = score(labels, global_, locals_, parts_of, k=self.world.k * PARTS).fused
-            each = np.where(counts[at][..., None] > 0, locals_ @ labels.T, -np.inf)
+            fused = score(labels, global_, local_vectors, parts_of, k=self.world.k * PARTS).fused
+            each = np.where(counts[at][..., None] > 0, local_vectors @ labels.T, -np.inf)
             parts.append((fused, global_ @ labels.T + each.max(axis=1)))
         return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
 

@@ -95,7 +95,7 @@ def pushed_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Poole
     """Ward's groups moved 5 % away from the photo's mean, to make up for what a mean takes off."""
     vectors = as_means(_ward)(scaled, grid, m, k).vectors
     mean = scaled.patches.mean(axis=1, keepdims=True)
-    further = vectors.locals_ + np.float32(0.05) * (vectors.locals_ - mean)
+    further = vectors.local_vectors + np.float32(0.05) * (vectors.local_vectors - mean)
     return Pooled(PhotoVectors(scaled.global_, further, vectors.members))
 
 

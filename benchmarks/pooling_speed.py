@@ -3,10 +3,10 @@
     OMP_WAIT_POLICY=PASSIVE python benchmarks/pooling_speed.py
 
 A batch of 32 simulated photos of 196 patches of 512 numbers, as a ViT-B/16 gives them at 224 px,
-becomes 16 local vectors a photo (k = 18, scale rule `cosine`), by `indexer.pooling.pool` as `mkt index`
-calls it, on one thread and on two. The kinds take turns, so that other work on the machine hurts
-all alike; printed is the least of the rounds, which is nearest to what the work takes: the time the
-processor worked (of both threads together) and the time by the clock.
+becomes 16 local vectors a photo (k = 18, scale rule `cosine`), by `indexer.pooling.pool` as
+`mkt index` calls it, on one thread and on two. The kinds take turns, so that other work on the
+machine hurts all alike; printed is the least of the rounds, which is nearest to what the work
+takes: the time the processor worked (of both threads together) and the time by the clock.
 OMP_WAIT_POLICY=PASSIVE keeps a thread that waits for the other from holding its core.
 """
 

@@ -10,8 +10,8 @@ import library_rows
 import memory
 from table import timed
 
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Vector
 
 
@@ -37,6 +37,6 @@ def _read(directory: Path, label: Vector, recall: float) -> Reader:
     stored = store.active
     assert stored is not None
     before, opened = memory.held(), []
-    opening = timed(lambda: opened.append(VectorIndex.open(store, stored)))
+    opening = timed(lambda: opened.append(LocalSnapshot.open(store, stored)))
     first = timed(lambda: library_rows.ask(opened[0], label, recall))
     return Reader(opening, first, memory.held() - before)

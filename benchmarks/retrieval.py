@@ -42,10 +42,10 @@ from table import HEAD, size, timed
 from truth import truth
 
 from mkt_search.store.candidates import build as optimize
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import runs
 from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Vector
 
 ROWS = ("exact", "candidates", "several", "filters", "hnsw", "sqlite", "lancedb")
@@ -110,7 +110,7 @@ def of_library(wanted: Wanted, folder: Path) -> tuple[str, Offered]:
     optimized(store, stored)
     told_sizes(store, wanted.photos)
     told_reader(store, labels[0], wanted.recall)
-    index = VectorIndex.open(store, stored)
+    index = LocalSnapshot.open(store, stored)
     assert index.generation is not None
     print(f"validation: {index.generation.curve.as_data()}")
     best = truth(index, labels, library_rows.K, np.arange(len(index)))

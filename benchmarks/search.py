@@ -24,8 +24,8 @@ from simulated import CONCEPTS, DIM, GRID, TOP_K, M
 
 from mkt_search.scoring import unit
 from mkt_search.search.search import _of_all, best
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import PhotoVectors, Vector
 
 OBJECTS, BATCH = 6, 1_024
@@ -37,10 +37,12 @@ def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> 
     shown = rng.choice(CONCEPTS, (n, OBJECTS), p=frequency / frequency.sum())
     scene = unit(rng.standard_normal((n, 1, DIM), np.float32)) * 0.7
     which = rng.integers(0, OBJECTS, (n, M))
-    locals_ = concepts[np.take_along_axis(shown, which, axis=1)] + scene
-    locals_ = unit(locals_ + rng.standard_normal((n, M, DIM), np.float32) * (0.6 / DIM**0.5))
+    local_vectors = concepts[np.take_along_axis(shown, which, axis=1)] + scene
+    local_vectors = unit(
+        local_vectors + rng.standard_normal((n, M, DIM), np.float32) * (0.6 / DIM**0.5)
+    )
     noise = rng.standard_normal((n, DIM), np.float32) * (0.4 / DIM**0.5)
-    global_ = unit(unit(locals_.mean(axis=1)) + noise)
+    global_ = unit(unit(local_vectors.mean(axis=1)) + noise)
     patches = GRID[0] * GRID[1]
     if local in ("cover", "kset"):  # sets of k patches
         members = np.zeros((n, M, patches), np.bool_)
@@ -50,7 +52,7 @@ def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> 
     else:
         group = rng.integers(0, M, (n, patches))
         members = group[:, None, :] == np.arange(M)[None, :, None]
-    return PhotoVectors(global_ / 2, (locals_ * 0.9 / 2).astype(np.float32), members)
+    return PhotoVectors(global_ / 2, (local_vectors * 0.9 / 2).astype(np.float32), members)
 
 
 def fill(store: Store, photos: int, concepts: Vector, local: str) -> StoredEncoding:
@@ -80,7 +82,7 @@ def measure(photos: int, local: str, queries: int, k: int) -> None:
         store = Store.create(Path(folder) / ".mkt")
         stored = fill(store, photos, concepts, local)
         start = time.perf_counter()
-        index = VectorIndex.open(store, stored)
+        index = LocalSnapshot.open(store, stored)
         opening = time.perf_counter() - start
         loading = seconds(lambda: index.scan)
         one = np.ones(1, np.float32)

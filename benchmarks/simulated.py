@@ -17,8 +17,8 @@ import torch
 
 from indexer.pooling.pool import pool
 from mkt_search.scoring import unit
-from mkt_search.store.sql.catalog import NewPhoto
 from mkt_search.store.compact import LARGE, MANY, compact
+from mkt_search.store.sql.catalog import NewPhoto
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import Encoded, Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
 
@@ -173,7 +173,7 @@ def fill(store: Store, stored_as: Encoding, parts: Iterable[PhotoVectors]) -> St
 def _joined(parts: list[PhotoVectors]) -> PhotoVectors:
     return PhotoVectors(
         np.concatenate([part.global_ for part in parts]),
-        np.concatenate([part.locals_ for part in parts]),
+        np.concatenate([part.local_vectors for part in parts]),
         np.concatenate([part.members for part in parts]),
     )
 
@@ -181,7 +181,7 @@ def _joined(parts: list[PhotoVectors]) -> PhotoVectors:
 def _thin(part: PhotoVectors) -> PhotoVectors:
     """Keep photos at half the memory; the members stay, for the counts."""
     return PhotoVectors(
-        part.global_.astype(np.float16), part.locals_.astype(np.float16), part.members
+        part.global_.astype(np.float16), part.local_vectors.astype(np.float16), part.members
     )
 
 
@@ -189,11 +189,13 @@ def _recombined(world: World, whole: PhotoVectors, n: int, seed: int) -> PhotoVe
     rng = np.random.default_rng((world.seed, 3, seed))
     one, other = rng.integers(0, len(whole), (2, n))
     swap = np.argsort(rng.random((n, M)), axis=1) < SWAPPED
-    locals_ = np.where(swap[..., None], whole.locals_[other], whole.locals_[one]).astype(np.float32)
+    local_vectors = np.where(
+        swap[..., None], whole.local_vectors[other], whole.local_vectors[one]
+    ).astype(np.float32)
     members = np.where(swap[..., None], whole.members[other], whole.members[one])
-    lengths = np.linalg.norm(locals_, axis=2, keepdims=True)
-    noise = rng.standard_normal(locals_.shape, np.float32) * np.float32(0.15 / DIM**0.5)
-    moved = lengths * unit(locals_ + lengths * noise)
+    lengths = np.linalg.norm(local_vectors, axis=2, keepdims=True)
+    noise = rng.standard_normal(local_vectors.shape, np.float32) * np.float32(0.15 / DIM**0.5)
+    moved = lengths * unit(local_vectors + lengths * noise)
     share = np.float32(SWAPPED / M)
     mixed = (1 - share) * whole.global_[one] + share * whole.global_[other]
     lost = rng.standard_normal((n, DIM), np.float32) * np.float32(0.3 * 0.5 / DIM**0.5)

@@ -29,11 +29,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mkt_search.tagging.assign import COLUMNS, Blocks, Choice, blocks_within
+from mkt_search.progress import Progress
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
 from mkt_search.store.tag_runs import TagReport, take_back
-from mkt_search.store.snapshot import VectorIndex
+from mkt_search.tagging.assign import COLUMNS, Blocks, TagRule, blocks_within
 from mkt_search.tagging.bulk import SCORING, tag
 from mkt_search.types import Vector
 
@@ -68,9 +69,9 @@ class Clock:
     whole: Span = field(default_factory=Span)
     scored: Span = field(default_factory=Span)
 
-    def told(self, step: str, _done: int, _total: int) -> None:
+    def progress(self, event: Progress) -> None:
         """Note when the last photo was scored."""
-        if step == SCORING:
+        if event.step == SCORING:
             self.scored.stop()
 
 
@@ -89,7 +90,7 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> str:
     """Tag a library anew, once more and dry, floors in between; return a row of the table."""
     store = Store.open(folder)
     assert store.active is not None
-    index = VectorIndex.open(store, store.active)
+    index = LocalSnapshot.open(store, store.active)
     vectors = np.load(folder.parent / "labels.npy")
     labels = len(vectors)
     names = [f"label {i}" for i in range(labels)]
@@ -99,9 +100,9 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> str:
 
     def run(number: int | None) -> TagReport:
         clock = Clock()
-        choice = Choice(top, None)
+        choice = TagRule(top, None)
         report = tag(
-            index, names, vectors, choice=choice, blocks=blocks, run=number, told=clock.told
+            index, names, vectors, choice=choice, blocks=blocks, run=number, progress=clock.progress
         )
         clock.whole.stop()
         clocks.append(clock)
@@ -141,7 +142,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def floor_of(index: VectorIndex, labels: Vector, blocks: Blocks) -> Span:
+def floor_of(index: LocalSnapshot, labels: Vector, blocks: Blocks) -> Span:
     """Take the time of the products alone: vectors decoded before, results thrown away."""
     rows = index.read(np.flatnonzero(index.live)[: blocks.photos]).reshape(-1, labels.shape[1])
     out = np.zeros((blocks.threads, len(rows), COLUMNS), np.float32)
@@ -157,7 +158,7 @@ def floor_of(index: VectorIndex, labels: Vector, blocks: Blocks) -> Span:
     return on_threads(blocks.threads, work)
 
 
-def decoding_of(index: VectorIndex, blocks: Blocks) -> Span:
+def decoding_of(index: LocalSnapshot, blocks: Blocks) -> Span:
     """Take the time of reading and decoding every photo."""
     parts = list(index.blocks(np.flatnonzero(index.live), most=blocks.photos))
 

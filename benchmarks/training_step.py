@@ -35,10 +35,10 @@ import open_clip
 import torch
 from PIL import Image, ImageFilter
 
-from mkt_search.settings.config import DataConfig, Stage1Config
 from mkt_search.models.clip import write_clip_folder
 from mkt_search.models.label_table import LabelTable
 from mkt_search.process import keep_freed_memory
+from mkt_search.settings.config import DataConfig, Stage1Config
 from training.epoch import Tally, learn, taught
 from training.learner import Learner
 from training.listener import Listener

@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.evaluation.score_stored import score_stored
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.types import Vector
 
 
 def truth(
-    index: VectorIndex,
+    index: LocalSnapshot,
     labels: Vector,
     k: int,
     slots: NDArray[np.int64],

@@ -11,9 +11,9 @@ from indexer.load import Failed, Loaded, Loader, nothing_is_stored
 from indexer.pooling.pool import pool
 from mkt_search.errors import MktError, ModelError
 from mkt_search.models.encoder import PhotoEncoder
-from mkt_search.store.sql.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
 from mkt_search.store.compact import MANY, compact
 from mkt_search.store.copies import Copies, find_copies
+from mkt_search.store.sql.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootLocation
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import PhotoVectors
 
@@ -51,7 +51,7 @@ class Committer:
     commits: int = 0
 
     def commit(
-        self, place: RootPlace, known: dict[str, KnownPhoto], items: Iterable[Loaded | Failed]
+        self, place: RootLocation, known: dict[str, KnownPhoto], items: Iterable[Loaded | Failed]
     ) -> Batch:
         """Encode what is new among `items` and add all of them to the store, in one commit."""
         items = list(items)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mkt_search.settings.config import Config, find_setting
 from mkt_search.errors import ConfigError
 from mkt_search.models.build import Model
 from mkt_search.models.checkpoint import is_checkpoint
 from mkt_search.models.label_table import LabelTable
+from mkt_search.settings.config import Config, find_setting
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, LabelEncoder, Vector
 

@@ -19,15 +19,14 @@ from indexer.load import Loader
 from indexer.progress import Progress, steps_of
 from indexer.survey import Scope, Survey, Verdict, survey_folders
 from mkt_search.errors import CheckpointMismatch
-from mkt_search.photos.decode import MAX_PIXELS
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text, text_to_path
-from mkt_search.store.sql import encodings
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import runs
-from mkt_search.store.compact import compact
-from mkt_search.store.sql.database import reading
+from mkt_search.photos.decode import MAX_PIXELS
 from mkt_search.store.candidates.build import optimize
+from mkt_search.store.compact import compact
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import encodings, runs
+from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, Summary, Vector
 
@@ -254,7 +253,7 @@ def _optimize(
     is_due = generation is None or photos - known > options.optimize_after * photos
     if options.optimize_from and photos >= options.optimize_from and is_due:
         progress.say(f"building the candidate index of {photos:,} photos")
-        optimize(store, stored, told=steps_of(progress, should_stop))
+        optimize(store, stored, progress=steps_of(progress, should_stop))
 
 
 def _summary(surveys: Sequence[tuple[Scope, Survey]], tally: Tally, *, seconds: float) -> Summary:

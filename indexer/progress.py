@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mkt_search.types import Told
+from mkt_search.progress import Progress as Event
+from mkt_search.progress import ProgressCallback
 
 
 @dataclass
@@ -38,12 +39,12 @@ class Progress:
         """Pass on a remark."""
 
 
-def steps_of(progress: Progress, should_stop: Callable[[], bool]) -> Told:
+def steps_of(progress: Progress, should_stop: Callable[[], bool]) -> ProgressCallback:
     """Return what tells a run of the steps of `optimize`; it ends them when `should_stop` says."""
 
-    def told(name: str, done: int, total: int) -> None:
-        progress.step(name, done, total)
+    def report(event: Event) -> None:
+        progress.step(event.step, event.done, event.total)
         if should_stop():
             raise KeyboardInterrupt
 
-    return told
+    return report

@@ -14,10 +14,10 @@ from indexer.survey import is_gone
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text
 from mkt_search.store import checks
+from mkt_search.store.candidates.build import optimize
 from mkt_search.store.sql import catalog
 from mkt_search.store.sql.catalog import AT_ONCE, PhotoRecord
 from mkt_search.store.sql.database import reading
-from mkt_search.store.candidates.build import optimize
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile
 
@@ -78,7 +78,7 @@ def repair(
             encoded, failed = committer.tally.indexed, committer.tally.failed
         if lost_index and active is not None:
             progress.say("building the candidate index anew")
-            if optimize(store, active, told=steps_of(progress, should_stop)) is None:
+            if optimize(store, active, progress=steps_of(progress, should_stop)) is None:
                 store.drop_generation(active)
         done = Repaired(
             index=lost_index,

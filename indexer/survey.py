@@ -9,10 +9,10 @@ from pathlib import Path
 
 from indexer.walk import Walk
 from mkt_search.errors import ConfigError
-from mkt_search.photos.decode import SUFFIXES
 from mkt_search.paths import path_to_text, text_to_path
+from mkt_search.photos.decode import SUFFIXES
 from mkt_search.store.sql import catalog
-from mkt_search.store.sql.catalog import KnownPhoto, RootPlace
+from mkt_search.store.sql.catalog import KnownPhoto, RootLocation
 from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile
@@ -50,7 +50,7 @@ def judge(file: PhotoFile, known: KnownPhoto | None, *, retry: bool) -> Verdict:
 class Scope:
     """One folder, or one photo, to be indexed: where it stands and what is known below it."""
 
-    place: RootPlace
+    place: RootLocation
     top: Path
     known: dict[str, KnownPhoto]
     hidden: bool = False

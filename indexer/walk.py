@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mkt_search.errors import ConfigError
-from mkt_search.photos.decode import SUFFIXES
 from mkt_search.paths import path_to_text
+from mkt_search.photos.decode import SUFFIXES
 from mkt_search.types import PhotoFile
 
 LIBRARY_FOLDER = ".mkt"

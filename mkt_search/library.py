@@ -16,9 +16,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from mkt_search.search import query as queries
-from mkt_search.tagging import bulk as tagging
-from mkt_search.settings.config import FOLDER, Config, find_library, load, named_library
 from mkt_search.errors import (
     CheckpointMismatch,
     LibraryDamaged,
@@ -26,27 +23,29 @@ from mkt_search.errors import (
     QueryError,
     StoreError,
 )
+from mkt_search.models.build import Model, open_model
+from mkt_search.progress import ProgressCallback, no_progress
+from mkt_search.scoring import unit
+from mkt_search.search import query as queries
 from mkt_search.search.hits import hits_of
 from mkt_search.search.label_vectors import LabelVectors
-from mkt_search.models.build import Model, open_model
-from mkt_search.tagging.assign import Choice, blocks_within
-from mkt_search.scoring import unit
 from mkt_search.search.search import Explanation, best
+from mkt_search.settings.config import FOLDER, Config, find_library, load, named_library
 from mkt_search.store import checks
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import runs
-from mkt_search.store.sql import tags
-from mkt_search.store.sql.catalog import PhotoRecord
+from mkt_search.store.candidates.build import Optimized, optimize
 from mkt_search.store.checks import Problem, PruneReport
 from mkt_search.store.compact import compact
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import catalog, runs, tags
+from mkt_search.store.sql.catalog import PhotoRecord
 from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.candidates.build import Optimized, optimize
 from mkt_search.store.sql.runs import RunInfo
 from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.store.tag_runs import TagReport, take_back
-from mkt_search.store.snapshot import VectorIndex
-from mkt_search.types import Filters, Hit, Tag, Term, Told, Vector, silent
+from mkt_search.tagging import bulk as tagging
+from mkt_search.tagging.assign import TagRule, blocks_within
+from mkt_search.types import Filters, Hit, Tag, Term, Vector
 
 NO_FILTERS = Filters()
 
@@ -62,7 +61,7 @@ class Library:
         self.store = store
         self.config = config
         self._model_name = model or config.model.checkpoint or None
-        self._index: VectorIndex | None = None
+        self._index: LocalSnapshot | None = None
         self._model: Model | None = None
         self._labels = LabelVectors(store)
         self._lock = RLock()  # of the three above, each of which is made once for all threads
@@ -201,19 +200,19 @@ class Library:
             )
         return stored
 
-    def index(self) -> VectorIndex:
+    def index(self) -> LocalSnapshot:
         """Return the vectors as they are now. Raises LibraryDamaged, LibraryNotFound."""
         with self._lock:
             return self._index_now()
 
-    def _index_now(self) -> VectorIndex:
+    def _index_now(self) -> LocalSnapshot:
         revision = self.store.revision()
         if self._index is not None and self._index.revision == revision:
             return self._index
         stored = self._stored()
         try:
             if self._index is None or self._index.stored.id != stored.id:
-                self._index = VectorIndex.open(self.store, stored)
+                self._index = LocalSnapshot.open(self.store, stored)
             else:
                 self._index = self._index.renewed()
         except LibraryDamaged:
@@ -268,7 +267,7 @@ class Library:
             seen = self._model_of(index.stored).image
             return hits_of(index, found, filters, label=strongest, seen=seen)
 
-    def _term_vectors(self, terms: Sequence[Term], index: VectorIndex) -> Vector:
+    def _term_vectors(self, terms: Sequence[Term], index: LocalSnapshot) -> Vector:
         labels = [term.label for term in terms if term.label is not None]
         by_label = {}
         if labels:
@@ -281,7 +280,7 @@ class Library:
             ]
         )
 
-    def _photo_vector(self, term: Term, index: VectorIndex) -> Vector:
+    def _photo_vector(self, term: Term, index: LocalSnapshot) -> Vector:
         """Return the unit global vector (D,) of a photo, stored or, for a stranger, encoded now."""
         assert term.photo is not None
         try:
@@ -291,20 +290,20 @@ class Library:
         slots = self._slots_of_photo(record, index)
         return unit(index.read(slots[:1])[0, 0]) if len(slots) else self._encode(term.photo, index)
 
-    def _slots_of_photo(self, record: PhotoRecord, index: VectorIndex) -> Any:
+    def _slots_of_photo(self, record: PhotoRecord, index: LocalSnapshot) -> Any:
         if record.content is None:
             return np.empty(0, np.int64)
         with reading(self.store.engine) as session:
             ids = catalog.known_content_ids(session, [record.content])
         return np.flatnonzero(index.slots_of(np.array(list(ids.values()), np.int64)))
 
-    def _encode(self, path: Path, index: VectorIndex) -> Vector:
+    def _encode(self, path: Path, index: LocalSnapshot) -> Vector:
         from mkt_search.search.score_photo import encode_photo
 
         model = self._model_of(index.stored)
         return unit(encode_photo(path, model, self.config).global_[0])
 
-    def _allowed(self, index: VectorIndex, filters: Filters) -> Any:
+    def _allowed(self, index: LocalSnapshot, filters: Filters) -> Any:
         if filters.is_empty:
             return index.live
         with reading(self.store.engine) as session:
@@ -320,7 +319,7 @@ class Library:
         top: int = 0,
         threshold: float | None = None,
         dry_run: bool = False,
-        told: Told = silent,
+        progress: ProgressCallback = no_progress,
     ) -> TagReport:
         """Tag every photo from stored vectors; the labels' earlier automatic tags are replaced.
 
@@ -329,7 +328,7 @@ class Library:
             top: at most so many labels a photo, best first; 0 for any number.
             threshold: labels must score at least this.
             dry_run: report what would change and change nothing.
-            told: learns how far it is.
+            progress: called as work advances.
 
         Raises:
             QueryError, UnknownLabel, LibraryLocked, StoreError.
@@ -345,11 +344,11 @@ class Library:
             return tagging.tag(
                 index,
                 labels,
-                self._labels.of_vocabulary(labels, encoder, told),
-                choice=Choice(top, threshold),
+                self._labels.of_vocabulary(labels, encoder, progress),
+                choice=TagRule(top, threshold),
                 blocks=blocks,
                 run=run,
-                told=told,
+                progress=progress,
             )
 
         if dry_run:
@@ -404,7 +403,7 @@ class Library:
         """Check rows against files against hashes; an empty list is a sound library."""
         return checks.verify(self.store, progress)
 
-    def optimize(self, told: Told = silent) -> Optimized | None:
+    def optimize(self, progress: ProgressCallback = no_progress) -> Optimized | None:
         """Build a candidate index of all photos and switch to it; None when they are too few.
 
         Raises:
@@ -412,7 +411,7 @@ class Library:
         """
         stored = self._stored()
         with self.store.writing("mkt optimize"), self.store.run("optimize", {}) as run:
-            done = optimize(self.store, stored, told=told)
+            done = optimize(self.store, stored, progress=progress)
             if done is not None:
                 run.summary = {"photos": done.photos, "bytes": done.bytes}
             return done

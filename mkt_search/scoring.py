@@ -119,10 +119,10 @@ def _weighted_mean(similarities: Vector, counts: NDArray[Any], k: int) -> NDArra
 
 
 def score(
-    labels: Vector, global_: Vector, locals_: Vector, counts: NDArray[Any], *, k: int
+    labels: Vector, global_: Vector, local_vectors: Vector, counts: NDArray[Any], *, k: int
 ) -> StreamScores:
     """Score n photos for L labels: (L, D), (n, D), (n, m, D), counts (n, m) -> two of (n, L)."""
-    products = [(global_ @ labels.T)[:, None], locals_ @ labels.T]
+    products = [(global_ @ labels.T)[:, None], local_vectors @ labels.T]
     return score_similarities(np.concatenate(products, axis=1), counts, k=k)
 
 

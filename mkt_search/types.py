@@ -5,7 +5,7 @@ Imports nothing of the project and nothing heavier than numpy.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,15 +17,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float32]
 """Any float32 array; its shape is said by whoever takes or gives it."""
 
-Told = Callable[[str, int, int], None]
-"""What is going on, how many photos or labels are done, and of how many."""
-
-
-def silent(_step: str, _done: int, _total: int) -> None:
-    """Tell nobody."""
-
-
-LocalKind = Literal["cover", "kset", "centroids", "ward", "topk", "all"]
+Pooling = Literal["cover", "kset", "centroids", "ward", "topk", "all"]
 Precision = Literal["fp16", "int8", "int4"]
 ScaleRule = Literal["cosine", "vocabulary"]
 Resize = Literal["squash", "crop"]
@@ -118,12 +110,13 @@ class Encoded:
 class PhotoVectors:
     """What is stored of n photos, scaled so that everything afterwards is a plain inner product.
 
-    `global_` (n, D) and `locals_` (n, m, D) float32; `members` (n, m, P) bool says which patches
-    each local vector is the mean of. A local vector without members is padding and never counts.
+    `global_` (n, D) and `local_vectors` (n, m, D) float32; `members` (n, m, P) bool marks the
+    patches that each local vector is the mean of. A local vector without members is padding and
+    never counts.
     """
 
     global_: Vector
-    locals_: Vector
+    local_vectors: Vector
     members: NDArray[np.bool_]
 
     @property
@@ -143,7 +136,7 @@ class Encoding:
     checkpoint: str
     dim: int
     grid: tuple[int, int]
-    local: LocalKind
+    local: Pooling
     m: int
     top_k: int
     precision: Precision

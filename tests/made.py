@@ -40,9 +40,9 @@ def vectors(
     rng = np.random.default_rng(seed)
     group = rng.integers(0, m, (n, patches))
     members = group[:, None, :] == np.arange(m)[None, :, None]
-    locals_ = rng.standard_normal((n, m, dim)).astype(np.float32)
-    locals_[~members.any(axis=2)] = 0
-    return PhotoVectors(rng.standard_normal((n, dim)).astype(np.float32), locals_, members)
+    local_vectors = rng.standard_normal((n, m, dim)).astype(np.float32)
+    local_vectors[~members.any(axis=2)] = 0
+    return PhotoVectors(rng.standard_normal((n, dim)).astype(np.float32), local_vectors, members)
 
 
 def file(root: Path, path: str, *, size: int = 10, mtime_ns: int = 1) -> PhotoFile:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Vector
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -87,7 +87,7 @@ def test_bad_option_is_refused_with_what_it_takes(
 
 
 @pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[VectorIndex, Vector]:
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LocalSnapshot, Vector]:
     """300 simulated photos, 44 of them recombined, and three labels."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import simulated
@@ -95,12 +95,12 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[VectorInde
     world, encoding = simulated.World.make(), simulated.encoding()
     store = Store.create(tmp_path / ".mkt")
     stored = simulated.fill(store, encoding, simulated.photos(world, 300, encoding, base=256))
-    index = VectorIndex.open(store, stored)
+    index = LocalSnapshot.open(store, stored)
     return index, world.labels(3, seed=1)
 
 
 def test_truth_is_every_photo_sorted_by_its_best_fused_vector(
-    library: tuple[VectorIndex, Vector],
+    library: tuple[LocalSnapshot, Vector],
 ) -> None:
     from truth import truth
 
@@ -114,7 +114,7 @@ def test_truth_is_every_photo_sorted_by_its_best_fused_vector(
         assert best.tolist() == slots[plain].tolist()
 
 
-def test_what_peers_are_given_holds_the_same_best(library: tuple[VectorIndex, Vector]) -> None:
+def test_what_peers_are_given_holds_the_same_best(library: tuple[LocalSnapshot, Vector]) -> None:
     from offered import offer
     from truth import truth
 

@@ -1,4 +1,4 @@
-"""The arrows of the architecture, as a test: imports point down, foreign libraries stay at home."""
+"""The architecture as a test: imports point down, and each foreign library has one home."""
 
 import ast
 from collections.abc import Iterator
@@ -8,245 +8,138 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# What stands on each rung: files, or folders with all that is in them. An import leads to a lower
-# rung, to a sibling inside the same folder, or to the same rung where `PEERS` says so.
-LADDER: dict[int, tuple[str, ...]] = {
-    7: ("mkt_search/cli.py", "mkt_search/__init__.py", "mkt_search/__main__.py"),
-    6: ("mkt_search/demo/",),
-    5: ("mkt_search/library.py", "mkt_search/commands/", "indexer/", "training/"),
-    4: (
-        "mkt_search/search/search.py",
-        "mkt_search/tagging/bulk.py",
-        "mkt_search/evaluation/ann_recall.py",
-        "mkt_search/tagging/assign.py",
-        "mkt_search/search/score_photo.py",
-        "mkt_search/search/boxes.py",
-        "mkt_search/search/hits.py",
-        "mkt_search/search/label_vectors.py",
-        "mkt_search/search/query.py",
-        "mkt_search/pages/sheet.py",
-        "mkt_search/tagging/export.py",
-        "mkt_search/evaluation/metrics.py",
-        "mkt_search/evaluation/protocol.py",
-        "mkt_search/evaluation/score_dataset.py",
-        "mkt_search/evaluation/score_stored.py",
-        "mkt_search/evaluation/labels.py",
-        "mkt_search/evaluation/report.py",
-        "mkt_search/evaluation/entries.py",
-        "mkt_search/evaluation/evaluate.py",
-        "mkt_search/evaluation/page.py",
-        "mkt_search/evaluation/plots.py",
-    ),
-    3: ("mkt_search/models/", "mkt_search/store/", "mkt_search/datasets/"),
-    2: (
-        "mkt_search/photos/decode.py",
-        "mkt_search/photos/exif.py",
-        "mkt_search/photos/formats.py",
-        "mkt_search/photos/raw.py",
-        "mkt_search/scoring.py",
-        "mkt_search/sorting.py",
-        "mkt_search/settings/config.py",
-        "mkt_search/settings/toml.py",
-        "mkt_search/settings/setting.py",
-        "mkt_search/terminal/options.py",
-        "mkt_search/display.py",
-        "mkt_search/paths.py",
-        "mkt_search/process.py",
-        "mkt_search/evaluation/tables.py",
-    ),
-    1: ("mkt_search/types.py", "mkt_search/errors.py", "mkt_search/progress.py"),
-}
-# (importer, imported) on one rung that are meant: a part of one noun in its own file, and the
-# commands as thin users of the library.
-PEERS = {
-    ("mkt_search/commands/", "mkt_search/library.py"),
-    ("mkt_search/settings/config.py", "mkt_search/settings/toml.py"),
-    ("mkt_search/settings/config.py", "mkt_search/settings/setting.py"),
-    ("mkt_search/settings/toml.py", "mkt_search/settings/setting.py"),
-    ("mkt_search/terminal/options.py", "mkt_search/settings/config.py"),
-    ("mkt_search/display.py", "mkt_search/paths.py"),
-    ("mkt_search/photos/decode.py", "mkt_search/photos/exif.py"),
-    ("mkt_search/photos/decode.py", "mkt_search/photos/formats.py"),
-    ("mkt_search/photos/decode.py", "mkt_search/photos/raw.py"),
-    ("mkt_search/photos/raw.py", "mkt_search/photos/formats.py"),
-    ("mkt_search/evaluation/ann_recall.py", "mkt_search/search/search.py"),
-    ("mkt_search/search/hits.py", "mkt_search/search/boxes.py"),
-    ("mkt_search/search/hits.py", "mkt_search/search/search.py"),
-    ("mkt_search/tagging/bulk.py", "mkt_search/tagging/assign.py"),
-    ("mkt_search/scoring.py", "mkt_search/sorting.py"),
-    ("mkt_search/evaluation/protocol.py", "mkt_search/evaluation/metrics.py"),
-    ("mkt_search/evaluation/score_dataset.py", "mkt_search/evaluation/protocol.py"),
-    ("mkt_search/evaluation/report.py", "mkt_search/evaluation/protocol.py"),
-    ("mkt_search/evaluation/labels.py", "mkt_search/evaluation/protocol.py"),
-    ("mkt_search/evaluation/entries.py", "mkt_search/evaluation/metrics.py"),
-    ("mkt_search/evaluation/entries.py", "mkt_search/evaluation/protocol.py"),
-    ("mkt_search/evaluation/entries.py", "mkt_search/evaluation/report.py"),
-    ("mkt_search/evaluation/evaluate.py", "mkt_search/evaluation/score_dataset.py"),
-    ("mkt_search/evaluation/evaluate.py", "mkt_search/evaluation/score_stored.py"),
-    ("mkt_search/evaluation/evaluate.py", "mkt_search/evaluation/labels.py"),
-    ("mkt_search/evaluation/evaluate.py", "mkt_search/evaluation/protocol.py"),
-    ("mkt_search/evaluation/evaluate.py", "mkt_search/evaluation/entries.py"),
-    ("mkt_search/evaluation/evaluate.py", "mkt_search/evaluation/report.py"),
-    ("mkt_search/evaluation/page.py", "mkt_search/evaluation/report.py"),
-    ("mkt_search/evaluation/page.py", "mkt_search/pages/sheet.py"),
-    ("mkt_search/evaluation/plots.py", "mkt_search/evaluation/protocol.py"),
-    ("mkt_search/evaluation/plots.py", "mkt_search/evaluation/report.py"),
-}
-# package -> the parts of the project it never names, whatever their rung
-FORBIDDEN: dict[str, tuple[str, ...]] = {
-    "mkt_search": ("indexer", "training"),
-    "indexer": (
-        "training",
-        "mkt_search.search.search",
-        "mkt_search.library",
-        "mkt_search.commands",
-        "mkt_search.cli",
-    ),
-    "training": (
-        "indexer",
-        "mkt_search.store",
-        "mkt_search.search.search",
-        "mkt_search.library",
-        "mkt_search.commands",
-        "mkt_search.cli",
-    ),
-    "migrations": ("mkt_search", "indexer", "training"),
-}
-# the roof, and a guest who lives on what all three packages offer
-SEES_ALL = ("mkt_search/cli.py", "mkt_search/demo/")
-# foreign library -> the only places that name it
+# Floors from the roof down, of the house and inside the store. Folders end with "/"; the longest
+# entry that fits is a module's room. A module imports from its own room and from lower floors.
+HOUSE: tuple[tuple[str, ...], ...] = (
+    ("mkt_search/cli.py", "mkt_search/__main__.py", "mkt_search/__init__.py"),
+    ("mkt_search/demo/",),
+    ("mkt_search/commands/",),
+    ("mkt_search/library.py",),
+    ("indexer/", "training/"),
+    ("mkt_search/evaluation/",),
+    ("mkt_search/search/", "mkt_search/tagging/", "mkt_search/pages/"),
+    ("mkt_search/store/", "mkt_search/models/", "mkt_search/datasets/", "mkt_search/demo/scenes/"),
+    ("mkt_search/terminal/",),
+    ("mkt_search/photos/", "mkt_search/settings/"),
+    ("mkt_search/",),
+)
+STORE: tuple[tuple[str, ...], ...] = (
+    ("mkt_search/store/",),
+    ("mkt_search/store/candidates/",),
+    ("mkt_search/store/sql/", "mkt_search/store/ann/"),
+    ("mkt_search/store/segments/",),
+)
+# Foreign library -> the only rooms that may name it.
 HOMES: dict[str, tuple[str, ...]] = {
-    "faiss": ("mkt_search/store/ann/exact_scan.py", "mkt_search/store/ann/pq_index.py"),
+    "faiss": ("mkt_search/store/ann/",),
     "sqlalchemy": ("mkt_search/store/", "migrations/"),
     "alembic": ("mkt_search/store/sql/upgrade.py", "migrations/"),
-    "timm": (
-        "mkt_search/models/student.py",
-        "mkt_search/models/conv_vit.py",
-        "training/augment.py",
-    ),
-    "open_clip": (
-        "mkt_search/models/clip.py",
-        "mkt_search/models/clip_student.py",
-        "mkt_search/models/text.py",
-        "mkt_search/models/towers.py",
-        "mkt_search/demo/clip.py",  # trains such a model
-    ),
-    "PIL": (
-        "mkt_search/photos/decode.py",
-        "mkt_search/photos/exif.py",
-        "mkt_search/photos/formats.py",
-        "mkt_search/photos/raw.py",
-        "training/augment.py",
-        "mkt_search/demo/render.py",  # these paint, and read no photo
-        "mkt_search/demo/places.py",
-    ),
+    "timm": ("mkt_search/models/", "training/"),
+    "open_clip": ("mkt_search/models/", "training/demo/"),
+    "PIL": ("mkt_search/photos/", "mkt_search/demo/scenes/", "training/data/"),
     "pillow_heif": ("mkt_search/photos/formats.py",),
     "rawpy": ("mkt_search/photos/raw.py",),
     "click": (
         "mkt_search/cli.py",
-        "mkt_search/terminal/options.py",
+        "mkt_search/terminal/",
         "mkt_search/commands/",
-        "indexer/cli.py",
-        "training/cli.py",
         "mkt_search/demo/cli.py",
+        "training/cli.py",
     ),
-    "rich": ("mkt_search/commands/", "indexer/", "training/"),
-    "filelock": ("mkt_search/store/lock.py",),
-    "safetensors": ("mkt_search/models/", "mkt_search/store/segments/files.py", "training/"),
-    "jinja2": ("mkt_search/pages/sheet.py",),
+    "rich": ("mkt_search/terminal/",),
+    "filelock": ("mkt_search/files.py",),
+    "safetensors": ("mkt_search/models/", "mkt_search/store/segments/", "training/"),
+    "jinja2": ("mkt_search/pages/",),
     "matplotlib": ("mkt_search/evaluation/plots.py",),
     "pyarrow": ("mkt_search/tagging/export.py",),
     "h5py": ("mkt_search/datasets/nus_wide.py",),
 }
-SOURCES = sorted(path for package in FORBIDDEN for path in (ROOT / package).rglob("*.py"))
-every_source = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+SOURCES = sorted(
+    path for top in ("mkt_search", "indexer", "training") for path in (ROOT / top).rglob("*.py")
+)
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imported(path: Path, *, at_run: bool = False) -> Iterator[str]:
-    """Every dotted name a file imports; `at_run` leaves out what only the type checker reads."""
-    tree = ast.parse(path.read_text())
-    unread = set()
-    for node in ast.walk(tree) if at_run else ():
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            unread.update(node.body)
+every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
+
+
+def imports(path: Path, *, at_run_time: bool = False) -> Iterator[str]:
+    """Yield every dotted name that a file imports; `at_run_time` skips TYPE_CHECKING blocks."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        child
+        for node in ast.walk(tree)
+        if at_run_time and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in node.body
+    }
     for node in ast.walk(tree):
-        if node in unread:
+        if node in skipped:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{name_of(path)}: imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def file_of(module: str) -> str | None:
-    """The project's file a dotted name leads to: the module, or the module an attribute is in."""
+    """Return the project file that a dotted name leads to; None for a foreign module."""
     parts = module.split(".")
     for length in range(len(parts), 0, -1):
-        place = "/".join(parts[:length])
-        for file in (f"{place}.py", f"{place}/__init__.py"):
+        for file in ("/".join(parts[:length]) + ".py", "/".join([*parts[:length], "__init__.py"])):
             if (ROOT / file).is_file():
                 return file
     return None
 
 
-def is_at(file: str, place: str) -> bool:
-    return file.startswith(place) if place.endswith("/") else file == place
-
-
-def standing(file: str) -> tuple[int, str]:
-    """The rung of a file and the entry of the ladder that puts it there."""
-    found = [(rung, p) for rung, places in LADDER.items() for p in places if is_at(file, p)]
-    assert len(found) == 1, f"{file} stands on {len(found)} rungs of LADDER; it needs one"
-    return found[0]
-
-
-@every_source
-def test_every_source_file_has_a_rung(path: Path) -> None:
-    if not name_of(path).startswith("migrations/"):
-        standing(name_of(path))
+def room_of(file: str, floors: tuple[tuple[str, ...], ...]) -> tuple[int, str] | None:
+    """Return the floor (0 is the roof) and the room of a file; None if no room holds it."""
+    holding = [
+        (room, n) for n, rooms in enumerate(floors) for room in rooms if file.startswith(room)
+    ]
+    room, floor = max(holding, key=lambda item: len(item[0]), default=("", -1))
+    return (floor, room) if room else None
 
 
 @every_source
-def test_imports_point_down(path: Path) -> None:
-    name = name_of(path)
-    if name.startswith("migrations/"):
-        return
-    rung, place = standing(name)
-    for module in imported(path):
+@pytest.mark.parametrize("floors", [HOUSE, STORE], ids=["house", "store"])
+def test_imports_point_down(path: Path, floors: tuple[tuple[str, ...], ...]) -> None:
+    here = room_of(name_of(path), floors)
+    for module in imports(path):
         target = file_of(module)
-        if target is None or rung == max(LADDER) or target == name:
-            continue
-        below, entry = standing(target)
-        is_peer = entry == place or (place, entry) in PEERS
-        assert below < rung or (below == rung and is_peer), f"{name} imports {module}"
+        there = room_of(target, floors) if target else None
+        if here and there and there[1] != here[1]:
+            assert there[0] > here[0], f"{name_of(path)} imports {module}"
 
 
 @every_source
-def test_packages_do_not_know_what_is_not_theirs_to_know(path: Path) -> None:
-    name = name_of(path)
-    if any(is_at(name, place) for place in SEES_ALL):
-        return
-    for module in imported(path):
-        for banned in FORBIDDEN[name.split("/")[0]]:
-            assert not f"{module}.".startswith(f"{banned}."), f"{name} imports {module}"
+def test_only_the_roof_of_the_core_knows_indexer_and_training(path: Path) -> None:
+    roof = {"mkt_search/library.py", "mkt_search/cli.py"}
+    if name_of(path).startswith("mkt_search/") and name_of(path) not in roof:
+        found = [name for name in imports(path) if name.split(".")[0] in ("indexer", "training")]
+        assert not found, f"{name_of(path)} imports {found}"
 
 
 @every_source
-def test_foreign_library_is_named_only_at_home(path: Path) -> None:
-    name = name_of(path)
-    for module in imported(path, at_run=True):
+def test_indexer_and_training_do_not_know_each_other(path: Path) -> None:
+    strangers = {"indexer": ("training",), "training": ("indexer", "mkt_search.store")}
+    for module in imports(path):
+        for stranger in strangers.get(name_of(path).split("/")[0], ()):
+            assert not f"{module}.".startswith(f"{stranger}."), f"{name_of(path)} imports {module}"
+
+
+@every_source
+def test_a_foreign_library_is_imported_only_at_home(path: Path) -> None:
+    for module in imports(path, at_run_time=True):
         homes = HOMES.get(module.split(".")[0])
-        at_home = homes is None or any(is_at(name, home) for home in homes)
-        assert at_home, f"{name} imports {module}; its home is {', '.join(homes or ())}"
+        assert homes is None or name_of(path).startswith(homes), f"{name_of(path)} imports {module}"
 
 
-def test_the_roof_names_every_package_only_by_text() -> None:
-    assert not [m for m in imported(ROOT / "mkt_search/cli.py") if m.startswith(("indexer", "tra"))]
+def test_migrations_import_nothing_of_the_project() -> None:
+    for path in (ROOT / "migrations").rglob("*.py"):
+        assert not [module for module in imports(path) if file_of(module)]
 
 
 def test_training_is_our_package() -> None:
@@ -254,9 +147,3 @@ def test_training_is_our_package() -> None:
 
     assert training.__file__ is not None
     assert Path(training.__file__).is_relative_to(ROOT)
-
-
-def test_ladder_names_only_what_is_there() -> None:
-    for places in LADDER.values():
-        for place in places:
-            assert (ROOT / place).exists(), f"{place} is on the ladder but not on disk"

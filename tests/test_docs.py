@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from mkt_search.settings import config
 from mkt_search.cli import main
+from mkt_search.settings import config
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

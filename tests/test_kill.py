@@ -19,11 +19,10 @@ import pytest
 from mkt_search.library import Library
 from mkt_search.paths import text_to_path
 from mkt_search.store import checks
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import runs
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import catalog, runs
 from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import VectorIndex
 from tests.index_process import Commands
 from tests.tiny import LABELS, paint, tiny_checkpoint
 
@@ -82,7 +81,7 @@ def state(library: Path) -> State:
         ids = catalog.known_content_ids(session, [row.content for row in rows if row.content])
     active = store.active
     assert active is not None
-    found = VectorIndex.open(store, active)
+    found = LocalSnapshot.open(store, active)
     slots = {content: slot for slot, content in enumerate(found.contents.tolist())}
     records: dict[str, tuple[object, ...]] = {}
     vectors: dict[str, bytes] = {}

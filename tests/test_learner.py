@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from mkt_search.settings.config import Stage1Config
 from mkt_search.models.build import create_student
 from mkt_search.models.student import Student, StudentVectors
+from mkt_search.settings.config import Stage1Config
 from training.learner import Learner, learned
 from training.losses import distillation_loss, ranking_on, regression_loss, two_stream_scores
 

@@ -13,16 +13,17 @@ from sqlalchemy.orm import Session
 
 from indexer.index import Options, index
 from mkt_search import Library
-from mkt_search.search import label_vectors
-from mkt_search.tagging import bulk as tagging
 from mkt_search.errors import CheckpointMismatch, LibraryNotFound, QueryError, UnknownLabel
 from mkt_search.models.build import open_model
+from mkt_search.progress import Progress
+from mkt_search.search import label_vectors
 from mkt_search.search.search import _of_all
-from mkt_search.store.sql import runs
 from mkt_search.store.compact import compact
+from mkt_search.store.sql import runs
 from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
-from mkt_search.types import Encoding, Filters, LocalKind, PhotoFile, Term
+from mkt_search.tagging import bulk as tagging
+from mkt_search.types import Encoding, Filters, PhotoFile, Pooling, Term
 from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
 
 
@@ -219,14 +220,15 @@ def test_the_database_takes_other_writes_while_photos_are_scored(home: Path) -> 
     with Library.open(home) as library, Library.open(home) as other:
         seen: list[str] = []
 
-        def told(step: str, _done: int, _total: int) -> None:
+        def report_step(event: Progress) -> None:
+            step = event.step
             seen.append(step)
             if step == tagging.SCORING:
                 with transaction(other.store.engine) as session:  # waits 30 s if it is held
                     runs.remember_labels(session, "another encoder", {"label": b"vector"})
 
         start = time.monotonic()
-        report = library.tag(["red", "blue"], top=1, told=told)
+        report = library.tag(["red", "blue"], top=1, progress=report_step)
         assert time.monotonic() - start < 20
         assert set(seen) == {label_vectors.READING, tagging.SCORING, tagging.WRITING}
         assert report.run is not None
@@ -249,7 +251,7 @@ def test_tagging_everything_with_everything_is_refused(library: Library) -> None
         library.tag(["red"])
 
 
-@pytest.mark.parametrize("local", get_args(LocalKind))
+@pytest.mark.parametrize("local", get_args(Pooling))
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
 def test_the_fast_search_equals_scoring_everything(
     home: Path, tmp_path: Path, local: str, precision: str

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mkt_search.models.student import StudentVectors
 from mkt_search.evaluation.protocol import score_encoded
+from mkt_search.models.student import StudentVectors
 from mkt_search.types import Encoded
 from training.measure import results, score_photos
 from training.sources import Batch

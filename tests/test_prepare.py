@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mkt_search.settings import config
-from mkt_search.photos import decode as images
 from mkt_search.errors import MktError, TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model
+from mkt_search.photos import decode as images
+from mkt_search.settings import config
 from tests.painted import World, painted_world
 from tests.tiny import tiny_clip
 from training import settings, stage1

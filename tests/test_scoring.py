@@ -17,9 +17,11 @@ from mkt_search.types import Encoded
 from tests import made
 
 
-def slow_local(label, locals_, counts, k: int) -> float:
+def slow_local(label, local_vectors, counts, k: int) -> float:
     """Write each local vector out once for every patch it stands for; average the best k."""
-    patches = [float(v @ label) for v, n in zip(locals_, counts, strict=True) for _ in range(n)]
+    patches = [
+        float(v @ label) for v, n in zip(local_vectors, counts, strict=True) for _ in range(n)
+    ]
     best = sorted(patches, reverse=True)[:k]
     return sum(best) / len(best) if best else 0.0
 
@@ -29,10 +31,10 @@ def slow_local(label, locals_, counts, k: int) -> float:
 def test_the_score_equals_the_slow_one(seed: int, k: int) -> None:
     vectors = made.vectors(4, seed)
     labels = np.random.default_rng(seed).standard_normal((3, made.DIM)).astype(np.float32)
-    found = score(labels, vectors.global_, vectors.locals_, vectors.counts, k=k)
+    found = score(labels, vectors.global_, vectors.local_vectors, vectors.counts, k=k)
     for n in range(4):
         for i, label in enumerate(labels):
-            local = slow_local(label, vectors.locals_[n], vectors.counts[n], k)
+            local = slow_local(label, vectors.local_vectors[n], vectors.counts[n], k)
             np.testing.assert_allclose(found.local[n, i], local, rtol=1e-4, atol=1e-4)
             np.testing.assert_allclose(
                 found.fused[n, i], vectors.global_[n] @ label + local, rtol=1e-4, atol=1e-4

@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mkt_search.settings.config import DataConfig, Stage1Config
 from mkt_search.errors import MktError, TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model
 from mkt_search.models.student import create_heads
+from mkt_search.settings.config import DataConfig, Stage1Config
 from tests.painted import NAMES, World, no_number_at, painted_world
 from tests.tiny import tiny_clip, tiny_student
 from training import learner, prepare

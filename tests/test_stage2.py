@@ -15,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mkt_search.settings.config import DataConfig, Stage2Config
 from mkt_search.errors import MktError, ModelError, TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model
 from mkt_search.models.checkpoint import PROMPT, STUDENT, Prompt
+from mkt_search.settings.config import DataConfig, Stage2Config
 from tests.painted import no_number_at, painted_world
 from tests.tiny import colour_checkpoint, tiny_clip, tiny_clip_folder
 from training import stage1, stage2, tuning

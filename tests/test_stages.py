@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from mkt_search.errors import TrainingError
 from mkt_search.models.build import open_model
 from mkt_search.models.checkpoint import PROMPT, STUDENT, read_meta
+from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from tests.command_line import mkt
 from tests.painted import painted_world
 from tests.test_training_cli import changed_lines

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from mkt_search.settings.config import DataConfig, Stage1Config
 from mkt_search.models.checkpoint import read_meta
 from mkt_search.process import SPIN_MS, SPINS
+from mkt_search.settings.config import DataConfig, Stage1Config
 from tests.command_line import mkt
 from tests.painted import painted_world
 from tests.tiny import tiny_clip

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from mkt_search.settings.config import Stage2Config
 from mkt_search.errors import ModelError
 from mkt_search.models.clip import create_clip, tokenizer
 from mkt_search.models.student import StudentVectors
 from mkt_search.models.text import PromptedTextEncoder
+from mkt_search.settings.config import Stage2Config
 from tests.tiny import tiny_clip
 from training.losses import ranking_loss, two_stream_scores
 from training.tuning import PromptLearner, columns_of_step, gradient_in_parts

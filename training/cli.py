@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mkt_search.process import keep_freed_memory, let_idle_threads_sleep
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
     json_option,
@@ -15,7 +16,6 @@ from mkt_search.terminal.options import (
     setting_options,
     take_settings,
 )
-from mkt_search.process import keep_freed_memory, let_idle_threads_sleep
 from training import show
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mkt_search.settings.config import Stage1Config
 from mkt_search.datasets.dataset import Rows
+from mkt_search.settings.config import Stage1Config
 from training.learner import Learner, Taught
 from training.run import Run, diverged, spoiled
 from training.schedule import learning_rate

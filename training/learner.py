@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mkt_search.settings.config import Stage1Config
 from mkt_search.models.student import Student, StudentVectors
+from mkt_search.settings.config import Stage1Config
 from training.axes import linear_of
 from training.losses import (
     distillation_loss,

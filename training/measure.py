@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from mkt_search.datasets.dataset import Targets
-from mkt_search.models.student import StudentVectors
 from mkt_search.evaluation.protocol import Scored, results
+from mkt_search.models.student import StudentVectors
 from mkt_search.scoring import StreamScores
 from mkt_search.types import Vector
 from training.losses import ScoreKind, two_stream_scores

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mkt_search.photos import decode as images
 from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.errors import PhotoError
+from mkt_search.photos import decode as images
 from mkt_search.types import ImageSpec
 from training.augment import NO_CHANGE, Augmentation
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mkt_search.settings.config import Stage1Config
 from mkt_search.datasets.dataset import Rows, counted, some
 from mkt_search.errors import TrainingError
 from mkt_search.models.build import create_student
 from mkt_search.models.encoder import choose_device, choose_dtype
 from mkt_search.models.student import Student
+from mkt_search.settings.config import Stage1Config
 from mkt_search.types import ImageSpec
 from training.augment import Augmentation
 from training.features import FeatureCache, compute_features

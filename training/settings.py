@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from mkt_search.settings.config import Stage1Config, Stage2Config
 from mkt_search.errors import TrainingError
+from mkt_search.settings.config import Stage1Config, Stage2Config
 from mkt_search.types import ImageSpec
 from training.augment import POLICY
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from mkt_search.settings.config import DataConfig, Stage1Config
 from mkt_search.datasets.dataset import Rows, counted, some
 from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.checkpoint import Meta
+from mkt_search.settings.config import DataConfig, Stage1Config
 from training.axes import plain_state
 from training.epoch import learn
 from training.files import hold

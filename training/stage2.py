@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from mkt_search.settings.config import DataConfig, Stage2Config
 from mkt_search.datasets.dataset import Rows, counted, some
 from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
@@ -26,6 +25,7 @@ from mkt_search.models.build import CheckpointModel, open_model
 from mkt_search.models.checkpoint import Meta
 from mkt_search.models.encoder import choose_device, choose_dtype
 from mkt_search.models.text import PromptedTextEncoder
+from mkt_search.settings.config import DataConfig, Stage2Config
 from mkt_search.types import Vector
 from training.features import FeatureCache, compute_vectors
 from training.files import hold

@@ -8,10 +8,10 @@ stage where it was stopped.
 
 from pathlib import Path
 
-from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.checkpoint import Meta
+from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from training import settings, stage1, stage2
 from training.listener import Listener
 from training.run import beside, require_place

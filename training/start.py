@@ -2,8 +2,8 @@
 
 import torch
 
-from mkt_search.settings.config import Stage1Config
 from mkt_search.models.student import Student
+from mkt_search.settings.config import Stage1Config
 from training.axes import linear_of, main_axes, put_on_axes, put_on_empty_axes
 from training.features import FeatureCache
 from training.losses import goals

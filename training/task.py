@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from mkt_search.datasets.dataset import PhotoDataset, Rows, Targets
 from mkt_search.datasets.read import read
 from mkt_search.datasets.split import LabelSplit, PhotoSplit
 from mkt_search.models.checkpoint import hash_file
+from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from mkt_search.types import Vector
 from training import label_vectors
 from training.label_vectors import LabelSpace

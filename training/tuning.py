@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mkt_search.settings.config import Stage2Config
 from mkt_search.datasets.dataset import Rows, Targets
 from mkt_search.models.student import StudentVectors
 from mkt_search.models.text import PromptedTextEncoder
+from mkt_search.settings.config import Stage2Config
 from training.losses import ScoreKind, fuse, ranking_on, two_stream_scores
 
 

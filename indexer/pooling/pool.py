@@ -30,7 +30,7 @@ CACHE_BYTES = 1 << 21
 
 
 def pool(encoded: Encoded, encoding: Encoding, vocabulary: Vector | None = None) -> PhotoVectors:
-    """Return what is stored of a batch: global_ (B, D), locals_ (B, m, D), members (B, m, P).
+    """Return what is stored of a batch: global_ (B, D), local_vectors (B, m, D), members (B, m, P).
 
     Groups that stay empty are padding without members. With `local = "all"`, m is P.
 
@@ -49,7 +49,7 @@ def pool(encoded: Encoded, encoding: Encoding, vocabulary: Vector | None = None)
     ]
     return PhotoVectors(
         np.concatenate([part.global_ for part in parts]),
-        np.concatenate([part.locals_ for part in parts]),
+        np.concatenate([part.local_vectors for part in parts]),
         np.concatenate([part.members for part in parts]),
     )
 
@@ -65,8 +65,8 @@ def _pool(encoded: Encoded, encoding: Encoding, vocabulary: Vector | None) -> Ph
     patches = torch.from_numpy(np.ascontiguousarray(scaled.patches))
     with torch.inference_mode():
         members = CHOOSERS[encoding.local](patches, torch.from_numpy(scaled.global_), encoding)
-        locals_ = _means(patches, members)
-    return PhotoVectors(scaled.global_, locals_.numpy(), members.numpy())
+        local_vectors = _means(patches, members)
+    return PhotoVectors(scaled.global_, local_vectors.numpy(), members.numpy())
 
 
 def _check(encoded: Encoded, encoding: Encoding) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search.settings import config
 from mkt_search.commands import evaluation_output as output
 from mkt_search.commands.evaluate_ann import ann
 from mkt_search.commands.open_library import library_folder
-from mkt_search.terminal.output import say
 from mkt_search.display import clean
 from mkt_search.errors import LibraryNotFound, StoreError
+from mkt_search.settings import config
 from mkt_search.terminal.options import (
     library_option,
     refuse_options_before,
@@ -22,12 +21,13 @@ from mkt_search.terminal.options import (
     setting_options,
     take_settings,
 )
+from mkt_search.terminal.output import say
 
 if TYPE_CHECKING:
-    from mkt_search.settings.config import Config
     from mkt_search.evaluation.evaluate import Stored
-    from mkt_search.models.build import Model
     from mkt_search.evaluation.report import Report
+    from mkt_search.models.build import Model
+    from mkt_search.settings.config import Config
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.open_library import open_library
-from mkt_search.terminal.output import Column, bar, plural, say, show_json, show_table
-from mkt_search.terminal.options import TEXT, json_option, library_option, setting_option, take_settings
 from mkt_search.evaluation.tables import NOTHING, shown
+from mkt_search.terminal.options import (
+    TEXT,
+    json_option,
+    library_option,
+    setting_option,
+    take_settings,
+)
+from mkt_search.terminal.output import Column, bar, plural, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from mkt_search.library import Library
     from mkt_search.evaluation.ann_recall import RecallReport, Row, Way
+    from mkt_search.library import Library
 
 COLUMNS = (
     Column("filter", is_number=True),
@@ -119,7 +125,7 @@ def _measure(
     from mkt_search.evaluation.ann_recall import measure
 
     index = library.index()
-    with bar("reading labels and vectors") as told:
+    with bar("reading labels and vectors") as progress:
         return measure(
             library.store,
             index,
@@ -128,7 +134,7 @@ def _measure(
             depths=depths,
             target=library.config.search.recall,
             seed=seed,
-            told=told,
+            progress=progress,
         )
 
 

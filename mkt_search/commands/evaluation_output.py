@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mkt_search.settings import config
 from mkt_search.commands.open_library import library_folder
-from mkt_search.terminal.output import Column, moment, plural, say, show_json, show_table
 from mkt_search.display import clean
 from mkt_search.errors import EvaluationError
+from mkt_search.settings import config
+from mkt_search.terminal.output import Column, moment, plural, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from mkt_search.settings.config import Config
     from mkt_search.evaluation.report import Report
+    from mkt_search.evaluation.tables import Table
+    from mkt_search.settings.config import Config
     from mkt_search.store.sql.evaluations import Evaluation
     from mkt_search.store.store import Store
-    from mkt_search.evaluation.tables import Table
 
 STDOUT = Path("-")
 BETWEEN_LINES = 1_000  # photos, where no bar is shown

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from mkt_search.terminal.output import say
 from mkt_search.display import clean
+from mkt_search.terminal.output import say
 
 FILE = click.Path(path_type=Path)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from mkt_search.settings import config
-from mkt_search.terminal.output import say
 from mkt_search.display import clean
 from mkt_search.errors import StoreError
+from mkt_search.settings import config
+from mkt_search.terminal.output import say
 
 
 @click.command()

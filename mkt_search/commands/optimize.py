@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 import click
 
 from mkt_search.commands.open_library import open_library
-from mkt_search.terminal.output import bar, plural, say, show_json, sized
 from mkt_search.terminal.options import json_option, library_option
+from mkt_search.terminal.output import bar, plural, say, show_json, sized
 
 if TYPE_CHECKING:
-    from mkt_search.store.sql.recall_curve import Form, Points
     from mkt_search.store.candidates.build import Optimized
+    from mkt_search.store.sql.recall_curve import Points, QueryKind
 
 SHARES = (0.9, 0.95, 0.99)
-NAMES: "dict[Form, str]" = {
+NAMES: "dict[QueryKind, str]" = {
     "one": "for a label",
     "several": "for two labels",
     "unwanted": "for one without another",
@@ -32,8 +32,8 @@ def optimize(as_json: bool, directory: Path | None) -> None:
     whenever you like. Photos that come later are found at once all the same.
     """
     with open_library(directory, {}) as library:
-        with bar("learning codes") as told:
-            done = library.optimize(told)
+        with bar("learning codes") as progress:
+            done = library.optimize(progress)
         if done is None:
             photos = plural(len(library), "photo")
             say(f"{photos}: too few for a candidate index; searches read all of them.")

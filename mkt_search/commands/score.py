@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search.settings import config
 from mkt_search.commands.open_library import library_folder
-from mkt_search.terminal.output import Column, show_json, show_table
 from mkt_search.display import clean, storable
 from mkt_search.errors import LibraryNotFound
+from mkt_search.settings import config
 from mkt_search.terminal.options import json_option, library_option, setting_option, take_settings
+from mkt_search.terminal.output import Column, show_json, show_table
 
 if TYPE_CHECKING:
-    from mkt_search.settings.config import Config
     from mkt_search.models.build import Model
     from mkt_search.search.score_photo import LabelScore
+    from mkt_search.settings.config import Config
 
 COLUMNS = (
     Column("score", is_number=True),

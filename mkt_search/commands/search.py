@@ -10,9 +10,15 @@ import click
 
 from mkt_search.commands.filters import filter_options, take_filters
 from mkt_search.commands.open_library import open_library
-from mkt_search.terminal.output import Column, plural, say, show_json, show_table
 from mkt_search.display import clean, storable
-from mkt_search.terminal.options import TEXT, json_option, library_option, setting_option, take_settings
+from mkt_search.terminal.options import (
+    TEXT,
+    json_option,
+    library_option,
+    setting_option,
+    take_settings,
+)
+from mkt_search.terminal.output import Column, plural, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.search.search import Explanation

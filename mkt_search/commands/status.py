@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.open_library import open_library
-from mkt_search.terminal.output import Column, plural, say, show_json, show_table, sized
 from mkt_search.display import clean, storable
 from mkt_search.terminal.options import json_option, library_option
+from mkt_search.terminal.output import Column, plural, say, show_json, show_table, sized
 
 if TYPE_CHECKING:
     from mkt_search.library import Library

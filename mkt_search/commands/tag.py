@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.open_library import open_library
-from mkt_search.terminal.output import Column, bar, plural, say, show_json, show_table
 from mkt_search.display import clean
-from mkt_search.terminal.options import TEXT, json_option, library_option, setting_option, take_settings
+from mkt_search.terminal.options import (
+    TEXT,
+    json_option,
+    library_option,
+    setting_option,
+    take_settings,
+)
+from mkt_search.terminal.output import Column, bar, plural, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from mkt_search.settings.config import TagConfig
     from mkt_search.library import Library
+    from mkt_search.settings.config import TagConfig
     from mkt_search.store.tag_runs import TagReport
 
 COLUMNS = (Column("label"), Column("photos", is_number=True))
@@ -127,9 +133,13 @@ def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: b
     from mkt_search.tagging.bulk import read_vocabulary
 
     settings, labels = library.config.tag, read_vocabulary(vocabulary)
-    with bar("opening the model") as told:
+    with bar("opening the model") as progress:
         report = library.tag(
-            labels, top=settings.top, threshold=settings.threshold, dry_run=dry_run, told=told
+            labels,
+            top=settings.top,
+            threshold=settings.threshold,
+            dry_run=dry_run,
+            progress=progress,
         )
     if as_json:
         show_json(as_data(report))

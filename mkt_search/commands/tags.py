@@ -9,9 +9,9 @@ import click
 
 from mkt_search.commands.filters import filter_options, take_filters
 from mkt_search.commands.open_library import open_library
-from mkt_search.terminal.output import Column, moment, plural, say, show_json, show_table
 from mkt_search.display import clean
 from mkt_search.terminal.options import TEXT, json_option, library_option
+from mkt_search.terminal.output import Column, moment, plural, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.store.sql.runs import RunInfo

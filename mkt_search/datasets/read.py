@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mkt_search.settings.config import DataConfig
 from mkt_search.datasets import coco, folder, nus_wide, open_images, split, voc
 from mkt_search.datasets.dataset import PhotoDataset, Rows, counted, some
 from mkt_search.datasets.split import LabelSplit, PhotoSplit, Published
 from mkt_search.errors import DatasetError
+from mkt_search.settings.config import DataConfig
 
 Say = Callable[[str], None]
 

@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from mkt_search.demo.clip import SIDE, ClipRecipe, train_clip
 from mkt_search.demo.folder import is_ours
 from mkt_search.demo.photos import LABELS_FILE, SPLITS_FILE, write_dataset
@@ -30,6 +29,7 @@ from mkt_search.models import checkpoint, conv_vit
 from mkt_search.models.checkpoint import Prompt
 from mkt_search.models.clip import is_clip_folder
 from mkt_search.models.student import read_tensors
+from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from training import stage1, stage2
 from training.files import hold
 from training.listener import Listener

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import EvaluationError
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.search.search import Explanation, best
 from mkt_search.store.candidates import calibration_queries as probes
 from mkt_search.store.candidates.build import LEAST
-from mkt_search.store.candidates.calibration_queries import Probes, share_found
+from mkt_search.store.candidates.calibration_queries import CalibrationQueries, share_found
+from mkt_search.store.snapshot import LocalSnapshot, Slots
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import Slots, VectorIndex
-from mkt_search.types import Encoding, Told, Vector, silent
+from mkt_search.types import Encoding, Vector
 
 SHARES = (1.0, 0.1, 0.01, 0.001)  # of the photos: no filter, then random filters
 ONE = np.ones(1, np.float32)
@@ -77,7 +78,7 @@ class RecallReport:
     encoding: Encoding
     target: float
     seed: int
-    probes: Probes
+    probes: CalibrationQueries
     scan_threads: int
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
@@ -124,14 +125,14 @@ class _Case:
 
 def measure(
     store: Store,
-    index: VectorIndex,
+    index: LocalSnapshot,
     *,
     given: Vector | None = None,
     queries: int = 50,
     depths: Sequence[int] = (10, 100),
     target: float = 0.99,
     seed: int = 0,
-    told: Told = silent,
+    progress: ProgressCallback = no_progress,
 ) -> RecallReport:
     """Search a library both ways for labels like those people ask for, and compare.
 
@@ -143,7 +144,7 @@ def measure(
         depths: the k of each row.
         target: the recall asked of the approximate way; 1 is exact.
         seed: of the remembered, the mixed and the filters.
-        told: what is going on, how many searches are done, and of how many.
+        progress: called as work advances.
 
     Raises:
         EvaluationError: the library has no photo that can be found.
@@ -157,7 +158,7 @@ def measure(
     cases = list(_cases(index, sorted(set(depths)), rng))
     kept = [case for case in cases if case.can_miss]
     why_exact = _why_exact(index, target)
-    counted = _Counted(told, len(kept) * len(asked) * (1 if why_exact else 2))
+    counted = _Counted(progress, len(kept) * len(asked) * (1 if why_exact else 2))
     compared = None if why_exact else target
     return RecallReport(
         photos=int(np.count_nonzero(index.live)),
@@ -176,7 +177,9 @@ def measure(
     )
 
 
-def _cases(index: VectorIndex, depths: Sequence[int], rng: np.random.Generator) -> Iterator[_Case]:
+def _cases(
+    index: LocalSnapshot, depths: Sequence[int], rng: np.random.Generator
+) -> Iterator[_Case]:
     live = np.flatnonzero(index.live)
     for share in SHARES:
         allowed = index.live
@@ -190,16 +193,16 @@ def _cases(index: VectorIndex, depths: Sequence[int], rng: np.random.Generator) 
 class _Counted:
     """Tells how many searches are done."""
 
-    def __init__(self, told: Told, total: int) -> None:
-        self._told, self._total, self._done = told, total, 0
+    def __init__(self, progress: ProgressCallback, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
 
     def one(self) -> None:
         self._done += 1
-        self._told("searching both ways", self._done, self._total)
+        self._progress(Progress("searching both ways", self._done, self._total))
 
 
 def _row(
-    index: VectorIndex, case: _Case, labels: Vector, target: float | None, counted: _Counted
+    index: LocalSnapshot, case: _Case, labels: Vector, target: float | None, counted: _Counted
 ) -> Row:
     truth, exact = _ask(index, case, labels, 1.0, counted)
     found, approximate = truth, None
@@ -211,7 +214,7 @@ def _row(
 
 
 def _ask(
-    index: VectorIndex, case: _Case, labels: Vector, recall: float, counted: _Counted
+    index: LocalSnapshot, case: _Case, labels: Vector, recall: float, counted: _Counted
 ) -> tuple[list[Slots], Way]:
     """Search for labels (q, D), one after another; the first once before, to warm up."""
     best(index, labels[:1], ONE, case.k, case.allowed, recall=recall)
@@ -249,7 +252,7 @@ def _truth(encoding: Encoding) -> str:
     )
 
 
-def _why_exact(index: VectorIndex, target: float) -> str:
+def _why_exact(index: LocalSnapshot, target: float) -> str:
     """Say why every search is exact; "" where it is not."""
     photos = int(np.count_nonzero(index.live))
     if target >= 1:
@@ -266,7 +269,7 @@ def _why_exact(index: VectorIndex, target: float) -> str:
     return "There is no candidate index, so every search is exact; `mkt optimize` builds one."
 
 
-def _unreached(index: VectorIndex, depths: Sequence[int], target: float) -> Iterator[str]:
+def _unreached(index: LocalSnapshot, depths: Sequence[int], target: float) -> Iterator[str]:
     assert index.generation is not None  # `_why_exact` has told else
     curve = index.generation.curve
     ks = [f"{k:,}" for k in sorted(set(depths)) if curve.vectors_for("one", k, target) is None]

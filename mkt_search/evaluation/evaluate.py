@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mkt_search.settings.config import Config
-from mkt_search.evaluation.score_dataset import Loading, score_photos
 from mkt_search.datasets.dataset import Rows, counted, some
 from mkt_search.datasets.read import Labelled
 from mkt_search.errors import CheckpointMismatch, EvaluationError
-from mkt_search.evaluation.labels import check, rules_of
 from mkt_search.evaluation.entries import judge
-from mkt_search.models.build import Model
-from mkt_search.models.label_table import LabelTable
+from mkt_search.evaluation.labels import check, rules_of
 from mkt_search.evaluation.protocol import Rules, Scale, Scored, rare_below
 from mkt_search.evaluation.report import Entry, Prompt, Report
-from mkt_search.store.snapshot import VectorIndex
+from mkt_search.evaluation.score_dataset import Loading, score_photos
 from mkt_search.evaluation.score_stored import find_stored, score_stored
+from mkt_search.models.build import Model
+from mkt_search.models.label_table import LabelTable
+from mkt_search.settings.config import Config
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.types import Vector
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ BATCH = 256  # labels through a text tower together
 class Stored:
     """A library's vectors as what is evaluated; `patches` says to encode the photos as well."""
 
-    index: VectorIndex
+    index: LocalSnapshot
     patches: bool = False
 
 

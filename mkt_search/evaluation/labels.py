@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mkt_search.settings.config import DataConfig, EvaluateConfig
 from mkt_search.datasets.dataset import PhotoDataset, Rows, counted, some
 from mkt_search.datasets.files import read_text
 from mkt_search.datasets.read import Labelled, photo_split, read, read_published
 from mkt_search.datasets.split import LabelSplit, PhotoSplit, Published
 from mkt_search.errors import EvaluationError
+from mkt_search.evaluation.protocol import F1_AT, Rules
 from mkt_search.models.build import CheckpointModel, Model
 from mkt_search.models.label_table import LabelTable
-from mkt_search.evaluation.protocol import F1_AT, Rules
+from mkt_search.settings.config import DataConfig, EvaluateConfig
 
 Only = Literal["test", "train", "all"]
 Say = Callable[[str], None]

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.photos import decode as images
 from mkt_search.datasets.dataset import PhotoDataset, Rows, memory
 from mkt_search.errors import EvaluationError, PhotoError
-from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.evaluation.protocol import Scored, score_encoded
+from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.photos import decode as images
 from mkt_search.scoring import StreamScores
 from mkt_search.types import ImageSpec, Vector
 

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from mkt_search.photos import decode as images
 from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.errors import PhotoError
+from mkt_search.photos import decode as images
 from mkt_search.scoring import StreamScores, score_similarities
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import catalog
 from mkt_search.store.sql.database import reading
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Vector
 
 SIMILARITIES_AT_ONCE = 1 << 24  # of stored vectors with labels: 64 MB
 
 
-def score_stored(index: VectorIndex, slots: Rows, labels: Vector) -> StreamScores:
+def score_stored(index: LocalSnapshot, slots: Rows, labels: Vector) -> StreamScores:
     """Score stored photos for labels (L, D), (n, L) each: what a search would find."""
     m = index.encoding.m
     most = max(1, SIMILARITIES_AT_ONCE // ((1 + m) * max(1, len(labels))))
@@ -36,7 +36,7 @@ def score_stored(index: VectorIndex, slots: Rows, labels: Vector) -> StreamScore
     )
 
 
-def find_stored(index: VectorIndex, dataset: PhotoDataset, rows: Rows) -> tuple[Rows, Rows]:
+def find_stored(index: LocalSnapshot, dataset: PhotoDataset, rows: Rows) -> tuple[Rows, Rows]:
     """Return the rows of the photos that a library has, and their slots in its index.
 
     A photo is known by its path and size, else by its content.

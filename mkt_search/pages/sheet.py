@@ -8,9 +8,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mkt_search.photos import decode as images
 from mkt_search.display import clean
 from mkt_search.errors import PhotoError, StoreError
+from mkt_search.photos import decode as images
 from mkt_search.types import Box, Hit
 
 NARROWEST, WIDEST = 0.7, 2.4  # aspect of a frame; odder photos stand inside one with room around

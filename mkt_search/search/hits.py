@@ -2,15 +2,15 @@
 
 from mkt_search.search.boxes import boxes_of
 from mkt_search.search.search import Found, patches_used
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import catalog
 from mkt_search.store.sql.catalog import PhotoRecord
 from mkt_search.store.sql.database import reading
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Box, Filters, Hit, ImageSpec, Vector
 
 
 def hits_of(
-    index: VectorIndex,
+    index: LocalSnapshot,
     found: Found,
     filters: Filters,
     *,

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mkt_search.errors import StoreError, UnknownLabel
+from mkt_search.progress import Progress, ProgressCallback
 from mkt_search.store.sql import runs
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.store import Store
-from mkt_search.types import LabelEncoder, Told, Vector
+from mkt_search.types import LabelEncoder, Vector
 
 AT_ONCE = 1_000  # labels of a vocabulary that are encoded and remembered together
 READING = "reading labels"
@@ -30,11 +31,13 @@ class LabelVectors:
             known.update(self._remembered(encoder, new))
         return np.stack([known[label] for label in labels])
 
-    def of_vocabulary(self, labels: Sequence[str], encoder: LabelEncoder, told: Told) -> Vector:
+    def of_vocabulary(
+        self, labels: Sequence[str], encoder: LabelEncoder, progress: ProgressCallback
+    ) -> Vector:
         """Return (L, D) as `of` does, but put together in pieces and not kept in memory."""
         vectors = np.empty((len(labels), encoder.dim), np.float32)
         for first in range(0, len(labels), AT_ONCE):
-            told(READING, first, len(labels))
+            progress(Progress(READING, first, len(labels)))
             piece = labels[first : first + AT_ONCE]
             try:
                 found = self._remembered(encoder, piece)

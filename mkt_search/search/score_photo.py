@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from mkt_search.photos import decode as images
-from mkt_search.settings.config import Config
 from mkt_search.errors import PhotoError, QueryError
 from mkt_search.models.build import Model
+from mkt_search.photos import decode as images
 from mkt_search.scoring import HALF, StreamScores, fuse_over_labels, scale, score
+from mkt_search.settings.config import Config
 from mkt_search.types import Encoded, Vector
 
 Fuse = Literal["vocabulary", "cosine", "none"]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mkt_search.scoring import StreamScores, patch_weights, score_similarities
 from mkt_search.store.candidates.shortlist import SCORED, WeightedSum, shortlist
-from mkt_search.store.snapshot import VectorIndex
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.types import Vector
 
 PER_PHOTO = 100  # vectors asked of the scan for one photo wanted: a photo owns up to m of the best
@@ -73,7 +73,7 @@ class Found:
 
 
 def best(
-    index: VectorIndex,
+    index: LocalSnapshot,
     labels: Vector,
     weights: Vector,
     k: int,
@@ -110,7 +110,7 @@ def best(
         return _proven(index, labels[0], float(weights[0]), k, allowed)
 
 
-def _few(index: VectorIndex, query: WeightedSum, k: int, vectors: int) -> int:
+def _few(index: LocalSnapshot, query: WeightedSum, k: int, vectors: int) -> int:
     """Return up to how many photos are scored one and all where there is a sketch."""
     assert index.generation is not None
     directions = len(query.directions)
@@ -120,11 +120,11 @@ def _few(index: VectorIndex, query: WeightedSum, k: int, vectors: int) -> int:
     return max(FEW_PHOTOS, vectors * directions // OF_ONE + scans)
 
 
-def _depth(index: VectorIndex, k: int) -> int:
+def _depth(index: LocalSnapshot, k: int) -> int:
     return index.generation.curve.depth_of(k) if index.generation is not None else k
 
 
-def _vectors_for(index: VectorIndex, query: WeightedSum, k: int, recall: float) -> int | None:
+def _vectors_for(index: LocalSnapshot, query: WeightedSum, k: int, recall: float) -> int | None:
     """Return how many vectors of the sketch reach a recall; None when it cannot be promised."""
     if recall >= 1 or not query.has_shortlist or index.generation is None or index.sketch is None:
         return None
@@ -132,7 +132,7 @@ def _vectors_for(index: VectorIndex, query: WeightedSum, k: int, recall: float) 
 
 
 def _approximate(
-    index: VectorIndex,
+    index: LocalSnapshot,
     query: WeightedSum,
     *,
     k: int,
@@ -161,7 +161,7 @@ def _approximate(
 
 
 def _proven(
-    index: VectorIndex, label: Vector, weight: float, k: int, allowed: NDArray[np.bool_]
+    index: LocalSnapshot, label: Vector, weight: float, k: int, allowed: NDArray[np.bool_]
 ) -> Found:
     """Ask the scan for vectors, once more for more, until the k-th score reaches its bound.
 
@@ -182,14 +182,14 @@ def _proven(
 
 
 def _of_all(
-    index: VectorIndex, labels: Vector, weights: Vector, k: int, allowed: NDArray[np.bool_]
+    index: LocalSnapshot, labels: Vector, weights: Vector, k: int, allowed: NDArray[np.bool_]
 ) -> Found:
     """Score every allowed photo, keeping the best."""
     return _in_blocks(index, labels, weights, k, np.flatnonzero(allowed))
 
 
 def _in_blocks(
-    index: VectorIndex, labels: Vector, weights: Vector, k: int, slots: NDArray[np.int64]
+    index: LocalSnapshot, labels: Vector, weights: Vector, k: int, slots: NDArray[np.int64]
 ) -> Found:
     """Score slots in blocks, in the order they lie on disk, keeping the best."""
     kept = _exact(index, labels, weights, k, np.empty(0, np.int64))
@@ -199,7 +199,7 @@ def _in_blocks(
     return kept
 
 
-def _merged(index: VectorIndex, a: Found, b: Found, k: int) -> Found:
+def _merged(index: LocalSnapshot, a: Found, b: Found, k: int) -> Found:
     return _best_of(
         index,
         np.concatenate([a.slots, b.slots]),
@@ -210,7 +210,7 @@ def _merged(index: VectorIndex, a: Found, b: Found, k: int) -> Found:
 
 
 def _exact(
-    index: VectorIndex, labels: Vector, weights: Vector, k: int, slots: NDArray[np.int64]
+    index: LocalSnapshot, labels: Vector, weights: Vector, k: int, slots: NDArray[np.int64]
 ) -> Found:
     if not len(slots):
         nothing = np.empty(0, np.float32)
@@ -220,20 +220,20 @@ def _exact(
 
 
 def _best_of(
-    index: VectorIndex, slots: NDArray[np.int64], global_: Vector, local: Vector, k: int
+    index: LocalSnapshot, slots: NDArray[np.int64], global_: Vector, local: Vector, k: int
 ) -> Found:
     contents = index.contents[slots]  # slots are no order to keep: a merge of segments changes them
     order = np.lexsort((contents, -(global_ + local)))[:k]
     return Found(slots[order], global_[order], local[order])
 
 
-def _score(index: VectorIndex, labels: Vector, slots: NDArray[np.int64]) -> StreamScores:
+def _score(index: LocalSnapshot, labels: Vector, slots: NDArray[np.int64]) -> StreamScores:
     similarities = index.similarities(slots, labels)
     return score_similarities(similarities, index.counts(slots), k=index.encoding.top_k)
 
 
 def patches_used(
-    index: VectorIndex, label: Vector, slots: Sequence[int] | NDArray[np.int64]
+    index: LocalSnapshot, label: Vector, slots: Sequence[int] | NDArray[np.int64]
 ) -> Vector:
     """Return (n, P): how much each patch weighs in the local part of each slot; rows sum to 1."""
     slots = np.asarray(slots, np.int64)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from mkt_search.settings import toml as config_file
 from mkt_search.errors import ConfigError, LibraryNotFound
+from mkt_search.settings import toml as config_file
 from mkt_search.settings.setting import Setting, check, nearest, parse, setting
 
 FILE = "mkt.toml"

@@ -7,17 +7,15 @@ from sqlalchemy import delete, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store.sql import changes
-from mkt_search.store.sql import encodings
-from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.segments import segment as segments
-from mkt_search.store.sql import tags
+from mkt_search.store.segments.files import digest
+from mkt_search.store.snapshot import same_places
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import changes, encodings, tags
 from mkt_search.store.sql.catalog import in_pieces
 from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.segments.files import digest
 from mkt_search.store.sql.schema import Content, Photo, SegmentRow, TagRow, VectorRow
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.snapshot import same_places
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def _generation_problems(store: Store) -> Iterator[Problem]:
             continue
         try:
             file = generation.sketch.file
-            generations.load_sketch(store.index_folder, generation, item.encoding)
+            generations.load_pq_index(store.index_folder, generation, item.encoding)
             file = generation.places.file
             generations.load_places(store.index_folder, generation)
             if not same_places(store, item):

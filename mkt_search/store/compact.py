@@ -15,13 +15,12 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store.sql import changes
-from mkt_search.store.sql import encodings
+from mkt_search.store.segments.files import digest
+from mkt_search.store.segments.segment import Arrays, Segment, open_segment, write_arrays
+from mkt_search.store.sql import changes, encodings
 from mkt_search.store.sql.catalog import in_pieces
 from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.segments.files import digest
 from mkt_search.store.sql.schema import SegmentRow, VectorRow
-from mkt_search.store.segments.segment import Arrays, Segment, open_segment, write_arrays
 from mkt_search.store.store import Store, StoredEncoding
 
 log = logging.getLogger(__name__)

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.ann.pq_index import Sketch
-from mkt_search.store.segments.coding import decode, products
-from mkt_search.store.sql.database import reading
-from mkt_search.store.segments.files import Bytes
-from mkt_search.store.sql.candidate_index import Generation
 from mkt_search.store.ann.exact_scan import Scan
+from mkt_search.store.ann.pq_index import PQIndex
+from mkt_search.store.segments.coding import decode, products
+from mkt_search.store.segments.files import Bytes
 from mkt_search.store.segments.segment import Segment, open_segments
-from mkt_search.store.store import Moment, Store, StoredEncoding
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql.candidate_index import CandidateIndex
+from mkt_search.store.sql.database import reading
+from mkt_search.store.store import Manifest, Store, StoredEncoding
 from mkt_search.types import Encoding, Vector
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ SLOW = 2  # such probes: one alone may have been kept by the system's other work
 Slots = NDArray[np.int64]
 
 
-class VectorIndex:
+class LocalSnapshot:
     """The vectors of one encoding at one moment; threads may share it, for it never changes.
 
     `renewed` gives the index of a later moment, which shares what is slow to make. What is slow is
@@ -53,10 +53,10 @@ class VectorIndex:
         self,
         store: Store,
         stored: StoredEncoding,
-        moment: Moment,
+        moment: Manifest,
         segments: tuple[Segment, ...],
         numbers: dict[int, int],
-        before: "VectorIndex | None" = None,
+        before: "LocalSnapshot | None" = None,
     ) -> None:
         """Take a moment apart; `open` and `renewed` are the ways here.
 
@@ -71,7 +71,7 @@ class VectorIndex:
         self.store = store
         self.stored = stored
         self.revision = moment.revision
-        self.generation: Generation | None = moment.generation
+        self.generation: CandidateIndex | None = moment.generation
         self.files = moment.files
         self.segments = segments
         self._numbers = numbers
@@ -80,7 +80,7 @@ class VectorIndex:
         self.contents = np.full(len(self), -1, np.int64)
         self._scanning, self._loading = Lock(), Lock()
         self._scan = Scan(stored.encoding.dim)
-        self._sketch: Sketch | None = None
+        self._sketch: PQIndex | None = None
         self._is_loaded = moment.generation is None
         if before is not None:
             self._go_on_from(before, moment)
@@ -88,7 +88,7 @@ class VectorIndex:
         self.live[slots] = True
         self.contents[slots] = moment.live[:, 2]
 
-    def _go_on_from(self, before: "VectorIndex", moment: Moment) -> None:
+    def _go_on_from(self, before: "LocalSnapshot", moment: Manifest) -> None:
         self.live[: len(before)] = before.live
         self.contents[: len(before)] = before.contents
         assert moment.changed is not None
@@ -119,7 +119,9 @@ class VectorIndex:
         return slots
 
     @classmethod
-    def open(cls, store: Store, stored: StoredEncoding, *, by_rows: bool = False) -> "VectorIndex":
+    def open(
+        cls, store: Store, stored: StoredEncoding, *, by_rows: bool = False
+    ) -> "LocalSnapshot":
         """Open an encoding's vectors as they are now.
 
         Args:
@@ -130,19 +132,19 @@ class VectorIndex:
         Raises:
             LibraryDamaged.
         """
-        moment = store.moment(stored.id) if by_rows else _whole_moment(store, stored)
+        moment = store.manifest(stored.id) if by_rows else _whole_manifest(store, stored)
         paths = [store.folder / file for file in moment.files.values()]
         segments = tuple(open_segments(paths, stored.encoding))
         numbers = {id_: number for number, id_ in enumerate(moment.files)}
         return cls(store, stored, moment, segments, numbers)
 
-    def renewed(self) -> "VectorIndex":
+    def renewed(self) -> "LocalSnapshot":
         """Return the index of now, itself while nothing has changed. Raises LibraryDamaged."""
         if self.store.revision() == self.revision:
             return self
-        moment = self.store.moment(self.stored.id, since=self.revision)
+        moment = self.store.manifest(self.stored.id, since=self.revision)
         if moment.changed is None:
-            return VectorIndex.open(self.store, self.stored)
+            return LocalSnapshot.open(self.store, self.stored)
         # a database gives the id of a deleted segment to a new one; a file's name is its digest
         new = [id_ for id_, file in moment.files.items() if self.files.get(id_) != file]
         opened = open_segments(
@@ -153,8 +155,8 @@ class VectorIndex:
         numbers = kept | dict(zip(new, range(len(self.segments), len(segments)), strict=True))
         in_use = sum(len(segments[number]) for number in numbers.values())
         if in_use < (1 - MOST_STALE) * sum(map(len, segments)):
-            return VectorIndex.open(self.store, self.stored)
-        return VectorIndex(self.store, self.stored, moment, segments, numbers, before=self)
+            return LocalSnapshot.open(self.store, self.stored)
+        return LocalSnapshot(self.store, self.stored, moment, segments, numbers, before=self)
 
     @property
     def encoding(self) -> Encoding:
@@ -173,7 +175,7 @@ class VectorIndex:
         return np.stack([ids[numbers], slots - self.starts[numbers], self.contents[slots]], axis=1)
 
     @property
-    def sketch(self) -> Sketch | None:
+    def sketch(self) -> PQIndex | None:
         """The generation's, loaded when first asked for; None while there is none to be used."""
         with self._loading:
             if not self._is_loaded and self.generation is not None:
@@ -181,10 +183,10 @@ class VectorIndex:
                 self._is_loaded = True
             return self._sketch
 
-    def _load(self, generation: Generation) -> Sketch | None:
+    def _load(self, generation: CandidateIndex) -> PQIndex | None:
         """Load a sketch; a bad one is told, one that a writer has replaced since is not."""
         try:
-            return generations.load_sketch(self.store.index_folder, generation, self.encoding)
+            return generations.load_pq_index(self.store.index_folder, generation, self.encoding)
         except LibraryDamaged as error:
             with reading(self.store.engine) as session:
                 if generations.find(session, self.stored.id) == generation:
@@ -366,20 +368,20 @@ class VectorIndex:
         return np.searchsorted(self.starts, slots, side="right") - 1
 
 
-def _whole_moment(store: Store, stored: StoredEncoding) -> Moment:
+def _whole_manifest(store: Store, stored: StoredEncoding) -> Manifest:
     """Return a moment with every live vector, most of them from the places where there are some."""
     with reading(store.engine) as session:
         generation = generations.find(session, stored.id)
     if generation is None:
-        return store.moment(stored.id)
+        return store.manifest(stored.id)
     try:
         places = generations.load_places(store.index_folder, generation)
     except LibraryDamaged as error:
-        moment = store.moment(stored.id)
+        moment = store.manifest(stored.id)
         if moment.generation == generation:  # else a writer has replaced it since
             log.warning("%s", error)
         return moment
-    moment = store.moment(stored.id, since=generation.revision)
+    moment = store.manifest(stored.id, since=generation.revision)
     if moment.changed is None:
         return moment
     same = places[~np.isin(places[:, 2], moment.changed)]
@@ -388,7 +390,7 @@ def _whole_moment(store: Store, stored: StoredEncoding) -> Moment:
 
 def same_places(store: Store, stored: StoredEncoding) -> bool:
     """Say whether the places of the generation, and what changed since, are those of the rows."""
-    found, rows = _whole_moment(store, stored), store.moment(stored.id)
+    found, rows = _whole_manifest(store, stored), store.manifest(stored.id)
     if found.revision != rows.revision:
         return True  # a writer is at work; it cannot be said now
     mine, theirs = (one.live[np.argsort(one.live[:, 2])] for one in (found, rows))

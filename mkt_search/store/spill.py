@@ -1,4 +1,4 @@
-"""Picks on their way to the database: a file without a name, in the library's folder.
+"""LabelAssignments on their way to the database: a file without a name, in the library's folder.
 
 Scoring a large library takes minutes; the database is written to only when all is known, in one
 short transaction. A kill leaves nothing behind: the system forgets the file with the process.
@@ -20,7 +20,7 @@ RECORD = np.dtype([("content", "<i8"), ("label", "<i4"), ("score", "<f4")])
 Records = NDArray[np.void]
 
 
-class Spool:
+class SpillFile:
     """Records (content id, label number, score), added once and then read in the same order.
 
     Raises StoreError when the disk is full or cannot be written.

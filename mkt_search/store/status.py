@@ -7,10 +7,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from mkt_search.store import lock
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import encodings
 from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import tags
+from mkt_search.store.sql import catalog, encodings, tags
 from mkt_search.store.sql.database import reading
 from mkt_search.store.sql.schema import Photo, SegmentRow
 from mkt_search.store.store import Store
@@ -28,7 +26,7 @@ class RootStatus:
 
 
 @dataclass(frozen=True)
-class CandidateIndex:
+class CandidateIndexStatus:
     """The candidate index: how many different photos it knows, and its bytes on disk."""
 
     photos: int
@@ -52,7 +50,7 @@ class Status:
     segments: int
     bytes_segments: int
     bytes_database: int
-    candidate_index: CandidateIndex | None
+    candidate_index: CandidateIndexStatus | None
     roots: list[RootStatus]
     tags: dict[str, int]
     writer: str | None
@@ -99,8 +97,8 @@ def _progress(session: Session, building: int) -> tuple[int, int]:
     return total - encodings.unencoded(session, building), total
 
 
-def _candidate_index(session: Session, active: int) -> CandidateIndex | None:
+def _candidate_index(session: Session, active: int) -> CandidateIndexStatus | None:
     generation = generations.find(session, active)
     if generation is None:
         return None
-    return CandidateIndex(generation.photos, generation.sketch.size + generation.places.size)
+    return CandidateIndexStatus(generation.photos, generation.sketch.size + generation.places.size)

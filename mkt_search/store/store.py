@@ -21,16 +21,13 @@ from sqlalchemy import URL, Engine, delete, select, update
 
 from mkt_search.errors import CheckpointMismatch, LibraryDamaged, LibraryNotFound, StoreError
 from mkt_search.store import lock
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import changes
-from mkt_search.store.sql import encodings
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import runs
 from mkt_search.store.segments import segment as segments
-from mkt_search.store.sql.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootPlace
-from mkt_search.store.sql.database import check_schema, open_engine, reading, transaction
 from mkt_search.store.segments.files import Written
-from mkt_search.store.sql.candidate_index import Generation
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import catalog, changes, encodings, runs
+from mkt_search.store.sql.candidate_index import CandidateIndex
+from mkt_search.store.sql.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootLocation
+from mkt_search.store.sql.database import check_schema, open_engine, reading, transaction
 from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
 from mkt_search.types import Encoding, PhotoVectors, Vector
 
@@ -66,7 +63,7 @@ class StoredEncoding:
 
 
 @dataclass(frozen=True)
-class Moment:
+class Manifest:
     """The vectors of an encoding as one moment of the library has them.
 
     `files` has the file of every segment by segment id; `live` (n, 3) the segment id, row and
@@ -77,7 +74,7 @@ class Moment:
     revision: int
     files: dict[int, str]
     live: NDArray[np.int64]
-    generation: Generation | None
+    generation: CandidateIndex | None
     changed: NDArray[np.int64] | None = None
 
 
@@ -299,12 +296,12 @@ class Store:
 
     # Photos
 
-    def place_of(self, folder: Path) -> RootPlace:
+    def place_of(self, folder: Path) -> RootLocation:
         """Return where a folder stands among the roots, registering it if it is new."""
         with transaction(self.engine) as session:
             return catalog.place_of(session, folder)
 
-    def known(self, place: RootPlace, stored: StoredEncoding | None) -> dict[str, KnownPhoto]:
+    def known(self, place: RootLocation, stored: StoredEncoding | None) -> dict[str, KnownPhoto]:
         """Return what is recorded below a folder, by path relative to its root."""
         with reading(self.engine) as session:
             return catalog.known(session, place, stored.id if stored else None)
@@ -314,7 +311,7 @@ class Store:
         with reading(self.engine) as session:
             return catalog.stored_contents(session, contents, stored.id)
 
-    def add(self, place: RootPlace, stored: StoredEncoding, batch: Batch) -> None:
+    def add(self, place: RootLocation, stored: StoredEncoding, batch: Batch) -> None:
         """Commit a batch: the segment first, whole on disk, then one transaction for all its rows.
 
         Raises:
@@ -390,7 +387,7 @@ class Store:
 
     # Vectors
 
-    def moment(self, encoding_id: int, *, since: int | None = None) -> Moment:
+    def manifest(self, encoding_id: int, *, since: int | None = None) -> Manifest:
         """Return an encoding's segments and live vectors, all read at one moment.
 
         Args:
@@ -408,18 +405,18 @@ class Store:
             generation = generations.find(session, encoding_id)
             if since is None or not changes.reaches(session, since):
                 live = encodings.live_vectors(session, encoding_id)
-                return Moment(number, files, live, generation)
+                return Manifest(number, files, live, generation)
             changed = np.array(changes.changed(session, since), np.int64)
             live = encodings.live_vectors_of_changed(session, encoding_id, since)
-            return Moment(number, files, live, generation, changed)
+            return Manifest(number, files, live, generation, changed)
 
     def segment_files(self, encoding_id: int) -> dict[int, str]:
         """Return the file of every segment of an encoding, by segment id."""
-        return self.moment(encoding_id).files
+        return self.manifest(encoding_id).files
 
     def live_vectors(self, encoding_id: int) -> NDArray[np.int64]:
         """Return (n, 3): segment id, row and content id of every vector some indexed photo has."""
-        return self.moment(encoding_id).live
+        return self.manifest(encoding_id).live
 
     def revision(self) -> int:
         """Return a number that grows with every change of what a search could find."""

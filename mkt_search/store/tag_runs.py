@@ -3,17 +3,16 @@
 Photos and tags pass through in pieces; nothing here grows with the tags of a library.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import QueryError
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import runs
-from mkt_search.store.sql import tags
-from mkt_search.store.spill import Records, Spool
+from mkt_search.progress import Progress, ProgressCallback
+from mkt_search.store.spill import Records, SpillFile
+from mkt_search.store.sql import catalog, runs, tags
 
 PICKS_AT_ONCE = 10_000  # tags counted and handed to the database together
 NEW = -1  # stands for the id of a label that no photo was ever tagged with
@@ -36,11 +35,12 @@ class TagReport:
 
 def replace(
     session: Session,
-    spool: Spool,
+    spool: SpillFile,
     labels: Sequence[str],
     run: int,
     *,
-    told: Callable[[int, int], None],
+    step: str,
+    progress: ProgressCallback,
 ) -> TagReport:
     """Put the current automatic tags of some labels aside for those in the spool, and end the run.
 
@@ -51,7 +51,7 @@ def replace(
         spool: content ids, places among the labels, and scores.
         labels: what the run speaks for, each once.
         run: the run under way.
-        told: learns how many of the spool's records are written, and of how many.
+        progress: called as work advances.
     """
     ids = tags.label_ids(session, labels)
     before = tags.supersede(session, ids.values(), run)
@@ -60,13 +60,13 @@ def replace(
         rows = tally.add(session, records, superseded_by=run)
         tags.add_auto(session, run, rows)
         done += len(records)
-        told(done, len(spool))
+        progress(Progress(step, done, len(spool)))
     report = tally.report(session, run)
     runs.end_run(session, run, "done", {**asdict(report), "by_label": {}})
     return report
 
 
-def compare(session: Session, spool: Spool, labels: Sequence[str]) -> TagReport:
+def compare(session: Session, spool: SpillFile, labels: Sequence[str]) -> TagReport:
     """Return what `replace` would, and change nothing."""
     ids = tags.known_label_ids(session, labels)
     tally = Tally(labels, ids, tags.count_auto(session, ids.values()))

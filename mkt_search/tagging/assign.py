@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mkt_search.errors import QueryError
 from mkt_search.scoring import score_similarities, without_padding
-from mkt_search.store.snapshot import VectorIndex
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.types import Encoding, Vector
 
 ROWS = 1_024  # vectors of photos in one product
@@ -37,7 +37,7 @@ PER_PICK = 48  # a pick that waits for the next block of labels
 
 
 @dataclass(frozen=True)
-class Choice:
+class TagRule:
     """At most `top` labels a photo, best first (0: any number), that score `threshold` or more."""
 
     top: int
@@ -54,7 +54,7 @@ class Blocks:
 
 
 @dataclass(frozen=True)
-class Picks:
+class LabelAssignments:
     """What n photos get, photo by photo, best label first: arrays of one length.
 
     `rows` are 0 to n - 1, `labels` rows of the vocabulary.
@@ -64,17 +64,17 @@ class Picks:
     labels: Ids
     scores: Vector
 
-    def best(self, top: int) -> "Picks":
+    def best(self, top: int) -> "LabelAssignments":
         """Sort by photo, then score, then label; keep the first `top` of each photo, 0 for all."""
         order = np.lexsort((self.labels, -self.scores, self.rows))
         if top:
             rows = self.rows[order]
             order = order[np.arange(len(order)) - np.searchsorted(rows, rows) < top]
-        return Picks(self.rows[order], self.labels[order], self.scores[order])
+        return LabelAssignments(self.rows[order], self.labels[order], self.scores[order])
 
-    def with_(self, other: "Picks", top: int) -> "Picks":
+    def with_(self, other: "LabelAssignments", top: int) -> "LabelAssignments":
         """Return the best of both."""
-        return Picks(
+        return LabelAssignments(
             np.concatenate([self.rows, other.rows]),
             np.concatenate([self.labels, other.labels]),
             np.concatenate([self.scores, other.scores]),
@@ -117,8 +117,8 @@ def _per_photo(encoding: Encoding, columns: int) -> int:
 
 
 def picks(
-    index: VectorIndex, labels: Vector, choice: Choice, blocks: Blocks
-) -> Iterator[tuple[Ids, Picks]]:
+    index: LocalSnapshot, labels: Vector, choice: TagRule, blocks: Blocks
+) -> Iterator[tuple[Ids, LabelAssignments]]:
     """Yield (slots, what their photos get) for all live photos, block by block.
 
     Args:
@@ -132,14 +132,14 @@ def picks(
     for _ in range(blocks.threads):
         buffers.put(np.empty(vectors * min(blocks.labels, COLUMNS), np.float32))
 
-    def work(slots: Ids) -> tuple[Ids, Picks]:
+    def work(slots: Ids) -> tuple[Ids, LabelAssignments]:
         buffer = buffers.get()
         try:
             return slots, _of_block(index, slots, labels, choice, blocks.labels, buffer)
         finally:
             buffers.put(buffer)
 
-    waiting: deque[Future[tuple[Ids, Picks]]] = deque()
+    waiting: deque[Future[tuple[Ids, LabelAssignments]]] = deque()
     pool = ThreadPoolExecutor(blocks.threads, "tag")
     try:
         for slots in index.blocks(np.flatnonzero(index.live), most=blocks.photos):
@@ -154,20 +154,20 @@ def picks(
         _let_go(index)
 
 
-def _let_go(index: VectorIndex) -> None:
+def _let_go(index: LocalSnapshot) -> None:
     """Keep what was read of the segments from adding up to the whole library."""
     for segment in index.segments:
         segment.let_go()
 
 
 def _of_block(
-    index: VectorIndex, slots: Ids, labels: Vector, choice: Choice, at_once: int, buffer: Vector
-) -> Picks:
+    index: LocalSnapshot, slots: Ids, labels: Vector, choice: TagRule, at_once: int, buffer: Vector
+) -> LabelAssignments:
     """Choose labels for one block of photos."""
     k = index.encoding.top_k
     vectors, counts = index.read(slots), index.counts(slots)
     vectors, counts = without_padding(vectors, counts, k)
-    found: Picks | None = None
+    found: LabelAssignments | None = None
     for first in range(0, len(labels), at_once):
         part = labels[first : first + at_once]
         some = chosen(_scores(vectors, counts, part, k, buffer), choice, first)
@@ -190,7 +190,7 @@ def _scores(vectors: Vector, counts: Ids, labels: Vector, k: int, buffer: Vector
     return scores
 
 
-def chosen(scores: Vector, choice: Choice, first: int = 0) -> Picks:
+def chosen(scores: Vector, choice: TagRule, first: int = 0) -> LabelAssignments:
     """Choose from scores (n, L) of labels numbered from `first`; of equal ones the earlier goes."""
     n, most = scores.shape
     fits = np.ones((n, most), np.bool_)
@@ -200,4 +200,4 @@ def chosen(scores: Vector, choice: Choice, first: int = 0) -> Picks:
         last = np.partition(scores, most - choice.top, axis=1)[:, most - choice.top]
         fits &= scores >= last[:, None]
     rows, columns = np.nonzero(fits)
-    return Picks(rows, columns + first, scores[fits]).best(choice.top)
+    return LabelAssignments(rows, columns + first, scores[fits]).best(choice.top)

@@ -5,18 +5,18 @@ photos, and the database is closed to other writers only while tags are written.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mkt_search.errors import QueryError
-from mkt_search.tagging.assign import Blocks, Choice, picks
+from mkt_search.progress import Progress, ProgressCallback, no_progress
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.spill import SpillFile
 from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.spill import Spool
 from mkt_search.store.tag_runs import TagReport, compare, replace
-from mkt_search.store.snapshot import VectorIndex
-from mkt_search.types import Told, Vector, silent
+from mkt_search.tagging.assign import Blocks, TagRule, picks
+from mkt_search.types import Vector
 
 SCORING, WRITING = "scoring photos", "writing tags"
 
@@ -55,14 +55,14 @@ def check_choice(*, top: int, threshold: float | None, labels: Sequence[str]) ->
 
 
 def tag(
-    index: VectorIndex,
+    index: LocalSnapshot,
     labels: Sequence[str],
     vectors: Vector,
     *,
-    choice: Choice,
+    choice: TagRule,
     blocks: Blocks,
     run: int | None,
-    told: Told = silent,
+    progress: ProgressCallback = no_progress,
 ) -> TagReport:
     """Choose labels for every photo, then replace these labels' automatic tags in one transaction.
 
@@ -75,21 +75,21 @@ def tag(
         choice: which labels a photo gets.
         blocks: what is worked on together.
         run: the run that the tags are of; None writes nothing and reports what would change.
-        told: learns how many photos are scored, and how much of what was chosen is written.
+        progress: called as work advances.
 
     Raises:
         StoreError: the disk is full or cannot be written; the tags are as they were.
     """
     store = index.store
-    with Spool(store) as spool:
+    with SpillFile(store) as spool:
         done, total = 0, int(np.count_nonzero(index.live))
-        told(SCORING, done, total)
+        progress(Progress(SCORING, done, total))
         for slots, some in picks(index, vectors, choice, blocks):
             spool.add(index.contents[slots[some.rows]], some.labels, some.scores)
             done += len(slots)
-            told(SCORING, done, total)
+            progress(Progress(SCORING, done, total))
         if run is None:
             with reading(store.engine) as session:
                 return compare(session, spool, labels)
         with transaction(store.engine) as session:
-            return replace(session, spool, labels, run, told=partial(told, WRITING))
+            return replace(session, spool, labels, run, progress=progress, step=WRITING)

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import IO, Any, Literal
 import click
 
 from mkt_search.display import clean
+from mkt_search.progress import Progress, ProgressCallback
 
 
 def say(sentence: str) -> None:
@@ -83,7 +84,7 @@ def _show_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], file
 
 
 @contextmanager
-def bar(step: str) -> Iterator[Callable[[str, int, int], None]]:
+def bar(step: str) -> Iterator[ProgressCallback]:
     """Show on a terminal what is going on, how much is done, of how much, and how fast.
 
     `step` is shown first; elsewhere than on a terminal nothing is.
@@ -92,12 +93,14 @@ def bar(step: str) -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
-        Progress,
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.progress import (
+        Progress as RichProgress,
+    )
 
-    with Progress(
+    with RichProgress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -110,7 +113,8 @@ def bar(step: str) -> Iterator[Callable[[str, int, int], None]]:
         task = progress.add_task(step, total=None, rate="")
         now, began, last = "", time.monotonic(), time.monotonic()
 
-        def told(name: str, done: int, total: int) -> None:
+        def show(event: Progress) -> None:
+            name, done, total = event.step, event.done, event.total
             nonlocal now, began, last
             if name != now:  # it began when there was last something to tell
                 now, began = name, last
@@ -119,7 +123,7 @@ def bar(step: str) -> Iterator[Callable[[str, int, int], None]]:
             rate = f"{done / max(last - began, 1e-6):,.0f}/s" if done else ""
             progress.update(task, description=name, completed=done, total=total, rate=rate)
 
-        yield told
+        yield show
 
 
 def show_json(value: Any) -> None:

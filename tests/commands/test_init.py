@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mkt_search.settings import config
 from mkt_search.commands.init import commented
+from mkt_search.settings import config
 from tests.command_line import mkt
 
 

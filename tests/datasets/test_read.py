@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from mkt_search.settings.config import DataConfig
 from mkt_search.datasets.read import Labelled, read
 from mkt_search.errors import DatasetError
-from tests.test_datasets_coco import TRAIN, VAL, photos, write
-from tests.test_datasets_nus_wide import SEEN, UNSEEN, nus_wide
-from tests.test_datasets_open_images import open_images
-from tests.test_datasets_voc import voc
+from mkt_search.settings.config import DataConfig
+from tests.datasets.test_coco import TRAIN, VAL, photos, write
+from tests.datasets.test_nus_wide import SEEN, UNSEEN, nus_wide
+from tests.datasets.test_open_images import open_images
+from tests.datasets.test_voc import voc
 
 COLOURS = ("blue", "green", "red", "yellow")
 

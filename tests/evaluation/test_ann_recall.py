@@ -10,15 +10,16 @@ from sqlalchemy import update
 
 from mkt_search.errors import EvaluationError
 from mkt_search.evaluation.ann_recall import RecallReport, Row, measure
+from mkt_search.progress import Progress
 from mkt_search.search.search import best
 from mkt_search.store import checks
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.candidates import build as optimize
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import catalog
 from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.sql.schema import GenerationRow
+from mkt_search.store.sql.schema import CandidateIndexRow
 from mkt_search.store.store import Batch, Store
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import PhotoVectors
 from tests import made
 
@@ -46,9 +47,11 @@ def own(tmp_path: Path) -> Iterator[Store]:
 def patches(n: int) -> PhotoVectors:
     """Photos of twelve patches, each of which is stored."""
     rng = np.random.default_rng(1)
-    locals_ = rng.standard_normal((n, PATCHES, made.DIM)).astype(np.float32)
+    local_vectors = rng.standard_normal((n, PATCHES, made.DIM)).astype(np.float32)
     members = np.broadcast_to(np.eye(PATCHES, dtype=np.bool_), (n, PATCHES, PATCHES))
-    return PhotoVectors(rng.standard_normal((n, made.DIM)).astype(np.float32), locals_, members)
+    return PhotoVectors(
+        rng.standard_normal((n, made.DIM)).astype(np.float32), local_vectors, members
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +69,10 @@ def every_patch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     store.close()
 
 
-def opened(store: Store) -> VectorIndex:
+def opened(store: Store) -> LocalSnapshot:
     stored = store.active
     assert stored is not None
-    index = VectorIndex.open(store, stored)
+    index = LocalSnapshot.open(store, stored)
     return index
 
 
@@ -83,13 +86,13 @@ def row(report: RecallReport, k: int, share: float = 1) -> Row:
     return found
 
 
-def plain_best(index: VectorIndex, label: np.ndarray, k: int) -> set[int]:
+def plain_best(index: LocalSnapshot, label: np.ndarray, k: int) -> set[int]:
     """The k best slots, each photo scored by itself: <z, g> and its best patches' mean."""
     scores = []
     for slot in np.flatnonzero(index.live):
-        global_, *locals_ = index.read(np.array([slot]))[0] @ label
+        global_, *local_vectors = index.read(np.array([slot]))[0] @ label
         counts = index.counts(np.array([slot]))[0]
-        each = sorted((s for s, n in zip(locals_, counts, strict=True) for _ in range(n)))
+        each = sorted((s for s, n in zip(local_vectors, counts, strict=True) for _ in range(n)))
         scores.append((global_ + np.mean(each[-index.encoding.top_k :]), slot))
     return {slot for _, slot in sorted(scores, reverse=True)[:k]}
 
@@ -164,9 +167,10 @@ def test_newer_photos_are_counted_and_scored(own: Store) -> None:
 
 
 def test_progress_goes_from_one_to_all_searches(kset: Store) -> None:
-    told: list[tuple[int, int]] = []
-    measured(kset, queries=3, depths=(10,), told=lambda _, done, total: told.append((done, total)))
-    assert told == [(i, 12) for i in range(1, 13)]  # two ways, two filters, three queries
+    events: list[Progress] = []
+    measured(kset, queries=3, depths=(10,), progress=events.append)
+    counts = [(event.done, event.total) for event in events]
+    assert counts == [(i, 12) for i in range(1, 13)]  # two ways, two filters, three queries
 
 
 # ---- what the numbers are of ----
@@ -181,7 +185,7 @@ def test_the_truth_is_named(kset: Store, every_patch: Store) -> None:
 def test_a_recall_that_no_number_of_candidates_reached_is_told(own: Store) -> None:
     with transaction(own.engine) as session:
         poor = {"10": [[100, 0.9]], "100": [[100, 0.5]]}
-        session.execute(update(GenerationRow).values(curve=poor))
+        session.execute(update(CandidateIndexRow).values(curve=poor))
     report = measured(own, target=0.8, depths=(100,))
     assert report.notes[1] == (
         "No number of candidates reached a recall of 0.8 when the index was built, so searches for "

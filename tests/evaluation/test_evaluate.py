@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.settings.config import Config, DataConfig, ModelConfig
 from mkt_search.datasets.read import Labelled
 from mkt_search.errors import CheckpointMismatch, EvaluationError, UnknownLabel
 from mkt_search.evaluation.evaluate import Stored, evaluate_models, fingerprint, label_sets, titles
-from mkt_search.evaluation.metrics import mean_average_precision, top_labels
 from mkt_search.evaluation.labels import choose
+from mkt_search.evaluation.metrics import mean_average_precision, top_labels
+from mkt_search.evaluation.protocol import Group, Rules
+from mkt_search.evaluation.report import Report
 from mkt_search.library import Library
 from mkt_search.models.build import CheckpointModel
 from mkt_search.search.score_photo import label_scores
-from mkt_search.evaluation.protocol import Group, Rules
-from mkt_search.evaluation.report import Report
+from mkt_search.settings.config import Config, DataConfig, ModelConfig
 from tests.command_line import mkt
 from tests.judged import colour_model, labelled_photos, prompted_model
 

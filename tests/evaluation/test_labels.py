@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mkt_search.settings.config import DataConfig, EvaluateConfig
 from mkt_search.datasets.read import Labelled
 from mkt_search.errors import DatasetError, EvaluationError
 from mkt_search.evaluation.labels import check, choose, rules_of, story_of
-from mkt_search.models.build import CheckpointModel
 from mkt_search.evaluation.protocol import Rules
+from mkt_search.models.build import CheckpointModel
+from mkt_search.settings.config import DataConfig, EvaluateConfig
 from tests.judged import colour_model, labelled_photos, told
 
 

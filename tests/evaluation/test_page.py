@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from mkt_search.evaluation.page import render
-from tests.test_report import made
+from tests.evaluation.test_report import made
 
 
 def test_tables_plots_and_notes_are_in_the_page() -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from mkt_search.evaluation import plots
 from mkt_search.errors import EvaluationError
+from mkt_search.evaluation import plots
 from mkt_search.evaluation.report import Report
-from tests.test_report import made
+from tests.evaluation.test_report import made
 
 pytest.importorskip("matplotlib", reason="the extra `plots` is not installed")
 

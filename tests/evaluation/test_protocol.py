@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from mkt_search.evaluation import metrics as evaluation
 from mkt_search.evaluation import protocol
-from mkt_search.evaluation.protocol import Rules, Scored, measure, paper_map, rare_below, results, retrieval
+from mkt_search.evaluation.protocol import (
+    Rules,
+    Scored,
+    measure,
+    paper_map,
+    rare_below,
+    results,
+    retrieval,
+)
 from mkt_search.scoring import StreamScores
 from mkt_search.types import Encoded
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.photos import decode as images
-from mkt_search.settings.config import DataConfig
-from mkt_search.evaluation.score_dataset import Loading, score_photos
 from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.datasets.read import read_published
 from mkt_search.errors import EvaluationError
+from mkt_search.evaluation.score_dataset import Loading, score_photos
 from mkt_search.models.build import CheckpointModel
+from mkt_search.photos import decode as images
 from mkt_search.search.score_photo import fused
+from mkt_search.settings.config import DataConfig
 from mkt_search.types import Encoded
 from tests.judged import colour_model, labelled_photos
 

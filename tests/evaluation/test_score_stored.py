@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.settings.config import DataConfig
 from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.datasets.read import read_published
-from mkt_search.library import Library
 from mkt_search.evaluation.score_stored import find_stored, score_stored
+from mkt_search.library import Library
+from mkt_search.settings.config import DataConfig
 from tests.command_line import mkt
 from tests.judged import colour_model, labelled_photos
 
@@ -63,7 +63,9 @@ def test_a_photo_the_library_never_saw_is_not_there(
 def test_stored_scores_are_those_of_a_search(
     library: Library, dataset: PhotoDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mkt_search.evaluation.score_stored.SIMILARITIES_AT_ONCE", 100)  # many blocks
+    monkeypatch.setattr(
+        "mkt_search.evaluation.score_stored.SIMILARITIES_AT_ONCE", 100
+    )  # many blocks
     rows, slots = find_stored(library.index(), dataset, np.arange(12))
     scores = score_stored(library.index(), slots, library.label_vectors(["red", "blue"]))
     by_path = {

@@ -11,9 +11,9 @@ import click
 import pytest
 
 from indexer.show import Bar, Lines, duration, shown, tell
-from mkt_search.settings.config import find_setting
 from mkt_search.library import Library
-from mkt_search.types import Encoding, LocalKind, Summary
+from mkt_search.settings.config import find_setting
+from mkt_search.types import Encoding, Pooling, Summary
 from tests.command_line import mkt
 from tests.tiny import COLOURS, colour_checkpoint, paint, tiny_checkpoint
 
@@ -230,7 +230,7 @@ def test_the_model_is_found_again_from_another_folder(
     assert "8 unchanged" in mkt("index", "--library", home).stderr
 
 
-@pytest.mark.parametrize("local", get_args(LocalKind))
+@pytest.mark.parametrize("local", get_args(Pooling))
 @pytest.mark.parametrize("scale", ["cosine", "vocabulary"])
 def test_every_kind_and_scale_can_be_searched(
     home: Path, models: Path, local: str, scale: str

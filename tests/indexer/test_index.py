@@ -18,19 +18,18 @@ from indexer.index import Options, index, preview
 from indexer.pooling.pool import pool
 from indexer.progress import Progress
 from mkt_search.errors import CheckpointMismatch, ConfigError, LibraryLocked, ModelError, StoreError
-from mkt_search.photos.decode import decode, to_pixels
 from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.photos.decode import decode, to_pixels
 from mkt_search.store import checks
-from mkt_search.store.sql import catalog
-from mkt_search.store.segments import files
-from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.candidates import build as optimize
-from mkt_search.store.sql import runs
+from mkt_search.store.segments import files
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import catalog, runs
 from mkt_search.store.sql.catalog import PhotoRecord
 from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import VectorIndex
-from mkt_search.types import Encoded, Encoding, ImageSpec, LocalKind, Summary, Vector
+from mkt_search.types import Encoded, Encoding, ImageSpec, Pooling, Summary, Vector
 from tests.tiny import GRID, SIDE, paint, tiny_student
 
 ENCODING = Encoding("tiny", 16, GRID, "kset", 4, 3, "fp16", "cosine")
@@ -115,7 +114,7 @@ def vectors(store: Store) -> dict[str, NDArray[np.float32]]:
     """The stored vectors (1 + m, D) of every photo that can be found, by path."""
     active = store.active
     assert active is not None
-    found = VectorIndex.open(store, active)
+    found = LocalSnapshot.open(store, active)
     with reading(store.engine) as session:
         ids = catalog.known_content_ids(session, [p.content or "" for p in photos(store).values()])
     slots = {content: slot for slot, content in enumerate(found.contents.tolist())}
@@ -144,7 +143,7 @@ def test_every_photo_is_stored_with_its_hash_facts_and_vectors(
         assert photo.facts is not None and photo.facts.width == 40
         pixels = to_pixels(decode(data).image, SPEC)
         expected = pool(encoder.encode(pixels[None]), ENCODING)
-        rows = np.concatenate([expected.global_[:, None], expected.locals_], axis=1)[0]
+        rows = np.concatenate([expected.global_[:, None], expected.local_vectors], axis=1)[0]
         np.testing.assert_allclose(stored[path], rows, atol=1e-3)  # fp16
 
 
@@ -524,7 +523,7 @@ def test_a_rebuild_is_searched_only_when_it_is_whole(
     assert checks.verify(store) == []
 
 
-@pytest.mark.parametrize("local", get_args(LocalKind))
+@pytest.mark.parametrize("local", get_args(Pooling))
 @pytest.mark.parametrize("rule", ["cosine", "vocabulary"])
 def test_every_kind_of_local_vectors_can_be_stored(
     store: Store, encoder: PhotoEncoder, folder: Path, local: Any, rule: Any
@@ -749,7 +748,7 @@ def test_contents_are_numbered_in_the_order_of_their_vectors(
     """So that the files of a candidate index name long stretches of them, not each."""
     bring_in(store, encoder, folder)
     assert store.active is not None
-    places = VectorIndex.open(store, store.active).places()
+    places = LocalSnapshot.open(store, store.active).places()
     assert len(places) == 12 and (np.diff(places[:, 2]) == 1).all()
 
 

@@ -13,7 +13,16 @@ from mkt_search.errors import ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store import checks
 from mkt_search.store.store import Store, StoredEncoding
-from tests.test_index import Notes, bring_in, encoder, folder, outcomes, photos, store, vectors
+from tests.indexer.test_index import (
+    Notes,
+    bring_in,
+    encoder,
+    folder,
+    outcomes,
+    photos,
+    store,
+    vectors,
+)
 from tests.tiny import paint
 
 __all__ = ["encoder", "folder", "store"]

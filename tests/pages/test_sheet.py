@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mkt_search.pages import sheet
 from mkt_search.errors import StoreError
+from mkt_search.pages import sheet
 from mkt_search.types import Box, Hit
 
 NOW = datetime(2026, 5, 17, 12, 30)

@@ -17,7 +17,15 @@ from PIL.TiffImagePlugin import IFDRational
 from torchvision import transforms
 
 from mkt_search.errors import PhotoError
-from mkt_search.photos.decode import RAW_SUFFIXES, SUFFIXES, decode, read, seen_box, thumbnail, to_pixels
+from mkt_search.photos.decode import (
+    RAW_SUFFIXES,
+    SUFFIXES,
+    decode,
+    read,
+    seen_box,
+    thumbnail,
+    to_pixels,
+)
 from mkt_search.types import Box, ImageSpec, Resize
 from tests.odd_photos import (
     CORNERS,

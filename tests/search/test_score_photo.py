@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.settings.config import Config
 from mkt_search.errors import QueryError
 from mkt_search.models.build import open_model
-from mkt_search.search.score_photo import fused, label_scores
 from mkt_search.scoring import unit
+from mkt_search.search.score_photo import fused, label_scores
+from mkt_search.settings.config import Config
 from mkt_search.types import Encoded
 from tests.tiny import colour_checkpoint, paint
 

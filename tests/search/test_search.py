@@ -7,26 +7,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mkt_search.search import search
 from mkt_search.scoring import score
+from mkt_search.search import search
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import VectorIndex
 from tests import made
 
 N = 300
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory) -> VectorIndex:
+def index(tmp_path_factory) -> LocalSnapshot:
     folder: Path = tmp_path_factory.mktemp("search")
     (folder / "photos").mkdir()
     store = Store.create(folder / ".mkt")
     stored = made.fill(store, folder / "photos", N, precision="fp16")
-    index = VectorIndex.open(store, stored)
+    index = LocalSnapshot.open(store, stored)
     return index
 
 
-def slow(index: VectorIndex, labels, weights, k: int, allowed) -> list[int]:
+def slow(index: LocalSnapshot, labels, weights, k: int, allowed) -> list[int]:
     """Score every photo in one go and sort."""
     rows, counts = index.read(np.arange(N)), index.counts(np.arange(N))
     fused = score(labels, rows[:, 0], rows[:, 1:], counts, k=made.TOP_K).fused @ weights
@@ -43,7 +43,7 @@ def slow(index: VectorIndex, labels, weights, k: int, allowed) -> list[int]:
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_the_search_finds_what_scoring_everything_finds(
-    index: VectorIndex, seed: int, k: int, terms: int, share: float
+    index: LocalSnapshot, seed: int, k: int, terms: int, share: float
 ) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.standard_normal((terms, made.DIM)).astype(np.float32)
@@ -53,14 +53,14 @@ def test_the_search_finds_what_scoring_everything_finds(
     assert found.slots.tolist() == slow(index, labels, weights, k, allowed)
 
 
-def test_the_scan_is_what_answers_a_single_label(index: VectorIndex, monkeypatch) -> None:
+def test_the_scan_is_what_answers_a_single_label(index: LocalSnapshot, monkeypatch) -> None:
     monkeypatch.setattr(search, "_of_all", lambda *_: pytest.fail("scored every photo"))
     label, one = index.read(np.array([7]))[:, 0], np.ones(1, np.float32)
     found = search.best(index, label, one, 1, index.live)
     assert found.slots.tolist() == slow(index, label, one, 1, index.live)
 
 
-def test_patch_shares_are_a_mean_over_the_best_patches(index: VectorIndex) -> None:
+def test_patch_shares_are_a_mean_over_the_best_patches(index: LocalSnapshot) -> None:
     label = np.ones(made.DIM, np.float32)
     shares = search.patches_used(index, label, [0, 5])
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)

@@ -8,9 +8,16 @@ from typing import Any, get_args
 import pytest
 
 from mkt_search import types
-from mkt_search.settings import config
-from mkt_search.settings.config import Config, find_home, find_library, find_setting, load, named_library
 from mkt_search.errors import ConfigError, LibraryNotFound
+from mkt_search.settings import config
+from mkt_search.settings.config import (
+    Config,
+    find_home,
+    find_library,
+    find_setting,
+    load,
+    named_library,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +67,7 @@ def test_every_default_passes_its_own_check() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("index.local", types.LocalKind),
+        ("index.local", types.Pooling),
         ("index.precision", types.Precision),
         ("index.scale", types.ScaleRule),
         ("stage1.resize", types.Resize),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from mkt_search.errors import ConfigError
 from mkt_search.settings import config
 from mkt_search.settings import toml as config_file
 from mkt_search.settings.toml import Written
-from mkt_search.errors import ConfigError
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import pytest
 from sqlalchemy import delete, text
 
 from mkt_search.store import checks
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import tags
 from mkt_search.store.compact import compact
+from mkt_search.store.sql import catalog, tags
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.sql.schema import SegmentRow, VectorRow
 from mkt_search.store.store import Store, StoredEncoding

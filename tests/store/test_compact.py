@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.search import search
 from mkt_search.errors import LibraryDamaged
+from mkt_search.search import search
 from mkt_search.store import checks, compact
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import encodings
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import catalog, encodings
 from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.snapshot import VectorIndex
 from tests import made
 
 
@@ -35,7 +34,7 @@ def active(store: Store) -> StoredEncoding:
 
 def vectors(store: Store) -> dict[int, bytes]:
     """Every live vector by the content it belongs to."""
-    index = VectorIndex.open(store, active(store))
+    index = LocalSnapshot.open(store, active(store))
     slots = np.flatnonzero(index.live)
     rows, members = index.read(slots), index.member_patches(slots)
     return {
@@ -118,7 +117,7 @@ def test_a_crash_at_any_step_loses_nothing(store: Store, step: str, monkeypatch)
 
 
 def test_an_open_index_follows(store: Store) -> None:
-    index = VectorIndex.open(store, active(store))
+    index = LocalSnapshot.open(store, active(store))
     assert index.scan.photos == 30
     compact.compact(store, active(store), fewest=2)
     index = index.renewed()
@@ -144,7 +143,7 @@ def test_a_flipped_bit_does_not_get_a_digest_that_says_it_is_right(store: Store)
 
 def test_an_open_index_follows_when_a_segment_gets_the_id_of_another(store: Store) -> None:
     compact.compact(store, active(store), fewest=2)
-    index = VectorIndex.open(store, active(store))
+    index = LocalSnapshot.open(store, active(store))
     with reading(store.engine) as session:
         gone = [r.id for r in catalog.photos(session) if r.relative.startswith("0-")]
     store.mark_missing(gone)
@@ -155,7 +154,7 @@ def test_an_open_index_follows_when_a_segment_gets_the_id_of_another(store: Stor
     index = index.renewed()
     assert list(index.files) == ids and len(index) == 27
     rows = {int(content): index.read(np.array([s])) for s, content in enumerate(index.contents)}
-    expected = VectorIndex.open(store, active(store))
+    expected = LocalSnapshot.open(store, active(store))
     for slot, content in enumerate(expected.contents.tolist()):
         np.testing.assert_array_equal(rows[content], expected.read(np.array([slot])))
 
@@ -170,13 +169,13 @@ def test_an_index_sees_one_moment_while_segments_are_merged(store: Store, monkey
 
     monkeypatch.setattr(encodings, "live_vectors", merge_first)
     with pytest.raises(LibraryDamaged):  # the files are gone; `Library.index` asks again
-        VectorIndex.open(store, active(store))
-    assert VectorIndex.open(store, active(store)).live.sum() == 30
+        LocalSnapshot.open(store, active(store))
+    assert LocalSnapshot.open(store, active(store)).live.sum() == 30
 
 
 def test_photos_of_one_score_keep_their_order_when_segments_are_merged(store: Store) -> None:
     def order() -> list[int]:
-        index = VectorIndex.open(store, active(store))
+        index = LocalSnapshot.open(store, active(store))
         nothing = np.zeros((1, made.DIM), np.float32)
         found = search.best(index, nothing, np.ones(1, np.float32), 30, index.live)
         return index.contents[found.slots].tolist()

@@ -9,8 +9,8 @@ import pytest
 from mkt_search.store import snapshot as vectors
 from mkt_search.store.segments.coding import decode, encode
 from mkt_search.store.segments.segment import Segment
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import VectorIndex
 from tests import made
 
 EACH, SEGMENTS = 7, 3
@@ -19,20 +19,20 @@ EVERY = [made.vectors(EACH, seed) for seed in range(SEGMENTS)]
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorIndex]:
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSnapshot]:
     home = tmp_path_factory.mktemp("library")
     (home / "photos").mkdir()
     store = Store.create(home / ".mkt")
     for seed in range(SEGMENTS):
         stored = made.fill(store, home / "photos", EACH, seed=seed, name=f"p{seed}")
-    yield VectorIndex.open(store, stored)
+    yield LocalSnapshot.open(store, stored)
     store.close()
 
 
 @pytest.fixture(scope="module")
-def rows(index: VectorIndex) -> np.ndarray:
+def rows(index: LocalSnapshot) -> np.ndarray:
     """What the segments were written from, (N, 1 + m, D), coded and decoded."""
-    parts = [np.concatenate([v.global_[:, None], v.locals_], axis=1) for v in EVERY]
+    parts = [np.concatenate([v.global_[:, None], v.local_vectors], axis=1) for v in EVERY]
     assert len(index.segments) == SEGMENTS
     return decode(*encode(np.concatenate(parts), "int8"), "int8", made.DIM)
 
@@ -49,7 +49,7 @@ ORDERS = {
 @pytest.mark.parametrize("slots", ORDERS.values(), ids=ORDERS)
 @pytest.mark.parametrize("together", [1, 4, vectors.TOGETHER])
 def test_slots_in_any_order_give_what_was_written(
-    index: VectorIndex,
+    index: LocalSnapshot,
     rows: np.ndarray,
     slots: np.ndarray,
     together: int,
@@ -67,7 +67,7 @@ def test_slots_in_any_order_give_what_was_written(
 
 @pytest.mark.parametrize("together", [1, 4, vectors.TOGETHER])
 def test_products_of_single_vectors_are_those_of_what_was_written(
-    index: VectorIndex, rows: np.ndarray, together: int, monkeypatch: pytest.MonkeyPatch
+    index: LocalSnapshot, rows: np.ndarray, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vectors, "TOGETHER", together)
     rng = np.random.default_rng(2)
@@ -81,7 +81,7 @@ def test_products_of_single_vectors_are_those_of_what_was_written(
 
 @pytest.mark.parametrize(("seconds", "asks"), [(-1.0, True), (1e9, False)])
 def test_rows_that_take_long_are_asked_for_ahead_and_are_the_same(
-    index: VectorIndex,
+    index: LocalSnapshot,
     rows: np.ndarray,
     seconds: float,
     asks: bool,
@@ -112,7 +112,7 @@ def test_rows_that_take_long_are_asked_for_ahead_and_are_the_same(
     assert len(asked) == (3 * 5 if asks else 0) + N
 
 
-def test_a_slot_there_is_not_is_refused(index: VectorIndex) -> None:
+def test_a_slot_there_is_not_is_refused(index: LocalSnapshot) -> None:
     for slot in (-1, N):
         with pytest.raises(IndexError):
             index.read(np.array([slot]))
@@ -120,7 +120,7 @@ def test_a_slot_there_is_not_is_refused(index: VectorIndex) -> None:
 
 def test_a_library_without_photos_has_no_vectors(tmp_path: Path) -> None:
     store = Store.create(tmp_path / ".mkt")
-    index = VectorIndex.open(store, store.begin_encoding(made.encoding(), model="made"))
+    index = LocalSnapshot.open(store, store.begin_encoding(made.encoding(), model="made"))
     nothing = np.empty(0, np.int64)
     assert index.read(nothing).shape == (0, 1, made.DIM)
     assert index.similarities(nothing, np.ones((2, made.DIM), np.float32)).shape == (0, 1, 2)

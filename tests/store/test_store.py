@@ -20,14 +20,11 @@ from mkt_search.errors import (
     StoreError,
 )
 from mkt_search.store import checks
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import changes
-from mkt_search.store.sql import runs
-from mkt_search.store.sql import tags
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import catalog, changes, runs, tags
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.status import status
 from mkt_search.store.store import Batch, Store
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Filters, PhotoFacts
 from tests import made
 
@@ -71,7 +68,7 @@ def test_another_schema_is_refused(store: Store, version: str, way_out: str) -> 
 def test_what_was_added_is_there_after_opening_again(store: Store, root: Path) -> None:
     stored = made.fill(store, root, 5)
     again = Store.open(store.directory)
-    index = VectorIndex.open(again, stored)
+    index = LocalSnapshot.open(again, stored)
     assert index.live.all()
     expected = made.vectors(5)
     np.testing.assert_allclose(index.read(np.arange(5))[:, 0], expected.global_, atol=0.02)
@@ -80,7 +77,7 @@ def test_what_was_added_is_there_after_opening_again(store: Store, root: Path) -
 
 def test_an_index_takes_in_later_batches_and_forgets_the_missing(store: Store, root: Path) -> None:
     stored = made.fill(store, root, 3)
-    index = VectorIndex.open(store, stored)
+    index = LocalSnapshot.open(store, stored)
     made.fill(store, root, 4, seed=1, name="q")
     index = index.renewed()
     assert len(index) == 7
@@ -337,7 +334,7 @@ def test_a_photo_that_could_not_be_read_for_a_while_keeps_its_bytes_and_no_other
 def test_vectors_that_a_rebuild_replaced_are_not_taken_for_an_empty_library(
     store: Store, root: Path
 ) -> None:
-    index = VectorIndex.open(store, made.fill(store, root, 1))
+    index = LocalSnapshot.open(store, made.fill(store, root, 1))
     new = store.begin_encoding(made.encoding(m=3), model="made", rebuild=True)
     again = [made.photo(root, "p000.jpg", row=0)]
     store.add(store.place_of(root), new, Batch(again, (), made.vectors(1, m=3)))

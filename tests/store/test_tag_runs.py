@@ -14,12 +14,11 @@ from sqlalchemy import event
 
 from mkt_search import Library
 from mkt_search.errors import StoreError
+from mkt_search.progress import no_progress
 from mkt_search.store import tag_runs
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import runs
-from mkt_search.store.sql import tags
+from mkt_search.store.spill import SpillFile
+from mkt_search.store.sql import catalog, runs, tags
 from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.spill import Spool
 from mkt_search.store.store import Batch, Store
 from tests import made
 from tests.command_line import own_library
@@ -60,13 +59,15 @@ def run_tags(store: Store, labels: list[str], chosen: list[Pick], *, dry: bool =
         ids = catalog.known_content_ids(session, [f"{content:064x}" for content in range(4)])
     contents = np.array([ids[f"{content:064x}"] for content, _ in chosen], np.int64)
     numbers = np.array([labels.index(label) for _, label in chosen], np.int64)
-    with Spool(store) as spool:
+    with SpillFile(store) as spool:
         spool.add(contents, numbers, np.full(len(chosen), 0.5))
         if dry:
             with reading(store.engine) as session:
                 return tag_runs.compare(session, spool, labels)
         with store.run("tag", {"labels": labels}) as run, transaction(store.engine) as session:
-            return tag_runs.replace(session, spool, labels, run.id, told=lambda *_: None)
+            return tag_runs.replace(
+                session, spool, labels, run.id, step="writing tags", progress=no_progress
+            )
 
 
 def current(store: Store, source: str = "auto") -> set[tuple[str, str]]:
@@ -172,11 +173,11 @@ def test_a_full_disk_in_the_middle_leaves_the_tags_as_they_were(store: Store, mo
 KILLED = """
 import os, signal, sys
 from mkt_search import Library
-def told(step, done, total):
-    if step == sys.argv[2] and done == total:
+def stop(event):
+    if event.step == sys.argv[2] and event.done == event.total:
         os.kill(os.getpid(), signal.SIGKILL)
 with Library.open(sys.argv[1]) as library:
-    library.tag(["red", "green"], top=1, told=told)
+    library.tag(["red", "green"], top=1, progress=stop)
 """
 
 

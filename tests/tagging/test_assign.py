@@ -11,12 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkt_search.tagging import assign as module
 from mkt_search.errors import QueryError
-from mkt_search.tagging.assign import MEGABYTE, Blocks, Choice, Picks, blocks_within, chosen, picks
 from mkt_search.scoring import score
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Batch, Store
-from mkt_search.store.snapshot import VectorIndex
+from mkt_search.tagging import assign as module
+from mkt_search.tagging.assign import (
+    MEGABYTE,
+    Blocks,
+    LabelAssignments,
+    TagRule,
+    blocks_within,
+    chosen,
+    picks,
+)
 from mkt_search.types import PhotoVectors
 from tests import made
 
@@ -35,12 +43,12 @@ def vectors(local: str, n: int, seed: int) -> PhotoVectors:
     np.put_along_axis(members, order, True, axis=2)
     members[rng.random((n, made.M)) < 0.3] = False
     members[n // 2] = False
-    locals_ = rng.standard_normal(found.locals_.shape).astype(np.float32)
-    locals_[~members.any(axis=2)] = 0
-    return PhotoVectors(found.global_, locals_, members)
+    local_vectors = rng.standard_normal(found.local_vectors.shape).astype(np.float32)
+    local_vectors[~members.any(axis=2)] = 0
+    return PhotoVectors(found.global_, local_vectors, members)
 
 
-def library(folder: Path, local: str, n: int = N, parts: int = 3) -> VectorIndex:
+def library(folder: Path, local: str, n: int = N, parts: int = 3) -> LocalSnapshot:
     """An index of n photos in several segments, some of which are missing since."""
     (folder / "photos").mkdir(parents=True)
     store = Store.create(folder / ".mkt")
@@ -52,12 +60,12 @@ def library(folder: Path, local: str, n: int = N, parts: int = 3) -> VectorIndex
             photos = [made.photo(folder / "photos", f"{part}-{i}.jpg", row=i) for i in range(size)]
             store.add(place, stored, Batch(photos, (), vectors(local, size, part)))
         store.mark_missing([2, n // 2])
-    index = VectorIndex.open(store, stored)
+    index = LocalSnapshot.open(store, stored)
     return index
 
 
 @pytest.fixture(scope="module", params=["kset", "topk", "centroids"])
-def index(request, tmp_path_factory) -> VectorIndex:
+def index(request, tmp_path_factory) -> LocalSnapshot:
     return library(tmp_path_factory.mktemp(request.param), request.param)
 
 
@@ -75,7 +83,7 @@ def slow(scores: np.ndarray, top: int, threshold: float | None) -> list[tuple[in
     return found
 
 
-def as_rows(found: Picks) -> list[tuple[int, int, float]]:
+def as_rows(found: LabelAssignments) -> list[tuple[int, int, float]]:
     return list(zip(found.rows.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True))
 
 
@@ -90,20 +98,20 @@ choices = {
 @settings(max_examples=150, deadline=None)
 def test_what_is_chosen_is_what_sorting_all_gives(n, most, top, threshold, seed) -> None:
     scores = np.random.default_rng(seed).integers(-2, 3, (n, most)).astype(np.float32) / 2  # ties
-    assert as_rows(chosen(scores, Choice(top, threshold))) == slow(scores, top, threshold)
+    assert as_rows(chosen(scores, TagRule(top, threshold))) == slow(scores, top, threshold)
 
 
 @given(cut=st.integers(1, 11), **choices)
 @settings(max_examples=80, deadline=None)
 def test_the_best_are_kept_from_one_block_of_labels_to_the_next(cut, top, threshold, seed) -> None:
     scores = np.random.default_rng(seed).integers(-2, 3, (4, 12)).astype(np.float32) / 2
-    choice = Choice(top, threshold)
+    choice = TagRule(top, threshold)
     first, second = chosen(scores[:, :cut], choice), chosen(scores[:, cut:], choice, cut)
     assert as_rows(first.with_(second, top)) == slow(scores, top, threshold)
 
 
 @pytest.mark.parametrize("blocks", [Blocks(64, 40, 1), Blocks(7, 40, 3), Blocks(4, 9, 2)], ids=str)
-@pytest.mark.parametrize("choice", [Choice(3, None), Choice(0, 1.0), Choice(5, 0.5)], ids=str)
+@pytest.mark.parametrize("choice", [TagRule(3, None), TagRule(0, 1.0), TagRule(5, 0.5)], ids=str)
 def test_blocks_give_what_scoring_all_gives(index, blocks, choice, monkeypatch) -> None:
     monkeypatch.setattr(module, "COLUMNS", 6)  # so that tiles end inside a block
     labels, live = labels_(40), np.flatnonzero(index.live)
@@ -123,11 +131,11 @@ def test_blocks_give_what_scoring_all_gives(index, blocks, choice, monkeypatch) 
 
 @pytest.mark.parametrize("top", [5, 0])
 def test_memory_stays_within_the_setting_and_does_not_grow_with_photos(
-    index: VectorIndex, top: int, tmp_path: Path
+    index: LocalSnapshot, top: int, tmp_path: Path
 ) -> None:
     megabytes, labels = 6, labels_(20_000)
     more = library(tmp_path, index.encoding.local, 4 * N, parts=6)
-    choice = Choice(top, None if top else -99.0)  # without a top everything is chosen
+    choice = TagRule(top, None if top else -99.0)  # without a top everything is chosen
     used = []
     for one in (index, more):
         blocks = blocks_within(megabytes, one.encoding, len(labels), top=top)
@@ -164,9 +172,9 @@ def test_more_memory_never_makes_less_of_a_block() -> None:
     assert found[0].labels < 10_000
 
 
-def test_a_run_that_is_left_early_leaves_no_thread_at_work(index: VectorIndex) -> None:
+def test_a_run_that_is_left_early_leaves_no_thread_at_work(index: LocalSnapshot) -> None:
     before = threading.active_count()
-    started = picks(index, labels_(40), Choice(1, None), Blocks(4, 40, 2))
+    started = picks(index, labels_(40), TagRule(1, None), Blocks(4, 40, 2))
     next(started)
     started.close()
     assert threading.active_count() == before

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mkt_search.tagging import export
 from mkt_search.errors import MktError, StoreError
+from mkt_search.tagging import export
 from mkt_search.types import Tag
 
 TAGS = [

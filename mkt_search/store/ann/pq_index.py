@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store.segments.files import Bytes
 from mkt_search.store.ann.run_lengths import fold, unfold
+from mkt_search.store.segments.files import Bytes
 from mkt_search.types import Vector
 
 Ids = NDArray[np.int64]
@@ -44,7 +44,7 @@ class Ranked(NamedTuple):
     ranks: Ids
 
 
-class Sketch:
+class PQIndex:
     """A trained FAISS index of fused vectors behind a rotation; at most `m` a photo."""
 
     def __init__(self, empty: Bytes, m: int) -> None:
@@ -56,7 +56,7 @@ class Sketch:
         self._is_real: list[Bytes] = [np.empty((0, -(-m // BYTE)), np.uint8)]  # bits
 
     @classmethod
-    def train(cls, fused: Vector, m: int) -> "Sketch":
+    def train(cls, fused: Vector, m: int) -> "PQIndex":
         """Learn the codebooks from some fused vectors (n, D); the sketch is empty."""
         dim = fused.shape[1]
         width = -(-dim // (2 * WIDTH)) * 2 * WIDTH
@@ -155,7 +155,7 @@ class Sketch:
         }
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], dim: int, m: int) -> "Sketch":
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], dim: int, m: int) -> "PQIndex":
         """Undo `arrays`. Raises LibraryDamaged when they are no sketch of vectors of `dim`."""
         try:
             sketch = cls(arrays["empty"], m)

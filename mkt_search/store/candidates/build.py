@@ -11,19 +11,20 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.store.sql import changes
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.ann.pq_index import Ids, Sketch
-from mkt_search.store.sql.recall_curve import Curve
-from mkt_search.store.sql.database import transaction
-from mkt_search.store.segments.files import packed, write_named
-from mkt_search.store.sql.candidate_index import Generation
-from mkt_search.store.candidates.calibration_queries import draw
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.store.ann.exact_scan import fuse
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.ann.pq_index import Ids, PQIndex
+from mkt_search.store.candidates.calibration_queries import draw
 from mkt_search.store.candidates.validation import measured
-from mkt_search.store.snapshot import VectorIndex
-from mkt_search.types import Told, Vector, silent
+from mkt_search.store.segments.files import packed, write_named
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import changes
+from mkt_search.store.sql.candidate_index import CandidateIndex
+from mkt_search.store.sql.database import transaction
+from mkt_search.store.sql.recall_curve import RecallCurve
+from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.types import Vector
 
 LEAST = 256  # photos; fewer are not enough to learn codebooks from
 SAMPLE = 16_384  # vectors that codebooks are learned from; FAISS takes no more of them
@@ -36,10 +37,12 @@ class Optimized:
 
     photos: int
     bytes: int
-    curve: Curve
+    curve: RecallCurve
 
 
-def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Optimized | None:
+def optimize(
+    store: Store, stored: StoredEncoding, *, progress: ProgressCallback = no_progress
+) -> Optimized | None:
     """Build and switch to a generation of all live photos; None when they are too few for one.
 
     Only the writer may call it.
@@ -48,7 +51,7 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
         LibraryDamaged: a segment cannot be read.
         StoreError: the disk is full or cannot be written; the old generation stays.
     """
-    index = VectorIndex.open(store, stored, by_rows=True)
+    index = LocalSnapshot.open(store, stored, by_rows=True)
     slots = np.flatnonzero(index.live)
     if len(slots) < LEAST:
         return None
@@ -56,16 +59,16 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
     photos = max(LEAST, SAMPLE // max(index.encoding.m, 1))
     sample = np.sort(rng.permutation(slots)[:photos])
     fused, is_real = _fused(index, sample)
-    sketch = Sketch.train(fused[is_real], fused.shape[1])
+    sketch = PQIndex.train(fused[is_real], fused.shape[1])
     done = 0
     for part in index.blocks(slots):
         fused, is_real = _fused(index, part)
         sketch.add(fused, index.contents[part], is_real)
         done += len(part)
-        told("sketching photos", done, len(slots))
+        progress(Progress("sketching photos", done, len(slots)))
     nothing = np.empty((0, index.encoding.dim), np.float32)
     labels = draw(store, index, rng, count=QUERIES, given=nothing).vectors
-    curve = measured(index, sketch, slots, labels, told)
+    curve = measured(index, sketch, slots, labels, progress)
     with store.writing_files():
         built = _write(store, index, sketch, curve)
     with transaction(store.engine) as session:
@@ -76,7 +79,9 @@ def optimize(store: Store, stored: StoredEncoding, *, told: Told = silent) -> Op
     return Optimized(built.photos, built.sketch.size + built.places.size, curve)
 
 
-def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Generation:
+def _write(
+    store: Store, index: LocalSnapshot, sketch: PQIndex, curve: RecallCurve
+) -> CandidateIndex:
     store.index_folder.mkdir(exist_ok=True)
     write = partial(
         write_named,
@@ -85,7 +90,7 @@ def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Ge
         digest_of=generations.digest_of,
     )
     places = index.places()
-    return Generation(
+    return CandidateIndex(
         sketch=write(packed(sketch.arrays()), suffix=generations.SKETCH),
         places=write(generations.places_as_bytes(places), suffix=generations.PLACES),
         photos=len(places),
@@ -94,7 +99,7 @@ def _write(store: Store, index: VectorIndex, sketch: Sketch, curve: Curve) -> Ge
     )
 
 
-def _fused(index: VectorIndex, slots: Ids) -> tuple[Vector, NDArray[np.bool_]]:
+def _fused(index: LocalSnapshot, slots: Ids) -> tuple[Vector, NDArray[np.bool_]]:
     """Return the fused vectors of photos (n, m, D), and which are no padding (n, m)."""
     fused = fuse(index.read(slots))
     is_real = np.zeros(fused.shape[:2], np.bool_)

@@ -1,4 +1,4 @@
-"""Probes: label vectors like those people ask for, and the share of the best that is found."""
+"""Calibration queries: label vectors like those that people search for."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from mkt_search.scoring import unit
-from mkt_search.store.sql import runs
 from mkt_search.store.ann.pq_index import Ids
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import runs
 from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import VectorIndex
 from mkt_search.types import Vector
 
 
 @dataclass(frozen=True)
-class Probes:
+class CalibrationQueries:
     """Label vectors (q, D): first the given ones, then remembered ones, then mixed ones."""
 
     vectors: Vector
@@ -32,8 +32,8 @@ class Probes:
 
 
 def draw(
-    store: Store, index: VectorIndex, rng: np.random.Generator, *, count: int, given: Vector
-) -> Probes:
+    store: Store, index: LocalSnapshot, rng: np.random.Generator, *, count: int, given: Vector
+) -> CalibrationQueries:
     """Return all given label vectors (g, D), filled up to `count` where they are fewer.
 
     Labels that the library remembers come first, mixed stored vectors where those are too few. The
@@ -43,7 +43,7 @@ def draw(
     labels = remembered(store, index.encoding.dim, rng, most=count - len(given), without=known)
     missing = max(count - len(given) - len(labels), 0)
     rest = mixed(index, np.flatnonzero(index.live), rng, count=missing)
-    return Probes(np.concatenate([given, labels, rest]), len(given), len(labels))
+    return CalibrationQueries(np.concatenate([given, labels, rest]), len(given), len(labels))
 
 
 def remembered(
@@ -70,7 +70,7 @@ def remembered(
     return np.array([np.frombuffer(asked[i], "<f4") for i in chosen], np.float32).reshape(-1, dim)
 
 
-def mixed(index: VectorIndex, slots: Ids, rng: np.random.Generator, *, count: int) -> Vector:
+def mixed(index: LocalSnapshot, slots: Ids, rng: np.random.Generator, *, count: int) -> Vector:
     """Return unit vectors (count, D), each the mean of stored vectors of two photos in `slots`.
 
     A stored vector finds its own photo, so those of different photos are mixed. Padding is not.

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mkt_search.store.ann.pq_index import Ids, Sketch
-from mkt_search.store.sql.recall_curve import Form
-from mkt_search.store.snapshot import Slots, VectorIndex
+from mkt_search.store.ann.pq_index import Ids, PQIndex
+from mkt_search.store.snapshot import LocalSnapshot, Slots
+from mkt_search.store.sql.recall_curve import QueryKind
 from mkt_search.types import Vector
 
 SCORED = 5  # photos for one wanted: twice as many cost more than the vectors they save
@@ -40,7 +40,7 @@ class WeightedSum(NamedTuple):
         return len(self.weights)
 
     @property
-    def form(self) -> Form:
+    def form(self) -> QueryKind:
         """What its recall was measured by."""
         if self.terms == 1:
             return "one"
@@ -61,8 +61,8 @@ class WeightedSum(NamedTuple):
 
 
 def shortlist(
-    index: VectorIndex,
-    sketch: Sketch,
+    index: LocalSnapshot,
+    sketch: PQIndex,
     query: WeightedSum,
     *,
     k: int,
@@ -106,7 +106,7 @@ def chosen(
     return contents[np.argpartition(-best, SCORED * k)[: SCORED * k]]
 
 
-def products_of(index: VectorIndex, contents: Ids, which: Ids, label: Vector) -> Vector:
+def products_of(index: LocalSnapshot, contents: Ids, which: Ids, label: Vector) -> Vector:
     """Return the inner products of single vectors with a label (D,), from what is stored: (v,).
 
     `contents` (v,), rising, own them; the index must have each.

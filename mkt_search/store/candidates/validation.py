@@ -14,13 +14,14 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mkt_search.progress import Progress, ProgressCallback
 from mkt_search.scoring import score_similarities
-from mkt_search.store.ann.pq_index import Ids, Ranked, Sketch
-from mkt_search.store.sql.recall_curve import Curve, Form, Points
+from mkt_search.store.ann.pq_index import Ids, PQIndex, Ranked
 from mkt_search.store.candidates.calibration_queries import share_found
 from mkt_search.store.candidates.shortlist import WeightedSum, chosen, products_of
-from mkt_search.store.snapshot import VectorIndex
-from mkt_search.types import Told, Vector
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql.recall_curve import Points, QueryKind, RecallCurve
+from mkt_search.types import Vector
 
 PAIRS = 64  # of labels: for several terms, and again for terms of which one is unwanted
 DEPTHS = (10, 100)
@@ -33,7 +34,9 @@ VECTORS = (  # one row is asked at once
 ENOUGH = 0.999  # a recall above which more vectors are not tried
 
 
-def measured(index: VectorIndex, sketch: Sketch, slots: Ids, labels: Vector, told: Told) -> Curve:
+def measured(
+    index: LocalSnapshot, sketch: PQIndex, slots: Ids, labels: Vector, progress: ProgressCallback
+) -> RecallCurve:
     """Return what share of the exact best photos is on the shortlist of how many vectors.
 
     Kept is the mean over the queries less one standard error: other labels will be asked.
@@ -43,14 +46,14 @@ def measured(index: VectorIndex, sketch: Sketch, slots: Ids, labels: Vector, tol
         sketch: of the photos at these slots.
         slots: all that can be found.
         labels: (L, D), which are asked each by itself, and in pairs.
-        told: learns how far it is.
+        progress: called as work advances.
     """
     queries, weights = _queries(labels)
-    best = index.contents[_best(index, slots, labels, weights, told)]
+    best = index.contents[_best(index, slots, labels, weights, progress)]
     forms = np.array([query.form for query in queries])
-    recall: dict[Form, dict[int, Points]] = {}
+    recall: dict[QueryKind, dict[int, Points]] = {}
     with _workers() as workers:
-        for form in get_args(Form):
+        for form in get_args(QueryKind):
             mine = np.flatnonzero(forms == form)
             recall[form] = {depth: () for depth in DEPTHS}
             for row in VECTORS:
@@ -63,10 +66,10 @@ def measured(index: VectorIndex, sketch: Sketch, slots: Ids, labels: Vector, tol
                 answers = workers.map(ask, (queries[n] for n in mine), best.T[mine])
                 for n, answer in enumerate(answers):
                     shares[n] = answer
-                    told("asking for candidates", n + 1, len(mine))
+                    progress(Progress("asking for candidates", n + 1, len(mine)))
                 for at, depth in enumerate(left):
                     recall[form][depth] += tuple(_points(depth, counts, shares[:, at]))
-    return Curve(recall)
+    return RecallCurve(recall)
 
 
 @contextmanager
@@ -80,7 +83,9 @@ def _workers() -> Iterator[ThreadPoolExecutor]:
             raise
 
 
-def _best(index: VectorIndex, slots: Ids, labels: Vector, weights: Vector, told: Told) -> Ids:
+def _best(
+    index: LocalSnapshot, slots: Ids, labels: Vector, weights: Vector, progress: ProgressCallback
+) -> Ids:
     """Return the slots of the best photos for every query (depth, q), by the exact score.
 
     `weights` (L, q) are those of the labels (L, D) in each query.
@@ -98,7 +103,7 @@ def _best(index: VectorIndex, slots: Ids, labels: Vector, weights: Vector, told:
         best = np.take_along_axis(best, order, axis=0)
         scores = np.take_along_axis(scores, order, axis=0)
         done += len(part)
-        told("measuring recall", done, len(slots))
+        progress(Progress("measuring recall", done, len(slots)))
     return best
 
 
@@ -131,8 +136,8 @@ def _points(depth: int, counts: Sequence[int], shares: Vector) -> Iterator[tuple
 
 
 def _shares(
-    index: VectorIndex,
-    sketch: Sketch,
+    index: LocalSnapshot,
+    sketch: PQIndex,
     query: WeightedSum,
     best: Ids,
     *,

@@ -61,7 +61,7 @@ def write(
     prefix: str = "",
 ) -> Written:
     """Write a segment; its name is by its digest, so the same vectors make the same file."""
-    rows = np.concatenate([vectors.global_[:, None], vectors.locals_], axis=1)
+    rows = np.concatenate([vectors.global_[:, None], vectors.local_vectors], axis=1)
     codes, steps = encode(rows, encoding.precision)
     content = np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, 32)
     arrays = Arrays(codes, steps, Members.pack(vectors.members), content)
@@ -174,8 +174,8 @@ class Segment:
         """Return a bound on the magnitude of any number in g + l, known from the steps alone."""
         if not len(self.steps):
             return 0.0
-        locals_ = self.steps[:, 1:].max(axis=1, initial=0)
-        return float((self.steps[:, 0] + locals_).max()) * LEVELS[self.precision]
+        local_vectors = self.steps[:, 1:].max(axis=1, initial=0)
+        return float((self.steps[:, 0] + local_vectors).max()) * LEVELS[self.precision]
 
 
 def open_segments(paths: Sequence[Path], encoding: Encoding) -> list[Segment]:

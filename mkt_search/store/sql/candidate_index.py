@@ -19,12 +19,12 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store.ann.pq_index import Sketch
-from mkt_search.store.sql.catalog import now
-from mkt_search.store.sql.recall_curve import Curve
-from mkt_search.store.segments.files import Bytes, Written, packed, sha256_of, unpacked
-from mkt_search.store.sql.schema import Content, GenerationRow
+from mkt_search.store.ann.pq_index import PQIndex
 from mkt_search.store.ann.run_lengths import fold, unfold
+from mkt_search.store.segments.files import Bytes, Written, packed, sha256_of, unpacked
+from mkt_search.store.sql.catalog import now
+from mkt_search.store.sql.recall_curve import RecallCurve
+from mkt_search.store.sql.schema import CandidateIndexRow, Content
 from mkt_search.types import Encoding
 
 PIECE = 1 << 24
@@ -44,7 +44,7 @@ def digest_of(data: bytes | memoryview) -> bytes:
 
 
 @dataclass(frozen=True)
-class Generation:
+class CandidateIndex:
     """The generation of an encoding: its files, which are whole on disk, and what is known of them.
 
     `photos` counts contents in it; `revision` is the library's when its places were taken.
@@ -54,40 +54,44 @@ class Generation:
     places: Written
     photos: int
     revision: int
-    curve: Curve
+    curve: RecallCurve
 
 
-def find(session: Session, encoding_id: int) -> Generation | None:
+def find(session: Session, encoding_id: int) -> CandidateIndex | None:
     """Return the generation of an encoding, if it has one that this program reads."""
-    row = session.scalar(select(GenerationRow).where(GenerationRow.encoding_id == encoding_id))
+    row = session.scalar(
+        select(CandidateIndexRow).where(CandidateIndexRow.encoding_id == encoding_id)
+    )
     if row is None or not row.file.endswith(SKETCH):
         return None
-    curve = Curve.of_data(row.curve)
+    curve = RecallCurve.of_data(row.curve)
     sketch = Written(row.file, row.size, row.sha256)
     places = Written(row.places_file, row.places_size, row.places_sha256)
-    return Generation(sketch, places, row.photos, row.revision, curve)
+    return CandidateIndex(sketch, places, row.photos, row.revision, curve)
 
 
 def files(session: Session) -> set[str]:
     """Return the files of all generations."""
-    rows = session.execute(select(GenerationRow.file, GenerationRow.places_file))
+    rows = session.execute(select(CandidateIndexRow.file, CandidateIndexRow.places_file))
     return {file for row in rows for file in row}
 
 
 def drop(session: Session, encoding_ids: Sequence[int]) -> list[str]:
     """Delete the generations of encodings; return the files that are now nobody's."""
-    mine = GenerationRow.encoding_id.in_(encoding_ids)
-    rows = session.execute(select(GenerationRow.file, GenerationRow.places_file).where(mine))
+    mine = CandidateIndexRow.encoding_id.in_(encoding_ids)
+    rows = session.execute(
+        select(CandidateIndexRow.file, CandidateIndexRow.places_file).where(mine)
+    )
     gone = [file for row in rows for file in row]
-    session.execute(delete(GenerationRow).where(mine))
+    session.execute(delete(CandidateIndexRow).where(mine))
     return gone
 
 
-def switch(session: Session, encoding_id: int, built: Generation) -> list[str]:
+def switch(session: Session, encoding_id: int, built: CandidateIndex) -> list[str]:
     """Put a generation in the place of the last; return the old files."""
     gone = drop(session, [encoding_id])
     session.add(
-        GenerationRow(
+        CandidateIndexRow(
             encoding_id=encoding_id,
             file=built.sketch.file,
             size=built.sketch.size,
@@ -113,16 +117,16 @@ def drop_reusable(session: Session) -> list[str]:
     returns the files that are now nobody's.
     """
     newest = session.scalar(select(func.max(Content.id))) or 0
-    stale = select(GenerationRow.encoding_id).where(GenerationRow.newest_content > newest)
+    stale = select(CandidateIndexRow.encoding_id).where(CandidateIndexRow.newest_content > newest)
     return drop(session, list(session.scalars(stale)))
 
 
-def load_sketch(folder: Path, generation: Generation, encoding: Encoding) -> Sketch:
+def load_pq_index(folder: Path, generation: CandidateIndex, encoding: Encoding) -> PQIndex:
     """Read a sketch and check every byte. Raises LibraryDamaged, whose text is one sentence."""
     file = generation.sketch
     try:
         arrays = _arrays(_checked(folder, file))
-        return Sketch.of_arrays(arrays, encoding.dim, max(encoding.m, 1))
+        return PQIndex.of_arrays(arrays, encoding.dim, max(encoding.m, 1))
     except LibraryDamaged as error:
         raise LibraryDamaged(
             f"The candidate index {file.file} {error}. Searches read every photo until "
@@ -135,7 +139,7 @@ def places_as_bytes(places: NDArray[np.int64]) -> bytes:
     return packed({"places": fold(places, ONWARD)})
 
 
-def load_places(folder: Path, generation: Generation) -> NDArray[np.int64]:
+def load_places(folder: Path, generation: CandidateIndex) -> NDArray[np.int64]:
     """Read where vectors stood, (n, 3) segment id, row and content id; check every byte.
 
     Raises:

@@ -63,7 +63,7 @@ class KnownPhoto:
 
 
 @dataclass(frozen=True)
-class RootPlace:
+class RootLocation:
     """Where a folder stands among the roots: the root and the part of its paths below."""
 
     id: int
@@ -103,7 +103,7 @@ def now() -> datetime:
 # Roots
 
 
-def place_of(session: Session, folder: Path) -> RootPlace:
+def place_of(session: Session, folder: Path) -> RootLocation:
     """Find the root a folder belongs to, or make it one; roots below it become part of it."""
     folder = folder.resolve()
     roots = {text_to_path(row.path): row.id for row in session.scalars(select(Root))}
@@ -111,7 +111,7 @@ def place_of(session: Session, folder: Path) -> RootPlace:
         real = root.resolve()  # it may have become a link since
         if folder.is_relative_to(real):
             below = path_to_text(folder.relative_to(real))
-            return RootPlace(root_id, root, "" if below == "." else f"{below}/")
+            return RootLocation(root_id, root, "" if below == "." else f"{below}/")
     row = Root(path=path_to_text(folder))
     session.add(row)
     session.flush()
@@ -124,13 +124,13 @@ def place_of(session: Session, folder: Path) -> RootPlace:
                 .values(root_id=row.id, path=prefix + Photo.path)
             )
             session.execute(delete(Root).where(Root.id == root_id))
-    return RootPlace(row.id, folder, "")
+    return RootLocation(row.id, folder, "")
 
 
 # Photos
 
 
-def known(session: Session, place: RootPlace, encoding_id: int | None) -> dict[str, KnownPhoto]:
+def known(session: Session, place: RootLocation, encoding_id: int | None) -> dict[str, KnownPhoto]:
     """Return what is recorded below a folder, by path relative to its root."""
     has = exists().where(
         VectorRow.content_id == Photo.content_id, VectorRow.encoding_id == encoding_id
@@ -182,7 +182,7 @@ def content_ids(session: Session, contents: Iterable[str]) -> dict[str, int]:
 
 def record(
     session: Session,
-    place: RootPlace,
+    place: RootLocation,
     photos: Sequence[NewPhoto],
     failed: Sequence[FailedPhoto],
     ids: dict[str, int],
@@ -230,7 +230,7 @@ def _give_content(session: Session, row: Photo, content_id: int) -> None:
     row.content_id = content_id
 
 
-def _rows_by_path(session: Session, place: RootPlace, paths: Sequence[str]) -> dict[str, Photo]:
+def _rows_by_path(session: Session, place: RootLocation, paths: Sequence[str]) -> dict[str, Photo]:
     found: dict[str, Photo] = {}
     for piece in in_pieces(paths):
         query = select(Photo).where(Photo.root_id == place.id, Photo.path.in_(piece))
@@ -238,7 +238,7 @@ def _rows_by_path(session: Session, place: RootPlace, paths: Sequence[str]) -> d
     return found
 
 
-def _place(session: Session, row: Photo | None, place: RootPlace, file: PhotoFile) -> Photo:
+def _place(session: Session, row: Photo | None, place: RootLocation, file: PhotoFile) -> Photo:
     if row is None:
         row = Photo()
         session.add(row)

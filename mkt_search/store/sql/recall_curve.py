@@ -8,34 +8,34 @@ import numpy as np
 Points = tuple[tuple[int, float], ...]
 """Pairs of (vectors, recall), vectors rising."""
 
-Form = Literal["one", "several", "unwanted"]
+QueryKind = Literal["one", "several", "unwanted"]
 """Of a query: one label, several wanted ones, or several of which some are unwanted."""
 
 
 @dataclass(frozen=True)
-class Curve:
+class RecallCurve:
     """Share of the exact `depth` best photos on the shortlist of so many vectors, measured.
 
     `recall` is by the form of the query and by depth.
     """
 
-    recall: dict[Form, dict[int, Points]]
+    recall: dict[QueryKind, dict[int, Points]]
 
     def depth_of(self, k: int) -> int:
         """Return at what depth the recall of a search for k photos was measured; k, if at none."""
         return min((d for depths in self.recall.values() for d in depths if d >= k), default=k)
 
-    def vectors_for(self, form: Form, k: int, target: float) -> int | None:
+    def vectors_for(self, form: QueryKind, k: int, target: float) -> int | None:
         """Return how many vectors reach a recall of `target` at k; None if none are known to.
 
         For several terms no fewer than for one: of unequal weights one may be nearly all there is.
         """
-        forms: tuple[Form, ...] = ("one", form)
+        forms: tuple[QueryKind, ...] = ("one", form)
         needed = [self._measured(one, k, target) for one in forms]
         known = [vectors for vectors in needed if vectors is not None]
         return max(known) if len(known) == len(needed) else None
 
-    def _measured(self, form: Form, k: int, target: float) -> int | None:
+    def _measured(self, form: QueryKind, k: int, target: float) -> int | None:
         measured = self.recall.get(form, {})
         depths = sorted(measured)
         depth = next((d for d in depths if d >= k), depths[-1] if depths else 0)
@@ -53,9 +53,11 @@ class Curve:
         }
 
     @classmethod
-    def of_data(cls, data: dict[str, Any]) -> "Curve":
+    def of_data(cls, data: dict[str, Any]) -> "RecallCurve":
         """Undo `as_data`; a generation of before is measured on one label only, by depth."""
-        by_form: dict[Form, Any] = {form: data[form] for form in get_args(Form) if form in data}
+        by_form: dict[QueryKind, Any] = {
+            form: data[form] for form in get_args(QueryKind) if form in data
+        }
         return cls(
             {
                 form: {

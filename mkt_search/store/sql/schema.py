@@ -108,7 +108,7 @@ class VectorRow(Base):
     row: Mapped[int]
 
 
-class GenerationRow(Base):
+class CandidateIndexRow(Base):
     """The candidate index of an encoding: two files over `photos` contents, replaced whole.
 
     `file` is the sketch, `places_file` where the vectors stood at `revision`. `newest_content` is

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from indexer.pooling.pool import ITERATIONS, pool, seeds
 from mkt_search.errors import ModelError
 from mkt_search.scoring import scale, score, unit
-from mkt_search.types import Encoded, Encoding, LocalKind, PhotoVectors, Vector
-from tests.test_cover import slow_cover
+from mkt_search.types import Encoded, Encoding, PhotoVectors, Pooling, Vector
+from tests.indexer.pooling.test_greedy_k_sets import slow_cover
 from tests.test_ward import slow_ward
 
 ENCODING = Encoding("abc", 12, (5, 7), "kset", 6, 4, "fp16", "cosine")
@@ -84,15 +84,15 @@ def slow_pool(encoded: Encoded, encoding: Encoding, vocabulary: Vector | None) -
             for patches, global_ in zip(scaled.patches, scaled.global_, strict=True)
         ]
     )
-    locals_ = np.zeros((*members.shape[:2], encoding.dim), np.float32)
+    local_vectors = np.zeros((*members.shape[:2], encoding.dim), np.float32)
     for photo, rows in enumerate(members):
         for group, row in enumerate(rows):
             if row.any():
-                locals_[photo, group] = scaled.patches[photo][row].mean(axis=0)
-    return PhotoVectors(scaled.global_, locals_, members)
+                local_vectors[photo, group] = scaled.patches[photo][row].mean(axis=0)
+    return PhotoVectors(scaled.global_, local_vectors, members)
 
 
-@pytest.mark.parametrize("local", get_args(LocalKind))
+@pytest.mark.parametrize("local", get_args(Pooling))
 @pytest.mark.parametrize("rule", ["cosine", "vocabulary"])
 def test_pooling_is_what_the_plain_version_says(local: Any, rule: Any) -> None:
     encoding = replace(ENCODING, local=local, scale=rule)
@@ -101,12 +101,12 @@ def test_pooling_is_what_the_plain_version_says(local: Any, rule: Any) -> None:
     found = pool(encoded, encoding, vocabulary)
     expected = slow_pool(encoded, encoding, vocabulary)
     np.testing.assert_array_equal(found.members, expected.members)
-    np.testing.assert_allclose(found.locals_, expected.locals_, atol=1e-6)
+    np.testing.assert_allclose(found.local_vectors, expected.local_vectors, atol=1e-6)
     np.testing.assert_array_equal(found.global_, expected.global_)
 
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 12), st.integers(1, 9))
-KINDS = get_args(LocalKind)
+KINDS = get_args(Pooling)
 kinds = st.sampled_from(KINDS)
 
 
@@ -121,8 +121,8 @@ def test_every_local_vector_is_the_mean_of_its_members(
     patches = scale(encoded, rule="cosine", k=k).patches
     found = pool(encoded, encoding)
     means = (found.members @ patches) / np.maximum(found.counts, 1)[..., None]
-    np.testing.assert_allclose(found.locals_, means, atol=1e-6)
-    assert found.global_.dtype == found.locals_.dtype == np.float32
+    np.testing.assert_allclose(found.local_vectors, means, atol=1e-6)
+    assert found.global_.dtype == found.local_vectors.dtype == np.float32
     assert found.members.shape == (3, rows * columns if local == "all" else m, rows * columns)
 
 
@@ -159,7 +159,7 @@ def test_a_photo_has_the_same_bits_in_every_batch(size: int, seed: int, local: A
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(40)[:size]
     part = pool(Encoded(encoded.global_[chosen], encoded.patches[chosen]), encoding)
-    np.testing.assert_array_equal(part.locals_, whole.locals_[chosen])
+    np.testing.assert_array_equal(part.local_vectors, whole.local_vectors[chosen])
     np.testing.assert_array_equal(part.global_, whole.global_[chosen])
     np.testing.assert_array_equal(part.members, whole.members[chosen])
 
@@ -174,7 +174,7 @@ def test_the_usual_sizes_have_the_same_bits_in_every_batch(
     whole = pool(encoded, encoding)
     for few in (slice(0, 1), slice(5, 8), slice(20, 33)):
         part = pool(Encoded(encoded.global_[few], encoded.patches[few]), encoding)
-        np.testing.assert_array_equal(part.locals_, whole.locals_[few])
+        np.testing.assert_array_equal(part.local_vectors, whole.local_vectors[few])
         np.testing.assert_array_equal(part.members, whole.members[few])
 
 
@@ -184,11 +184,11 @@ def test_pooled_scores_never_exceed_those_of_all_patches_and_come_near(local: An
     encoded = draw(20, encoding)
     labels = unit(np.random.default_rng(1).standard_normal((50, 64)).astype(np.float32))
     exact = pool(encoded, replace(encoding, local="all"))
-    true = score(labels, exact.global_, exact.locals_, exact.counts, k=18).local
+    true = score(labels, exact.global_, exact.local_vectors, exact.counts, k=18).local
     kept = pool(encoded, replace(encoding, local=local))
-    found = score(labels, kept.global_, kept.locals_, kept.counts, k=18).local
+    found = score(labels, kept.global_, kept.local_vectors, kept.counts, k=18).local
     assert (found <= true + 1e-6).all()
-    each = np.einsum("ld,nmd->nlm", labels, kept.locals_)
+    each = np.einsum("ld,nmd->nlm", labels, kept.local_vectors)
     best = np.where(kept.counts[:, None] > 0, each, -np.inf).max(axis=2)
     assert (found <= best + 1e-6).all()  # the bound that the search relies on
     assert np.corrcoef(found.ravel(), true.ravel())[0, 1] > 0.97
@@ -201,22 +201,22 @@ def test_identical_patches_fall_into_groups_that_all_look_alike() -> None:
         found = pool(same, replace(ENCODING, local=local))
         kept = found.counts > 0
         assert kept.any(axis=1).all()
-        expected = np.broadcast_to(unit(same.patches[:, :1]) / 2, found.locals_.shape)
-        np.testing.assert_allclose(found.locals_[kept], expected[kept], atol=1e-6)
+        expected = np.broadcast_to(unit(same.patches[:, :1]) / 2, found.local_vectors.shape)
+        np.testing.assert_allclose(found.local_vectors[kept], expected[kept], atol=1e-6)
 
 
 def test_patches_of_zeros_stay_zeros() -> None:
     zeros = Encoded(np.ones((2, 12), np.float32), np.zeros((2, 35, 12), np.float32))
     for local in KINDS:
         found = pool(zeros, replace(ENCODING, local=local))
-        assert not found.locals_.any()
+        assert not found.local_vectors.any()
         assert np.isfinite(found.global_).all()
 
 
 @pytest.mark.parametrize("local", ["kset", "cover", "centroids", "ward", "topk"])
 def test_an_empty_batch_pools_to_nothing(local: Any) -> None:
     found = pool(draw(0), replace(ENCODING, local=local))
-    assert found.locals_.shape == (0, 6, 12) and found.members.shape == (0, 6, 35)
+    assert found.local_vectors.shape == (0, 6, 12) and found.members.shape == (0, 6, 35)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store.ann import pq_index as ann
-from mkt_search.store.ann.pq_index import Sketch
+from mkt_search.store.ann.pq_index import PQIndex
 
 DIM, M = 24, 3
 
@@ -16,15 +16,15 @@ def fused(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, M, DIM)).astype(np.float32)
 
 
-def sketch_of(vectors: np.ndarray, contents: np.ndarray) -> Sketch:
-    sketch = Sketch.train(vectors.reshape(-1, DIM), M)
+def sketch_of(vectors: np.ndarray, contents: np.ndarray) -> PQIndex:
+    sketch = PQIndex.train(vectors.reshape(-1, DIM), M)
     every = np.ones(vectors.shape[:2], np.bool_)
     sketch.add(vectors[:100], contents[:100], every[:100])
     sketch.add(vectors[100:], contents[100:], every[100:])
     return sketch
 
 
-def owners(sketch: Sketch, label: np.ndarray, vectors: int, **options) -> list[int]:
+def owners(sketch: PQIndex, label: np.ndarray, vectors: int, **options) -> list[int]:
     [(contents, which)] = sketch.nearest(label[None], vectors, **options)
     assert len({*zip(contents.tolist(), which.tolist(), strict=True)}) == len(contents)
     assert (np.diff(contents) >= 0).all() and ((which >= 0) & (which < M)).all()
@@ -77,7 +77,7 @@ def test_padding_is_no_vector_of_a_photo() -> None:
     is_real = np.ones((300, M), np.bool_)
     is_real[7, 1:] = False
     vectors[7, 1:] = 100 * vectors[7, 0]
-    sketch = Sketch.train(vectors[is_real], M)
+    sketch = PQIndex.train(vectors[is_real], M)
     sketch.add(vectors, contents, is_real)
     assert sketch.index.ntotal == 300 * M - 2
     assert sketch.contents.tolist() == contents.tolist()
@@ -111,9 +111,9 @@ def test_a_sketch_comes_back_from_its_arrays_as_it_was(
     rng = np.random.default_rng(n)
     contents, is_real = np.sort(rng.permutation(900)[:n]), rng.random((n, M)) < 0.7
     is_real[:, 0] = True
-    sketch = Sketch.train(vectors.reshape(-1, DIM), M)
+    sketch = PQIndex.train(vectors.reshape(-1, DIM), M)
     sketch.add(vectors[:n], contents, is_real)
-    back = Sketch.of_arrays(sketch.arrays(), DIM, M)
+    back = PQIndex.of_arrays(sketch.arrays(), DIM, M)
     assert back.contents.tolist() == sketch.contents.tolist() == contents.tolist()
     assert back.nbytes == sketch.nbytes
     for label in fused(3, 3)[:, 0]:
@@ -129,7 +129,7 @@ def test_a_sketch_comes_back_from_its_arrays_as_it_was(
 def test_arrays_outlive_their_sketch_and_hold_no_file() -> None:
     sketch = sketch_of(fused(300), np.arange(300))
     codes, expected = sketch.arrays()["codes"], sketch.arrays()["codes"].copy()
-    back = Sketch.of_arrays(sketch.arrays(), DIM, M)
+    back = PQIndex.of_arrays(sketch.arrays(), DIM, M)
     del sketch
     sketch_of(fused(300, seed=5), np.arange(300))  # in the memory that might be free
     np.testing.assert_array_equal(codes, expected)
@@ -139,15 +139,15 @@ def test_arrays_outlive_their_sketch_and_hold_no_file() -> None:
 def test_a_photo_without_a_vector_takes_none_of_its_neighbours() -> None:
     vectors, is_real = fused(300), np.ones((300, M), np.bool_)
     is_real[7] = False
-    sketch = Sketch.train(vectors.reshape(-1, DIM), M)
+    sketch = PQIndex.train(vectors.reshape(-1, DIM), M)
     sketch.add(vectors, np.arange(300), is_real)
-    back = Sketch.of_arrays(sketch.arrays(), DIM, M)
+    back = PQIndex.of_arrays(sketch.arrays(), DIM, M)
     assert owners(back, vectors[0, 0], M * 300) == owners(sketch, vectors[0, 0], M * 300)
 
 
 def test_a_sketch_without_photos_comes_back_too() -> None:
-    sketch = Sketch.train(fused(300).reshape(-1, DIM), M)
-    back = Sketch.of_arrays(sketch.arrays(), DIM, M)
+    sketch = PQIndex.train(fused(300).reshape(-1, DIM), M)
+    back = PQIndex.of_arrays(sketch.arrays(), DIM, M)
     assert owners(back, fused(1)[0, 0], 10) == [] and not len(back.contents)
 
 
@@ -166,10 +166,10 @@ def test_arrays_that_are_no_sketch_are_refused() -> None:
         for wrong in (np.frombuffer(b"not an index at all", np.uint8), None):
             harmed = {n: wrong if n == name else array for n, array in arrays.items()}
             with pytest.raises(LibraryDamaged, match="cannot be read"):
-                Sketch.of_arrays({n: a for n, a in harmed.items() if a is not None}, DIM, M)
+                PQIndex.of_arrays({n: a for n, a in harmed.items() if a is not None}, DIM, M)
 
 
 def test_a_sketch_of_other_vectors_is_refused() -> None:
     arrays = sketch_of(fused(300), np.arange(300)).arrays()
     with pytest.raises(LibraryDamaged, match="of 24 numbers, not 25"):
-        Sketch.of_arrays(arrays, DIM + 1, M)
+        PQIndex.of_arrays(arrays, DIM + 1, M)

@@ -17,23 +17,24 @@ import pytest
 from sqlalchemy import update
 
 from indexer.pooling.pool import pool
-from mkt_search.search import search
-from mkt_search.terminal.output import sized
 from mkt_search.errors import StoreError
 from mkt_search.library import Library
+from mkt_search.progress import Progress
+from mkt_search.search import search
 from mkt_search.search.search import Explanation, _of_all, best
 from mkt_search.store import checks
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.candidates import build as optimize
 from mkt_search.store.candidates import validation
 from mkt_search.store.compact import compact
-from mkt_search.store.sql.recall_curve import Curve
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import catalog
 from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.sql.schema import GenerationRow
+from mkt_search.store.sql.recall_curve import RecallCurve
+from mkt_search.store.sql.schema import CandidateIndexRow
 from mkt_search.store.status import status
 from mkt_search.store.store import Batch, Store, StoredEncoding
-from mkt_search.store.snapshot import VectorIndex
+from mkt_search.terminal.output import sized
 from mkt_search.types import Encoded, Encoding, PhotoVectors
 from tests import made
 from tests.command_line import columns, mkt
@@ -51,10 +52,10 @@ def vectors(n: int, seed: int) -> PhotoVectors:
     plain = made.vectors(n, seed)
     rng = np.random.default_rng(seed)
     global_ = rng.standard_normal((n, 4)).astype(np.float32) @ BASIS
-    locals_ = rng.standard_normal((n, made.M, 4)).astype(np.float32) @ BASIS
+    local_vectors = rng.standard_normal((n, made.M, 4)).astype(np.float32) @ BASIS
     noise = np.float32(0.1)
     return PhotoVectors(
-        global_ + noise * plain.global_, locals_ + noise * plain.locals_, plain.members
+        global_ + noise * plain.global_, local_vectors + noise * plain.local_vectors, plain.members
     )
 
 
@@ -100,8 +101,8 @@ def active(store: Store) -> StoredEncoding:
     return stored
 
 
-def opened(store: Store) -> VectorIndex:
-    index = VectorIndex.open(store, active(store))
+def opened(store: Store) -> LocalSnapshot:
+    index = LocalSnapshot.open(store, active(store))
     return index
 
 
@@ -110,7 +111,7 @@ def add(store: Store, name: str, n: int, seed: int, times: float = 1) -> None:
         root = store.directory.parent / "photos"
         photos = [made.photo(root, f"{name}{i:03}.jpg", row=i) for i in range(n)]
         plain, by = vectors(n, seed), np.float32(times)
-        longer = PhotoVectors(by * plain.global_, by * plain.locals_, plain.members)
+        longer = PhotoVectors(by * plain.global_, by * plain.local_vectors, plain.members)
         batch = Batch(photos, (), longer)
         store.add(store.place_of(root), active(store), batch)
 
@@ -119,7 +120,7 @@ def labels(n: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, 1, 4)).astype(np.float32) @ BASIS
 
 
-def recall(index: VectorIndex, k: int = 10, target: float = 0.9) -> float:
+def recall(index: LocalSnapshot, k: int = 10, target: float = 0.9) -> float:
     """Share of the exact k best that the candidates' way finds."""
     shares = []
     for label in labels(20):
@@ -142,7 +143,7 @@ def file_of(store: Store) -> Path:
 
 def test_the_curve_gives_the_fewest_vectors_that_reach_the_recall() -> None:
     one = {10: ((100, 0.9), (200, 0.99)), 100: ((100, 0.5), (400, 0.97))}
-    curve = Curve({"one": one, "several": {10: ((800, 1.0),)}})
+    curve = RecallCurve({"one": one, "several": {10: ((800, 1.0),)}})
     assert [curve.depth_of(k) for k in (1, 10, 11, 100, 101)] == [10, 10, 100, 100, 101]
     assert curve.vectors_for("one", 5, 0.9) == 100
     assert curve.vectors_for("one", 10, 0.95) == 200
@@ -152,12 +153,12 @@ def test_the_curve_gives_the_fewest_vectors_that_reach_the_recall() -> None:
     assert curve.vectors_for("several", 10, 0.9) == 800
     assert curve.vectors_for("several", 10, 0.999) is None  # which one label does not reach
     assert curve.vectors_for("unwanted", 10, 0.9) is None
-    assert Curve({}).vectors_for("one", 1, 0.5) is None
-    assert Curve.of_data(curve.as_data()) == curve
+    assert RecallCurve({}).vectors_for("one", 1, 0.5) is None
+    assert RecallCurve.of_data(curve.as_data()) == curve
 
 
 def test_a_curve_of_before_is_that_of_one_label() -> None:
-    assert Curve.of_data({"10": [[100, 0.9]]}) == Curve({"one": {10: ((100, 0.9),)}})
+    assert RecallCurve.of_data({"10": [[100, 0.9]]}) == RecallCurve({"one": {10: ((100, 0.9),)}})
 
 
 def test_candidates_find_what_was_promised(store: Store) -> None:
@@ -417,7 +418,7 @@ def test_a_reader_is_always_right_while_a_writer_adds_removes_and_optimizes(
 
     def read() -> None:
         reader = Store.open(store.directory)
-        index = VectorIndex.open(reader, active(reader))
+        index = LocalSnapshot.open(reader, active(reader))
         seed = 0
         while not stop.is_set():
             seed += 1
@@ -472,18 +473,18 @@ def test_generations_are_by_encoding_and_go_with_it(store: Store) -> None:
 def test_a_build_that_is_stopped_at_a_step_leaves_the_old_generation(
     store: Store, step: str
 ) -> None:
-    before, told = file_of(store), []
+    before, steps = file_of(store), []
 
-    def stop(name: str, done: int, total: int) -> None:
-        assert 0 < done <= total
-        told.append(name)
-        if name == step:
+    def stop(event: Progress) -> None:
+        assert 0 < event.done <= event.total
+        steps.append(event.step)
+        if event.step == step:
             raise KeyboardInterrupt
 
     add(store, "new", 5, seed=9)
     with pytest.raises(KeyboardInterrupt), store.writing("test"):
-        optimize.optimize(store, opened(store).stored, told=stop)
-    assert told.count(step) == 1
+        optimize.optimize(store, opened(store).stored, progress=stop)
+    assert steps.count(step) == 1
     assert file_of(store) == before
     assert opened(store).sketch is not None
 
@@ -495,7 +496,7 @@ def test_a_generation_that_this_program_does_not_read_is_none_and_is_made_anew(
     old = file.with_suffix(".faiss")
     file.rename(old)
     with transaction(store.engine) as session:
-        session.execute(update(GenerationRow).values(file=old.name))
+        session.execute(update(CandidateIndexRow).values(file=old.name))
     assert opened(store).generation is None and opened(store).sketch is None
     assert status(store).candidate_index is None
     assert checks.verify(store) == []

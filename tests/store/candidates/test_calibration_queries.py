@@ -1,4 +1,4 @@
-"""Probes: what is given is asked, what is remembered fills up, and mixtures do the rest."""
+"""Calibration queries: the given vectors, then remembered labels, then mixtures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +8,10 @@ import pytest
 
 from mkt_search.scoring import unit
 from mkt_search.store.candidates import calibration_queries as probes
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import runs
 from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import VectorIndex
 from tests import made
 
 NOTHING = np.empty((0, made.DIM), np.float32)
@@ -35,14 +35,14 @@ def asked(n: int) -> np.ndarray:
     return np.eye(made.DIM, dtype=np.float32)[:n]
 
 
-def opened(store: Store) -> VectorIndex:
+def opened(store: Store) -> LocalSnapshot:
     stored = store.active
     assert stored is not None
-    index = VectorIndex.open(store, stored)
+    index = LocalSnapshot.open(store, stored)
     return index
 
 
-def draw(store: Store, count: int, given: np.ndarray, seed: int = 0) -> probes.Probes:
+def draw(store: Store, count: int, given: np.ndarray, seed: int = 0) -> probes.CalibrationQueries:
     rng = np.random.default_rng(seed)
     return probes.draw(store, opened(store), rng, count=count, given=given)
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from mkt_search.store.candidates import shortlist as shortlists
 from mkt_search.store.ann.exact_scan import fuse
+from mkt_search.store.candidates import shortlist as shortlists
 from mkt_search.store.candidates.shortlist import WeightedSum, shortlist
+from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
-from mkt_search.store.snapshot import VectorIndex
 from tests import made
 
 N = 400
@@ -23,10 +23,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture
-def index(store: Store) -> VectorIndex:
+def index(store: Store) -> LocalSnapshot:
     active = store.active
     assert active is not None
-    return VectorIndex.open(store, active)
+    return LocalSnapshot.open(store, active)
 
 
 def labels(n: int) -> np.ndarray:
@@ -37,7 +37,7 @@ def one(label: np.ndarray) -> WeightedSum:
     return WeightedSum(label[None], np.ones(1, np.float32))
 
 
-def test_the_best_owners_of_what_the_sketch_found_are_listed(index: VectorIndex) -> None:
+def test_the_best_owners_of_what_the_sketch_found_are_listed(index: LocalSnapshot) -> None:
     assert index.sketch is not None
     for label in labels(10):
         [(contents, which)] = index.sketch.nearest(label[None], 300, owners=2)
@@ -50,13 +50,13 @@ def test_the_best_owners_of_what_the_sketch_found_are_listed(index: VectorIndex)
         assert len(best) > len(found)  # or nothing was left out
 
 
-def test_there_are_at_least_as_many_as_wanted(index: VectorIndex) -> None:
+def test_there_are_at_least_as_many_as_wanted(index: LocalSnapshot) -> None:
     assert index.sketch is not None
     found = shortlist(index, index.sketch, one(labels(1)[0]), k=50, vectors=3)
     assert len(set(found.tolist())) == len(found) >= 50
 
 
-def test_none_but_those_allowed_are_listed(index: VectorIndex) -> None:
+def test_none_but_those_allowed_are_listed(index: LocalSnapshot) -> None:
     assert index.sketch is not None
     allowed = index.contents[np.arange(0, N, 4)]
     found = shortlist(index, index.sketch, one(labels(1)[0]), k=3, vectors=400, allowed=allowed)
@@ -65,7 +65,7 @@ def test_none_but_those_allowed_are_listed(index: VectorIndex) -> None:
 
 
 def test_several_terms_list_the_photos_of_each_wanted_one_and_of_their_sum(
-    index: VectorIndex,
+    index: LocalSnapshot,
 ) -> None:
     assert index.sketch is not None
     query = WeightedSum(labels(3), np.array([1, 0.5, -1], np.float32))

@@ -3,29 +3,29 @@
 import numpy as np
 import pytest
 
+from mkt_search.progress import no_progress
 from mkt_search.search.search import _of_all
-from mkt_search.store.candidates import validation
 from mkt_search.store.ann.pq_index import Ranked
-from mkt_search.store.sql.recall_curve import Form
+from mkt_search.store.candidates import validation
 from mkt_search.store.candidates.calibration_queries import share_found
 from mkt_search.store.candidates.shortlist import WeightedSum, shortlist
 from mkt_search.store.candidates.validation import measured
-from mkt_search.store.snapshot import VectorIndex
-from mkt_search.types import silent
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql.recall_curve import QueryKind
 from tests import made
 
 PHOTOS, LABELS = 500, 12
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> VectorIndex:
+def index(tmp_path_factory: pytest.TempPathFactory) -> LocalSnapshot:
     """A library of 500 photos with a sketch."""
     store = made.optimized(tmp_path_factory.mktemp("library"), PHOTOS)
     assert store.active is not None
-    return VectorIndex.open(store, store.active)
+    return LocalSnapshot.open(store, store.active)
 
 
-QUERIES: dict[Form, list[tuple[int, float]]] = {
+QUERIES: dict[QueryKind, list[tuple[int, float]]] = {
     "one": [(0, 1.0)],
     "several": [(0, 1.0), (1, 1.0)],
     "unwanted": [(0, 1.0), (1, -1.0)],
@@ -35,7 +35,7 @@ QUERIES: dict[Form, list[tuple[int, float]]] = {
 @pytest.mark.parametrize("form", QUERIES)
 @pytest.mark.parametrize("depth", [3, 20])
 def test_the_curve_is_that_of_a_search_for_every_number_of_vectors(
-    index: VectorIndex, form: Form, depth: int, monkeypatch: pytest.MonkeyPatch
+    index: LocalSnapshot, form: QueryKind, depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plain way: a shortlist of its own for every query and number."""
     monkeypatch.setattr(validation, "DEPTHS", (3, 20))
@@ -44,7 +44,7 @@ def test_the_curve_is_that_of_a_search_for_every_number_of_vectors(
     labels = np.random.default_rng(0).standard_normal((LABELS, made.DIM)).astype(np.float32)
     sketch = index.sketch
     assert sketch is not None and sketch.index.ntotal < 10_000
-    curve = measured(index, sketch, np.flatnonzero(index.live), labels, silent)
+    curve = measured(index, sketch, np.flatnonzero(index.live), labels, no_progress)
     terms = QUERIES[form]
     plain = []
     for vectors in (v for v in (5, 20, 50, 80, 200) if v >= depth):
@@ -76,17 +76,17 @@ def test_more_vectors_count_as_asked_where_they_have_too_few_owners() -> None:
     assert validation._asked(3, 4) == 6
 
 
-def test_one_label_makes_no_pairs(index: VectorIndex) -> None:
+def test_one_label_makes_no_pairs(index: LocalSnapshot) -> None:
     assert index.sketch is not None
     label = np.ones((1, made.DIM), np.float32)
-    curve = measured(index, index.sketch, np.flatnonzero(index.live), label, silent)
+    curve = measured(index, index.sketch, np.flatnonzero(index.live), label, no_progress)
     assert curve.recall["one"][10] and not curve.recall["several"][10]
 
 
-def test_points_end_where_the_recall_is_enough(index: VectorIndex) -> None:
+def test_points_end_where_the_recall_is_enough(index: LocalSnapshot) -> None:
     labels = np.random.default_rng(1).standard_normal((4, made.DIM)).astype(np.float32)
     assert index.sketch is not None
-    curve = measured(index, index.sketch, np.flatnonzero(index.live), labels, silent)
+    curve = measured(index, index.sketch, np.flatnonzero(index.live), labels, no_progress)
     for depths in curve.recall.values():
         for depth, points in depths.items():
             assert [v for v, _ in points] == sorted(v for v, _ in points if v >= depth)

@@ -25,7 +25,7 @@ def test_a_coded_number_is_within_half_a_step(precision, seed: int, dim: int, sc
 
 @pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
 def test_the_code_of_a_vector_does_not_depend_on_its_neighbours(precision) -> None:
-    vectors = made.vectors(6).locals_
+    vectors = made.vectors(6).local_vectors
     together, _ = encode(vectors, precision)
     alone, _ = encode(vectors[2:3], precision)
     assert (together[2:3] == alone).all()
@@ -33,7 +33,7 @@ def test_the_code_of_a_vector_does_not_depend_on_its_neighbours(precision) -> No
 
 @pytest.mark.parametrize(("precision", "width"), [("fp16", 40), ("int8", 20), ("int4", 10)])
 def test_bytes_per_vector_are_what_the_precision_says(precision, width: int) -> None:
-    codes, _ = encode(made.vectors(1).locals_, precision)
+    codes, _ = encode(made.vectors(1).local_vectors, precision)
     assert codes.shape == (1, made.M, width)
 
 

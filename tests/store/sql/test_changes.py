@@ -12,22 +12,20 @@ from sqlalchemy import select
 
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store import checks
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import changes
-from mkt_search.store.sql import encodings
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.candidates import build as optimize
 from mkt_search.store import snapshot as vectors
+from mkt_search.store.candidates import build as optimize
 from mkt_search.store.compact import compact
-from mkt_search.store.sql.recall_curve import Curve
-from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.segments.files import write_named
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql import candidate_index as generations
+from mkt_search.store.sql import catalog, changes, encodings
+from mkt_search.store.sql.database import reading, transaction
+from mkt_search.store.sql.recall_curve import RecallCurve
 from mkt_search.store.sql.schema import ChangeRow, Photo, SegmentRow
 from mkt_search.store.store import Batch, Store, StoredEncoding
-from mkt_search.store.snapshot import VectorIndex
 from tests import made
 from tests.command_line import mkt
-from tests.test_query_plans import plans
+from tests.store.sql.test_query_plans import plans
 
 
 @pytest.fixture
@@ -54,7 +52,7 @@ def root(store: Store) -> Path:
     return store.directory.parent / "photos"
 
 
-def known(index: VectorIndex) -> dict[int, bytes]:
+def known(index: LocalSnapshot) -> dict[int, bytes]:
     """Every live vector by the content it belongs to."""
     slots = np.flatnonzero(index.live)
     contents = index.contents[slots]
@@ -65,7 +63,7 @@ def known(index: VectorIndex) -> dict[int, bytes]:
 
 def by_rows(store: Store) -> dict[int, bytes]:
     """The same from the rows of the database alone."""
-    index = VectorIndex.open(store, active(store))
+    index = LocalSnapshot.open(store, active(store))
     live = store.live_vectors(active(store).id)
     places = {(segment, row): content for segment, row, content in live.tolist()}
     assert {tuple(place[:2]): place[2] for place in index.places().tolist()} == places
@@ -174,7 +172,7 @@ def test_catching_up_is_knowing_everything(
     monkeypatch.setattr(optimize, "LEAST", 20)
     monkeypatch.setattr(vectors, "MOST_STALE", 0.99)
     store = filled(tmp_path_factory.mktemp("library"), 40)
-    index = VectorIndex.open(store, active(store))
+    index = LocalSnapshot.open(store, active(store))
     for step, which, looks in steps:
         before = known(index)
         with store.writing("test"):
@@ -192,27 +190,27 @@ def test_a_reader_is_told_of_nothing_but_what_changed(store: Store) -> None:
     with reading(store.engine) as session:
         gone = catalog.contents_of(session, ids(store, 4))
     miss(store, 4)
-    moment = store.moment(active(store).id, since=before)
+    moment = store.manifest(active(store).id, since=before)
     assert moment.changed is not None and set(moment.changed.tolist()) == gone
     assert len(gone) == 3 and len(moment.live) == 0
-    later = store.moment(active(store).id, since=moment.revision)
+    later = store.manifest(active(store).id, since=moment.revision)
     assert later.changed is not None and len(later.changed) == 0
 
 
 def test_a_reader_behind_the_journal_reads_everything(store: Store) -> None:
-    index = VectorIndex.open(store, active(store))
+    index = LocalSnapshot.open(store, active(store))
     miss(store, 0)
     with store.writing("test"):
         with reading(store.engine) as session:
             now = changes.revision(session)
         with transaction(store.engine) as session:
             changes.forget(session, now)
-    assert store.moment(active(store).id, since=index.revision).changed is None
+    assert store.manifest(active(store).id, since=index.revision).changed is None
     assert known(index.renewed()) == by_rows(store)
 
 
 def test_an_index_that_nothing_happened_to_is_the_same(store: Store) -> None:
-    index = VectorIndex.open(store, active(store))
+    index = LocalSnapshot.open(store, active(store))
     assert index.renewed() is index
 
 
@@ -223,7 +221,7 @@ def test_a_later_index_shares_the_scan_and_the_sketch(
     store = filled(tmp_path, 300)
     with store.writing("test"):
         build(store, 0)
-    index = VectorIndex.open(store, active(store))
+    index = LocalSnapshot.open(store, active(store))
     blocks, sketch = index.scan.blocks, index.sketch
     assert sketch is not None
     add(store, 1)
@@ -248,10 +246,10 @@ def test_opening_reads_from_the_database_only_what_is_newer_than_the_places(
         assert list(session.scalars(select(ChangeRow.content_id))) == []  # none is older
     with monkeypatch.context() as patch:
         patch.delattr(encodings, "live_vectors")
-        assert known(VectorIndex.open(store, active(store))) == expected
+        assert known(LocalSnapshot.open(store, active(store))) == expected
         miss(store, 4)
         edit(store, 9)
-        index = VectorIndex.open(store, active(store))
+        index = LocalSnapshot.open(store, active(store))
     assert known(index) == by_rows(store)
     assert len(known(index)) == 297
     store.close()
@@ -270,7 +268,7 @@ def test_places_that_are_not_those_of_the_rows_are_found_and_made_anew(tmp_path:
     with store.writing("test"):
         build(store, 0)
     assert checks.verify(store) == []
-    assert len(known(VectorIndex.open(store, active(store)))) == 299
+    assert len(known(LocalSnapshot.open(store, active(store)))) == 299
     store.close()
 
 
@@ -289,7 +287,7 @@ def test_places_that_are_damaged_are_told_and_the_database_is_read(
     if harm != "missing":
         file.write_bytes(data[:-8] if harm == "short" else data)
     with caplog.at_level(logging.WARNING):
-        assert known(VectorIndex.open(store, active(store))) == expected
+        assert known(LocalSnapshot.open(store, active(store))) == expected
     [said] = [record.getMessage() for record in caplog.records]
     assert said.startswith(f"The list of vectors {file.name}") and "`mkt repair`" in said
     [problem] = checks.verify(store)
@@ -302,21 +300,21 @@ def test_places_that_are_damaged_are_told_and_the_database_is_read(
 def test_files_of_another_version_of_the_program_are_told(tmp_path: Path) -> None:
     data = np.arange(300).tobytes()  # numbers without a header, as places once were
     written = write_named(tmp_path, data, digest_of=generations.digest_of)
-    generation = generations.Generation(written, written, 100, 1, Curve({}))
+    generation = generations.CandidateIndex(written, written, 100, 1, RecallCurve({}))
     told = r"is of another version of this program\. .*`mkt optimize` makes it anew\."
     with pytest.raises(LibraryDamaged, match=told):
         generations.load_places(tmp_path, generation)
     with pytest.raises(LibraryDamaged, match=told):
-        generations.load_sketch(tmp_path, generation, made.encoding())
+        generations.load_pq_index(tmp_path, generation, made.encoding())
 
 
 def test_rows_that_do_not_fit_their_segments_are_told(store: Store) -> None:
-    moment = store.moment(active(store).id)
-    segment = VectorIndex.open(store, active(store)).segments[0]
+    moment = store.manifest(active(store).id)
+    segment = LocalSnapshot.open(store, active(store)).segments[0]
     for wrong in ([1, 30, 1], [2, 0, 1]):
         bad = type(moment)(moment.revision, moment.files, np.array([wrong]), None)
         with pytest.raises(LibraryDamaged, match="Run `mkt"):
-            VectorIndex(store, active(store), bad, (segment,), {1: 0})
+            LocalSnapshot(store, active(store), bad, (segment,), {1: 0})
 
 
 def test_what_changed_is_looked_up_without_a_look_at_everything(store: Store) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, delete
 
-from mkt_search.store.sql import evaluations
-from mkt_search.store.sql import runs
+from mkt_search.store.sql import evaluations, runs
 from mkt_search.store.sql.database import open_engine, reading, transaction
 from mkt_search.store.sql.evaluations import Evaluation
 from mkt_search.store.sql.schema import Base, RunRow

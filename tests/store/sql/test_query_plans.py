@@ -8,9 +8,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import encodings
-from mkt_search.store.sql import tags
+from mkt_search.store.sql import catalog, encodings, tags
 from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store
 from mkt_search.types import Filters

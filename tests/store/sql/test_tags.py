@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql import runs
-from mkt_search.store.sql import tags
+from mkt_search.store.sql import catalog, runs, tags
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.store import Store
 from tests import made
