@@ -47,7 +47,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "training/cli.py",
     ),
     "rich": ("mkt_search/terminal/",),
-    "filelock": ("mkt_search/files.py",),
+    "filelock": ("mkt_search/locks.py",),
     "safetensors": ("mkt_search/models/", "mkt_search/store/segments/", "training/"),
     "jinja2": ("mkt_search/pages/",),
     "matplotlib": ("mkt_search/evaluation/plots.py",),
