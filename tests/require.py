@@ -1,0 +1,29 @@
+"""What some tests need beside the package: skipped where it is missing, unless it is required.
+
+`MKT_REQUIRE` lists needs, separated by commas (`MKT_REQUIRE=shared,postgres`); a test that lacks
+one of them fails instead of being skipped.
+"""
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+"""Real photos, label vectors and a backbone, beside the repository; not distributed with it."""
+
+
+def skip_or_fail(need: str, reason: str) -> NoReturn:
+    """Skip the running test; fail it if `MKT_REQUIRE` names the need."""
+    if need in os.environ.get("MKT_REQUIRE", "").split(","):
+        pytest.fail(f"MKT_REQUIRE names {need}, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def shared(name: str) -> Path:
+    """Return a file or folder of the shared data; skip or fail the test where it is missing."""
+    path = SHARED / name
+    if not path.exists():
+        skip_or_fail("shared", f"there is no ../shared/data/{name}")
+    return path
