@@ -1,14 +1,17 @@
-# Everything on a fresh machine: `make test` makes .venv from the lock file and runs every check,
-# `make demo` shows what it is all for.
+# `make test` installs into .venv from the lock file and runs every check; `make demo` shows what
+# the program does; `make soak` runs the long campaigns.
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: test demo install lock clean
+.PHONY: test soak demo install lock clean
 
 test: install
-	scripts/check
+	scripts/check --all
 
-# A made-up world indexed, searched, tagged and evaluated; ends with mkt-demo/report.html.
+soak: install
+	scripts/check --soak
+
+# Index, search, tag and evaluate a rendered world; the result is mkt-demo/report.html.
 demo: install
 	$(VENV)/bin/mkt demo
 
@@ -20,10 +23,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# Resolve the newest versions anew; needs uv (`pip install uv`).
+# Resolve the newest versions; needs uv (`pip install uv`).
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --no-emit-index-url \
-		--extra cpu --extra heif --extra raw --extra parquet --extra datasets --extra plots --extra dev \
+		--extra cpu --extra heif --extra raw --extra parquet --extra datasets --extra plots --extra postgres --extra dev \
 		--constraint constraints.txt --custom-compile-command "make lock" -o requirements.lock
 
 clean:
