@@ -1,6 +1,6 @@
 """The paper's ablations, on the demo world: what each part of the recipe is worth.
 
-    mkt demo --train runs/demo
+    mkt train demo --out runs/demo
     python benchmarks/ablations.py --work runs/demo
 
 Every row is a student of its own, trained from the same teacher on the same photos, with one
@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mkt_search.demo.photos import photo_name
-from mkt_search.demo.recipe import CLIP, Recipe, prepare_data
+from mkt_search.demo.scenes.photos import photo_name
 from mkt_search.models import checkpoint
 from mkt_search.settings.config import DataConfig, Stage1Config
 from training import stage1, stage2
-from training.listener import Listener
+from training.demo.build import CLIP, Recipe, prepare_data
+from training.runs.history import Listener
 
 HEADINGS = ("student", "prompt", "global", "local", "fused", "GZSL", "F1@3", "F1@5")
 SAY = Listener(say=lambda sentence: print(sentence, flush=True))
@@ -85,7 +85,7 @@ def trained(data: DataConfig, settings: Stage1Config, out: Path) -> dict[str, An
 def main() -> None:
     """Train every row and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of mkt demo --train")
+    parser.add_argument("--work", type=Path, required=True, help="folder of mkt train demo")
     parser.add_argument("--photos", type=int, default=4_000, help="photos to learn from")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--only", default="", help="rows whose name begins so")

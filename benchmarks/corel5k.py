@@ -36,7 +36,7 @@ from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import StreamScores, scale
 from mkt_search.settings.config import DataConfig, IndexConfig, Stage1Config
 from mkt_search.types import Encoding, Pooling, ScaleRule
-from training.task import load_task
+from training.data.task import load_task
 
 STREAMS = ("global", "local", "fused")
 RULES: tuple[ScaleRule, ...] = ("cosine", "vocabulary")

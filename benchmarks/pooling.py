@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from pooling_methods import METHODS, Pooled
 
 from indexer.pooling.pool import pool
-from mkt_search.demo.photos import LIBRARY_SEED, write_photos
-from mkt_search.demo.world import LABELS
+from mkt_search.demo.scenes.photos import LIBRARY_SEED, write_photos
+from mkt_search.demo.scenes.world import LABELS
 from mkt_search.evaluation.metrics import mean_average_precision, overlap_at
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import StreamScores, scale, score

@@ -39,13 +39,13 @@ from mkt_search.models.clip import write_clip_folder
 from mkt_search.models.label_table import LabelTable
 from mkt_search.process import keep_freed_memory
 from mkt_search.settings.config import DataConfig, Stage1Config
-from training.epoch import Tally, learn, taught
-from training.learner import Learner
-from training.listener import Listener
-from training.prepare import Prepared, find_teacher, prepare
-from training.run import Run
-from training.sources import Batch, MovingSource
-from training.task import Task, load_task
+from training.data.sources import Batch, MovingSource
+from training.data.task import Task, load_task
+from training.learning.build import Prepared, find_teacher, prepare
+from training.learning.epoch import Tally, learn, taught
+from training.learning.learner import Learner
+from training.runs.history import Listener
+from training.runs.state import Run
 
 AIM = 1.15
 SPINS = "GOMP_SPINCOUNT"

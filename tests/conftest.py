@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def demo_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the demo checkpoint was rebuilt by the small recipe; only read it."""
-    from mkt_search.demo.recipe import SMALL, rebuild
+    from training.demo.build import SMALL, rebuild
 
     folder = tmp_path_factory.mktemp("demo") / "build"
     heard: list[str] = []

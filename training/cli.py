@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mkt_search.display import clean
 from mkt_search.process import keep_freed_memory, let_idle_threads_sleep
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
@@ -16,10 +17,10 @@ from mkt_search.terminal.options import (
     setting_options,
     take_settings,
 )
-from training import show
+from training.runs import report as show
 
 if TYPE_CHECKING:
-    from training.listener import Listener
+    from training.runs.history import Listener
 
 DIRECTORY = click.Path(path_type=Path)
 
@@ -132,6 +133,32 @@ def stage2(source: Path, out: Path, restart: bool, as_json: bool, **given: Any) 
     _tell(meta.results, out, as_json=as_json)
 
 
+@train.command(short_help="Train the built-in demo models from nothing.")
+@click.option(
+    "--out",
+    "folder",
+    required=True,
+    metavar="DIR",
+    type=DIRECTORY,
+    help="A new folder for scenes, teacher, students and checkpoint.",
+)
+@click.option(
+    "--small",
+    is_flag=True,
+    help="Run every step once in a minute; the result is useless.  [default: off]",
+)
+def demo(folder: Path, small: bool) -> None:
+    """Train the small CLIP of the demo world and its student, the models `demo-teacher` and `demo`.
+
+    This takes hours. Each step leaves a folder in DIR and is skipped when that is there, so the
+    same command continues a run that was stopped.
+    """
+    from training.demo.build import SMALL, Recipe, rebuild
+
+    made = rebuild(folder, SMALL if small else Recipe(), lambda line: click.echo(line, err=True))
+    click.echo(clean(made))
+
+
 @contextlib.contextmanager
 def _going_on() -> Iterator[None]:
     """Tell who ends a run by Ctrl-C how it is gone on with."""
@@ -150,7 +177,7 @@ def _settings(given: dict[str, Any]) -> config.Config:
 
 def _listener(epochs: int) -> "Listener":
     """A listener that says everything on stderr."""
-    from training.listener import Listener
+    from training.runs.history import Listener
 
     def on_photos(done: int, total: int) -> None:
         line = show.photos_line(done, total)

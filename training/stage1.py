@@ -25,17 +25,17 @@ from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.checkpoint import Meta
 from mkt_search.settings.config import DataConfig, Stage1Config
-from training.axes import plain_state
-from training.epoch import learn
-from training.files import hold
-from training.learner import Learner
-from training.listener import Epoch, Listener
-from training.measure import results, score_photos
-from training.prepare import Prepared, find_teacher, prepare, say_unreadable
-from training.run import Run, open_run, require_place
-from training.settings import backbone_options, check
-from training.sources import Batch, Source
-from training.task import Task, load_task, settings_of
+from training.data.sources import Batch, Source
+from training.data.task import Task, load_task, settings_of
+from training.learning.build import Prepared, find_teacher, prepare, say_unreadable
+from training.learning.epoch import learn
+from training.learning.evaluate import results, score_photos
+from training.learning.learner import Learner
+from training.learning.pca import plain_state
+from training.plans import backbone_options, check
+from training.runs.files import hold
+from training.runs.history import Epoch, Listener
+from training.runs.state import Run, open_run, require_place
 
 
 def train(

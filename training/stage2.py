@@ -27,19 +27,19 @@ from mkt_search.models.encoder import choose_device, choose_dtype
 from mkt_search.models.text import PromptedTextEncoder
 from mkt_search.settings.config import DataConfig, Stage2Config
 from mkt_search.types import Vector
-from training.features import FeatureCache, compute_vectors
-from training.files import hold
-from training.label_vectors import LabelSpace
-from training.listener import Epoch, Listener
-from training.measure import results, score_photos
-from training.prepare import say_unreadable
-from training.run import Run, diverged, open_run, require_place, spoiled
-from training.schedule import learning_rate
-from training.settings import require_positive
-from training.sources import LABELS, VectorSource
+from training.data.features import FeatureCache, compute_vectors
+from training.data.label_vectors import LabelSpace
+from training.data.sources import LABELS, VectorSource
+from training.data.task import Task, plain_settings, read_task
+from training.learning.build import say_unreadable
+from training.learning.evaluate import results, score_photos
+from training.learning.prompt import PromptLearner, columns_of_step
+from training.learning.schedule import learning_rate
+from training.plans import require_positive
+from training.runs.files import hold
+from training.runs.history import Epoch, Listener
+from training.runs.state import Run, diverged, open_run, require_place, spoiled
 from training.stage1 import check_labels
-from training.task import Task, plain_settings, read_task
-from training.tuning import PromptLearner, columns_of_step
 
 
 def train(

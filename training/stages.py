@@ -12,11 +12,12 @@ from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.checkpoint import Meta
 from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
-from training import settings, stage1, stage2
-from training.listener import Listener
-from training.run import beside, require_place
-from training.task import load_task, settings_of
-from training.teacher import teacher_fingerprint
+from training import plans as settings
+from training import stage1, stage2
+from training.data.task import load_task, settings_of
+from training.learning.teacher import teacher_fingerprint
+from training.runs.history import Listener
+from training.runs.state import beside, require_place
 
 
 def train(

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mkt_search.demo.world import unseen_things
+from mkt_search.demo.scenes.world import unseen_things
 from mkt_search.pages import sheet
 from mkt_search.pages.sheet import Card, Thumbnail, make_thumbnail
 from mkt_search.types import Hit

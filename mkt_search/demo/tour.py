@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 from mkt_search.demo.folder import is_ours
-from mkt_search.demo.photos import LIBRARY_SEED, seeds_in, write_photos
 from mkt_search.demo.report import Findings, Search, Step, TaggedPhoto, Tagging, render
-from mkt_search.demo.world import LABELS, PLACES, THINGS, unseen_shown, unseen_things
+from mkt_search.demo.scenes.photos import LIBRARY_SEED, seeds_in, write_photos
+from mkt_search.demo.scenes.world import LABELS, PLACES, THINGS, unseen_shown, unseen_things
 from mkt_search.display import clean
 from mkt_search.errors import StoreError
 from mkt_search.files import write_atomically

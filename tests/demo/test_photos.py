@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from mkt_search.datasets.folder import read_dataset
-from mkt_search.demo import photos
-from mkt_search.demo.photos import (
+from mkt_search.demo.scenes import photos
+from mkt_search.demo.scenes.photos import (
     TEST_SEED,
     photo_name,
     pixels,
@@ -18,8 +18,8 @@ from mkt_search.demo.photos import (
     write_dataset,
     write_photos,
 )
-from mkt_search.demo.render import render
-from mkt_search.demo.world import COLOURS, LABELS, SHAPES, Scene, Thing, draw_scene
+from mkt_search.demo.scenes.render import render
+from mkt_search.demo.scenes.world import COLOURS, LABELS, SHAPES, Scene, Thing, draw_scene
 
 
 def hidden(folder: Path) -> list[str]:

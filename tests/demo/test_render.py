@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mkt_search.demo.places import PAINTERS
-from mkt_search.demo.render import FINER, HSV, render, shade
-from mkt_search.demo.shapes import PARTS
-from mkt_search.demo.world import COLOURS, PLACES, SHAPES, Scene, Thing, draw_scene
+from mkt_search.demo.scenes.places import PAINTERS
+from mkt_search.demo.scenes.render import FINER, HSV, render, shade
+from mkt_search.demo.scenes.shapes import PARTS
+from mkt_search.demo.scenes.world import COLOURS, PLACES, SHAPES, Scene, Thing, draw_scene
 
 SIDE = 48
 

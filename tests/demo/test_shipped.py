@@ -4,9 +4,9 @@ from functools import cache
 
 import numpy as np
 
-from mkt_search.demo.photos import LIBRARY_SEED, targets_of
-from mkt_search.demo.render import render
-from mkt_search.demo.world import LABELS, draw_scene, unseen_things
+from mkt_search.demo.scenes.photos import LIBRARY_SEED, targets_of
+from mkt_search.demo.scenes.render import render
+from mkt_search.demo.scenes.world import LABELS, draw_scene, unseen_things
 from mkt_search.evaluation.metrics import mean_average_precision
 from mkt_search.models.build import DEMO, DEMO_CHECKPOINT, DEMO_CLIP, DEMO_TEACHER, open_model
 from mkt_search.scoring import score_similarities, unit

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from mkt_search.demo import photos, tour
-from mkt_search.demo.photos import LIBRARY_SEED, photo_name
+from mkt_search.demo import tour
 from mkt_search.demo.report import Findings, Search, Step, TaggedPhoto, Tagging, render, table_rows
+from mkt_search.demo.scenes import photos
+from mkt_search.demo.scenes.photos import LIBRARY_SEED, photo_name
+from mkt_search.demo.scenes.world import LABELS, THINGS, draw_scene, unseen_things
 from mkt_search.demo.tour import most_common_pair, tags_of
-from mkt_search.demo.world import LABELS, THINGS, draw_scene, unseen_things
 from mkt_search.library import Library
 from mkt_search.models import build
 from mkt_search.types import Box, Hit

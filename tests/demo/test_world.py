@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkt_search.demo import world
-from mkt_search.demo.world import (
+from mkt_search.demo.scenes import world
+from mkt_search.demo.scenes.world import (
     COLOURS,
     LABELS,
     PLACES,

@@ -10,7 +10,7 @@ from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model
 from mkt_search.models.checkpoint import Prompt
 from tests.tiny import tiny_clip, tiny_clip_folder, tiny_meta, tiny_student
-from training.label_vectors import from_text_model
+from training.data.label_vectors import from_text_model
 
 
 def test_a_weights_file_is_kept_by_its_whole_path(

@@ -1,0 +1,1 @@
+"""The scenes of the demo world: words, shapes, places and photos."""

@@ -1,0 +1,201 @@
+"""The losses against loops over pairs, and the torch score against the numpy reference."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mkt_search import scoring
+from mkt_search.types import Encoded
+from training.learning.losses import (
+    Streams,
+    distillation_loss,
+    goals,
+    most_positives,
+    ranking_loss,
+    ranking_on,
+    regression_loss,
+    two_stream_scores,
+)
+
+SEEDS = st.integers(0, 10_000)
+
+
+def some_targets(rng: np.random.Generator, photos: int = 6, labels: int = 5) -> torch.Tensor:
+    return torch.from_numpy(rng.choice([-1, 0, 1], (photos, labels)).astype(np.int8))
+
+
+def slow_ranking_loss(
+    scores: torch.Tensor, targets: torch.Tensor, margin: float, *, skip_absent: bool
+) -> float:
+    """BiAM's form, pair by pair."""
+    losses = []
+    columns = range(targets.shape[1])
+    if skip_absent:
+        columns = [j for j in columns if (targets[:, j] == 1).any()]
+    for row, truth in zip(scores.tolist(), targets.tolist(), strict=True):
+        if 1 not in truth:
+            continue
+        total, violations = 0.0, 0
+        for p in columns:
+            for n in columns:
+                if truth[p] == 1 and truth[n] == -1 and margin + row[n] - row[p] > 0:
+                    total += margin + row[n] - row[p]
+                    violations += 1
+        losses.append(total / violations if violations else 0.0)
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.sampled_from([0.5, 1.0]), st.booleans())
+def test_ranking_loss_equals_a_loop_over_pairs(seed: int, margin: float, skip: bool) -> None:
+    rng = np.random.default_rng(seed)
+    targets = some_targets(rng)
+    scores = torch.from_numpy(rng.normal(size=targets.shape))
+    expected = slow_ranking_loss(scores, targets, margin, skip_absent=skip)
+    found = ranking_loss(scores, targets, margin=margin, absent="skip" if skip else "keep")
+    assert float(found) == pytest.approx(expected)
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.integers(0, 3))
+def test_ranking_loss_may_be_told_how_many_positives_there_are(seed: int, spare: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = some_targets(rng)
+    scores = torch.from_numpy(rng.normal(size=targets.shape))
+    most = min(most_positives(targets) + spare, targets.shape[1])
+    assert most_positives(targets) == max((row == 1).sum() for row in targets)
+    torch.testing.assert_close(
+        ranking_loss(scores, targets, most=most), ranking_loss(scores, targets)
+    )
+
+
+def test_ranking_loss_done_by_hand() -> None:
+    scores = torch.tensor([[2.0, 1.5, 0.0, 9.0]])
+    targets = torch.tensor(
+        [[1, -1, -1, 0]]
+    )  # 1 + 1.5 - 2 violates, 1 + 0 - 2 does not, 9.0 is unknown
+    assert float(ranking_loss(scores, targets)) == pytest.approx(0.5)
+
+
+def test_ranking_loss_without_positives_is_zero_and_has_a_gradient() -> None:
+    scores = torch.randn(3, 4, requires_grad=True)
+    loss = ranking_loss(scores, torch.full((3, 4), -1))
+    loss.backward()
+    assert loss.item() == 0 and scores.grad is not None and not scores.grad.any()
+
+
+def test_unknown_entries_get_no_gradient() -> None:
+    scores = torch.tensor([[0.0, 0.3, 0.2]], requires_grad=True)
+    ranking_loss(scores, torch.tensor([[1, -1, 0]])).backward()
+    assert scores.grad is not None
+    assert scores.grad.tolist() == [[-1, 1, 0]]
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.integers(1, 9))
+def test_dot_scores_equal_the_numpy_reference(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, global_, patches = (
+        rng.normal(size=shape).astype(np.float32) for shape in ((5, 4), (3, 4), (3, 7, 4))
+    )
+    found = two_stream_scores(*map(torch.from_numpy, (labels, global_, patches)), k=k)
+    expected = scoring.score(labels, global_, patches, np.ones((3, 7), np.int64), k=k)
+    np.testing.assert_allclose(found.global_, expected.global_, atol=1e-5)
+    np.testing.assert_allclose(found.local, expected.local, atol=1e-5)
+    np.testing.assert_allclose(found.fused, expected.fused / 2, atol=1e-5)
+
+
+@settings(max_examples=30)
+@given(SEEDS)
+def test_both_scale_rules_equal_the_numpy_reference(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = scoring.unit(rng.normal(size=(5, 4)).astype(np.float32))
+    encoded = Encoded(
+        rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=(3, 7, 4)).astype(np.float32)
+    )
+    ones = np.ones((3, 7), np.int64)
+    tensors = [torch.from_numpy(x) for x in (labels, encoded.global_, encoded.patches)]
+    for rule in ("cosine", "vocabulary"):
+        scaled = scoring.scale(encoded, rule=rule, k=2, vocabulary=labels)
+        expected = scoring.score(labels, scaled.global_, scaled.patches, ones, k=2)
+        found = two_stream_scores(*tensors, k=2, kind=rule)
+        np.testing.assert_allclose(found.fused, expected.fused, atol=1e-5)
+
+
+def test_regression_loss_equals_a_loop_over_photos_and_patches() -> None:
+    rng = np.random.default_rng(0)
+    targets = some_targets(rng)
+    targets[2] = -1  # a photo without a positive is left out
+    labels = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(5, 3))), dim=-1)
+    global_, patches = (torch.from_numpy(rng.normal(size=s)) for s in ((6, 3), (6, 4, 3)))
+    by_global, by_patch = [], []
+    for i, truth in enumerate(targets.tolist()):
+        shown = [labels[j] for j, t in enumerate(truth) if t == 1]
+        if not shown:
+            continue
+        goal = sum(shown[1:], shown[0])
+        goal = goal / goal.norm()
+        by_global.append(float((global_[i] - goal).pow(2).sum()))
+        by_patch += [float((patch - goal).pow(2).sum()) for patch in patches[i]]
+    expected = np.mean(by_global) + np.mean(by_patch)
+    assert float(regression_loss(global_, patches, targets, labels)) == pytest.approx(expected)
+
+
+def test_regression_loss_is_zero_at_the_goal() -> None:
+    labels, targets = torch.eye(3), torch.tensor([[1, -1, 1]])
+    goal = goals(targets, labels)
+    np.testing.assert_allclose(goal, [[2**-0.5, 0, 2**-0.5]])
+    assert float(regression_loss(goal, goal[:, None].expand(1, 4, 3), targets, labels)) < 1e-12
+
+
+def test_regression_loss_without_positives_is_zero_and_has_a_gradient() -> None:
+    global_ = torch.randn(2, 3, requires_grad=True)
+    loss = regression_loss(global_, torch.randn(2, 4, 3), torch.full((2, 2), -1), torch.ones(2, 3))
+    loss.backward()
+    assert loss.item() == 0 and global_.grad is not None and not global_.grad.any()
+
+
+@pytest.mark.parametrize("on", ["raw", "unit"])
+def test_distillation_loss_equals_a_loop_over_photos_and_dimensions(on: str) -> None:
+    rng = np.random.default_rng(0)
+    student, teacher = rng.normal(size=(4, 3)), 10 * rng.normal(size=(4, 3))
+    known = [True, False, True, True]
+    total = 0.0
+    for i in (0, 2, 3):
+        lengths = (np.linalg.norm(student[i]), np.linalg.norm(teacher[i]))
+        by_student, by_teacher = lengths if on == "unit" else (1, 1)
+        total += sum(abs(student[i, d] / by_student - teacher[i, d] / by_teacher) for d in range(3))
+    found = distillation_loss(
+        torch.from_numpy(student), torch.from_numpy(teacher), torch.tensor(known), on=on
+    )
+    assert float(found) == pytest.approx(total / 9)
+
+
+def test_raw_distillation_is_torch_s_l1_loss_and_unit_distillation_does_not_see_lengths() -> None:
+    student, teacher, known = torch.randn(5, 4), torch.randn(5, 4), torch.ones(5).bool()
+    expected = torch.nn.functional.l1_loss(student, teacher)
+    torch.testing.assert_close(distillation_loss(student, teacher, known), expected)
+    one = distillation_loss(student, teacher, known, on="unit")
+    torch.testing.assert_close(distillation_loss(7 * student, teacher, known, on="unit"), one)
+
+
+def test_photos_without_a_teacher_s_vector_take_no_part() -> None:
+    student = torch.randn(2, 3, requires_grad=True)
+    teacher = torch.tensor([[0.0, 0, 0], [float("nan")] * 3])
+    distillation_loss(student, teacher, torch.tensor([True, False])).backward()
+    assert student.grad is not None
+    assert student.grad[0].all() and not student.grad[1].any()
+    nobody = distillation_loss(student, teacher, torch.tensor([False, False]))
+    assert nobody.item() == 0
+
+
+def test_the_loss_looks_at_the_scores_it_is_told_to() -> None:
+    streams = Streams(torch.tensor([[0.0, 1]]), torch.tensor([[0.0, 3]]), torch.tensor([[0.0, 2]]))
+    targets = torch.tensor([[1, -1]])
+    found = {
+        on: float(ranking_on(streams, targets, on=on, scale=2, margin=1, absent="keep"))
+        for on in ("fused", "streams", "both")
+    }
+    assert found == {"fused": 5, "streams": (3 + 7) / 2, "both": (3 + 7 + 5) / 3}

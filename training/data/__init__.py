@@ -1,0 +1,1 @@
+"""Photos, labels and label vectors as a training run sees them."""

@@ -1,0 +1,1 @@
+"""What learns: losses, heads, teacher, optimizer and prompt."""
