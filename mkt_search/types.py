@@ -156,6 +156,19 @@ class Encoding:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a library records of its model, so that a search need not open it.
+
+    `stamp` identifies the model's files at the time (see `models.record.model_stamp`),
+    `label_encoder` is the fingerprint of its label encoder, `image` what its student sees.
+    """
+
+    stamp: str
+    label_encoder: str
+    image: ImageSpec
+
+
 class LabelEncoder(Protocol):
     """label -> vector. Two implementations: a CLIP text tower and a table of known vectors."""
 

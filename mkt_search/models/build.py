@@ -62,6 +62,11 @@ class Model(ABC):
     def top_k(self) -> int:
         """How many patches the local score is the mean of."""
 
+    @property
+    @abstractmethod
+    def label_fingerprint(self) -> str:
+        """The fingerprint of the label encoder, without building a text tower."""
+
     @abstractmethod
     def student(self) -> "TwoStream":
         """Build the student, in float32 on the CPU."""
@@ -109,6 +114,17 @@ class CheckpointModel(Model):
     def top_k(self) -> int:
         """How many patches the local score is the mean of."""
         return self.meta.top_k
+
+    @cached_property
+    def label_fingerprint(self) -> str:
+        """The fingerprint of the label encoder, without building a text tower."""
+        if checkpoint.LABELS in self.meta.files or self.meta.prompt is None:
+            return self._label_encoder.fingerprint
+        from mkt_search.models.text import prompt_fingerprint
+
+        prompt = self.meta.prompt
+        tower = _text_weights(prompt, directory=self.directory).fingerprint
+        return prompt_fingerprint(tower, prompt.template, self._context(), prompt.lengths)
 
     def student(self) -> "TwoStream":
         """Build the student and fill it. Raises ModelError for weights that do not fit."""
@@ -180,6 +196,13 @@ class ClipModel(Model):
         rows, columns = self.grid
         return max(1, round(rows * columns * 18 / 196))
 
+    @property
+    def label_fingerprint(self) -> str:
+        """The fingerprint of the label encoder, without building a text tower."""
+        from mkt_search.models.text import prompt_fingerprint
+
+        return prompt_fingerprint(self._weights.fingerprint, checkpoint.TEMPLATE, None, "one")
+
     def student(self) -> "ClipStudent":
         """Return a copy of the image tower, which a `PhotoEncoder` may cast."""
         return deepcopy(self._student)
@@ -210,6 +233,12 @@ class ClipModel(Model):
         )
 
 
+def locate(spec: str | Path) -> str:
+    """Return where a model is: the folder of a built-in one, else what was named."""
+    name = str(spec)
+    return {DEMO: str(DEMO_CHECKPOINT), DEMO_TEACHER: str(DEMO_CLIP)}.get(name, name)
+
+
 def open_model(spec: str | Path) -> Model:
     """Open a checkpoint directory, or an open_clip model by name.
 
@@ -222,8 +251,7 @@ def open_model(spec: str | Path) -> Model:
     Raises:
         ModelError: it is none of these; the text names what comes near.
     """
-    name = str(spec)
-    place = {DEMO: str(DEMO_CHECKPOINT), DEMO_TEACHER: str(DEMO_CLIP)}.get(name, name)
+    name, place = str(spec), locate(spec)
     directory = Path(place).expanduser()
     if checkpoint.is_checkpoint(directory):
         return CheckpointModel(directory, name=name)
@@ -279,22 +307,28 @@ def _empty_student(meta: Meta) -> "Student | ClipStudent":
     return clip_student(create_clip(meta.backbone, **meta.options))
 
 
+def _text_weights(prompt: Prompt, *, directory: Path) -> "ClipWeights | ClipFolder":
+    """The weights of the text tower that a checkpoint names, inside its directory, beside it, or of
+    open_clip."""
+    from mkt_search.models.clip import ClipFolder, ClipWeights
+
+    beside = directory / prompt.weights
+    if not prompt.weights:
+        return ClipFolder(directory / prompt.model)
+    return ClipWeights(prompt.model, str(beside) if beside.is_file() else prompt.weights)
+
+
 def _prompted(
     prompt: Prompt, *, directory: Path, context: "Tensor | None"
 ) -> "PromptedTextEncoder":
-    """The text tower that a checkpoint names; its files may lie in, or beside, its directory."""
-    from mkt_search.models.clip import ClipFolder, ClipWeights, load_text_tower
+    """The text tower that a checkpoint names, in its prompt."""
+    from mkt_search.models.clip import load_text_tower
     from mkt_search.models.text import PromptedTextEncoder
 
-    beside = directory / prompt.weights
-    weights: ClipWeights | ClipFolder
-    if not prompt.weights:
-        weights = ClipFolder(directory / prompt.model)
-    else:
-        weights = ClipWeights(prompt.model, str(beside) if beside.is_file() else prompt.weights)
+    weights = _text_weights(prompt, directory=directory)
     is_alone = prompt.weights == checkpoint.TOWER
     return PromptedTextEncoder(
-        load_text_tower(prompt.model, beside) if is_alone else weights.load(),
+        load_text_tower(prompt.model, directory / prompt.weights) if is_alone else weights.load(),
         weights.tokenizer(),
         template=prompt.template,
         tower=weights.fingerprint,

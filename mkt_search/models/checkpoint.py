@@ -38,6 +38,7 @@ META, STUDENT, LABELS, PROMPT, TOWER = (
     "tower.safetensors",
 )
 CLIP_CONFIG = "open_clip_config.json"  # makes a folder that of an open_clip model
+CLIP_WEIGHTS = "open_clip_model.safetensors"  # beside it; open_clip's HF_SAFE_WEIGHTS_NAME
 TEMPLATE = "There is a {} in the scene"
 
 

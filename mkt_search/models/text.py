@@ -21,7 +21,26 @@ from mkt_search.errors import ModelError
 from mkt_search.scoring import unit
 from mkt_search.types import Vector
 
+Lengths = Literal["one", "own"]
+
 BATCH = 256  # labels through the tower at a time
+
+
+def prompt_fingerprint(tower: str, template: str, context: Tensor | None, lengths: Lengths) -> str:
+    """Return 12 hex digits over a prompted text tower, from the fingerprint of the tower alone.
+
+    Args:
+        tower: fingerprint of the tower's weights.
+        template: text with one "{}" for the label.
+        context: (C, W), the learned context, if there is one.
+        lengths: as `PromptedTextEncoder` has it.
+    """
+    digest = hashlib.sha256(f"{tower}\0{template}\0".encode())
+    if context is not None:
+        digest.update(context.detach().float().cpu().numpy().tobytes())
+    if lengths == "own":
+        digest.update(b"own lengths")
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -62,7 +81,7 @@ class PromptedTextEncoder:
         template: str,
         tower: str,
         context: Tensor | None = None,
-        lengths: Literal["one", "own"] = "one",
+        lengths: Lengths = "one",
         device: torch.device | str = "cpu",
     ) -> None:
         if template.count("{}") != 1:
@@ -83,12 +102,8 @@ class PromptedTextEncoder:
     @property
     def fingerprint(self) -> str:
         """12 hex digits over the tower, the template and the learned context."""
-        digest = hashlib.sha256(f"{self._tower}\0{self.template}\0".encode())
-        if self.context is not None:
-            digest.update(self.context.detach().float().cpu().numpy().tobytes())
-        if self._length is not None:
-            digest.update(b"own lengths")
-        return digest.hexdigest()[:12]
+        lengths: Lengths = "one" if self._length is None else "own"
+        return prompt_fingerprint(self._tower, self.template, self.context, lengths)
 
     def encode(self, labels: Sequence[str]) -> Vector:
         """Return (L, D) float32, long as `lengths` says. Raises ModelError for a label too long."""

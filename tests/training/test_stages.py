@@ -13,8 +13,8 @@ from mkt_search.models.checkpoint import PROMPT, STUDENT, read_meta
 from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from tests.command_line import mkt
 from tests.painted import painted_world
-from tests.training.test_cli import changed_lines
 from tests.tiny import tiny_clip
+from tests.training.test_cli import changed_lines
 from training import stages
 from training.runs.history import Epoch, Listener
 
