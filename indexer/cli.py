@@ -10,7 +10,7 @@ import click
 
 from mkt_search.settings import config
 from mkt_search.settings.config import Config
-from mkt_search.terminal.options import library_option, setting_option, take_settings
+from mkt_search.terminal.options import json_option, library_option, setting_option, take_settings
 
 if TYPE_CHECKING:
     from indexer.index import Options
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from mkt_search.store.store import Store, StoredEncoding
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print the summary as JSON.  [default: off]"
-)
-
 
 def settings_options(*names: str) -> Callable[[Command], Command]:
     """Add the options of several settings, `section.key` each."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from indexer.progress import Progress
 from indexer.repair import Repaired
-from mkt_search.display import clean
+from mkt_search.display import count_noun, duration, printable
 from mkt_search.types import Summary
 
 EVERY = 5.0  # seconds between two lines
@@ -58,7 +58,7 @@ class Lines(Progress):
 
     def say(self, sentence: str) -> None:
         """Print it."""
-        self._say(clean(sentence))
+        self._say(printable(sentence))
 
     def end(self) -> None:
         """Nothing is left on the screen."""
@@ -110,7 +110,7 @@ class Bar(Progress):
 
     def say(self, sentence: str) -> None:
         """Print it above the bar."""
-        self._bar.console.print(clean(sentence), markup=False)
+        self._bar.console.print(printable(sentence), markup=False)
 
     def end(self) -> None:
         """Take the bar away."""
@@ -163,27 +163,12 @@ def _on_interrupt(handler: Callable[[int, FrameType | None], None]) -> Iterator[
         signal.signal(signal.SIGINT, before)
 
 
-def duration(seconds: float) -> str:
-    """Say a time in words: "8 s", "3 min 12 s", "2 h 5 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s" if whole else f"{seconds:.1f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """`1 photo`, `12,408 photos`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def tell(summary: Summary, say: Say, *, dry_run: bool = False) -> None:
     """Say what a run did, or would do."""
     told = [f"{summary.renamed:,} renamed"] if summary.renamed else []
-    told += [plural(summary.duplicates, "copy", "copies")] if summary.duplicates else []
+    told += [count_noun(summary.duplicates, "copy", "copies")] if summary.duplicates else []
     sentence = "would index " if dry_run else "indexed "
-    sentence += plural(summary.indexed, "photo") + (f" ({', '.join(told)})" if told else "")
+    sentence += count_noun(summary.indexed, "photo") + (f" ({', '.join(told)})" if told else "")
     if not dry_run:
         sentence += f" in {duration(summary.seconds)}"
     rest = [f"{summary.failed:,} failed"] if summary.failed else []
@@ -191,7 +176,7 @@ def tell(summary: Summary, say: Say, *, dry_run: bool = False) -> None:
     say(f"{'; '.join([sentence, ', '.join(rest)]) if rest else sentence}.")
     if summary.missing:
         would = "would be marked" if dry_run else "marked"
-        say(f"{would} missing: {plural(summary.missing, 'photo')}; `mkt prune` forgets them.")
+        say(f"{would} missing: {count_noun(summary.missing, 'photo')}; `mkt prune` forgets them.")
     if summary.failed:
         say(f"{summary.failed:,} failed; see them with `mkt status --failed`:")
         for line in _listed(summary.reasons):
@@ -205,7 +190,7 @@ def tell(summary: Summary, say: Say, *, dry_run: bool = False) -> None:
 def _listed(reasons: Mapping[str, int]) -> list[str]:
     """Name the most frequent reasons and count the rest."""
     ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-    named = [f"{count:>6,}  {clean(why)}" for why, count in ordered[:REASONS]]
+    named = [f"{count:>6,}  {printable(why)}" for why, count in ordered[:REASONS]]
     rest = sum(count for _, count in ordered[REASONS:])
     return [*named, f"{rest:>6,}  for other reasons"] if rest else named
 
@@ -233,15 +218,16 @@ def tell_repaired(done: Repaired, say: Say) -> None:
             say("nothing to repair: every photo has its vectors.")
         return
     say(
-        f"encoded {plural(done.encoded, 'photo')} again in {duration(done.seconds)}; "
-        f"{plural(done.segments, 'damaged segment')} let go."
+        f"encoded {count_noun(done.encoded, 'photo')} again in {duration(done.seconds)}; "
+        f"{count_noun(done.segments, 'damaged segment')} let go."
     )
     if done.failed:
-        say(f"{plural(done.failed, 'photo')} can no longer be read: `mkt status --failed`.")
+        say(f"{count_noun(done.failed, 'photo')} can no longer be read: `mkt status --failed`.")
     if done.missing:
-        say(f"marked missing: {plural(done.missing, 'photo')}; `mkt prune` forgets them.")
+        say(f"marked missing: {count_noun(done.missing, 'photo')}; `mkt prune` forgets them.")
     if done.away:
         say(
-            f"{plural(done.away, 'photo')} lie in folders that are not there now; run `mkt repair` "
+            f"{count_noun(done.away, 'photo')} lie in folders that are not there now; run `mkt "
+            "repair` "
             "again when their disk is."
         )

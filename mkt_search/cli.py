@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from mkt_search.display import clean
+from mkt_search.display import printable
 from mkt_search.errors import MktError
 from mkt_search.settings.setting import nearest
 
@@ -61,7 +61,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the first word names; a misspelled one meets the nearest name."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f'No such command "{clean(args[0])}"{nearest(args[0], COMMANDS, "`mkt {}`")}')
+            ctx.fail(
+                f'No such command "{printable(args[0])}"{nearest(args[0], COMMANDS, "`mkt {}`")}'
+            )
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -87,7 +89,7 @@ def _refused(problem: OSError) -> str:
     why = problem.strerror or str(problem)
     if problem.filename is None:
         return f"reading or writing failed ({why}); -vv shows where."
-    return f"{clean(os.fsdecode(problem.filename))}: {why}; -vv shows where."
+    return f"{printable(os.fsdecode(problem.filename))}: {why}; -vv shows where."
 
 
 def _open_stdout() -> None:

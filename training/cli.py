@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search.display import clean
+from mkt_search.display import printable
 from mkt_search.process import keep_freed_memory, let_idle_threads_sleep
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
@@ -156,7 +156,7 @@ def demo(folder: Path, small: bool) -> None:
     from training.demo.build import SMALL, Recipe, rebuild
 
     made = rebuild(folder, SMALL if small else Recipe(), lambda line: click.echo(line, err=True))
-    click.echo(clean(made))
+    click.echo(printable(made))
 
 
 @contextlib.contextmanager

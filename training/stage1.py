@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mkt_search.datasets.dataset import Rows, counted, some
+from mkt_search.datasets.dataset import Rows
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.checkpoint import Meta
@@ -98,7 +99,8 @@ def check_labels(task: Task, listener: Listener) -> None:
     names = [task.labels.seen[column] for column in np.flatnonzero(~shown)]
     if names:
         listener.say(
-            f"no photo to learn from shows {counted(names)}: {some(names)}. Without a positive a"
+            f"no photo to learn from shows {count_noun(len(names), 'label')}: "
+            f"{first_few(names)}. Without a positive a"
             " label is only learned to be absent"
         )
 

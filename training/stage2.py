@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mkt_search.datasets.dataset import Rows, counted, some
+from mkt_search.datasets.dataset import Rows
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.build import CheckpointModel, open_model
@@ -180,8 +181,9 @@ def compare_stories(meta: Meta, task: Task, listener: Listener) -> None:
     trained_on = sorted(set(told.get("seen", ())) & set(task.labels.unseen))
     if trained_on:
         raise TrainingError(
-            f"stage 1 trained on {counted(trained_on)} that would count as unseen here"
-            f" ({some(trained_on)}). Give the --unseen, --unseen-fraction and --split-seed of"
+            f"stage 1 trained on {count_noun(len(trained_on), 'label')} that would count as "
+            "unseen here"
+            f" ({first_few(trained_on)}). Give the --unseen, --unseen-fraction and --split-seed of"
             " stage 1."
         )
     if not told.get("is_finished", True):

@@ -11,7 +11,7 @@ import click
 from mkt_search.commands import evaluation_output as output
 from mkt_search.commands.evaluate_ann import ann
 from mkt_search.commands.open_library import library_folder
-from mkt_search.display import clean
+from mkt_search.display import printable
 from mkt_search.errors import LibraryNotFound, StoreError
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
@@ -197,7 +197,7 @@ def _evaluate(
 
     def tell(sentence: str) -> None:
         notes.append(sentence)
-        say(clean(sentence))
+        say(printable(sentence))
 
     labelled, rows = choose(settings.data, models, only=only, say=tell)
     rules = rules_of(settings.evaluate, labelled, tell, kind=settings.data.kind)
@@ -226,4 +226,4 @@ def _keep(report: "Report", place: Path | None, settings: "Config", asked: dict[
     except StoreError as problem:
         say(f"the results are not kept: {problem}")
         return
-    say(f"kept as run {run} in {clean(place)}; `mkt evaluate --list` shows what is there.")
+    say(f"kept as run {run} in {printable(place)}; `mkt evaluate --list` shows what is there.")

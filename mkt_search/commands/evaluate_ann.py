@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.open_library import open_library
+from mkt_search.display import count_noun
 from mkt_search.evaluation.tables import NOTHING, shown
 from mkt_search.terminal.options import (
     TEXT,
@@ -16,7 +17,7 @@ from mkt_search.terminal.options import (
     setting_option,
     take_settings,
 )
-from mkt_search.terminal.output import Column, bar, plural, say, show_json, show_table
+from mkt_search.terminal.output import Column, bar, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.ann_recall import RecallReport, Row, Way
@@ -141,16 +142,17 @@ def _measure(
 def _summary(report: "RecallReport") -> str:
     """Say what was asked, of how many photos, and on how many threads."""
     asked = report.probes
-    kinds = f"{plural(asked.given, 'label')} given, {asked.remembered:,} remembered, "
-    kinds += plural(asked.mixed, "mixture") + " of stored vectors"
+    kinds = f"{count_noun(asked.given, 'label')} given, {asked.remembered:,} remembered, "
+    kinds += count_noun(asked.mixed, "mixture") + " of stored vectors"
     whole = [row for row in report.rows if row.share == 1]
     busy = f"{_busy(row.exact for row in whole)} exactly"
     if whole[0].approximate:
         busy += f", {_busy(row.approximate for row in whole if row.approximate)} approximately"
     index = f"{report.indexed:,} of them in the candidate index, for a recall of {report.target:g}"
-    threads = plural(report.scan_threads, "thread")
+    threads = count_noun(report.scan_threads, "thread")
     return (
-        f"{plural(len(asked), 'query', 'queries')} ({kinds}) on {plural(report.photos, 'photo')}, "
+        f"{count_noun(len(asked), 'query', 'queries')} ({kinds}) on "
+        f"{count_noun(report.photos, 'photo')}, "
         f"{index}; one query after another, warm. The exact scan takes {threads}; at work on "
         f"average: {busy}."
     )

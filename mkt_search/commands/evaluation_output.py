@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mkt_search.commands.open_library import library_folder
-from mkt_search.display import clean
+from mkt_search.display import count_noun, local_time, printable
 from mkt_search.errors import EvaluationError
 from mkt_search.settings import config
-from mkt_search.terminal.output import Column, moment, plural, say, show_json, show_table
+from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.report import Report
@@ -59,7 +59,7 @@ def check(wanted: Wanted) -> None:
 
 def write(report: "Report", wanted: Wanted) -> None:
     """Print the table, or JSON, and write the files."""
-    say(clean(report.summary()))
+    say(printable(report.summary()))
     if wanted.json_file == STDOUT:
         show_json(report.as_dict())
     else:
@@ -80,7 +80,7 @@ def write(report: "Report", wanted: Wanted) -> None:
     if wanted.plots is not None:
         for name, png in pictures.items():
             (wanted.plots / name).write_bytes(png)
-        say(f"wrote {plural(len(pictures), 'plot')} to {clean(wanted.plots)}")
+        say(f"wrote {count_noun(len(pictures), 'plot')} to {printable(wanted.plots)}")
 
 
 def _tables(report: "Report", wanted: Wanted) -> "list[Table]":
@@ -108,7 +108,7 @@ def _draw(report: "Report", wanted: Wanted) -> dict[str, bytes]:
 
 def _write(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    say(f"wrote {clean(file)}")
+    say(f"wrote {printable(file)}")
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
         def show(model: str, done: int, total: int) -> None:
             if model not in tasks:
-                tasks[model] = bars.add_task(clean(model))
+                tasks[model] = bars.add_task(printable(model))
             bars.update(tasks[model], completed=done, total=total)
 
         yield show
@@ -134,7 +134,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 def _say_progress(model: str, done: int, total: int) -> None:
     step = BETWEEN_LINES
     if done == total or done // step > max(done - 32, 0) // step:
-        say(f"{clean(model)}: {done:,} of {plural(total, 'photo')}")
+        say(f"{printable(model)}: {done:,} of {count_noun(total, 'photo')}")
 
 
 # The library
@@ -228,7 +228,7 @@ def _rows(item: "Evaluation") -> Iterator[tuple[str, ...]]:
         values = (maps.get(name) for name in ("ZSL", "GZSL"))
         yield (
             str(item.run),
-            moment(item.created_at) if item.created_at else "",
+            local_time(item.created_at) if item.created_at else "",
             item.dataset,
             entry["title"],
             f"{entry['photos']:,}",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from mkt_search.display import clean
+from mkt_search.display import printable
 from mkt_search.terminal.output import say
 
 FILE = click.Path(path_type=Path)
@@ -72,6 +72,6 @@ def import_mkt(
         text=text,
         names=names,
         out=out,
-        say=lambda sentence: say(clean(sentence)),
+        say=lambda sentence: say(printable(sentence)),
     )
-    say(f"wrote {clean(out)}; use it by `mkt index --model {clean(out)} PHOTOS`")
+    say(f"wrote {printable(out)}; use it by `mkt index --model {printable(out)} PHOTOS`")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mkt_search.display import clean
+from mkt_search.display import printable
 from mkt_search.errors import StoreError
 from mkt_search.settings import config
 from mkt_search.terminal.output import say
@@ -32,12 +32,12 @@ def init(folder: Path, database: str | None) -> None:
     there = library.is_dir()
     if database is not None and settings.exists():
         raise StoreError(
-            f"{clean(settings)} exists and is not overwritten; write `database = "
+            f"{printable(settings)} exists and is not overwritten; write `database = "
             f"{json.dumps(database)}` under [library] in it, then leave out --database."
         )
     Library.create(folder, config=config.load(folder, flags={"library.database": database})).close()
     _write_settings(settings, database)
-    say(f"{'found' if there else 'made'} the library {clean(library)}")
+    say(f"{'found' if there else 'made'} the library {printable(library)}")
     say("Next: `mkt index FOLDER --model CHECKPOINT`, then `mkt search LABEL`.")
 
 
@@ -52,8 +52,8 @@ def _write_settings(file: Path, database: str | None) -> None:
     except FileExistsError:
         return
     except OSError as problem:
-        raise StoreError(f"{clean(file)}: cannot be written ({problem.strerror}).") from None
-    say(f"wrote {clean(file)}")
+        raise StoreError(f"{printable(file)}: cannot be written ({problem.strerror}).") from None
+    say(f"wrote {printable(file)}")
 
 
 def commented(text: str) -> str:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.open_library import library_folder, open_library
-from mkt_search.display import clean, storable
+from mkt_search.display import byte_size, count_noun, path_as_text, printable
 from mkt_search.settings import config
 from mkt_search.terminal.options import json_option, library_option
-from mkt_search.terminal.output import Column, plural, say, show_json, show_table, sized
+from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.library import Library
@@ -37,7 +37,7 @@ def verify(ctx: click.Context, as_json: bool, directory: Path | None) -> None:
         show_json([_problem_as_data(problem) for problem in problems])
     else:
         show_table(PROBLEM_COLUMNS, ((p.where, p.what, p.fix) for p in problems))
-    say(f"{plural(len(problems), 'problem')} found." if problems else "The library is sound.")
+    say(f"{count_noun(len(problems), 'problem')} found." if problems else "The library is sound.")
     ctx.exit(1 if problems else 0)
 
 
@@ -74,9 +74,9 @@ def prune(dry_run: bool, as_json: bool, directory: Path | None) -> None:
         show_json(_report_as_data(report))
     done = "would remove" if dry_run else "removed"
     kinds = (("missing photo", report.photos), ("tag", report.tags), ("segment", report.segments))
-    counts = ", ".join(plural(count, kind) for kind, count in kinds)
-    unused = plural(report.contents, "photo's vectors", "photos' vectors")
-    say(f"{done} {counts} ({sized(report.bytes)}) and {unused}.")
+    counts = ", ".join(count_noun(count, kind) for kind, count in kinds)
+    unused = count_noun(report.contents, "photo's vectors", "photos' vectors")
+    say(f"{done} {counts} ({byte_size(report.bytes)}) and {unused}.")
 
 
 def _report_as_data(report: "PruneReport") -> dict[str, int]:
@@ -107,7 +107,10 @@ def root(old: Path | None, new: Path | None, as_json: bool, directory: Path | No
             raise click.UsageError("Name both folders: mkt root OLD NEW.")
         else:
             count = library.move_root(os.path.abspath(old), new)
-            say(f"{clean(old)} is now {clean(new)}: {plural(count, 'photo')} moved with it.")
+            say(
+                f"{printable(old)} is now {printable(new)}: {count_noun(count, 'photo')} moved "
+                "with it."
+            )
 
 
 def _show_roots(library: "Library", *, as_json: bool) -> None:
@@ -115,11 +118,12 @@ def _show_roots(library: "Library", *, as_json: bool) -> None:
     if as_json:
         keys = ("photos", "exists")
         found = [
-            {k: getattr(item, k) for k in keys} | {"path": storable(item.path)} for item in roots
+            {k: getattr(item, k) for k in keys} | {"path": path_as_text(item.path)}
+            for item in roots
         ]
         show_json(found)
         return
-    rows = ((f"{r.photos:,}", "yes" if r.exists else "no", clean(r.path)) for r in roots)
+    rows = ((f"{r.photos:,}", "yes" if r.exists else "no", printable(r.path)) for r in roots)
     if not show_table(ROOT_COLUMNS, rows):
         say("No folder yet. Run `mkt index FOLDER`.")
 
@@ -136,4 +140,4 @@ def migrate(directory: Path | None) -> None:
     folder = library_folder(directory)
     with Library.open(folder, config=config.load(folder), check=False) as library:
         library.migrate()
-    say(f"{clean(folder)} is up to date.")
+    say(f"{printable(folder)} is up to date.")

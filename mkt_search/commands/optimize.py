@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from mkt_search.commands.open_library import open_library
+from mkt_search.display import byte_size, count_noun
 from mkt_search.terminal.options import json_option, library_option
-from mkt_search.terminal.output import bar, plural, say, show_json, sized
+from mkt_search.terminal.output import bar, say, show_json
 
 if TYPE_CHECKING:
     from mkt_search.store.candidates.build import Optimized
@@ -35,12 +36,12 @@ def optimize(as_json: bool, directory: Path | None) -> None:
         with bar("learning codes") as progress:
             done = library.optimize(progress)
         if done is None:
-            photos = plural(len(library), "photo")
+            photos = count_noun(len(library), "photo")
             say(f"{photos}: too few for a candidate index; searches read all of them.")
             return
     if as_json:
         show_json({"photos": done.photos, "bytes": done.bytes, "recall": done.curve.as_data()})
-    say(f"built a candidate index of {plural(done.photos, 'photo')}, {sized(done.bytes)}.")
+    say(f"built a candidate index of {count_noun(done.photos, 'photo')}, {byte_size(done.bytes)}.")
     say(recall_of(done))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.open_library import library_folder
-from mkt_search.display import clean, storable
+from mkt_search.display import path_as_text, printable
 from mkt_search.errors import LibraryNotFound
 from mkt_search.settings import config
 from mkt_search.terminal.options import json_option, library_option, setting_option, take_settings
@@ -107,7 +107,7 @@ def _model(directory: Path | None, flags: dict[str, Any]) -> "tuple[Config, Mode
 
 def _as_data(photo: Path, scores: "Sequence[LabelScore]") -> dict[str, Any]:
     return {
-        "path": storable(photo),
+        "path": path_as_text(photo),
         "labels": [
             {
                 "label": found.label,
@@ -122,4 +122,4 @@ def _as_data(photo: Path, scores: "Sequence[LabelScore]") -> dict[str, Any]:
 
 def _row(photo: Path, found: "LabelScore") -> tuple[str, ...]:
     parts = (found.score, found.global_part, found.local_part)
-    return (*(f"{part:.4f}" for part in parts), found.label, clean(photo))
+    return (*(f"{part:.4f}" for part in parts), found.label, printable(photo))

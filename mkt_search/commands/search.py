@@ -10,7 +10,7 @@ import click
 
 from mkt_search.commands.filters import filter_options, take_filters
 from mkt_search.commands.open_library import open_library
-from mkt_search.display import clean, storable
+from mkt_search.display import count_noun, path_as_text, printable
 from mkt_search.terminal.options import (
     TEXT,
     json_option,
@@ -18,7 +18,7 @@ from mkt_search.terminal.options import (
     setting_option,
     take_settings,
 )
-from mkt_search.terminal.output import Column, plural, say, show_json, show_table
+from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.search.search import Explanation
@@ -151,7 +151,7 @@ def search(
 
 def explained(told: "Explanation") -> str:
     """Say which way a search went, how many photos it looked at, and what each step took."""
-    way = f"{told.path} ({plural(told.searched, 'photo')} searched"
+    way = f"{told.path} ({count_noun(told.searched, 'photo')} searched"
     if told.path == "candidates":
         way += f"; {told.candidates:,} candidates scored of {told.vectors:,} vectors, "
         way += f"{told.newer:,} newer than the index, "
@@ -169,7 +169,7 @@ def describe(terms: "Sequence[Term]") -> str:
     """The query as one line of text: `2*dog + like beach.jpg - person`."""
     text = ""
     for term in terms:
-        name = term.label if term.label is not None else f"like {clean(term.photo or '')}"
+        name = term.label if term.label is not None else f"like {printable(term.photo or '')}"
         weight = "" if abs(term.weight) == 1 else f"{abs(term.weight):g}*"
         sign = " - " if term.weight < 0 else " + "
         text += sign + weight + name
@@ -180,7 +180,7 @@ def as_data(hit: "Hit") -> dict[str, Any]:
     """A hit as JSON has it; boxes are fractions of the upright photo's width and height."""
     return {
         "photo": hit.photo_id,
-        "path": storable(hit.path),
+        "path": path_as_text(hit.path),
         "score": hit.score,
         "global": hit.global_part,
         "local": hit.local_part,
@@ -188,13 +188,13 @@ def as_data(hit: "Hit") -> dict[str, Any]:
             {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
             for box in hit.boxes
         ],
-        "copies": [storable(path) for path in hit.copies],
+        "copies": [path_as_text(path) for path in hit.copies],
     }
 
 
 def _row(rank: int, hit: "Hit") -> tuple[str, ...]:
     parts = (hit.score, hit.global_part, hit.local_part)
-    return (f"{rank:,}", *(f"{part:.4f}" for part in parts), clean(hit.path))
+    return (f"{rank:,}", *(f"{part:.4f}" for part in parts), printable(hit.path))
 
 
 def _show_paths(hits: "Sequence[Hit]", end: bytes) -> None:
@@ -206,12 +206,12 @@ def _write_sheet(file: Path, hits: "Sequence[Hit]", asked: str, side: int) -> No
     from mkt_search.pages import sheet
 
     sheet.write(file, hits, query=asked, side=side, made_at=datetime.now())
-    say(f"wrote {clean(file)}: {plural(len(hits), 'photo')}")
+    say(f"wrote {printable(file)}: {count_noun(len(hits), 'photo')}")
 
 
 def _nothing_found(asked: str, *, searched: int, is_filtered: bool) -> str:
     if not searched:
         return "The library holds no photos yet. Run `mkt index FOLDER` first."
     if is_filtered:
-        return f"No photo meets the filters (of {plural(searched, 'photo')}); ask for less."
+        return f"No photo meets the filters (of {count_noun(searched, 'photo')}); ask for less."
     return f"Nothing found for {asked}."

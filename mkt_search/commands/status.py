@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.open_library import open_library
-from mkt_search.display import clean, storable
+from mkt_search.display import byte_size, count_noun, path_as_text, printable
 from mkt_search.terminal.options import json_option, library_option
-from mkt_search.terminal.output import Column, plural, say, show_json, show_table, sized
+from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.library import Library
@@ -41,11 +41,11 @@ def status(failed: bool, as_json: bool, directory: Path | None) -> None:
 def _show_failed(library: "Library", *, as_json: bool) -> None:
     found = [(photo.path, photo.error or "") for photo in library.photos(state="failed")]
     if as_json:
-        show_json([{"path": storable(path), "reason": reason} for path, reason in found])
+        show_json([{"path": path_as_text(path), "reason": reason} for path, reason in found])
         return
-    show_table(FAILED_COLUMNS, ((clean(path), reason) for path, reason in found))
+    show_table(FAILED_COLUMNS, ((printable(path), reason) for path, reason in found))
     if found:
-        say(f"{plural(len(found), 'photo')} cannot be read; `mkt index --retry` tries again.")
+        say(f"{count_noun(len(found), 'photo')} cannot be read; `mkt index --retry` tries again.")
     else:
         say("Every photo can be read.")
 
@@ -53,7 +53,7 @@ def _show_failed(library: "Library", *, as_json: bool) -> None:
 def as_data(found: "Status") -> dict[str, Any]:
     """The state of a library as JSON has it; sizes in bytes."""
     return {
-        "directory": storable(found.directory),
+        "directory": path_as_text(found.directory),
         "photos": found.photos,
         "duplicates": found.duplicates,
         "model": found.model,
@@ -63,38 +63,38 @@ def as_data(found: "Status") -> dict[str, Any]:
         "bytes_segments": found.bytes_segments,
         "bytes_database": found.bytes_database,
         "candidate_index": asdict(index) if (index := found.candidate_index) else None,
-        "roots": [{**asdict(root), "path": storable(root.path)} for root in found.roots],
+        "roots": [{**asdict(root), "path": path_as_text(root.path)} for root in found.roots],
         "tags": found.tags,
         "writer": found.writer,
     }
 
 
 def _rows(found: "Status") -> Iterator[tuple[str, str]]:
-    yield "library", clean(found.directory)
+    yield "library", printable(found.directory)
     yield "photos", _photos(found)
     yield "tags", _tags(found.tags)
     yield "checkpoint", f"{found.encoding.checkpoint} ({found.model})" if found.encoding else "none"
     if found.encoding is not None:
         yield "stored", _stored(found.encoding)
-    size = f"{sized(found.bytes_segments)} in {plural(found.segments, 'segment')}"
-    yield "size", f"{size}, database {sized(found.bytes_database)}"
+    size = f"{byte_size(found.bytes_segments)} in {count_noun(found.segments, 'segment')}"
+    yield "size", f"{size}, database {byte_size(found.bytes_database)}"
     if found.candidate_index is not None:
         known, taken = found.candidate_index.photos, found.candidate_index.bytes
-        yield "candidate index", f"{plural(known, 'different photo')}, {sized(taken)}"
+        yield "candidate index", f"{count_noun(known, 'different photo')}, {byte_size(taken)}"
     for root in found.roots:
         absent = "" if root.exists else ", NOT THERE (moved? `mkt root OLD NEW`)"
-        yield "folder", f"{clean(root.path)} ({plural(root.photos, 'photo')}{absent})"
+        yield "folder", f"{printable(root.path)} ({count_noun(root.photos, 'photo')}{absent})"
     if found.building is not None:
         done, total = found.building
         yield "rebuild", f"{done:,} of {total:,} photos done; `mkt index --rebuild` goes on"
     if found.writer is not None:
-        yield "writing now", clean(found.writer)
+        yield "writing now", printable(found.writer)
 
 
 def _photos(found: "Status") -> str:
     states = ("indexed", "failed", "missing")
     parts = [f"{found.photos.get(state, 0):,} {state}" for state in states]
-    return ", ".join((*parts, plural(found.duplicates, "duplicate")))
+    return ", ".join((*parts, count_noun(found.duplicates, "duplicate")))
 
 
 def _tags(counts: dict[str, int]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.commands.open_library import open_library
-from mkt_search.display import clean
+from mkt_search.display import count_noun, printable
 from mkt_search.terminal.options import (
     TEXT,
     json_option,
@@ -15,7 +15,7 @@ from mkt_search.terminal.options import (
     setting_option,
     take_settings,
 )
-from mkt_search.terminal.output import Column, bar, plural, say, show_json, show_table
+from mkt_search.terminal.output import Column, bar, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.library import Library
@@ -117,11 +117,12 @@ def _by_hand(
 ) -> None:
     for label in add:
         count = library.add_tag(photos, label)
-        say(f'added "{clean(label)}" to {plural(count, "photo")}{_rest(photos, count, "had it")}')
+        rest = _rest(photos, count, "had it")
+        say(f'added "{printable(label)}" to {count_noun(count, "photo")}{rest}')
     for label in remove:
         count = library.remove_tag(photos, label)
         rest = _rest(photos, count, "lacked it")
-        say(f'removed "{clean(label)}" from {plural(count, "photo")}{rest}')
+        say(f'removed "{printable(label)}" from {count_noun(count, "photo")}{rest}')
 
 
 def _rest(photos: tuple[Path, ...], count: int, why: str) -> str:
@@ -166,11 +167,10 @@ def _summary(report: "TagReport", settings: "TagConfig", *, dry_run: bool) -> st
     limit = f"at most {settings.top:,} a photo" if settings.top else "any number a photo"
     rule = f"{limit}, scores from {settings.threshold:g}"
     add, remove, keep = ("would add", "remove", "keep") if dry_run else ("added", "removed", "kept")
-    added = f"{add} {plural(report.added, 'tag')}"
+    added = f"{add} {count_noun(report.added, 'tag')}"
     counted = f"{added}, {remove} {report.removed:,}, {keep} {report.kept:,}"
-    sentence = (
-        f"{counted}: {plural(report.photos, 'photo')}, {plural(report.labels, 'label')}; {rule}."
-    )
+    searched = f"{count_noun(report.photos, 'photo')}, {count_noun(report.labels, 'label')}"
+    sentence = f"{counted}: {searched}; {rule}."
     if dry_run:
         return f"{sentence} Nothing was changed."
     return f"{sentence} Take it back with `mkt untag --run {report.run}`."
@@ -195,4 +195,5 @@ def untag(run: int, as_json: bool, directory: Path | None) -> None:
         report = library.untag(run)
     if as_json:
         show_json(as_data(report))
-    say(f"took back run {run}: removed {plural(report.removed, 'tag')}, restored {report.added:,}.")
+    removed = count_noun(report.removed, "tag")
+    say(f"took back run {run}: removed {removed}, restored {report.added:,}.")

@@ -9,9 +9,9 @@ import click
 
 from mkt_search.commands.filters import filter_options, take_filters
 from mkt_search.commands.open_library import open_library
-from mkt_search.display import clean
+from mkt_search.display import count_noun, local_time, printable
 from mkt_search.terminal.options import TEXT, json_option, library_option
-from mkt_search.terminal.output import Column, moment, plural, say, show_json, show_table
+from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.store.sql.runs import RunInfo
@@ -110,7 +110,10 @@ def tags(
         elif as_json:
             export.write_json(found, sys.stdout)
         elif parquet is not None:
-            say(f"wrote {clean(parquet)}: {plural(export.write_parquet(found, parquet), 'tag')}")
+            say(
+                f"wrote {printable(parquet)}: "
+                f"{count_noun(export.write_parquet(found, parquet), 'tag')}"
+            )
         else:
             _show(found, is_narrowed=is_narrowed)
 
@@ -123,7 +126,7 @@ def _of_photo(found: "Iterator[Tag]", photo: Path) -> "Iterator[Tag]":
 def _show(found: "Iterator[Tag]", *, is_narrowed: bool) -> None:
     count = show_table(COLUMNS, (_row(tag) for tag in found))
     if count:
-        say(plural(count, "tag"))
+        say(count_noun(count, "tag"))
     elif is_narrowed:
         say("No tag meets all the conditions; `mkt tags` without any lists every tag.")
     else:
@@ -133,7 +136,7 @@ def _show(found: "Iterator[Tag]", *, is_narrowed: bool) -> None:
 def _row(tag: "Tag") -> tuple[str, ...]:
     score = "" if tag.score is None else f"{tag.score:.4f}"
     run = "" if tag.run is None else str(tag.run)
-    return clean(tag.path), tag.label, score, tag.source, run
+    return printable(tag.path), tag.label, score, tag.source, run
 
 
 def _show_runs(runs: "Sequence[RunInfo]", *, as_json: bool) -> None:
@@ -158,4 +161,4 @@ def _run_as_data(run: "RunInfo") -> dict[str, Any]:
 def _run_row(run: "RunInfo") -> tuple[str, ...]:
     counts = {name: count for name, count in run.summary.items() if name != "run" and count}
     told = (f"{name} {count:,}" for name, count in counts.items() if isinstance(count, int))
-    return str(run.id), run.kind, moment(run.started_at), run.outcome, ", ".join(told)
+    return str(run.id), run.kind, local_time(run.started_at), run.outcome, ", ".join(told)

@@ -15,7 +15,6 @@ from mkt_search.errors import DatasetError
 
 Targets = NDArray[np.int8]
 Rows = NDArray[np.int64]
-NAMES_SHOWN = 5  # labels or photos a message names before it stops
 BLOCK = 4096  # photos looked at together
 
 
@@ -96,14 +95,3 @@ def memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return 0
-
-
-def counted(names: Sequence[str], noun: str = "label") -> str:
-    """Return "1 label" or "1,234 labels"."""
-    return f"{len(names):,} {noun}" + "s" * (len(names) != 1)
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first few names as text, and how many more there are."""
-    rest = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mkt_search.datasets.dataset import counted, some
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import DatasetError
 
 
@@ -76,6 +76,6 @@ def keep_there(
             f" {missing[0]!r}. Name their folder with --photos."
         )
     if missing:
-        say(f"left out {counted(missing, 'photo')} not in {folder}: {some(missing)}")
+        say(f"left out {count_noun(len(missing), 'photo')} not in {folder}: {first_few(missing)}")
     away = set(missing)
     return [name for file, name in names.items() if file not in away]

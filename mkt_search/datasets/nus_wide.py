@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.datasets.dataset import PhotoDataset, Targets, all_unknown, counted, some
+from mkt_search.datasets.dataset import PhotoDataset, Targets, all_unknown
 from mkt_search.datasets.files import keep_there, read_text, require_folder
 from mkt_search.datasets.pickles import read_pickle
 from mkt_search.datasets.split import LabelSplit, PhotoSplit, Published
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import DatasetError
 
 SEEN, UNSEEN = "Concepts925.txt", "Concepts81.txt"
@@ -43,15 +44,16 @@ def read_nus_wide(root: Path, say: Say = lambda sentence: None) -> Published:
     both = sorted(set(seen) & set(unseen))
     if both:
         raise DatasetError(
-            f"{counted(both)} of {root / UNSEEN} also in {root / SEEN}: {some(both)}. The seen"
+            f"{count_noun(len(both), 'label')} of {root / UNSEEN} also in {root / SEEN}: "
+            f"{first_few(both)}. The seen"
             " labels are the 1,000 tags without those that are concepts; take them out."
         )
     names = {part: _on_disk(root, file, say) for part, file in NAMES.items()}
     twice = sorted(set(names["train"]) & set(names["test"]))
     if twice:
         raise DatasetError(
-            f"{counted(twice, 'photo')} both in {NAMES['train']} and in {NAMES['test']} of {root}:"
-            f" {some(twice)}. Take them out of the first."
+            f"{count_noun(len(twice), 'photo')} both in {NAMES['train']} and in {NAMES['test']} "
+            f"of {root}: {first_few(twice)}. Take them out of the first."
         )
     targets = all_unknown(sum(map(len, names.values())), len(seen) + len(unseen))
     count = len(names["train"])
@@ -132,8 +134,8 @@ def _fill_test(root: Path, names: Sequence[str], targets: Targets, seen: int, sa
                 row[seen:] = further
     if differing:
         say(
-            f"{file}: {counted(differing, 'photo')} with other unseen labels in -labels than in"
-            f" -labels_81, which is taken: {some(differing)}"
+            f"{file}: {count_noun(len(differing), 'photo')} with other unseen labels in -labels"
+            f" than in -labels_81, which is taken: {first_few(differing)}"
         )
 
 

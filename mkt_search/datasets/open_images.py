@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mkt_search.datasets.dataset import PhotoDataset, all_unknown, counted, some
+from mkt_search.datasets.dataset import PhotoDataset, all_unknown
 from mkt_search.datasets.files import read_rows, read_text, require_folder
 from mkt_search.datasets.pickles import read_pickle
 from mkt_search.datasets.split import LabelSplit, PhotoSplit, Published
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import DatasetError
 
 PARTS = ("train", "validation", "test")
@@ -64,7 +65,8 @@ def read_open_images(photos: Path, labels: Path, say: Say = lambda sentence: Non
     both = sorted(set(seen) & set(unseen))
     if both:
         raise DatasetError(
-            f"{counted(both)} seen and unseen at once: {some(both)}. Check {labels}."
+            f"{count_noun(len(both), 'label')} seen and unseen at once: {first_few(both)}. Check "
+            f"{labels}."
         )
     mids = (*seen, *unseen)
     texts = label_texts(mids, names, say)
@@ -127,11 +129,14 @@ def label_texts(mids: Sequence[str], names: dict[str, str], say: Say) -> tuple[s
     """Return the name of each label; one that several labels have gets its MID behind it."""
     nameless = [mid for mid in mids if mid not in names]
     if nameless:
-        raise DatasetError(f"class-descriptions.csv lacks {counted(nameless)}: {some(nameless)}.")
+        raise DatasetError(
+            f"class-descriptions.csv lacks {count_noun(len(nameless), 'label')}: "
+            f"{first_few(nameless)}."
+        )
     times = Counter(names[mid] for mid in mids)
     shared = sorted(name for name, count in times.items() if count > 1)
     if shared:
-        say(f"several labels have one name, told apart by their MID: {some(shared)}")
+        say(f"several labels have one name, told apart by their MID: {first_few(shared)}")
     return tuple(names[m] if times[names[m]] == 1 else f"{names[m]} ({m})" for m in mids)
 
 
@@ -163,7 +168,7 @@ def _read_part(photos: Path, labels: Path, part: str, column: dict[str, int], sa
     if not found.rows:
         raise DatasetError(f"none of the {len(away):,} photos that {file} names is in {folder}.")
     if away:
-        say(f"left out {counted(sorted(away), 'photo')} of {file.name} not in {folder}")
+        say(f"left out {count_noun(len(away), 'photo')} of {file.name} not in {folder}")
     return found
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from mkt_search.datasets import coco, folder, nus_wide, open_images, split, voc
-from mkt_search.datasets.dataset import PhotoDataset, Rows, counted, some
+from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.datasets.split import LabelSplit, PhotoSplit, Published
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import DatasetError
 from mkt_search.settings.config import DataConfig
 
@@ -50,7 +51,8 @@ def read(
     labels = _split_labels(data, found, photos, is_known, say)
     if len(labels.seen) < 2:
         raise DatasetError(
-            f"{counted(labels.seen)} left to train on, two are needed; name fewer in --unseen, or"
+            f"{count_noun(len(labels.seen), 'label')} left to train on, two are needed; name"
+            " fewer in --unseen, or"
             " lower --unseen-fraction."
         )
     dataset = found.dataset.only((*labels.seen, *labels.unseen))
@@ -141,8 +143,8 @@ def _say_left_out(dataset: PhotoDataset, photos: PhotoSplit, say: Say) -> None:
     if len(rest):
         names = [dataset.files[row] for row in rest]
         say(
-            f"left out {counted(names, 'photo')} that --splits gives neither to train nor to test:"
-            f" {some(names)}"
+            f"left out {count_noun(len(names), 'photo')} that --splits gives neither to train"
+            f" nor to test: {first_few(names)}"
         )
 
 
@@ -153,7 +155,7 @@ def _say_not_shown(dataset: PhotoDataset, photos: PhotoSplit, seen: int, say: Sa
         shown = dataset.shown_by(rows)
         names = [dataset.labels[i] for i in range(count) if not shown[i]]
         if names:
-            say(f"no {part} photo shows {counted(names)}: {some(names)}")
+            say(f"no {part} photo shows {count_noun(len(names), 'label')}: {first_few(names)}")
 
 
 WITH_LABELS = {

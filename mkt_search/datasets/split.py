@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mkt_search.datasets.dataset import PhotoDataset, Rows, counted, some
+from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.datasets.files import read_json, read_text
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import DatasetError
 
 Validation = Literal["held-out", "test", "none"]
@@ -169,8 +170,8 @@ def read_unseen(file: Path, labels: Sequence[str]) -> LabelSplit:
     strange = sorted(named - set(labels))
     if strange:
         raise DatasetError(
-            f"{file} names {counted(strange)} not among the {len(labels)} usable ones:"
-            f" {some(strange)}. Take them out, or lower --min-photos."
+            f"{file} names {count_noun(len(strange), 'label')} not among the {len(labels)}"
+            f" usable ones: {first_few(strange)}. Take them out, or lower --min-photos."
         )
     if named >= set(labels):
         raise DatasetError(f"{file} names every label; nothing is left to train on.")
@@ -179,7 +180,7 @@ def read_unseen(file: Path, labels: Sequence[str]) -> LabelSplit:
 
 def left_out(names: Sequence[str], why: str) -> str:
     """Return the sentence about labels that take no part."""
-    return f"left out {counted(names)} with {why}: {some(names)}"
+    return f"left out {count_noun(len(names), 'label')} with {why}: {first_few(names)}"
 
 
 def _label_split(labels: Sequence[str], unseen: set[str]) -> LabelSplit:

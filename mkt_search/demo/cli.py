@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from mkt_search.display import clean
+from mkt_search.display import printable
 
 
 @click.command(short_help="Try everything on a made-up world.")
@@ -30,7 +30,7 @@ def demo(context: click.Context, folder: Path, photos: int) -> None:
     from mkt_search.demo.tour import Tour
 
     report = Tour(folder, photos=photos, mkt=partial(_run, context), say=_say).go()
-    click.echo(clean(report))
+    click.echo(printable(report))
 
 
 def _run(context: click.Context, words: list[str]) -> None:

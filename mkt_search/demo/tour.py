@@ -14,7 +14,7 @@ from mkt_search.demo.folder import is_ours
 from mkt_search.demo.report import Findings, Search, Step, TaggedPhoto, Tagging, render
 from mkt_search.demo.scenes.photos import LIBRARY_SEED, seeds_in, write_photos
 from mkt_search.demo.scenes.world import LABELS, PLACES, THINGS, unseen_shown, unseen_things
-from mkt_search.display import clean
+from mkt_search.display import printable
 from mkt_search.errors import StoreError
 from mkt_search.files import write_atomically
 from mkt_search.library import Library
@@ -100,7 +100,8 @@ class Tour:
         """Refuse what cannot go well before there is any work in it, and mark the folder."""
         if not is_ours(self.folder, MARK):
             raise StoreError(
-                f"{clean(self.folder)} has other things in it; name a new folder: `mkt demo DIR`."
+                f"{printable(self.folder)} has other things in it; name a new folder: `mkt demo "
+                "DIR`."
             )
         open_model(DEMO)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +157,7 @@ class Tour:
     def _shown(self, *words: str) -> Iterator[None]:
         """Show a command before it runs, and keep how long it took."""
         line = shlex.join(("mkt", *words))
-        self.say(f"$ {clean(line)}")
+        self.say(f"$ {printable(line)}")
         with self._timed(line):
             yield
 

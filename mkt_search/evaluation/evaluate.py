@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mkt_search.datasets.dataset import Rows, counted, some
+from mkt_search.datasets.dataset import Rows
 from mkt_search.datasets.read import Labelled
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import CheckpointMismatch, EvaluationError
 from mkt_search.evaluation.entries import judge
 from mkt_search.evaluation.labels import check, rules_of
@@ -210,7 +211,7 @@ class _Photos:
     def _tell_missing(self, asked: Rows, why: str, say: Say) -> None:
         names = [self.labelled.dataset.files[row] for row in np.setdiff1d(asked, self.rows)]
         if names:
-            say(f"left out {counted(names, 'photo')} {why}: {some(names)}")
+            say(f"left out {count_noun(len(names), 'photo')} {why}: {first_few(names)}")
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mkt_search.datasets.dataset import PhotoDataset, Rows, counted, some
+from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.datasets.files import read_text
 from mkt_search.datasets.read import Labelled, photo_split, read, read_published
 from mkt_search.datasets.split import LabelSplit, PhotoSplit, Published
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import EvaluationError
 from mkt_search.evaluation.protocol import F1_AT, Rules
 from mkt_search.models.build import CheckpointModel, Model
@@ -146,8 +147,9 @@ def _named_unseen(
     strange = sorted(named - set(labels))
     if strange:
         raise EvaluationError(
-            f"{file} names {counted(strange)} that the photos are not labelled with:"
-            f" {some(strange)}. Take them out."
+            f"{file} names {count_noun(len(strange), 'label')} that the photos are not labelled "
+            "with:"
+            f" {first_few(strange)}. Take them out."
         )
     if not named:
         raise EvaluationError(f"{file} names no label. Write the unseen ones, one a line.")
@@ -171,14 +173,17 @@ def _of_story(story: Story, labels: Sequence[str], say: Say) -> LabelSplit:
     kept = {*found.seen, *found.unseen}
     lacking = [label for label in (*story.seen, *story.unseen) if label not in there]
     if lacking:
-        say(f"no photo here is labelled with {counted(lacking)} of the story: {some(lacking)}")
+        say(
+            f"no photo here is labelled with {count_noun(len(lacking), 'label')} of the story: "
+            f"{first_few(lacking)}"
+        )
     _say_left_out(sorted(there - kept), "that the story does not name", say)
     return found
 
 
 def _say_left_out(labels: Sequence[str], why: str, say: Say) -> None:
     if labels:
-        say(f"left out {counted(labels)} {why}: {some(labels)}")
+        say(f"left out {count_noun(len(labels), 'label')} {why}: {first_few(labels)}")
 
 
 def _compare(labels: LabelSplit, stories: Sequence[Story], say: Say) -> None:
@@ -187,15 +192,18 @@ def _compare(labels: LabelSplit, stories: Sequence[Story], say: Say) -> None:
         trained_on = sorted(set(story.seen) & set(labels.unseen))
         if trained_on:
             raise EvaluationError(
-                f"{story.model} was trained on {counted(trained_on)} that would count as unseen"
-                f" ({some(trained_on)}). Evaluate it apart, or name labels with --unseen that no"
+                f"{story.model} was trained on {count_noun(len(trained_on), 'label')} that would "
+                "count as unseen"
+                f" ({first_few(trained_on)}). Evaluate it apart, or name labels with --unseen "
+                "that no"
                 " model was trained on."
             )
         missed = sorted(set(labels.seen) - set(story.seen))
         if missed:
             say(
-                f"{story.model} was not trained on {counted(missed)} that count as seen:"
-                f" {some(missed)}"
+                f"{story.model} was not trained on {count_noun(len(missed), 'label')} that count "
+                "as seen:"
+                f" {first_few(missed)}"
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mkt_search.display import clean
+from mkt_search.display import printable
 from mkt_search.errors import PhotoError, StoreError
 from mkt_search.photos import decode as images
 from mkt_search.types import Box, Hit
@@ -41,17 +41,17 @@ class Card:
     @property
     def name(self) -> str:
         """The file's name on one line."""
-        return clean(self.hit.path.name)
+        return printable(self.hit.path.name)
 
     @property
     def place(self) -> str:
         """The whole path on one line."""
-        return clean(self.hit.path)
+        return printable(self.hit.path)
 
     @property
     def folder(self) -> str:
         """The path of the folder it is in, on one line."""
-        return clean(self.hit.path.parent)
+        return printable(self.hit.path.parent)
 
     @property
     def width(self) -> float:

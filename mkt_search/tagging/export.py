@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from mkt_search.display import storable
+from mkt_search.display import path_as_text
 from mkt_search.errors import MktError, StoreError
 from mkt_search.types import Tag
 
@@ -72,7 +72,7 @@ def write_parquet(tags: Iterable[Tag], file: Path) -> int:
 
 def as_data(tag: Tag) -> dict[str, Any]:
     """A tag as plain values, in the order of `COLUMNS`."""
-    values = (storable(tag.path), tag.label, tag.score, tag.source, tag.run)
+    values = (path_as_text(tag.path), tag.label, tag.score, tag.source, tag.run)
     return dict(zip(COLUMNS, values, strict=True))
 
 

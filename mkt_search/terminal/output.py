@@ -6,38 +6,17 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
 import click
 
-from mkt_search.display import clean
+from mkt_search.display import printable
 from mkt_search.progress import Progress, ProgressCallback
 
 
 def say(sentence: str) -> None:
     """Tell the person something; stdout stays data."""
     click.echo(sentence, err=True)
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """`1 photo`, `12,408 photos`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def sized(count: int) -> str:
-    """A number of bytes as people read it: `8.3 KB`, `1.2 GB` (powers of 1,000)."""
-    size, unit = float(count), "bytes"
-    for larger in ("KB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{count:,} bytes" if unit == "bytes" else f"{size:,.1f} {unit}"
-
-
-def moment(utc: datetime) -> str:
-    """A recorded moment as the clock on the wall had it."""
-    return f"{utc.replace(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +43,7 @@ def show_table(
         return len(rows)
     count = 0
     for row in rows:
-        click.echo("\t".join(clean(cell) for cell in row), file=file)
+        click.echo("\t".join(printable(cell) for cell in row), file=file)
         count += 1
     return count
 
@@ -79,7 +58,7 @@ def _show_aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]], file
         side: Literal["right", "left"] = "right" if column.is_number else "left"
         table.add_column(column.name, justify=side, no_wrap=column.is_number, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(clean(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     Console(file=file, highlight=False).print(table)
 
 

@@ -10,7 +10,7 @@ from typing import get_args
 import click
 import pytest
 
-from indexer.show import Bar, Lines, duration, shown, tell
+from indexer.show import Bar, Lines, shown, tell
 from mkt_search.library import Library
 from mkt_search.settings.config import find_setting
 from mkt_search.types import Encoding, Pooling, Summary
@@ -372,14 +372,6 @@ def test_a_stop_while_the_candidate_index_is_built_is_a_sentence() -> None:
         "stopping; Ctrl-C again stops at once",
         "stopped: the candidate index is not built; `mkt optimize` builds it",
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.04, "0.0 s"), (8.2, "8 s"), (192, "3 min 12 s"), (7500, "2 h 5 min")],
-)
-def test_durations_are_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 def test_a_summary_with_everything_in_it() -> None:

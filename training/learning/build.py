@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mkt_search.datasets.dataset import Rows, counted, some
+from mkt_search.datasets.dataset import Rows
+from mkt_search.display import count_noun, first_few
 from mkt_search.errors import TrainingError
 from mkt_search.models.build import create_student
 from mkt_search.models.encoder import choose_device, choose_dtype
@@ -189,7 +190,9 @@ def say_unreadable(task: Task, rows: Rows, listener: Listener) -> None:
     """Tell which photos take no part, if any."""
     names = task.files(rows)
     if names:
-        listener.say(f"left out {counted(names, 'photo')} that cannot be read: {some(names)}")
+        listener.say(
+            f"left out {count_noun(len(names), 'photo')} that cannot be read: {first_few(names)}"
+        )
 
 
 def open_source(

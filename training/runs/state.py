@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mkt_search.datasets.dataset import some
+from mkt_search.display import first_few
 from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
 from training.runs.files import save
@@ -131,7 +131,7 @@ def require_place(out: Path, *, restart: bool) -> Path:
 def diverged(run: Run, files: Sequence[str], *, epoch: int, step: int) -> TrainingError:
     """Return the error of a batch whose loss is not a number; epochs and batches count from 1."""
     return TrainingError(
-        f"the loss is not a finite number in epoch {epoch}, batch {step} (photos {some(files)});"
+        f"the loss is not a finite number in epoch {epoch}, batch {step} (photos {first_few(files)});"
         f" {_kept(run, epoch)}"
     )
 

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import update
 
 from indexer.pooling.pool import pool
+from mkt_search.display import byte_size
 from mkt_search.errors import StoreError
 from mkt_search.library import Library
 from mkt_search.progress import Progress
@@ -34,7 +35,6 @@ from mkt_search.store.sql.recall_curve import RecallCurve
 from mkt_search.store.sql.schema import CandidateIndexRow
 from mkt_search.store.status import status
 from mkt_search.store.store import Batch, Store, StoredEncoding
-from mkt_search.terminal.output import sized
 from mkt_search.types import Encoded, Encoding, PhotoVectors
 from tests import made
 from tests.command_line import columns, mkt
@@ -374,7 +374,7 @@ def test_the_command_builds_tells_and_explains(store: Store) -> None:
     assert re.search(r"for a label [\d,]+, .*; for two labels .*; for one without another ", said)
     size = sum(file.stat().st_size for file in store.index_folder.iterdir())
     told = dict(columns(mkt("status", "--library", home)))
-    assert told["candidate index"] == f"603 different photos, {sized(size)}"
+    assert told["candidate index"] == f"603 different photos, {byte_size(size)}"
     told = json.loads(mkt("status", "--json", "--library", home).stdout)
     assert told["candidate_index"] == {"photos": 603, "bytes": size}
     with Library.open(home) as library:
@@ -395,8 +395,8 @@ def test_killed_at_any_moment_the_old_generation_or_the_new_one_is_live(
         while kills < 20:
             round_ += 1
             add(store, f"r{round_}-", 1, seed=round_)
-            moment = chance.uniform(0.02, 1.0) * whole
-            code = commands.kill_after(moment, ["optimize", "--library", home], log)
+            local_time = chance.uniform(0.02, 1.0) * whole
+            code = commands.kill_after(local_time, ["optimize", "--library", home], log)
             kills += code == -signal.SIGKILL
             assert checks.verify(store) == []
             index = opened(store)
