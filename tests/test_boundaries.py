@@ -36,7 +36,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "alembic": ("mkt_search/store/sql/upgrade.py", "migrations/"),
     "timm": ("mkt_search/models/", "training/"),
     "open_clip": ("mkt_search/models/", "training/demo/"),
-    "PIL": ("mkt_search/photos/", "mkt_search/demo/scenes/", "training/data/"),
+    "PIL": (
+        "mkt_search/photos/",
+        "mkt_search/pages/picture.py",
+        "mkt_search/demo/scenes/",
+        "training/data/",
+    ),
     "pillow_heif": ("mkt_search/photos/formats.py",),
     "rawpy": ("mkt_search/photos/raw.py",),
     "click": (

@@ -19,6 +19,7 @@ from mkt_search.errors import StoreError
 from mkt_search.files import write_atomically
 from mkt_search.library import Library
 from mkt_search.models.build import DEMO, DEMO_TEACHER, open_model
+from mkt_search.pages.picture import Row, hits_as_png
 
 Shown = Mapping[str, Sequence[str]]
 
@@ -30,12 +31,15 @@ THRESHOLD = 0.35  # lowest score that becomes a tag: right far more often than w
 TAGGED = 12  # photos whose tags are shown
 BETWEEN_LINES = 250  # scenes rendered
 REPORT = "report.html"
+PICTURE = "hits.png"
+PICTURE_SEARCHES, PICTURE_HITS = 3, 4
 MARK = "demo.txt"
 ABOUT = """Made by `mkt demo`, which may be run again: it goes on with what is here.
 
 photos/           scenes made by rules; labels.json tells what each of them shows
 labels.txt        every label there is; unseen.txt those here that no student was trained on
 report.html       what the tour found, to open in a browser
+hits.png          the best photos of three searches, with boxes
 evaluation.json   the numbers of `mkt evaluate`
 .mkt, mkt.toml    a library like any other
 """
@@ -74,6 +78,7 @@ class Tour:
         self._run("index", photos, "--model", DEMO, *at)
         with Library.open(folder) as library:
             searches = self._search(library, shown)
+        self._draw(searches)
         self._run(
             *("tag", "--vocabulary", str(folder / "labels.txt"), *at),
             *("--top", str(TAGS), "--threshold", str(THRESHOLD)),
@@ -128,6 +133,11 @@ class Tour:
     def _say_rendered(self, done: int, total: int) -> None:
         if done % BETWEEN_LINES == 0 or done == total:
             self.say(f"rendered {done:,} of {total:,} scenes")
+
+    def _draw(self, searches: Sequence[Search]) -> None:
+        """Write a picture of the first searches, with the boxes of their hits."""
+        rows = [Row(one.query, one.hits[:PICTURE_HITS]) for one in searches[:PICTURE_SEARCHES]]
+        write_atomically(self.folder / PICTURE, hits_as_png(rows))
 
     def _search(self, library: Library, shown: Shown) -> list[Search]:
         """Ask for labels that some photos show: unseen ones, seen ones, and a thing in a place."""
