@@ -1,4 +1,4 @@
-"""One PNG of several searches: a row of photos for each, with the boxes of the hits drawn on them."""
+"""One PNG of several searches: a row of photos for each, with the boxes of the hits."""
 
 import io
 from collections.abc import Sequence
