@@ -10,7 +10,7 @@ from pathlib import Path
 from indexer.walk import Walk
 from mkt_search.errors import ConfigError
 from mkt_search.paths import path_to_text, text_to_path
-from mkt_search.photos.decode import SUFFIXES
+from mkt_search.photos.formats import SUFFIXES
 from mkt_search.store.sql import catalog
 from mkt_search.store.sql.catalog import KnownPhoto, RootLocation
 from mkt_search.store.sql.database import reading

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mkt_search.errors import ConfigError
 from mkt_search.paths import path_to_text
-from mkt_search.photos.decode import SUFFIXES
+from mkt_search.photos.formats import SUFFIXES
 from mkt_search.types import PhotoFile
 
 LIBRARY_FOLDER = ".mkt"

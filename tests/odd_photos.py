@@ -60,6 +60,30 @@ def picture(size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image.Image:
     return image
 
 
+def corner_colours(image: Image.Image) -> dict[str, tuple[int, ...]]:
+    right, bottom = image.width - 6, image.height - 6
+    """Return the colour near each corner."""
+    points = {
+        "top left": (5, 5),
+        "top right": (right, 5),
+        "bottom left": (5, bottom),
+        "bottom right": (right, bottom),
+    }
+    return {name: pixel(image, x, y) for name, (x, y) in points.items()}
+
+
+def pixel(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    """Return the RGB values of one pixel."""
+    return tuple(map(int, np.asarray(image)[y, x]))
+
+
+def assert_upright(image: Image.Image, tolerance: int = 12) -> None:
+    """Check that an RGB image shows the test picture the right way up."""
+    assert image.mode == "RGB"
+    for corner, colour in corner_colours(image).items():
+        np.testing.assert_allclose(colour, CORNERS[corner], atol=tolerance, err_msg=corner)
+
+
 def noise(width: int, height: int, *, seed: int) -> Image.Image:
     """Paint a picture that no codec can make small, so that cutting it hurts."""
     values = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)

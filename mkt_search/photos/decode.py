@@ -1,7 +1,7 @@
-"""From the bytes of a photo to the pixels a student sees: read, decode, resize, thumbnail.
+"""Turn the bytes of a photo into the pixels a student sees: read, decode, resize, thumbnail.
 
-Every decoded image is RGB and upright. Colours are taken as sRGB; a colour profile is not applied.
-All functions may run in many threads at once; the heavy parts release the interpreter's lock.
+Every decoded image is RGB and upright. Colours are interpreted as sRGB; colour profiles are not
+applied. All functions are thread-safe; the heavy parts release the GIL.
 """
 
 import errno
@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from mkt_search.errors import PhotoError
-from mkt_search.photos.exif import TURNED, facts, orientation, parse_exif, read_exif
+from mkt_search.photos.exif import (
+    QUARTER_TURNS,
+    orientation,
+    parse_exif,
+    photo_facts,
+    read_exif,
+)
 from mkt_search.photos.formats import (
     RAW_SUFFIXES,
     SUFFIXES,
@@ -26,30 +32,30 @@ from mkt_search.photos.formats import (
     is_filled_with_zeros,
     is_raw,
     open_header,
-    quiet,
     reason,
 )
 from mkt_search.photos.raw import decode_raw
 from mkt_search.types import Box, ImageSpec, PhotoFacts
 
 __all__ = [
-    "MAX_BYTES",
+    "MAX_FILE_BYTES",
     "MAX_PIXELS",
     "RAW_SUFFIXES",
     "SUFFIXES",
     "Decoded",
     "decode",
     "read",
-    "seen_box",
     "thumbnail",
     "to_pixels",
+    "visible_box",
 ]
 
 MAX_PIXELS = 179_000_000
-STRIP = 16  # a photo so many times longer than wide is not scaled whole for its centre
-MAX_BYTES = 2 * 1024**3
+MAX_FILE_BYTES = 2 * 1024**3
+MAX_SCALED_ASPECT = 16  # a longer strip is cropped first: scaled whole it could fill the memory
+THUMBNAIL_JPEG_QUALITY = 82
 
-_TURNS = {
+_TRANSPOSITIONS = {  # EXIF orientation -> what makes the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -58,31 +64,32 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_REFUSALS = {
+_READ_ERRORS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
-    errno.ENOENT: "the file is gone, or a link to nothing",
-    errno.ENOTDIR: "the file is gone, or a link to nothing",
-    errno.ELOOP: "a symbolic link that leads to itself",
+    errno.ENOENT: "the file is gone, or a dangling link",
+    errno.ENOTDIR: "the file is gone, or a dangling link",
+    errno.ELOOP: "a symbolic link to itself",
     errno.ENXIO: "not a regular file",
-    errno.EIO: "the disk could not read it (input/output error)",
+    errno.EIO: "input/output error while reading the file",
     errno.ENAMETOOLONG: "the name is too long for this file system",
 }
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A photo in memory: `image` RGB, upright, perhaps reduced; `facts` of the full photo."""
+    """A decoded photo: `image` RGB, upright, perhaps reduced; `facts` describe the full photo."""
 
     image: Image.Image
     facts: PhotoFacts
 
 
 def read(path: Path) -> bytes:
-    """Return all bytes of a regular file; never waits on a pipe or a device.
+    """Return all bytes of a regular file; never blocks on a pipe or a device.
 
     Raises:
-        PhotoError: It is missing, empty, forbidden, too large or no regular file.
+        PhotoError: the file is missing, empty, unreadable, larger than `MAX_FILE_BYTES` or not a
+            regular file.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -93,14 +100,14 @@ def read(path: Path) -> bytes:
             os.close(descriptor)
     except OSError as error:
         words = (error.strerror or str(error)).lower()
-        raise PhotoError(_REFUSALS.get(error.errno or 0, words)) from error
+        raise PhotoError(_READ_ERRORS.get(error.errno or 0, words)) from error
 
 
 def _read_all(descriptor: int) -> bytes:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise PhotoError("not a regular file")
-    if status.st_size > MAX_BYTES:
+    if status.st_size > MAX_FILE_BYTES:
         raise PhotoError(f"{status.st_size / 1024**3:.1f} GiB is larger than any photo")
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
         data = file.read()
@@ -115,25 +122,24 @@ def decode(
     """Decode a photo to upright RGB.
 
     Args:
-        data: The whole file.
-        name: The file's name, of which only a RAW suffix matters; the bytes tell all else.
-        shorter_side: Decode a JPEG (or take a smaller embedded preview) at reduced size, as long as
-            neither side falls below this.
-        max_pixels: The most that the full photo may have, by its header.
+        data: the whole file.
+        name: the file's name; only a RAW suffix matters, the bytes decide the rest.
+        shorter_side: decode a JPEG at reduced size, or use an embedded preview, as long as neither
+            side falls below this many pixels.
+        max_pixels: the limit for the full photo, checked against its header.
 
     Raises:
-        PhotoError: Why there is no picture, in a few words without the path.
+        PhotoError: the photo cannot be decoded; the text is a short reason without the path.
     """
     format = format_of(data, name)
-    with quiet():
-        try:
-            if is_raw(format):
-                return _decode_raw(data, format, shorter_side, max_pixels)
-            return _decode(data, format, shorter_side, max_pixels)
-        except PhotoError:
-            raise
-        except Exception as error:  # the decoders raise nearly every type there is
-            raise PhotoError(reason(error, data, format)) from error
+    try:
+        if is_raw(format):
+            return _decode_raw(data, format, shorter_side, max_pixels)
+        return _decode(data, format, shorter_side, max_pixels)
+    except PhotoError:
+        raise
+    except Exception as error:  # decoders raise nearly every type of exception
+        raise PhotoError(reason(error, data, format)) from error
 
 
 def _decode(data: bytes, format: str, shorter_side: int | None, max_pixels: int) -> Decoded:
@@ -141,36 +147,37 @@ def _decode(data: bytes, format: str, shorter_side: int | None, max_pixels: int)
     size = image.size
     check_size(size, max_pixels)
     if format == "PNG":
-        image.load()  # its EXIF may stand behind the pixels
+        image.load()  # EXIF may follow the pixels
     exif = read_exif(image)
-    turn = orientation(exif) if format != "TIFF" else 1  # Pillow turns a TIFF itself, while loading
-    described = facts(exif, size[::-1] if turn in TURNED else size, format=format)
+    turn = orientation(exif) if format != "TIFF" else 1  # Pillow turns a TIFF while loading it
+    upright_size = size[::-1] if turn in QUARTER_TURNS else size
+    facts = photo_facts(exif, upright_size, format=format)
     if shorter_side:
         image.draft(None, (shorter_side, shorter_side))
     image.load()
     if format == "JPEG" and is_filled_with_zeros(data):
         raise PhotoError("truncated JPEG: the rest of the file is zeros")
     upright = _rgb(image)
-    if turn in _TURNS:
-        upright = upright.transpose(_TURNS[turn])
+    if turn in _TRANSPOSITIONS:
+        upright = upright.transpose(_TRANSPOSITIONS[turn])
     elif upright is image and format != "JPEG":
-        upright = image.copy()  # lets go of the file, which all but JPEG may keep for more frames
-    return Decoded(upright, described)
+        upright = image.copy()  # the original keeps the file open for more frames
+    return Decoded(upright, facts)
 
 
 def _decode_raw(data: bytes, format: str, shorter_side: int | None, max_pixels: int) -> Decoded:
     raw = decode_raw(data, shorter_side=shorter_side, max_pixels=max_pixels)
     exif = parse_exif(data)
-    if not len(exif) and raw.preview:  # no TIFF inside: the preview is a photo file of its own
+    if not len(exif) and raw.preview:  # not TIFF-based: use the EXIF of the embedded preview
         exif = read_exif(open_header(raw.preview, "JPEG"))
-    return Decoded(raw.image, facts(exif, raw.size, format=format))
+    return Decoded(raw.image, photo_facts(exif, raw.size, format=format))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Convert any of Pillow's modes to RGB.
 
-    What is transparent becomes white: such pictures are made for, and looked at on, white pages,
-    and the colours hidden under full transparency were never meant to be seen.
+    Transparent pixels become white: such pictures are made for white pages, and the colours under
+    full transparency are arbitrary.
     """
     if image.mode.startswith(("I", "F")):
         image = _to_8_bits(image)
@@ -186,14 +193,15 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _from_lab(image: Image.Image) -> Image.Image:
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     converted = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
-    return cast(Image.Image, converted)  # None only where it is asked to work in place
+    return cast(Image.Image, converted)  # None only if in place
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale a grey image of more than 8 bits to 8, where Pillow would clip it.
+    """Scale a gray image of more than 8 bits to 8; Pillow would clip it.
 
-    16 bits keep their higher byte. 32-bit integers and floats have no agreed white: floats within
-    [0, 1] are taken as such, all else is stretched from its least to its greatest finite value.
+    16-bit values keep their high byte. 32-bit integers and floats have no defined white: floats
+    within [0, 1] keep that range, anything else is stretched from its smallest to its largest
+    finite value.
     """
     values = np.asarray(image)
     if values.dtype.itemsize == 2:
@@ -202,40 +210,46 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if values.dtype.kind == "f" and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
-    with np.errstate(all="ignore"):  # signalling NaNs, and ranges beyond float32
+    with np.errstate(all="ignore"):  # signaling NaNs, and ranges beyond float32
         scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-30))
         return Image.fromarray(np.nan_to_num(scaled).clip(0, 255).astype(np.uint8))
 
 
-def seen_box(width: int, height: int, spec: ImageSpec) -> Box:
-    """Return the part of an upright photo that a student sees: all of it, or the centre crop."""
+def visible_box(width: int, height: int, spec: ImageSpec) -> Box:
+    """Return the part of an upright photo that a student sees: all of it, or the center crop.
+
+    Args:
+        width: of the upright photo, in pixels.
+        height: of the upright photo, in pixels.
+        spec: what the student sees.
+    """
     if spec.resize == "squash":
         return Box(0.0, 0.0, 1.0, 1.0)
     if spec.shorter_side:
-        scaled, (left, top) = _centred(width, height, spec)
+        scaled, (left, top) = _center_crop(width, height, spec)
         return Box(
             *(left / scaled[0], top / scaled[1]),
             *((left + spec.width) / scaled[0], (top + spec.height) / scaled[1]),
         )
     scale = min(width / spec.width, height / spec.height)
-    across = min(scale * spec.width / width, 1.0)  # rounding may leave a little more than all
+    across = min(scale * spec.width / width, 1.0)  # rounding may give slightly more than 1
     down = min(scale * spec.height / height, 1.0)
     return Box((1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2)
 
 
 def to_pixels(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
-    """Resize an RGB image to what a student sees: (height, width, 3) uint8, not yet normalised.
+    """Resize an upright RGB image to what a student sees: (height, width, 3) uint8, unnormalized.
 
-    Bicubic with antialiasing by torch, whose 8-bit kernel takes a third of Pillow's time and is
-    within two levels of it; an image much too large is first reduced by whole factors. With a
-    `shorter_side` in the spec it is Pillow, to the pixel what torchvision makes of the image.
+    Uses torch's antialiased bicubic kernel for 8 bits: a third of Pillow's time, and within two
+    levels of it. An image more than twice too large is first reduced by a whole factor. If the spec
+    has a `shorter_side`, Pillow does the work, and the result equals torchvision's in every pixel.
     """
     import torch
 
-    if spec.shorter_side and max(image.size) <= STRIP * min(image.size):
-        return _centre(image, spec)
+    if spec.shorter_side and max(image.size) <= MAX_SCALED_ASPECT * min(image.size):
+        return _resize_then_crop(image, spec)
 
-    left, top, right, bottom = _corners(image, seen_box(image.width, image.height, spec))
+    left, top, right, bottom = _pixel_edges(image, visible_box(image.width, image.height, spec))
     factor = min((right - left) // (2 * spec.width), (bottom - top) // (2 * spec.height))
     if factor > 1:
         image = image.reduce(factor, (left, top, right, bottom))
@@ -251,26 +265,28 @@ def to_pixels(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
-def _centre(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
-    """Scale the whole image and keep its centre: torchvision's Resize and CenterCrop."""
-    scaled, (left, top) = _centred(image.width, image.height, spec)
+def _resize_then_crop(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
+    """Scale the whole image and keep its center, as torchvision's Resize and CenterCrop."""
+    scaled, (left, top) = _center_crop(image.width, image.height, spec)
     if image.size != scaled:
         image = image.resize(scaled, Image.Resampling.BICUBIC)
     return np.array(image.crop((left, top, left + spec.width, top + spec.height)))
 
 
-def _centred(width: int, height: int, spec: ImageSpec) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The size (width, height) of a photo scaled to `shorter_side`, and its crop's left and top.
+def _center_crop(
+    width: int, height: int, spec: ImageSpec
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the (width, height) of a photo scaled to `shorter_side` and the crop's (left, top).
 
-    Rounded as torchvision rounds: the longer side down, the crop's corner half to even.
+    Rounds as torchvision does: the longer side down, the crop's corner half to even.
     """
     side, shorter = spec.shorter_side or 0, min(width, height)
     scaled = int(side * width / shorter), int(side * height / shorter)
     return scaled, (round((scaled[0] - spec.width) / 2), round((scaled[1] - spec.height) / 2))
 
 
-def _corners(image: Image.Image, box: Box) -> tuple[int, int, int, int]:
-    """The whole pixels of a box; at least one each way."""
+def _pixel_edges(image: Image.Image, box: Box) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of a box in whole pixels; each side at least one pixel."""
     left = min(round(box.left * image.width), image.width - 1)
     top = min(round(box.top * image.height), image.height - 1)
     right = max(round(box.right * image.width), left + 1)
@@ -279,11 +295,11 @@ def _corners(image: Image.Image, box: Box) -> tuple[int, int, int, int]:
 
 
 def thumbnail(image: Image.Image, side: int) -> bytes:
-    """Return a JPEG of an RGB image whose longer side has at most `side` pixels; never enlarged."""
+    """Return an RGB image as a JPEG whose longer side has at most `side` pixels; never enlarge."""
     scale = min(1.0, side / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     small = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    small.info = {}  # a comment of the original has no place here
+    small.info = {}  # drop the original's comment
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=82)
+    small.save(buffer, "JPEG", quality=THUMBNAIL_JPEG_QUALITY)
     return buffer.getvalue()

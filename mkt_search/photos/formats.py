@@ -1,19 +1,19 @@
-"""Which file formats are photos, how each is opened, and what is wrong with a file that is none.
+"""Recognize photo formats, open them, and explain why a file is not a photo.
 
-The format is told from the first bytes, never from the name: a PNG called .jpg is a PNG. Only RAW
-files need the name too, for most of them begin like any TIFF. Pillow's own `Image.open` is left
-aside: it would try two dozen more formats (one starts Ghostscript) and holds every size against
-one global limit, where the pixel cap here is an argument.
+The first bytes decide the format, never the name: a PNG called .jpg is a PNG. Only RAW files need
+the name too, because most of them begin like any TIFF. Pillow's `Image.open` is not used: it would
+try two dozen more formats (one starts Ghostscript) and checks sizes against a process-wide limit;
+here the pixel limit is an argument.
+
+Importing this module ignores the warnings of Pillow, pillow_heif and rawpy. Odd metadata is common
+in photos, and no reader of a warning could act on it.
 """
 
 import io
 import struct
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import PurePath
-from typing import Any, cast
+from typing import cast
 
 from PIL import (
     AvifImagePlugin,
@@ -38,13 +38,17 @@ SUFFIXES = RAW_SUFFIXES | frozenset(
     " .webp".split()
 )
 
-MAX_SCANS = 1000  # passes of a progressive JPEG; real ones have about ten, a time bomb has millions
+MAX_JPEG_SCANS = 1000  # real progressive JPEGs have about ten, a decompression bomb has millions
+MAX_REASON_CHARACTERS = 120  # of a decoder's own message
+
+# A filter with ordinary arguments, set once: `warnings.catch_warnings` is not safe in threads.
+warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif|rawpy)\b")
 
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "AVIF": AvifImagePlugin.AvifImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
     "GIF": GifImagePlugin.GifImageFile,
-    "JPEG": JpegImagePlugin.JpegImageFile,  # not the factory: of a multi-picture file the first
+    "JPEG": JpegImagePlugin.JpegImageFile,  # the first picture of an MPO file too
     "PNG": PngImagePlugin.PngImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
@@ -77,19 +81,19 @@ def format_of(data: bytes, name: str = "") -> str:
     """Return the format of a file, such as "JPEG" or "NEF", from its bytes and its name's suffix.
 
     Raises:
-        PhotoError: The bytes are no photo; says what they are instead.
+        PhotoError: the bytes are not a photo; the text says what they are instead.
     """
-    found = _sniff(data)
+    format = _sniff(data)
     suffix = PurePath(name).suffix.lower()
-    if suffix in RAW_SUFFIXES and found in (None, "TIFF"):
+    if suffix in RAW_SUFFIXES and format in (None, "TIFF"):
         return suffix[1:].upper()
-    if found is None:
+    if format is None:
         raise PhotoError(_describe(data))
-    return found
+    return format
 
 
 def is_raw(format: str) -> bool:
-    """True for a format that `format_of` took from a RAW suffix."""
+    """Return True for a format that `format_of` took from a RAW suffix."""
     return f".{format.lower()}" in RAW_SUFFIXES
 
 
@@ -106,7 +110,7 @@ def _sniff(data: bytes) -> str | None:
 
 
 def _describe(data: bytes) -> str:
-    """What a file that is no photo seems to be, in words for the person who finds it in a list."""
+    """Say what a file that is not a photo appears to be."""
     if not data:
         return "empty file (0 bytes)"
     if not data.strip(b"\0"):
@@ -119,17 +123,22 @@ def _describe(data: bytes) -> str:
         return "a video or another ISO media file, not a photo"
     if all(byte >= 32 or byte in b"\t\n\r\f" for byte in data[:512]):
         return "text, not a photo"
-    return "the bytes are of no photo format that is read"
+    return "not in a supported photo format"
 
 
 def open_header(data: bytes, format: str) -> ImageFile.ImageFile:
-    """Open an image, pixels still packed. Raises whatever the decoder raises on a broken header."""
+    """Open an image without decoding its pixels.
+
+    Raises:
+        PhotoError: an extra is not installed, or a progressive JPEG has too many passes.
+        Exception: whatever the decoder raises on a broken header.
+    """
     plugin = _heif_plugin() if format == "HEIF" else _PLUGINS[format]
     image = plugin(io.BytesIO(data))
     if format == "JPEG" and "progressive" in image.info:
         scans = data.count(b"\xff\xda")
-        if scans > MAX_SCANS:
-            raise PhotoError(f"a progressive JPEG of {scans:,} passes, made to waste time")
+        if scans > MAX_JPEG_SCANS:
+            raise PhotoError(f"a progressive JPEG with {scans:,} passes: a decompression bomb")
     return image
 
 
@@ -142,44 +151,51 @@ def _heif_plugin() -> type[ImageFile.ImageFile]:
 
 
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
-    """Refuse a picture above the pixel cap, from its header, before a byte is decoded."""
+    """Check a (width, height) from a header against the pixel limit, before anything is decoded.
+
+    Raises:
+        PhotoError: the photo has more than `max_pixels` pixels.
+    """
     width, height = size
     if width * height > max_pixels:
         raise PhotoError(
-            f"{width:,} x {height:,} pixels are more than the {max_pixels / 1e6:,.0f} million"
-            " that `max_pixels` allows"
+            f"{width:,} x {height:,} pixels exceed the {max_pixels / 1e6:,.0f} million that"
+            " `max_pixels` allows"
         )
 
 
 def is_filled_with_zeros(data: bytes) -> bool:
-    """True for a JPEG whose end is zeros in place of data, as an unfinished download leaves it.
+    """Return True for a JPEG that ends in zeros instead of data, as an unfinished download does.
 
-    Zeros are valid JPEG data: such a file decodes without complaint to a half-grey picture.
+    Zeros are valid JPEG data: such a file decodes without an error to a half-gray picture.
     """
     if not data.endswith(bytes(64)):
         return False
-    return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")  # no end after the last scan began
+    return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")  # no end marker after the last scan
 
 
 def reason(error: Exception, data: bytes, format: str) -> str:
-    """Say in one short line why a file could not be decoded, from whatever the decoder raised."""
+    """Return one short line on why a file could not be decoded, given the decoder's exception."""
     if isinstance(error, MemoryError):
         return f"not enough memory to decode this {format}"
     if isinstance(error, Image.DecompressionBombError):
         return f"damaged {format}: it claims a part larger than any photo"
-    told = error.args[0] if error.args else ""
-    text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(error)  # LibRaw's
+    message = error.args[0] if error.args else ""
+    if isinstance(message, bytes):  # LibRaw's
+        text = message.decode("utf-8", "replace")
+    else:
+        text = str(error)
     words = " ".join(text.split())
     if _is_cut_short(data, format) or "truncat" in words.lower():
         return f"truncated {format}: the file ends before the picture does"
     if isinstance(error.__cause__ or error, (IndexError, KeyError, TypeError, struct.error)):
-        return f"damaged {format}: its header makes no sense"
-    detail = "".join(sign for sign in words if sign.isprintable())[:120]
+        return f"damaged {format}: invalid header"
+    detail = "".join(filter(str.isprintable, words))[:MAX_REASON_CHARACTERS]
     return f"damaged {format}: {detail or type(error).__name__}"
 
 
 def _is_cut_short(data: bytes, format: str) -> bool:
-    """True when the end that the format prescribes is missing."""
+    """Return True if the end marker or the declared length is missing."""
     if format == "JPEG":
         return b"\xff\xd9" not in data[-65536:]
     if format == "PNG":
@@ -194,7 +210,7 @@ def _is_cut_short(data: bytes, format: str) -> bool:
 
 
 def _boxes_overrun(data: bytes) -> bool:
-    """True when the last top-level box of an ISO media file reaches beyond its end."""
+    """Return True if the last top-level box of an ISO media file extends past the end."""
     at = 0
     while at + 8 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
@@ -202,34 +218,3 @@ def _boxes_overrun(data: bytes) -> bool:
             return False
         at += length
     return at > len(data)
-
-
-class _InDecoder(threading.local):
-    """The module pattern of a warning filter that holds only in a thread that is decoding.
-
-    Pillow tells of every oddity of a file through `warnings`, which a program or a test suite may
-    have turned into errors, and `warnings.catch_warnings` swaps one list for all threads. So one
-    filter is put in front of that list for good, and asks this object for its `match`.
-    """
-
-    on = False
-
-    def match(self, module: str) -> bool:
-        return self.on and module.startswith(("PIL.", "pillow_heif", "rawpy"))
-
-
-_in_decoder = _InDecoder()
-_FILTER = ("ignore", None, Warning, _in_decoder, 0)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the decoders' warnings silent in this thread; those of anyone else are left alone."""
-    filters = cast(list[Any], warnings.filters)
-    if not filters or filters[0] is not _FILTER:  # someone has put another in front, or swapped
-        filters.insert(0, _FILTER)
-    _in_decoder.on = True
-    try:
-        yield
-    finally:
-        _in_decoder.on = False

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.photos.decode import seen_box
+from mkt_search.photos.decode import visible_box
 from mkt_search.types import Box, ImageSpec
 
 
@@ -20,7 +20,7 @@ def boxes_of(
         height: of the upright photo, pixels.
     """
     rows, columns = grid
-    window = seen_box(width, height, spec)
+    window = visible_box(width, height, spec)
     across = (window.right - window.left) / columns
     down = (window.bottom - window.top) / rows
     groups = sorted(_groups(weights.reshape(grid) > 0), key=lambda g: -_weight(weights, g, columns))

@@ -85,7 +85,7 @@ def test_pipes_and_broken_links_are_failures_and_never_opened(
     monkeypatch.setattr(load, "read", note)
     reasons = {item.file.path: item.reason for item in loader().load(files(tmp_path))}  # type: ignore[union-attr]
     assert reasons["pipe.png"] == "not a file but a pipe, a socket or a device"
-    assert "link to nothing" in reasons["gone.png"] and "leads to itself" in reasons["self.png"]
+    assert "dangling link" in reasons["gone.png"] and "link to itself" in reasons["self.png"]
     assert tmp_path / "pipe.png" not in opened
 
 
