@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
 def settings_options(*names: str) -> Callable[[Command], Command]:
     """Add the options of several settings, `section.key` each."""
 

@@ -12,11 +12,11 @@ from typing import Any
 from indexer.progress import Progress
 from indexer.repair import Repaired
 from mkt_search.display import count_noun, duration, printable
+from mkt_search.terminal.progress import EXIT_INTERRUPTED
 from mkt_search.types import Summary
 
 EVERY = 5.0  # seconds between two lines
 REASONS = 5  # reasons of failure that a summary names
-INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 
 Say = Callable[[str], None]
 
@@ -137,7 +137,7 @@ def shown(say: Say) -> Iterator[tuple[Progress, Callable[[], bool]]]:
         display.end()
         if display.stage:
             say("stopped: the candidate index is not built; `mkt optimize` builds it")
-            raise SystemExit(INTERRUPTED) from None
+            raise SystemExit(EXIT_INTERRUPTED) from None
         if not display.total:
             raise
         there = display.before + display.done - display.failed
@@ -145,7 +145,7 @@ def shown(say: Say) -> Iterator[tuple[Progress, Callable[[], bool]]]:
             f"stopped: {there:,} of {display.before + display.total:,} photos are in the library; "
             "run the same command to go on"
         )
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(EXIT_INTERRUPTED) from None
     finally:
         display.end()
 

@@ -12,6 +12,7 @@ import click
 from mkt_search.display import printable
 from mkt_search.errors import MktError
 from mkt_search.settings.setting import nearest
+from mkt_search.terminal.progress import EXIT_INTERRUPTED
 
 COMMANDS = {
     "init": "mkt_search.commands.init:init",
@@ -34,8 +35,6 @@ COMMANDS = {
     "migrate": "mkt_search.commands.maintenance:migrate",
 }
 """Where each command lives, in the order a newcomer meets them."""
-
-INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ class LazyGroup(click.Group):
             raise click.ClickException(_refused(problem)) from problem
         except KeyboardInterrupt:
             click.echo("\ninterrupted", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(EXIT_INTERRUPTED)
 
 
 def _refused(problem: OSError) -> str:

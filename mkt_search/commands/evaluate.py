@@ -13,6 +13,7 @@ from mkt_search.commands.evaluate_ann import ann
 from mkt_search.commands.open_library import library_folder
 from mkt_search.display import printable
 from mkt_search.errors import LibraryNotFound, StoreError
+from mkt_search.progress import Progress
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
     library_option,
@@ -22,6 +23,7 @@ from mkt_search.terminal.options import (
     take_settings,
 )
 from mkt_search.terminal.output import say
+from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.evaluate import Stored
@@ -201,7 +203,7 @@ def _evaluate(
 
     labelled, rows = choose(settings.data, models, only=only, say=tell)
     rules = rules_of(settings.evaluate, labelled, tell, kind=settings.data.kind)
-    with output.progress() as progress:
+    with show_progress() as show:
         report = evaluate_models(
             models,
             labelled,
@@ -210,7 +212,7 @@ def _evaluate(
             config=settings,
             stored=vectors,
             say=tell,
-            progress=progress,
+            progress=lambda model, done, total: show(Progress(model, done, total)),
         )
     return replace(report, notes=tuple(notes))
 

@@ -17,7 +17,8 @@ from mkt_search.terminal.options import (
     setting_option,
     take_settings,
 )
-from mkt_search.terminal.output import Column, bar, say, show_json, show_table
+from mkt_search.terminal.output import Column, say, show_json, show_table
+from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.ann_recall import RecallReport, Row, Way
@@ -126,7 +127,7 @@ def _measure(
     from mkt_search.evaluation.ann_recall import measure
 
     index = library.index()
-    with bar("reading labels and vectors") as progress:
+    with show_progress("reading labels and vectors") as progress:
         return measure(
             library.store,
             index,

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mkt_search.store.store import Store
 
 STDOUT = Path("-")
-BETWEEN_LINES = 1_000  # photos, where no bar is shown
 EARLIER = (
     Column("run", is_number=True),
     Column("when"),
@@ -109,32 +108,6 @@ def _draw(report: "Report", wanted: Wanted) -> dict[str, bytes]:
 def _write(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8", errors="backslashreplace")
     say(f"wrote {printable(file)}")
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show how many photos a model has encoded: a bar on a terminal, else a line now and then."""
-    if not sys.stderr.isatty():
-        yield _say_progress
-        return
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(model: str, done: int, total: int) -> None:
-            if model not in tasks:
-                tasks[model] = bars.add_task(printable(model))
-            bars.update(tasks[model], completed=done, total=total)
-
-        yield show
-
-
-def _say_progress(model: str, done: int, total: int) -> None:
-    step = BETWEEN_LINES
-    if done == total or done // step > max(done - 32, 0) // step:
-        say(f"{printable(model)}: {done:,} of {count_noun(total, 'photo')}")
 
 
 # The library

@@ -1,7 +1,6 @@
 """Look after a library: `mkt verify`, `mkt prune`, `mkt root`, `mkt migrate`."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +8,11 @@ import click
 
 from mkt_search.commands.open_library import library_folder, open_library
 from mkt_search.display import byte_size, count_noun, path_as_text, printable
+from mkt_search.progress import Progress
 from mkt_search.settings import config
 from mkt_search.terminal.options import json_option, library_option
 from mkt_search.terminal.output import Column, say, show_json, show_table
+from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from mkt_search.library import Library
@@ -42,14 +43,9 @@ def verify(ctx: click.Context, as_json: bool, directory: Path | None) -> None:
 
 
 def _verify(library: "Library") -> "list[Problem]":
-    """Verify with a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    with bar:
-        task = bar.add_task("checking segments", total=None)
-        return library.verify(lambda done, total: bar.update(task, completed=done, total=total))
+    step = "checking segments"
+    with show_progress(step) as progress:
+        return library.verify(lambda done, total: progress(Progress(step, done, total)))
 
 
 def _problem_as_data(problem: "Problem") -> dict[str, Any]:

@@ -8,7 +8,8 @@ import click
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import byte_size, count_noun
 from mkt_search.terminal.options import json_option, library_option
-from mkt_search.terminal.output import bar, say, show_json
+from mkt_search.terminal.output import say, show_json
+from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from mkt_search.store.candidates.build import Optimized
@@ -33,7 +34,7 @@ def optimize(as_json: bool, directory: Path | None) -> None:
     whenever you like. Photos that come later are found at once all the same.
     """
     with open_library(directory, {}) as library:
-        with bar("learning codes") as progress:
+        with show_progress("learning codes") as progress:
             done = library.optimize(progress)
         if done is None:
             photos = count_noun(len(library), "photo")

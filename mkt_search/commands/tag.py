@@ -15,7 +15,8 @@ from mkt_search.terminal.options import (
     setting_option,
     take_settings,
 )
-from mkt_search.terminal.output import Column, bar, say, show_json, show_table
+from mkt_search.terminal.output import Column, say, show_json, show_table
+from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from mkt_search.library import Library
@@ -134,7 +135,7 @@ def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: b
     from mkt_search.tagging.bulk import read_vocabulary
 
     settings, labels = library.config.tag, read_vocabulary(vocabulary)
-    with bar("opening the model") as progress:
+    with show_progress("opening the model") as progress:
         report = library.tag(
             labels,
             top=settings.top,
