@@ -1,22 +1,25 @@
-"""The paper's ablations, on the demo world: what each part of the recipe is worth.
+"""The paper's ablations on the demo world: what each part of the recipe contributes.
 
     mkt train demo --out runs/demo
     python benchmarks/ablations.py --work runs/demo
 
-Every row is a student of its own, trained from the same teacher on the same photos, with one
-setting changed: the weight of distillation, the patches that the local stream averages, what the
-loss looks at, where the student starts. The last rows tune the prompt of the default student.
-Printed are mean AP over unseen labels (ZSL) by each stream and over all labels (GZSL), and F1@3 and
-F1@5, on the vocabulary scale, on photos none of them saw. `--photos` and `--epochs` set what a row
-costs; a row that is done is not done again. GloVe label vectors are measured by corel5k.py.
+Each row is a student trained from the same teacher on the same photos with one setting changed:
+the weight of distillation, the patches that the local stream averages, the input of the loss, the
+initial heads. The last row tunes the prompt of the default student. Printed are the mean AP over
+unseen labels (ZSL) by stream and over all labels (GZSL), F1@3 and F1@5, by the vocabulary scale, on
+test photos. `--photos` and `--epochs` set the cost of a row; finished rows are reused.
+benchmarks/corel5k.py measures students with GloVe label vectors.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from results import Results, add_json_option
 
 from mkt_search.demo.scenes.photos import photo_name
 from mkt_search.models import checkpoint
@@ -25,8 +28,8 @@ from training import stage1, stage2
 from training.demo.build import CLIP, Recipe, prepare_data
 from training.runs.history import Listener
 
-HEADINGS = ("student", "prompt", "global", "local", "fused", "GZSL", "F1@3", "F1@5")
-SAY = Listener(say=lambda sentence: print(sentence, flush=True))
+FIGURES = ("ZSL global", "ZSL local", "ZSL fused", "GZSL fused", "F1@3", "F1@5")
+SAY = Listener(say=lambda sentence: print(sentence, file=sys.stderr, flush=True))
 
 
 def variants(base: Stage1Config) -> Iterator[tuple[str, Stage1Config]]:
@@ -43,7 +46,7 @@ def variants(base: Stage1Config) -> Iterator[tuple[str, Stage1Config]]:
 
 
 def fewer(data: DataConfig, work: Path, photos: int) -> DataConfig:
-    """Return the data with the first so many photos to learn from; the test photos stay."""
+    """Return the data with only the first `photos` train photos; the test photos stay."""
     splits = json.loads(Path(data.splits).read_text())
     kept = {name: part for name, part in splits.items() if part == "test"}
     for seed in range(photos):
@@ -52,7 +55,7 @@ def fewer(data: DataConfig, work: Path, photos: int) -> DataConfig:
     names = {name: labels[name] for name in kept if name in labels}
     missing = sum(name not in labels for name in kept)
     if missing:
-        raise SystemExit(f"{missing} of these photos were not rendered; lower --photos.")
+        raise SystemExit(f"{missing} of these photos were not rendered: use a smaller --photos")
     files = {"labels.json": names, "splits.json": kept}
     for name, content in files.items():
         (work / name).write_text(json.dumps(content))
@@ -60,22 +63,16 @@ def fewer(data: DataConfig, work: Path, photos: int) -> DataConfig:
     return replace(data, **places, validation="none")  # type: ignore[arg-type]
 
 
-def reached(found: dict[str, Any]) -> list[float]:
-    """Return the numbers of a row."""
-    streams = found["vocabulary"]["unseen"]
-    everything = found["vocabulary"]["all"]["fused"]
-    f1 = [found["paper"]["GZSL"][f"F1@{k}"] for k in (3, 5)]
+def figures(test: dict[str, Any]) -> list[float]:
+    """Return the figures of a row, in the order of FIGURES."""
+    streams = test["vocabulary"]["unseen"]
+    everything = test["vocabulary"]["all"]["fused"]
+    f1 = [test["paper"]["GZSL"][f"F1@{k}"] for k in (3, 5)]
     return [*(streams[name] for name in ("global", "local", "fused")), everything, *f1]
 
 
-def show(name: str, prompt: str, found: dict[str, Any]) -> None:
-    """Print a row of the table."""
-    numbers = "".join(f"{value:8.3f}" for value in reached(found))
-    print(f"{name:<30}{prompt:<10}{numbers}", flush=True)
-
-
 def trained(data: DataConfig, settings: Stage1Config, out: Path) -> dict[str, Any]:
-    """Train a student unless it is there, and return its results on the test photos."""
+    """Train a student unless it exists; return its results on the test photos."""
     if not (checkpoint.is_checkpoint(out) and checkpoint.read_meta(out).results):
         stage1.train(data, settings, out, listener=SAY)
     found: dict[str, Any] = checkpoint.read_meta(out).results["test"]
@@ -83,12 +80,13 @@ def trained(data: DataConfig, settings: Stage1Config, out: Path) -> dict[str, An
 
 
 def main() -> None:
-    """Train every row and print the table."""
+    """Train the students and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of mkt train demo")
-    parser.add_argument("--photos", type=int, default=4_000, help="photos to learn from")
+    parser.add_argument("--photos", type=int, default=4_000, help="train photos")
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--only", default="", help="rows whose name begins so")
+    parser.add_argument("--only", default="", help="rows whose name starts with this")
+    add_json_option(parser)
     args = parser.parse_args()
     recipe, clip = Recipe(), str(args.work / CLIP)
     work = args.work / f"ablations-{args.photos}-{args.epochs}"
@@ -102,17 +100,18 @@ def main() -> None:
         teacher=clip,
     )
     rows = [(n, s) for n, s in variants(base) if n.startswith(args.only)]
-    results = {
-        name: trained(data, settings, work / name.replace(" ", "-")) for name, settings in rows
-    }
-    print(f"{HEADINGS[0]:<30}{HEADINGS[1]:<10}" + "".join(f"{h:>8}" for h in HEADINGS[2:]))
-    for name, found in results.items():
-        show(name, "template", found)
-    if "default" in results:
+    results = Results(args.json)
+    columns = {"student": "", "prompt": "", **dict.fromkeys(FIGURES, ".3f")}
+    table = results.table("ablations", columns)
+    for name, settings in rows:
+        test = trained(data, settings, work / name.replace(" ", "-"))
+        table.row(name, "template", *figures(test))
+    if "default" in dict(rows):
         tuned = work / "default-tuned"
         if not (checkpoint.is_checkpoint(tuned) and checkpoint.read_meta(tuned).results):
             stage2.train(data, recipe.prompt, work / "default", tuned, listener=SAY)
-        show("default", "learned", checkpoint.read_meta(tuned).results["test"])
+        table.row("default", "learned", *figures(checkpoint.read_meta(tuned).results["test"]))
+    results.save()
 
 
 if __name__ == "__main__":

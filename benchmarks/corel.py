@@ -1,4 +1,4 @@
-"""Corel-5k as the benchmarks see it: photos, labels, splits, and every photo encoded once."""
+"""Corel-5k for the benchmarks: photos, labels, splits, and every photo encoded once."""
 
 import json
 from collections import Counter
@@ -14,12 +14,13 @@ from mkt_search.process import keep_freed_memory
 from mkt_search.scoring import StreamScores, score
 from mkt_search.types import Encoded, PhotoVectors, Vector
 
-BATCH = 64
+BATCH_PHOTOS = 64
+SCORED_PHOTOS = 256  # bounds the memory of (photos, m, labels) products
 
 
 @dataclass(frozen=True)
 class Corel:
-    """The dataset: its folder of images, every file in order, their labels, the test files."""
+    """The dataset: the folder of images, all files in order, their labels, and the test files."""
 
     folder: Path
     files: list[str]
@@ -27,15 +28,15 @@ class Corel:
     test: list[str]
 
     def shown(self, files: list[str], names: list[str]) -> NDArray[np.int8]:
-        """Return (files, names): 1 where a photo has a label, -1 where it has not."""
+        """Return (files, names): 1 where a photo has a label, otherwise -1."""
         rows = [[1 if name in self.labels[file] else -1 for name in names] for file in files]
         return np.array(rows, np.int8)
 
-    def frequent(self, least: int) -> list[str]:
-        """Return the labels with at least so many train photos, sorted."""
+    def frequent(self, min_photos: int) -> list[str]:
+        """Return the labels with at least `min_photos` train photos, sorted."""
         train = set(self.files) - set(self.test)
         often = Counter(label for file in train for label in self.labels[file])
-        return sorted(name for name, count in often.items() if count >= least)
+        return sorted(name for name, count in often.items() if count >= min_photos)
 
 
 def read_corel(data: Path) -> Corel:
@@ -48,36 +49,36 @@ def read_corel(data: Path) -> Corel:
 
 
 def write_choice(corel: Corel, names: list[str], folder: Path, *, splits: int) -> list[Path]:
-    """Write a task to choose settings on, made of train photos and the labels `names` alone.
+    """Write a task for choosing settings that uses only train photos and the labels `names`.
 
-    `labels.json` and `splits.json` (1,000 photos are its test); a quarter of the labels is held out
-    in each split, no label twice: a file for each split names them.
+    Writes `labels.json`, `splits.json` (1,000 of the photos are its test split), and for each label
+    split a file with the held-out quarter of the labels, which do not overlap. Returns these files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     train = sorted(set(corel.files) - set(corel.test))
     labels = {file: [name for name in corel.labels[file] if name in names] for file in train}
     rng = np.random.default_rng(7)
-    aside = set(rng.permutation(train)[:1000].tolist())
-    parts = {file: "test" if file in aside else "train" for file in train}
+    held_back = set(rng.permutation(train)[:1000].tolist())
+    parts = {file: "test" if file in held_back else "train" for file in train}
     (folder / "labels.json").write_text(json.dumps(labels))
     (folder / "splits.json").write_text(json.dumps(parts))
-    shuffled, count = rng.permutation(names).tolist(), round(len(names) / 4)
+    shuffled, size = rng.permutation(names).tolist(), round(len(names) / 4)
     files = [folder / f"unseen{number}.txt" for number in range(splits)]
     for number, file in enumerate(files):
-        held_out = sorted(shuffled[number * count : (number + 1) * count])
+        held_out = sorted(shuffled[number * size : (number + 1) * size])
         file.write_text("\n".join(held_out) + "\n")
     return files
 
 
 def encode_all(model: Model, files: list[Path]) -> Encoded:
-    """Encode photos in batches: (N, D) and (N, P, D)."""
+    """Encode photos: global vectors (N, D) and patches (N, P, D)."""
     keep_freed_memory()
     encoder, spec = model.photo_encoder(), model.image
     parts = []
-    for start in range(0, len(files), BATCH):
+    for start in range(0, len(files), BATCH_PHOTOS):
         pixels = [
             images.to_pixels(images.decode(images.read(file), name=file.name).image, spec)
-            for file in files[start : start + BATCH]
+            for file in files[start : start + BATCH_PHOTOS]
         ]
         parts.append(encoder.encode(np.stack(pixels)))
     return Encoded(
@@ -87,17 +88,17 @@ def encode_all(model: Model, files: list[Path]) -> Encoded:
 
 
 def every_patch(scaled: Encoded) -> PhotoVectors:
-    """Return all patches as local vectors of one patch each."""
+    """Return vectors whose local vectors are all patches (N, P, D), one patch each."""
     n, patches, _ = scaled.patches.shape
     own = np.broadcast_to(np.eye(patches, dtype=np.bool_), (n, patches, patches))
     return PhotoVectors(scaled.global_, scaled.patches, own)
 
 
 def rank(labels: Vector, vectors: PhotoVectors, k: int) -> StreamScores:
-    """Return (N, L) scores of both streams, a few hundred photos at a time."""
+    """Return the scores of both streams, (N, L) each, for labels (L, D)."""
     parts = []
-    for start in range(0, len(vectors), 256):
-        at = slice(start, start + 256)
+    for start in range(0, len(vectors), SCORED_PHOTOS):
+        at = slice(start, start + SCORED_PHOTOS)
         counts = vectors.members[at].sum(axis=-1)
         parts.append(score(labels, vectors.global_[at], vectors.local_vectors[at], counts, k=k))
     return StreamScores(

@@ -1,17 +1,18 @@
-"""The main job on real photos: labels nobody trained, found in Corel-5k.
+"""Search and tag Corel-5k with labels that the model was never trained on.
 
     python benchmarks/corel5k.py --data ../shared/data --work runs/corel5k
 
-For three splits of the labels, by the public commands: `mkt train stage1` on the seen four fifths,
-`mkt init` and `mkt index` on all 4,999 photos, then every unseen label is searched and every photo
-tagged. Printed are the mean AP over unseen labels on the test photos, for the global stream, the
-local stream and both: as searched, and computed from all patches and from pooled vectors by both
-scale rules; and how good the tags are. `--sheets` writes contact sheets of ten unseen labels to
-look at. A step that is done is not done again; delete the work folder to start over.
+For each of three label splits, with the public commands: `mkt train stage1` on four fifths of the
+labels, `mkt init` and `mkt index` on all 4,999 photos, a search for every unseen label, and three
+tags a photo. Printed are the mean AP over unseen labels on the test photos by stream: from the
+search, from all patches, and from pooled vectors by both scale rules; and precision and recall of
+the tags. `--sheets` writes contact sheets of ten unseen labels. Finished steps are reused: delete
+the work folder to start over.
 
-The student's backbone is frozen, or with `--finetune` its last blocks learn too, on photos cropped,
-mirrored and changed by RandAugment. `--choose` compares the two where nothing reported later
-can be seen: labels seen in every split, some of them held out, on train photos set aside.
+The backbone is frozen; with `--finetune` its last blocks are trained too, on photos that are
+cropped, mirrored and changed by RandAugment. `--choose` compares the two without looking at test
+photos or unseen labels: it holds out some of the labels that are seen in every split, and some of
+the train photos.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from typing import Any, get_args
 
 import numpy as np
 from corel import Corel, encode_all, every_patch, rank, read_corel, write_choice
+from results import Results, add_json_option, met
 
 from indexer.pooling.pool import pool
 from mkt_search import Library
@@ -39,10 +41,12 @@ from mkt_search.types import Encoding, Pooling, ScaleRule
 from training.data.task import load_task
 
 STREAMS = ("global", "local", "fused")
+STREAM_COLUMNS = {"global only": ".3f", "local only": ".3f", "fused": ".3f"}
 RULES: tuple[ScaleRule, ...] = ("cosine", "vocabulary")
 Row = tuple[str, str]  # where scores come from, and the scale rule
 MKT = (sys.executable, "-m", "mkt_search")
-CHOICES = 2  # splits that settings are chosen on
+SEARCH_AIM_MS = 10  # a warm search of 5,000 photos for 20 hits with boxes
+CHOICE_SPLITS = 2  # label splits on which settings are chosen
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "frozen": (),
     "finetuned": (
@@ -52,18 +56,18 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
         *("--flip", "--crop-scale", 0.5, "--randaugment", "rand-m5-n2-mstd0.5-inc1"),
     ),
 }
-"""What `mkt train stage1` is given beyond its defaults; "finetuned" is a first try."""
+"""Options of `mkt train stage1` beyond its defaults; those of "finetuned" were not tuned."""
 
 
 def mkt(*arguments: Any) -> str:
-    """Run a command of `mkt`, its talk going to this program's; return what it printed."""
+    """Run a command of `mkt`; return its standard output and pass on its standard error."""
     print("$ mkt", *arguments, file=sys.stderr, flush=True)
     command = [*MKT, *map(str, arguments)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def stage1(data: Path, out: Path, *settings: Any) -> dict[str, Any]:
-    """Train a student on Corel-5k unless that is done; return the meta of its checkpoint."""
+    """Train a student on Corel-5k unless it exists; return the meta.json of its checkpoint."""
     meta = out / "meta.json"
     if not (meta.exists() and json.loads(meta.read_text())["trained"]["is_finished"]):
         mkt(
@@ -89,19 +93,15 @@ def train(data: Path, work: Path, seed: int, *, kind: str) -> Path:
     return out
 
 
-def choose(data: Path, work: Path, corel: Corel, seeds: int) -> None:
-    """Compare the settings without a look at test photos or at the unseen labels of any split.
-
-    Only labels that are seen in every split take part, and train photos.
-    """
+def choose(data: Path, work: Path, corel: Corel, seeds: int, results: Results) -> None:
+    """Compare the settings on train photos and on labels that are seen in every split."""
     drawn = [split_labels(data, seed) for seed in range(seeds)]
     unseen = set().union(*(labels.unseen for labels in drawn))
     kept = sorted(set(drawn[0].seen) - unseen)
     folder = work / "choice"
-    files = write_choice(corel, kept, folder, splits=CHOICES)
-    print(f"mean AP over held-out labels of {len(kept)}, on train photos set aside\n")
-    print("| settings | split | global only | local only | fused |")
-    print("|---|--:|--:|--:|--:|")
+    files = write_choice(corel, kept, folder, splits=CHOICE_SPLITS)
+    results.fact("labels to choose on", len(kept))
+    table = results.table("choice", {"settings": "", "split": "", **STREAM_COLUMNS})
     for kind, settings in SETTINGS.items():
         for number, file in enumerate(files):
             meta = stage1(
@@ -110,8 +110,7 @@ def choose(data: Path, work: Path, corel: Corel, seeds: int) -> None:
                 *("--unseen", file, "--min-photos", 5, "--validation", "test"),
             )
             streams = meta["results"]["test"]["cosine"]["unseen"]
-            values = " | ".join(f"{streams[name]:.3f}" for name in STREAMS)
-            print(f"| {kind} | {number} | {values} |", flush=True)
+            table.row(kind, number, *(streams[name] for name in STREAMS))
 
 
 def split_labels(data: Path, seed: int) -> LabelSplit:
@@ -129,7 +128,7 @@ def split_labels(data: Path, seed: int) -> LabelSplit:
 
 
 def indexed(data: Path, model: Path, local: str) -> Path:
-    """Make a library of all photos, but for `local` with the default settings; return its home."""
+    """Index all photos with one kind of pooling and default settings; return the library folder."""
     home = model.parent / f"library-{local}"
     if not (home / ".done").exists():
         home.mkdir(exist_ok=True)
@@ -141,9 +140,9 @@ def indexed(data: Path, model: Path, local: str) -> Path:
 
 
 def table_rows(model: Model, corel: Corel, names: list[str]) -> dict[Row, StreamScores]:
-    """Score the test photos for labels from all patches and from stored vectors, by both rules.
+    """Score the test photos from all patches and from stored vectors, by both scale rules.
 
-    The vocabulary rule's reference is every label the library would take: the table's own.
+    The reference vocabulary of the vocabulary rule is every label of the model's label table.
     """
     encoded = encode_all(model, [corel.folder / file for file in corel.test])
     encoder = model.label_encoder()
@@ -161,21 +160,21 @@ def table_rows(model: Model, corel: Corel, names: list[str]) -> dict[Row, Stream
 
 
 def rankings(library: Library, labels: list[str], files: list[str]) -> StreamScores:
-    """Search every label for all photos; return (files, labels) scores of each stream."""
-    place = {file: row for row, file in enumerate(files)}
+    """Search every label for all photos; return the scores of each stream, (files, labels)."""
+    row_of = {file: row for row, file in enumerate(files)}
     global_ = np.zeros((len(files), len(labels)), np.float32)
     local = np.zeros_like(global_)
     for column, label in enumerate(labels):
         hits = library.search(label, k=10_000, boxes=False)
         found = {path.name: hit for hit in hits for path in (hit.path, *hit.copies)}
-        for file, row in place.items():
+        for file, row in row_of.items():
             global_[row, column] = found[file].global_part
             local[row, column] = found[file].local_part
     return StreamScores(global_, local)
 
 
 def warm_search(library: Library, labels: list[str]) -> float:
-    """Return the median milliseconds of a search once the vectors are in memory."""
+    """Return the median milliseconds of a search with the vectors in memory."""
     times = []
     for label in labels * 3:
         start = time.perf_counter()
@@ -185,96 +184,103 @@ def warm_search(library: Library, labels: list[str]) -> float:
 
 
 def tagged(home: Path, labels: list[str], files: list[str]) -> np.ndarray:
-    """Tag every photo with its three best labels; return (files, labels), 1 where a tag was set."""
+    """Tag every photo with its three best labels; return (files, labels), 1 for a tag, else 0."""
     vocabulary = home / "vocabulary.txt"
     vocabulary.write_text("\n".join(labels), encoding="utf-8")
     mkt("tag", "--vocabulary", vocabulary, "--top", 3, "--library", home)
     table = mkt("tags", "--csv", "--library", home)
-    place = {file: row for row, file in enumerate(files)}
+    row_of = {file: row for row, file in enumerate(files)}
     scores = np.zeros((len(files), len(labels)), np.float32)
     for row in csv.DictReader(io.StringIO(table)):
         name = Path(row["path"]).name
-        if name in place and row["label"] in labels:
-            scores[place[name], labels.index(row["label"])] = 1
+        if name in row_of and row["label"] in labels:
+            scores[row_of[name], labels.index(row["label"])] = 1
     return scores
 
 
 def sheets(home: Path, labels: list[str], folder: Path) -> None:
-    """Write a contact sheet of each label."""
+    """Write a contact sheet for each label."""
     folder.mkdir(parents=True, exist_ok=True)
     for label in labels:
         mkt("search", label, "-k", 20, "--html", folder / f"{label}.html", "--library", home)
 
 
-def main() -> None:
-    """Run every step and print the tables."""
+def options() -> argparse.ArgumentParser:
+    """Return the options of the program."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder with corel5k/")
     parser.add_argument("--work", type=Path, default=Path("runs/corel5k"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="label splits")
     parser.add_argument("--local", choices=get_args(Pooling), default=IndexConfig().local)
-    parser.add_argument("--sheets", action="store_true", help="contact sheets of seed 0")
-    parser.add_argument("--finetune", action="store_true", help="let the last blocks learn too")
+    parser.add_argument("--sheets", action="store_true", help="write contact sheets of seed 0")
+    parser.add_argument("--finetune", action="store_true", help="train the last blocks as well")
     parser.add_argument("--choose", action="store_true", help="compare settings on seen labels")
-    parser.add_argument("--warm", action="store_true", help="time warm searches, nothing else")
-    given = parser.parse_args()
-    corel, started = read_corel(given.data), time.monotonic()
-    if given.warm:
-        checkpoint = train(given.data, given.work, 0, kind="frozen")
-        unseen = json.loads((checkpoint / "meta.json").read_text())["trained"]["unseen"]
-        with Library.open(indexed(given.data, checkpoint, given.local)) as library:
-            warm_search(library, unseen)
-            print(f"a warm `Library.search`: {warm_search(library, unseen):.1f} ms (median)")
-        return
-    if given.choose:
-        choose(given.data, given.work, corel, given.seeds)
-        return
+    add_json_option(parser)
+    return parser
+
+
+def measure(given: argparse.Namespace, corel: Corel, results: Results) -> None:
+    """Train, index, search and tag for every label split; print the tables."""
     kind = "finetuned" if given.finetune else "frozen"
     maps: dict[Row, dict[str, list[float]]] = {}
     tags: dict[str, list[tuple[float, float, float]]] = {"all labels": [], "unseen labels": []}
+    chances, searches = [], []
     for seed in range(given.seeds):
         checkpoint = train(given.data, given.work, seed, kind=kind)
-        story = json.loads((checkpoint / "meta.json").read_text())["trained"]
-        unseen, every = story["unseen"], sorted(story["seen"] + story["unseen"])
+        trained = json.loads((checkpoint / "meta.json").read_text())["trained"]
+        unseen, every = trained["unseen"], sorted(trained["seen"] + trained["unseen"])
         shown = corel.shown(corel.test, unseen)
+        chances.append(float(shown.clip(0).mean()))
         home = indexed(given.data, checkpoint, given.local)
         found = table_rows(open_model(checkpoint), corel, unseen)
         with Library.open(home) as library:
-            found[f"`mkt search`, `--local {given.local}`", "cosine"] = rankings(
-                library, unseen, corel.test
-            )
-            warm = warm_search(library, unseen)
+            found["**`mkt search`**", "cosine"] = rankings(library, unseen, corel.test)
+            searches.append(warm_search(library, unseen))
         for row, scores in found.items():
             values = maps.setdefault(row, {name: [] for name in STREAMS})
-            for name, stream in zip(
-                STREAMS, (scores.global_, scores.local, scores.fused), strict=True
-            ):
+            streams = (scores.global_, scores.local, scores.fused)
+            for name, stream in zip(STREAMS, streams, strict=True):
                 values[name].append(mean_average_precision(stream, shown).standard)
         for title, names in (("all labels", every), ("unseen labels", unseen)):
-            given_tags = tagged(home, names, corel.test)
-            tags[title].append(top_labels_of(given_tags, corel.shown(corel.test, names)))
+            result = top_labels(
+                tagged(home, names, corel.test), corel.shown(corel.test, names), k=3
+            )
+            tags[title].append((result.precision, result.recall, result.f1))
         if given.sheets and seed == 0:
             sheets(home, unseen[:: max(1, len(unseen) // 10)][:10], given.work / "sheets")
-    print(f"\nmean AP over unseen labels, {len(corel.test)} test photos, {given.seeds} splits\n")
-    print("| from | scale rule | global only | local only | fused | fused of each split |")
-    print("|---|---|--:|--:|--:|---|")
+    table = results.table(
+        "unseen", {"from": "", "scale": "", **STREAM_COLUMNS, "fused, each split": ""}
+    )
     for (what, rule), values in maps.items():
-        means = " | ".join(f"{np.mean(values[name]):.3f}" for name in STREAMS)
-        each = " ".join(f"{value:.3f}" for value in values["fused"])
-        print(f"| {what} | {rule} | {means} | {each} |")
-    print(f"\nchance (last split): {shown.clip(0).mean():.3f}\n")
-    print(f"a warm `Library.search` for 20 hits with boxes: {warm:.1f} ms (median)\n")
-    print("| three tags a photo, of | precision | recall | F1 |")
-    print("|---|--:|--:|--:|")
-    for title, values in tags.items():
-        print(f"| {title} | " + " | ".join(f"{v:.3f}" for v in np.mean(values, axis=0)) + " |")
-    print(f"\n{(time.monotonic() - started) / 60:.1f} minutes", file=sys.stderr)
+        means = (float(np.mean(values[name])) for name in STREAMS)
+        table.row(what, rule, *means, " ".join(f"{value:.3f}" for value in values["fused"]))
+    table = results.table(
+        "tags", {"three tags a photo, of": "", "precision": ".3f", "recall": ".3f", "F1": ".3f"}
+    )
+    for title, of_splits in tags.items():
+        table.row(title, *np.mean(of_splits, axis=0).tolist())
+    print()
+    results.fact("label splits", given.seeds)
+    results.fact("test photos", len(corel.test))
+    results.fact("labels", len(every))
+    results.fact("unseen labels", len(unseen))
+    results.fact("chance", float(np.mean(chances)), ".3f")
+    search_ms = float(np.median(searches))
+    results.fact("warm search ms", search_ms, ".1f")
+    results.fact("warm search aim ms", SEARCH_AIM_MS)
+    results.fact("warm search", met(search_ms <= SEARCH_AIM_MS))
 
 
-def top_labels_of(tags: np.ndarray, shown: np.ndarray) -> tuple[float, float, float]:
-    """Return precision, recall and F1 of three tags a photo, over all photos together."""
-    result = top_labels(tags, shown, k=3)
-    return result.precision, result.recall, result.f1
+def main() -> None:
+    """Read the options, measure, and save."""
+    given = options().parse_args()
+    corel, results, started = read_corel(given.data), Results(given.json), time.monotonic()
+    if given.choose:
+        choose(given.data, given.work, corel, given.seeds, results)
+    else:
+        measure(given, corel, results)
+    results.fact("minutes", (time.monotonic() - started) / 60, ".1f")
+    results.save()
 
 
 if __name__ == "__main__":

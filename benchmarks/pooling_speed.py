@@ -1,13 +1,12 @@
-"""How long pooling takes: milliseconds a photo for each kind of local vectors.
+"""Time pooling: milliseconds a photo for each kind of local vectors.
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/pooling_speed.py
 
-A batch of 32 simulated photos of 196 patches of 512 numbers, as a ViT-B/16 gives them at 224 px,
-becomes 16 local vectors a photo (k = 18, scale rule `cosine`), by `indexer.pooling.pool` as
-`mkt index` calls it, on one thread and on two. The kinds take turns, so that other work on the
-machine hurts all alike; printed is the least of the rounds, which is nearest to what the work
-takes: the time the processor worked (of both threads together) and the time by the clock.
-OMP_WAIT_POLICY=PASSIVE keeps a thread that waits for the other from holding its core.
+A batch of 32 simulated photos of 196 patches of 512 numbers, the grid of a ViT-B/16 at 224 px, is
+pooled to 16 local vectors a photo (k = 18) by `indexer.pooling.pool` as `mkt index` calls it, on
+one thread and on two. The kinds alternate, so that other work on the machine slows all of them.
+Printed is the fastest round: processor time (of both threads) and elapsed time.
+OMP_WAIT_POLICY=PASSIVE keeps a waiting thread from occupying its core.
 """
 
 import argparse
@@ -15,6 +14,7 @@ import time
 
 import simulated
 import torch
+from results import Results, add_json_option
 
 from indexer.pooling.pool import pool
 from mkt_search.process import keep_freed_memory
@@ -24,7 +24,7 @@ KINDS = (*simulated.KINDS, "topk")
 
 
 def milliseconds(encoded: Encoded, kind: str) -> tuple[float, float]:
-    """Return what it takes to pool a batch, a photo of it: processor and clock."""
+    """Return processor and elapsed milliseconds a photo of pooling a batch."""
     used, start = time.process_time(), time.perf_counter()
     pool(encoded, simulated.encoding(kind))
     taken = time.process_time() - used, time.perf_counter() - start
@@ -32,7 +32,7 @@ def milliseconds(encoded: Encoded, kind: str) -> tuple[float, float]:
 
 
 def measure(encoded: Encoded, threads: int, rounds: int) -> dict[str, tuple[float, float]]:
-    """Return the least of the rounds of every kind on so many threads, by either clock."""
+    """Return processor and elapsed milliseconds a photo of each kind in its fastest round."""
     torch.set_num_threads(threads)
     for kind in KINDS:
         pool(encoded, simulated.encoding(kind))  # warms up
@@ -47,18 +47,22 @@ def measure(encoded: Encoded, threads: int, rounds: int) -> dict[str, tuple[floa
 
 
 def main() -> None:
-    """Read the options and print the table."""
+    """Read the options, print the table, and save it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--photos", type=int, default=32, help="in the batch")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, action="append", help="may be given several times")
+    add_json_option(parser)
     given = parser.parse_args()
     keep_freed_memory()  # as `mkt index` does
     encoded = simulated.World.make().encoded(given.photos, 0)
-    print("| `local` | threads | processor ms/photo | ms/photo by the clock |\n|---|--:|--:|--:|")
+    results = Results(given.json)
+    columns = {"pooling": "", "threads": "", "processor ms/photo": ".2f", "elapsed ms/photo": ".2f"}
+    table = results.table("pooling", columns)
     for threads in given.threads or (1, 2):
-        for kind, (used, wall) in measure(encoded, threads, given.rounds).items():
-            print(f"| {kind} | {threads} | {used:.2f} | {wall:.2f} |", flush=True)
+        for kind, taken in measure(encoded, threads, given.rounds).items():
+            table.row(kind, threads, *taken)
+    results.save()
 
 
 if __name__ == "__main__":

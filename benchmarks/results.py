@@ -1,131 +1,170 @@
-"""What a benchmark measured: printed as Markdown while it runs, saved as JSON for the documents.
+"""Results of a benchmark: printed as Markdown while it runs, saved as JSON for the documents.
 
-    results = Results.start(parser.parse_args().json)
-    ways = results.table("ways", "way", "p50 ms", "recall")
-    ways.row("exact scan", 67.7, 1.0)
+    results = Results(parser.parse_args().json)
+    methods = results.table("methods", {"method": "", "p50 ms": ".1f", "recall": ".4f"})
+    methods.row("exact scan", 67.71, 1.0)
+    results.fact("photos", 5_000, ",")
     results.save()
 
-`scripts/benchmark_tables` renders the tables of docs/benchmarks.md from the files in
-benchmarks/results/, so that a document never shows a figure that no program wrote.
+A column is a name and the format of its numbers. `scripts/benchmark_tables` renders the tables and
+facts in docs/ from the files in benchmarks/results/, so a document shows only figures that a
+program has written. A command and its date are in the file, with the machine and the libraries.
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "results"
-LIBRARIES = ("torch", "faiss-cpu", "numpy", "sqlalchemy")
-Cell = str | int | float
+Cell = str | int | float | None
+LIBRARIES = ("torch", "faiss-cpu", "faiss-gpu-cu12", "numpy", "sqlalchemy")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+VECTOR_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # widest first
+SAVED_DIGITS = 6  # significant digits of a float in the file
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Add `--json FILE` to the options of a benchmark."""
-    parser.add_argument("--json", type=Path, help="save the tables; benchmarks/results/NAME.json")
+    help_text = "save the results; the documents read benchmarks/results/*.json"
+    parser.add_argument("--json", type=Path, metavar="FILE", help=help_text)
 
 
 @dataclass
 class Table:
-    """A named table; `row` prints a line and keeps it."""
+    """A named table; `columns` maps each heading to the format of its numbers."""
 
     name: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]] = field(default_factory=list)
+    columns: dict[str, str]
+    rows: list[tuple[Cell, ...]] = field(default_factory=list)
 
     def row(self, *cells: Cell) -> None:
-        """Print and keep one row; floats are shown with four significant digits."""
+        """Print and keep one row; None leaves a cell empty, a string is shown as it is.
+
+        Raises:
+            ValueError: The number of cells is not the number of columns.
+        """
         if len(cells) != len(self.columns):
-            raise ValueError(
-                f"{len(cells)} cells for the {len(self.columns)} columns of {self.name}"
-            )
-        self.rows.append(tuple(map(shown, cells)))
-        print(line(self.rows[-1]), flush=True)
+            raise ValueError(f"{len(cells)} cells, {len(self.columns)} columns in {self.name!r}")
+        self.rows.append(cells)
+        print(table_line(cells, list(self.columns.values())), flush=True)
 
 
 @dataclass
 class Results:
-    """The tables and facts of one run, with the command and the machine that gave them."""
+    """The tables and single figures of one run; `path` None prints them without saving."""
 
-    path: Path | None
+    path: Path | None = None
     tables: list[Table] = field(default_factory=list)
-    facts: dict[str, Cell] = field(default_factory=dict)
+    facts: dict[str, tuple[Cell, str]] = field(default_factory=dict)
 
-    @classmethod
-    def start(cls, path: Path | None) -> "Results":
-        """Begin a run whose results are saved at `path`; None only prints them."""
-        return cls(path)
-
-    def table(self, name: str, *columns: str) -> Table:
-        """Begin a table and print its heading."""
-        table = Table(name, columns)
+    def table(self, name: str, columns: Mapping[str, str]) -> Table:
+        """Begin a table: print its name and its heading."""
+        table = Table(name, dict(columns))
         self.tables.append(table)
-        print(f"\n{line(columns)}\n{rule(len(columns))}", flush=True)
+        print(f"\n{name}\n\n{table_head(list(columns))}", flush=True)
         return table
 
-    def fact(self, name: str, value: Cell, sentence: str = "") -> None:
-        """Keep a single figure; print a sentence that contains it."""
-        self.facts[name] = value
-        print(sentence or f"{name}: {shown(value)}", flush=True)
+    def fact(self, name: str, value: Cell, format_spec: str = "") -> None:
+        """Print and keep a single figure."""
+        self.facts[name] = value, format_spec
+        print(f"{name}: {as_text(value, format_spec)}", flush=True)
 
     def save(self) -> None:
-        """Write everything as JSON if a file was asked for."""
+        """Write the results as JSON if a path was given."""
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n")
+            text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+            self.path.write_text(text + "\n", encoding="utf-8")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return command, machine, tables and facts as JSON has them."""
-        program = Path(sys.argv[0]).name
-        # the file given with --json is no part of what was measured
-        words = [word for word in sys.argv[1:] if self.path is None or word != str(self.path)]
+        """Return what the JSON file holds."""
         return {
-            "command": shlex.join(["python", f"benchmarks/{program}", *words]).replace(
-                " --json", ""
-            ),
+            "command": command(sys.argv, self.path),
             "date": date.today().isoformat(),
             "processor": processor(),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
-            "libraries": {name: version(name) for name in LIBRARIES},
-            "facts": self.facts,
-            "tables": {table.name: [table.columns, *table.rows] for table in self.tables},
+            "libraries": installed(LIBRARIES),
+            "facts": {name: [rounded(value), spec] for name, (value, spec) in self.facts.items()},
+            "tables": {
+                table.name: {
+                    "columns": table.columns,
+                    "rows": [[rounded(cell) for cell in row] for row in table.rows],
+                }
+                for table in self.tables
+            },
         }
 
 
-def shown(cell: Cell) -> str:
-    """Return a cell as text: whole numbers with commas, others with four significant digits."""
-    if isinstance(cell, str):
+def met(is_met: bool) -> str:
+    """Return the cell that says whether an aim was reached."""
+    return "met" if is_met else "**missed**"
+
+
+def table_head(headings: Sequence[str]) -> str:
+    """Return the first two lines of a Markdown table: the first column left, the others right."""
+    rule = "|".join(["---", *["--:"] * (len(headings) - 1)])
+    return f"| {' | '.join(headings)} |\n|{rule}|"
+
+
+def table_line(cells: Sequence[Cell], formats: Sequence[str]) -> str:
+    """Return one row of a Markdown table."""
+    shown = (as_text(cell, spec) for cell, spec in zip(cells, formats, strict=True))
+    return f"| {' | '.join(shown)} |"
+
+
+def as_text(cell: Cell, format_spec: str) -> str:
+    """Return a cell as the documents show it."""
+    if cell is None or isinstance(cell, str):
+        return cell or ""
+    return format(cell, format_spec)
+
+
+def rounded(cell: Cell) -> Cell:
+    """Return a cell as it is saved; a float that is no number becomes None."""
+    if not isinstance(cell, float):  # NumPy's float64 is one, its float32 is not JSON
         return cell
-    if isinstance(cell, int) or abs(cell) >= 1000:
-        return f"{round(cell):,}"
-    return f"{cell:.4g}"
+    return float(f"{cell:.{SAVED_DIGITS}g}") if math.isfinite(cell) else None
 
 
-def line(cells: tuple[str, ...]) -> str:
-    """Return one line of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"
+def command(argv: Sequence[str], json_file: Path | None) -> str:
+    """Return the command line without `--json FILE`, with variables that set threads before it."""
+    words = list(argv[1:])
+    for option in ([f"--json={json_file}"], ["--json", str(json_file)]):
+        for start in range(len(words) - len(option) + 1):
+            if words[start : start + len(option)] == option:
+                del words[start : start + len(option)]
+                break
+    variables = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
+    return shlex.join([*variables, "python", f"benchmarks/{Path(argv[0]).name}", *words])
 
 
-def rule(columns: int) -> str:
-    """Return the line below a heading: the first column left, the others right."""
-    return "|---|" + "--:|" * (columns - 1)
+def installed(names: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
 
 
 def processor() -> str:
-    """Return the processor's name and the widest vector instructions that it offers."""
+    """Return the processor's name and the widest vector instructions that it has."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
-    name = next((x.split(":")[1].strip() for x in text.splitlines() if "model name" in x), "")
-    offered = [
-        flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if f" {flag}" in text
-    ]
-    return f"{name} ({offered[0] if offered else platform.machine()})"
+    lines = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    widest = next((flag for flag in VECTOR_INSTRUCTIONS if f" {flag}" in text), "")
+    return f"{lines[0] if lines else platform.machine()}{f' ({widest})' if widest else ''}"

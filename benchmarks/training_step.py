@@ -1,21 +1,20 @@
-"""How much of a training step is the student's own forward and backward pass?
+"""Measure how much longer a training step takes than the student's forward and backward pass.
 
-    export GOMP_SPINCOUNT=20000  # as `mkt train` has it
-    python benchmarks/training_step.py            # ViT-B/16 as the paper trains it; a GPU's work
+    export GOMP_SPINCOUNT=20000  # as `mkt train` sets it
+    python benchmarks/training_step.py            # ViT-B/16 as the paper trains it; needs a GPU
     python benchmarks/training_step.py --batch-size 16 --steps 3    # the same on two cores
     python benchmarks/training_step.py --small    # a small ViT, a minute on two cores
 
-The step of stage 1 is the real one: photos from disk, decoded and augmented (crop, flip,
-RandAugment) by worker processes, the last blocks of the ViT moving, ranking loss and distillation
-from a teacher whose vectors are cached, AdamW, averaged weights. The bare step is the forward and
+The step is that of stage 1: worker processes decode and augment photos from disk (crop, flip,
+RandAugment), the last blocks of the ViT are trained with the ranking loss and with distillation
+from cached teacher vectors, then AdamW and weight averaging. The bare step is the forward and
 backward pass of the same student on a batch of the same size that is already on the device.
-Rounds alternate the two, so that other work on the machine hurts both. Photos are painted and
-weights random; neither changes the speed.
+Rounds alternate the two, so that other work on the machine slows both. Photos are synthetic and
+weights random, which does not change the speed.
 
-The time of a step is taken from the second batch of an epoch to the end of its last step; before
-and after it the workers start and end, which a real epoch of thousands of steps does once too.
-Memory is the most a round took: of a GPU what torch allocated, else the process's resident set,
-without the workers'.
+A step is timed from the second batch of an epoch to the end of the last; starting and stopping the
+workers is left out, because a real epoch has thousands of steps. Memory is the peak of a round:
+what torch allocated on a GPU, otherwise the resident set of the process without its workers.
 """
 
 import argparse
@@ -34,6 +33,7 @@ import numpy as np
 import open_clip
 import torch
 from PIL import Image, ImageFilter
+from results import Results, add_json_option, met
 
 from mkt_search.models.clip import write_clip_folder
 from mkt_search.models.label_table import LabelTable
@@ -48,7 +48,6 @@ from training.runs.history import Listener
 from training.runs.state import Run
 
 AIM = 1.15
-SPINS = "GOMP_SPINCOUNT"
 SMALL = ("patch_size=16", "embed_dim=192", "depth=6", "num_heads=3")
 TEACHER: dict[str, Any] = {
     "embed_dim": 512,
@@ -62,7 +61,7 @@ PREPROCESS = {
 
 
 class Timed:
-    """A source that notes when the first step of an epoch was done, and when the last was."""
+    """A source that records when the first and the last step of an epoch ended."""
 
     def __init__(self, source: Any, steps: int) -> None:
         self._source = source
@@ -70,7 +69,7 @@ class Timed:
         self.started = self.ended = 0.0
 
     def train(self, rows: Any, epoch: int) -> Iterator[Batch]:
-        """Yield what the source does."""
+        """Yield the batches of the source."""
         for number, batch in enumerate(self._source.train(rows, epoch), start=1):
             yield batch
             if number in (1, self._steps):
@@ -79,13 +78,13 @@ class Timed:
                 self.started = self.ended if number == 1 else self.started
 
     def look(self, rows: Any) -> Iterator[Batch]:
-        """Yield what the source does."""
+        """Yield the batches of the source."""
         yield from self._source.look(rows)
 
 
 @dataclass(frozen=True)
 class Bench:
-    """All that both kinds of step need."""
+    """What both kinds of step need."""
 
     config: Stage1Config
     task: Task
@@ -101,15 +100,15 @@ class Bench:
 
 
 def synchronize() -> None:
-    """Wait until a GPU has done all it was given."""
+    """Wait for the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def paint_world(folder: Path, photos: int, labels: int) -> DataConfig:
-    """Paint JPEG photos of 320 x 240, up to three labels each, and a table of label vectors.
+    """Write JPEG photos of 320 x 240 with up to three labels each, and a table of label vectors.
 
-    One photo is there to be tested, all others are learned from.
+    One photo is the test split, all others are the train split.
     """
     rng = np.random.default_rng(0)
     names = [f"label {number}" for number in range(labels)]
@@ -137,7 +136,7 @@ def paint_world(folder: Path, photos: int, labels: int) -> DataConfig:
 
 
 def write_teacher(folder: Path) -> str:
-    """Write a small teacher of random weights; cached, it costs a step what any teacher does."""
+    """Write a small random teacher; its vectors are cached, so its size does not matter."""
     write_clip_folder(
         folder, open_clip.CLIP(**TEACHER), model_cfg=TEACHER, preprocess_cfg=PREPROCESS
     )
@@ -145,7 +144,7 @@ def write_teacher(folder: Path) -> str:
 
 
 def settings_for(arguments: argparse.Namespace, folder: Path) -> Stage1Config:
-    """The paper's recipe, but for weights that would have to be loaded."""
+    """Return the paper's recipe with random weights in place of pretrained ones."""
     return Stage1Config(
         label_table=str(folder / "table.npz"),
         label_transform="none",
@@ -180,7 +179,7 @@ def settings_for(arguments: argparse.Namespace, folder: Path) -> Stage1Config:
 
 
 def set_up(arguments: argparse.Namespace, folder: Path) -> Bench:
-    """Paint photos, build the student, and let the teacher look at every photo once."""
+    """Write photos, build the student, and encode every photo with the teacher."""
     photos = arguments.batch_size * arguments.steps + 1
     data = paint_world(folder, photos, min(arguments.labels, photos))
     config = settings_for(arguments, folder)
@@ -197,7 +196,7 @@ def set_up(arguments: argparse.Namespace, folder: Path) -> Bench:
 
 
 def real_step(bench: Bench, epoch: int) -> float:
-    """Seconds of a step of stage 1, from a whole epoch."""
+    """Return the seconds of a step of stage 1, the mean over an epoch."""
     steps = len(bench.task.learnable) // bench.config.batch_size
     timed = Timed(bench.source, steps)
     learn(
@@ -213,7 +212,7 @@ def real_step(bench: Bench, epoch: int) -> float:
 
 
 def bare_step(bench: Bench, steps: int) -> float:
-    """Seconds of a forward and backward pass of the student alone."""
+    """Return the seconds of a forward and backward pass of the student alone."""
     pixels = some_pixels(bench)
     student = bench.prepared.student.train()
     synchronize()
@@ -227,18 +226,18 @@ def bare_step(bench: Bench, steps: int) -> float:
 
 
 def some_pixels(bench: Bench) -> torch.Tensor:
-    """A batch as it comes from the workers, on the device."""
+    """Return a random batch (B, H, W, 3) uint8 as the workers yield it, on the device."""
     size = (bench.config.batch_size, bench.prepared.spec.height, bench.prepared.spec.width, 3)
     return torch.randint(0, 256, size, dtype=torch.uint8).to(bench.source._device)
 
 
 def peak_memory(step: Callable[[], float]) -> tuple[float, float]:
-    """Return what a round returns, and the most memory it took, in GiB; NaN where none can say."""
+    """Return the result of a round and its peak memory in GiB, NaN where the system has none."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return step(), torch.cuda.max_memory_allocated() / 1024**3
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
         found = step()
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -248,7 +247,7 @@ def peak_memory(step: Callable[[], float]) -> tuple[float, float]:
 
 
 def parts(bench: Bench) -> dict[str, float]:
-    """Seconds of the parts of a step that are not the student's, each by itself."""
+    """Return the seconds of the other parts of a step, each timed alone."""
     photos = bench.config.batch_size
     rows = bench.task.learnable[:photos]
     pixels = some_pixels(bench)
@@ -280,14 +279,14 @@ def parts(bench: Bench) -> dict[str, float]:
             data[index]
 
     return {
-        "losses, forward and backward": least(losses),
-        "AdamW and averaged weights": least(step),
-        "a batch decoded, by one worker": least(decode, tries=2),
+        "losses, forward and backward": fastest(losses),
+        "AdamW and averaged weights": fastest(step),
+        "a batch decoded, by one worker": fastest(decode, tries=2),
     }
 
 
-def least(step: Callable[[], None], tries: int = 5) -> float:
-    """The least seconds of some tries."""
+def fastest(step: Callable[[], None], tries: int = 5) -> float:
+    """Return the seconds of the fastest of some tries."""
     taken = []
     for _ in range(tries):
         synchronize()
@@ -298,50 +297,60 @@ def least(step: Callable[[], None], tries: int = 5) -> float:
     return min(taken)
 
 
-def measure(bench: Bench, arguments: argparse.Namespace) -> None:
-    """Run the rounds and print the table."""
-    bare_step(bench, 1)
-    real_step(bench, 1)  # both warmed up
-    ratios, found = [], {"bare": [], "stage 1": []}  # type: ignore[var-annotated]
+def measure(bench: Bench, arguments: argparse.Namespace, results: Results) -> None:
+    """Run the rounds and print the tables."""
+    bare_step(bench, 1)  # both warm up
+    real_step(bench, 1)
+    ratios, bare, real = [], [], []
     for number in range(arguments.rounds):
-        bare = peak_memory(lambda: bare_step(bench, arguments.steps - 1))
         epoch = number + 2
-        real = peak_memory(lambda epoch=epoch: real_step(bench, epoch))  # type: ignore[misc]
-        found["bare"].append(bare)
-        found["stage 1"].append(real)
-        ratios.append(real[0] / bare[0])
-    print(f"{'step':<32} {'ms':>10} {'photos/s':>10} {'peak GiB':>10}")
-    for name, rounds in found.items():
+        bare.append(peak_memory(lambda: bare_step(bench, arguments.steps - 1)))
+        real.append(peak_memory(lambda epoch=epoch: real_step(bench, epoch)))  # type: ignore[misc]
+        ratios.append(real[-1][0] / bare[-1][0])
+    columns = {"step": "", "ms": ".1f", "photos/s": ".1f", "peak GiB": ".2f"}
+    table = results.table("steps", columns)
+    for name, rounds in {"forward and backward pass": bare, "step of stage 1": real}.items():
         seconds = statistics.median(taken for taken, _ in rounds)
         memory = max(memory for _, memory in rounds)
-        rate = arguments.batch_size / seconds
-        print(f"{name:<32} {1000 * seconds:>10.1f} {rate:>10.1f} {memory:>10.2f}")
-    print(
-        f"stage 1 / bare: {statistics.median(ratios):.3f} ({min(ratios):.3f} to"
-        f" {max(ratios):.3f} over {len(ratios)} rounds); aim: at most {AIM}"
+        table.row(name, 1e3 * seconds, arguments.batch_size / seconds, memory)
+    columns = {
+        "median": ".3f",
+        "least": ".3f",
+        "most": ".3f",
+        "rounds": "",
+        "aim": ".2f",
+        "result": "",
+    }
+    ratio = statistics.median(ratios)
+    results.table("ratio", columns).row(
+        ratio, min(ratios), max(ratios), len(ratios), AIM, met(ratio <= AIM)
     )
+    table = results.table("parts", {"part, timed alone": "", "ms": ".1f"})
     for name, seconds in parts(bench).items():
-        print(f"    {name:<32} {1000 * seconds:>10.1f} ms")
+        table.row(name, 1e3 * seconds)
 
 
 def main() -> None:
-    """Parse the arguments and measure."""
+    """Read the options, measure, and save."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--small", action="store_true", help="a small ViT: a quick look")
+    parser.add_argument("--small", action="store_true", help="a small ViT: a quick run")
     parser.add_argument("--batch-size", type=int, help="photos a step; 64, or 16 when small")
     parser.add_argument("--size", type=int, help="pixels a side; 224, or 128 when small")
-    parser.add_argument("--frozen", type=int, help="first blocks frozen; 10, or 0 when small")
+    parser.add_argument(
+        "--frozen", type=int, help="first blocks that are frozen; 10, or 0 when small"
+    )
     parser.add_argument("--labels", type=int, help="seen labels; 925, or 100 when small")
     parser.add_argument("--steps", type=int, help="steps of a round; 40, or 8 when small")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    add_json_option(parser)
     arguments = parser.parse_args()
-    usual = {"batch_size": (64, 16), "size": (224, 128), "frozen": (10, 0)}
-    for name, values in {**usual, "labels": (925, 100), "steps": (40, 8)}.items():
+    defaults = {"batch_size": (64, 16), "size": (224, 128), "frozen": (10, 0)}
+    for name, values in {**defaults, "labels": (925, 100), "steps": (40, 8)}.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, values[arguments.small])
     keep_freed_memory()  # as `mkt train` does; it speeds up both
@@ -349,17 +358,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         bench = set_up(arguments, Path(place))
         device = bench.source._device
-        where = torch.cuda.get_device_name(device) if device.type == "cuda" else "processor"
-        print(
-            f"{where}, {os.cpu_count()} cores, torch {torch.__version__} on"
-            f" {torch.get_num_threads()} threads (spins: {os.environ.get(SPINS, 'not set')}),"
-            f" {arguments.workers} workers; batch"
-            f" {arguments.batch_size} of {arguments.size} px, {bench.task.seen} labels,"
-            f" {'bfloat16' if bench.source._in_bfloat16 else 'float32'},"
-            f" {arguments.frozen} of {len(bench.prepared.student.parameter_groups()) - 1} blocks"
-            " frozen"
+        results = Results(arguments.json)
+        blocks = len(bench.prepared.student.parameter_groups()) - 1
+        results.fact(
+            "device",
+            torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         )
-        measure(bench, arguments)
+        results.fact("threads", torch.get_num_threads())
+        results.fact("workers", arguments.workers)
+        results.fact("batch size", arguments.batch_size)
+        results.fact("pixels a side", arguments.size)
+        results.fact("seen labels", bench.task.seen)
+        results.fact("dtype", "bfloat16" if bench.source._in_bfloat16 else "float32")
+        results.fact("frozen blocks", f"{arguments.frozen} of {blocks}")
+        measure(bench, arguments, results)
+    results.save()
 
 
 if __name__ == "__main__":

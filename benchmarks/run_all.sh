@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Measure what the documents show: write benchmarks/results/*.json, then render docs/*.md.
+#
+#   benchmarks/run_all.sh                    everything, one after another; half an hour on two cores
+#   benchmarks/run_all.sh search tagging     some of them, by name
+#   DATA=FOLDER WORK=FOLDER PYTHON=... benchmarks/run_all.sh
+#
+# DATA holds corel5k/, backbones/ and label_tables/. WORK keeps the model and the libraries that the
+# Corel-5k run makes; pooling-corel5k reads that model, so corel5k comes first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+data=${DATA:-../shared/data}
+work=${WORK:-runs}
+names=(
+  first_search search retrieval tagging indexing training_step
+  corel5k pooling-corel5k pooling-demo pooling_speed
+)
+
+measure() {
+  local json=(--json "benchmarks/results/$1.json")
+  local one_thread=(env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$python")
+  case "$1" in
+    first_search) "$python" benchmarks/first_search.py "${json[@]}" ;;
+    search) "$python" benchmarks/search.py --photos 5000 "${json[@]}" ;;
+    retrieval)
+      "${one_thread[@]}" benchmarks/retrieval.py --photos 100000 \
+        --rows exact,candidates,several,filters "${json[@]}" ;;
+    tagging) "${one_thread[@]}" benchmarks/tagging.py --photos 2000 --photos 6000 "${json[@]}" ;;
+    indexing) "$python" benchmarks/indexing.py --data "$data" "${json[@]}" ;;
+    training_step)
+      env GOMP_SPINCOUNT=20000 "$python" benchmarks/training_step.py --small --rounds 7 "${json[@]}" ;;
+    corel5k)
+      "$python" benchmarks/corel5k.py --data "$data" --work "$work/corel5k" --seeds 1 "${json[@]}" ;;
+    pooling-corel5k)
+      "$python" benchmarks/pooling.py --data "$data" --model "$work/corel5k/seed0/checkpoint" \
+        "${json[@]}" ;;
+    pooling-demo) "$python" benchmarks/pooling.py --demo "$work/demo-photos" "${json[@]}" ;;
+    pooling_speed)
+      env OMP_WAIT_POLICY=PASSIVE "$python" benchmarks/pooling_speed.py "${json[@]}" ;;
+    *) echo "no results are called $1; there are ${names[*]}" >&2; exit 2 ;;
+  esac
+}
+
+if [ $# -eq 0 ]; then set -- "${names[@]}"; fi
+for name in "$@"; do
+  echo "== $name ($(date +%T))"
+  measure "$name"
+done
+scripts/benchmark_tables
