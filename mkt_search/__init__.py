@@ -1,25 +1,124 @@
-"""MKT search: find and tag photos by any label, also one nobody trained.
+"""MKT search: find and tag photos by any label, including labels the model was never trained on.
 
 from mkt_search import Library
 
 with Library.open("Pictures") as library:
     for hit in library.search("dog + beach", k=10):
         print(hit.score, hit.path)
+
+Every public name is importable from here. They are loaded when first used, so importing the package
+costs nothing.
 """
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mkt_search.errors import (
+        CheckpointMismatch,
+        ConfigError,
+        DatasetError,
+        EvaluationError,
+        LibraryDamaged,
+        LibraryLocked,
+        LibraryNotFound,
+        MktError,
+        ModelError,
+        PhotoError,
+        QueryError,
+        SchemaOutdated,
+        StoreError,
+        TrainingError,
+        UnknownLabel,
+    )
     from mkt_search.library import Library
+    from mkt_search.models.build import Model, open_model
+    from mkt_search.progress import Progress, ProgressCallback, no_progress
+    from mkt_search.settings.config import Config
+    from mkt_search.settings.config import load as load_config
+    from mkt_search.store.checks import Problem, PruneReport
+    from mkt_search.store.sql.catalog import PhotoRecord
+    from mkt_search.store.sql.runs import RunInfo
+    from mkt_search.store.status import Status
+    from mkt_search.store.tag_runs import TagReport
+    from mkt_search.types import Box, Encoding, Filters, Hit, PhotoFacts, Summary, Tag, Term
 
-__all__ = ["Library"]
 __version__ = "0.1.0"
 
+__all__ = [
+    "Box",
+    "CheckpointMismatch",
+    "Config",
+    "ConfigError",
+    "DatasetError",
+    "Encoding",
+    "EvaluationError",
+    "Filters",
+    "Hit",
+    "Library",
+    "LibraryDamaged",
+    "LibraryLocked",
+    "LibraryNotFound",
+    "MktError",
+    "Model",
+    "ModelError",
+    "PhotoError",
+    "PhotoFacts",
+    "PhotoRecord",
+    "Problem",
+    "Progress",
+    "ProgressCallback",
+    "PruneReport",
+    "QueryError",
+    "RunInfo",
+    "SchemaOutdated",
+    "Status",
+    "StoreError",
+    "Summary",
+    "Tag",
+    "TagReport",
+    "Term",
+    "TrainingError",
+    "UnknownLabel",
+    "load_config",
+    "no_progress",
+    "open_model",
+]
 
-def __getattr__(name: str) -> object:
-    """Import `Library` when it is first asked for, so that `mkt --help` stays light."""
-    if name == "Library":
-        from mkt_search.library import Library
+_NAMES_BY_MODULE = {
+    "errors": (
+        *("CheckpointMismatch", "ConfigError", "DatasetError", "EvaluationError", "LibraryDamaged"),
+        *("LibraryLocked", "LibraryNotFound", "MktError", "ModelError", "PhotoError", "QueryError"),
+        *("SchemaOutdated", "StoreError", "TrainingError", "UnknownLabel"),
+    ),
+    "library": ("Library",),
+    "models.build": ("Model", "open_model"),
+    "progress": ("Progress", "ProgressCallback", "no_progress"),
+    "settings.config": ("Config", "load"),
+    "store.checks": ("Problem", "PruneReport"),
+    "store.sql.catalog": ("PhotoRecord",),
+    "store.sql.runs": ("RunInfo",),
+    "store.status": ("Status",),
+    "store.tag_runs": ("TagReport",),
+    "types": ("Box", "Encoding", "Filters", "Hit", "PhotoFacts", "Summary", "Tag", "Term"),
+}
+_PUBLIC_NAMES = {"load": "load_config"}
+_PLACES = {
+    _PUBLIC_NAMES.get(name, name): (f"mkt_search.{module}", name)
+    for module, names in _NAMES_BY_MODULE.items()
+    for name in names
+}
 
-        return Library
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    globals()[name] = value = getattr(importlib.import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return [*__all__, "__version__"]
