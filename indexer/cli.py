@@ -10,20 +10,26 @@ import click
 
 from mkt_search.settings import config
 from mkt_search.settings.config import Config
-from mkt_search.terminal.options import json_option, library_option, setting_option, take_settings
+from mkt_search.terminal.options import (
+    Command,
+    json_option,
+    library_option,
+    setting_option,
+    take_settings,
+)
 
 if TYPE_CHECKING:
     from indexer.index import Options
     from mkt_search.models.encoder import PhotoEncoder
     from mkt_search.store.store import Store, StoredEncoding
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-def settings_options(*names: str) -> Callable[[Command], Command]:
+def settings_options(*names: str) -> Callable[[Decorated], Decorated]:
     """Add the options of several settings, `section.key` each."""
 
-    def add(command: Command) -> Command:
+    def add(command: Decorated) -> Decorated:
         for name in reversed(names):
             command = setting_option(name)(command)
         return command
@@ -31,7 +37,7 @@ def settings_options(*names: str) -> Callable[[Command], Command]:
     return add
 
 
-@click.command(short_help="Bring photos into the library, or see what has changed.")
+@click.command(cls=Command, short_help="Bring photos into the library, or see what has changed.")
 @click.argument("folders", nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path))
 @settings_options(
     "model.checkpoint",
@@ -50,15 +56,13 @@ def settings_options(*names: str) -> Callable[[Command], Command]:
     "index.optimize_from",
     "index.optimize_after",
 )
-@click.option("--retry", is_flag=True, help="Try photos again that failed before.  [default: off]")
+@click.option("--retry", is_flag=True, help="Try photos again that failed before.")
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="Encode every photo anew, with another model or other settings.  [default: off]",
+    help="Encode every photo anew, with another model or other settings.",
 )
-@click.option(
-    "--dry-run", is_flag=True, help="Say what would be done and change nothing.  [default: off]"
-)
+@click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
 @json_option
 @library_option
 def index(
@@ -99,7 +103,7 @@ def index(
         )
 
 
-@click.command()
+@click.command(cls=Command)
 @settings_options(
     "model.checkpoint", "model.device", "index.batch_size", "index.workers", "index.max_pixels"
 )

@@ -1,4 +1,4 @@
-"""`mkt`: the roof over all three packages. Finds a command when it is asked for; holds no logic."""
+"""The command `mkt`: imports a subcommand when it is called, and turns errors into sentences."""
 
 import errno
 import importlib
@@ -14,40 +14,58 @@ from mkt_search.errors import MktError
 from mkt_search.settings.setting import nearest
 from mkt_search.terminal.progress import EXIT_INTERRUPTED
 
-COMMANDS = {
-    "init": "mkt_search.commands.init:init",
-    "demo": "mkt_search.demo.cli:demo",
-    "index": "indexer.cli:index",
-    "search": "mkt_search.commands.search:search",
-    "tag": "mkt_search.commands.tag:tag",
-    "untag": "mkt_search.commands.tag:untag",
-    "tags": "mkt_search.commands.tags:tags",
-    "score": "mkt_search.commands.score:score",
-    "status": "mkt_search.commands.status:status",
-    "train": "training.cli:train",
-    "evaluate": "mkt_search.commands.evaluate:evaluate",
-    "import-mkt": "mkt_search.commands.import_mkt:import_mkt",
-    "verify": "mkt_search.commands.maintenance:verify",
-    "repair": "indexer.cli:repair",
-    "optimize": "mkt_search.commands.optimize:optimize",
-    "prune": "mkt_search.commands.maintenance:prune",
-    "root": "mkt_search.commands.maintenance:root",
-    "migrate": "mkt_search.commands.maintenance:migrate",
+SECTIONS = {
+    "Commands": {
+        "init": "mkt_search.commands.init:init",
+        "index": "indexer.cli:index",
+        "search": "mkt_search.commands.search:search",
+        "tag": "mkt_search.commands.tag:tag",
+        "untag": "mkt_search.commands.tag:untag",
+        "tags": "mkt_search.commands.tags:tags",
+        "status": "mkt_search.commands.status:status",
+        "demo": "mkt_search.demo.cli:demo",
+    },
+    "Models": {
+        "score": "mkt_search.commands.score:score",
+        "evaluate": "mkt_search.commands.evaluate:evaluate",
+        "train": "training.cli:train",
+        "import-mkt": "mkt_search.commands.import_mkt:import_mkt",
+    },
+    "Maintenance": {
+        "verify": "mkt_search.commands.maintenance:verify",
+        "repair": "indexer.cli:repair",
+        "optimize": "mkt_search.commands.optimize:optimize",
+        "prune": "mkt_search.commands.maintenance:prune",
+        "root": "mkt_search.commands.maintenance:root",
+        "migrate": "mkt_search.commands.maintenance:migrate",
+    },
 }
-"""Where each command lives, in the order a newcomer meets them."""
+"""Where each command is, by the heading under which `mkt --help` lists it."""
+
+COMMANDS = {name: place for section in SECTIONS.values() for name, place in section.items()}
 
 log = logging.getLogger(__name__)
 
 
 class LazyGroup(click.Group):
-    """Import a command's module only when that command, or its help, is wanted."""
+    """Imports the module of a command when the command or its help is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of `COMMANDS`."""
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands of each section with their first sentence."""
+        width = formatter.width - max(map(len, COMMANDS)) - 6
+        for heading, section in SECTIONS.items():
+            commands = ((name, self.get_command(ctx, name)) for name in section)
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name, found.get_short_help_str(width)) for name, found in commands if found]
+                )
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one command; None is an unknown name."""
+        """Import and return a command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
@@ -58,7 +76,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the first word names; a misspelled one meets the nearest name."""
+        """Find the command that the first word names; for an unknown one, suggest the nearest."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(
                 f'No such command "{printable(args[0])}"{nearest(args[0], COMMANDS, "`mkt {}`")}'
@@ -66,7 +84,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a problem a person can act on becomes one sentence and exit code 1."""
+        """Run the command; an error that the user can act on becomes a sentence and exit code 1."""
         try:
             outcome = super().invoke(ctx)
             sys.stdout.flush()
@@ -74,17 +92,17 @@ class LazyGroup(click.Group):
         except MktError as problem:
             raise click.ClickException(str(problem)) from problem
         except OSError as problem:
-            if problem.errno == errno.EPIPE:  # a reader that has seen enough; click ends quietly
+            if problem.errno == errno.EPIPE:  # the reader closed the pipe; click exits quietly
                 raise
-            log.debug("where it happened:", exc_info=True)
-            raise click.ClickException(_refused(problem)) from problem
+            log.debug("traceback:", exc_info=True)
+            raise click.ClickException(_system_error(problem)) from problem
         except KeyboardInterrupt:
             click.echo("\ninterrupted", err=True)
             ctx.exit(EXIT_INTERRUPTED)
 
 
-def _refused(problem: OSError) -> str:
-    """What the system would not do, with the file where it names one."""
+def _system_error(problem: OSError) -> str:
+    """Return a sentence about an operating system error, with the file if it names one."""
     why = problem.strerror or str(problem)
     if problem.filename is None:
         return f"reading or writing failed ({why}); -vv shows where."
@@ -92,7 +110,7 @@ def _refused(problem: OSError) -> str:
 
 
 def _open_stdout() -> None:
-    """Let data leave as UTF-8, a terminal show what it can, and a closed stdout take nothing."""
+    """Write UTF-8 to pipes and the terminal's own encoding to terminals; ignore a closed stdout."""
     if sys.stdout is None:  # as `>&-` leaves it
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -102,12 +120,12 @@ def _open_stdout() -> None:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mkt-search", prog_name="mkt")
-@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice says everything.")
+@click.option("-v", "--verbose", count=True, help="Log more to stderr; -vv logs everything.")
 def main(verbose: int) -> None:
-    """Find and tag photos by any label, also one nobody trained.
+    """Find and tag photos by any label, including labels the model was never trained on.
 
-    Start with `mkt init`, `mkt index FOLDER`, `mkt search "dog + beach"`. Every setting can also
-    stand in mkt.toml, which `mkt init` puts beside the library.
+    Start with `mkt init`, `mkt index FOLDER` and `mkt search "dog + beach"`. You can also put any
+    setting in mkt.toml; `mkt init` creates one.
     """
     _open_stdout()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]

@@ -78,10 +78,11 @@ def test_every_command_explains_itself(name: str) -> None:
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_option_has_help_with_its_default(name: str, option: click.Option) -> None:
     assert option.help, f"{name} {option.opts[0]} has no help"
-    record = option.get_help_record(click.Context(ALL[name]))
+    context = click.Context(ALL[name])
+    record, default = option.get_help_record(context), option.get_default(context)
     assert record is not None
-    is_told = "default: " in record[1] or "[required]" in record[1]
-    assert is_told, f"{name} {option.opts[0]} does not tell its default: {record[1]}"
+    if default and isinstance(default, str | int | float | tuple):  # else it is plainly absent
+        assert "default: " in record[1], f"{name} {option.opts[0]}: {record[1]}"
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)

@@ -12,6 +12,8 @@ from mkt_search.display import printable
 from mkt_search.process import keep_freed_memory, let_idle_threads_sleep
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
+    Command,
+    Group,
     json_option,
     refuse_options_before,
     setting_options,
@@ -34,11 +36,11 @@ out_option = click.option(
 restart_option = click.option(
     "--restart",
     is_flag=True,
-    help="Forget a run that was stopped, and replace the checkpoint.  [default: off]",
+    help="Forget a run that was stopped, and replace the checkpoint.",
 )
 
 
-@click.group(invoke_without_command=True, no_args_is_help=True)
+@click.group(cls=Group, invoke_without_command=True, no_args_is_help=True)
 @click.option(
     "--out",
     metavar="DIR",
@@ -81,7 +83,7 @@ def train(
     _tell(meta.results, out, as_json=as_json)
 
 
-@train.command(short_help="Train the student on seen labels.")
+@train.command(cls=Command, short_help="Train the student on seen labels.")
 @out_option
 @restart_option
 @json_option
@@ -103,7 +105,7 @@ def stage1(out: Path, restart: bool, as_json: bool, **given: Any) -> None:
     _tell(meta.results, out, as_json=as_json)
 
 
-@train.command(short_help="Tune the prompt of a trained student.")
+@train.command(cls=Command, short_help="Tune the prompt of a trained student.")
 @click.option(
     "--checkpoint",
     "source",
@@ -133,7 +135,7 @@ def stage2(source: Path, out: Path, restart: bool, as_json: bool, **given: Any) 
     _tell(meta.results, out, as_json=as_json)
 
 
-@train.command(short_help="Train the built-in demo models from nothing.")
+@train.command(cls=Command, short_help="Train the built-in demo models from nothing.")
 @click.option(
     "--out",
     "folder",
@@ -145,7 +147,7 @@ def stage2(source: Path, out: Path, restart: bool, as_json: bool, **given: Any) 
 @click.option(
     "--small",
     is_flag=True,
-    help="Run every step once in a minute; the result is useless.  [default: off]",
+    help="Run every step once in a minute; the result is useless.",
 )
 def demo(folder: Path, small: bool) -> None:
     """Train the small CLIP of the demo world and its student, the models `demo-teacher` and `demo`.

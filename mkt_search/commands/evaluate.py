@@ -16,6 +16,7 @@ from mkt_search.errors import LibraryNotFound, StoreError
 from mkt_search.progress import Progress
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
+    Group,
     library_option,
     refuse_options_before,
     setting_option,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @click.option(
     "--model",
     "names",
@@ -53,41 +54,36 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--stored",
     is_flag=True,
-    help="Score what the library stores of the photos instead of every patch.  [default: off]",
+    help="Score what the library stores of the photos instead of every patch.",
 )
 @click.option(
     "--patches",
     is_flag=True,
-    help="With --stored: every patch as well, to see what storing costs.  [default: off]",
+    help="With --stored: every patch as well, to see what storing costs.",
 )
 @click.option(
     "--retrieval",
     is_flag=True,
-    help="Print the measures of each label's best photos instead.  [default: off]",
+    help="Print the measures of each label's best photos instead.",
 )
 @click.option(
     "--json",
     "json_file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    show_default="none",
     help="Write everything as JSON; - is stdout, in place of the table.",
 )
-@click.option(
-    "--markdown", metavar="FILE", type=FILE, show_default="none", help="Write the tables."
-)
+@click.option("--markdown", metavar="FILE", type=FILE, help="Write the tables.")
 @click.option(
     "--html",
     metavar="FILE",
     type=FILE,
-    show_default="none",
     help="Write one page with tables and plots in it.",
 )
 @click.option(
     "--plots",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    show_default="none",
     help="Write the plots as PNG: precision over recall, AP of each label, how scores spread.",
 )
 @click.option(
@@ -96,9 +92,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     show_default=True,
     help="Keep the results in the library, where there is one.",
 )
-@click.option(
-    "--list", "as_list", is_flag=True, help="Show earlier evaluations instead.  [default: off]"
-)
+@click.option("--list", "as_list", is_flag=True, help="Show earlier evaluations instead.")
 @setting_options("data")
 @setting_options("evaluate")
 @setting_option("model.device")

@@ -12,6 +12,7 @@ from mkt_search.display import count_noun
 from mkt_search.evaluation.tables import NOTHING, shown
 from mkt_search.terminal.options import (
     TEXT,
+    Command,
     json_option,
     library_option,
     setting_option,
@@ -38,14 +39,13 @@ COLUMNS = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("labels", nargs=-1, metavar="[LABEL]...", type=TEXT)
 @click.option(
     "--labels",
     "labels_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    show_default="none",
     help="Labels to ask for, one a line; # starts a comment line.",
 )
 @click.option(
@@ -75,7 +75,7 @@ COLUMNS = (
     help="Draws the filters, and labels that are not given.",
 )
 @setting_option("search.recall")
-@setting_option("model.checkpoint")
+@setting_option("model.checkpoint", advanced=True)
 @json_option
 @library_option
 def ann(

@@ -1,93 +1,73 @@
-"""The conditions on photos that `mkt search` and `mkt tags` share."""
+"""The filters on photos that `mkt search` and `mkt tags` share."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mkt_search.terminal.options import TEXT
+from mkt_search.terminal.options import TEXT, option
 
 if TYPE_CHECKING:
     from mkt_search.types import Filters
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-DATES = ("%Y", "%Y-%m", "%Y-%m-%d")
+DATE_FORMATS = ("%Y", "%Y-%m", "%Y-%m-%d")
 
 
 class Date(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no generic
-    """A day, or the first of a month or year, written as one of `DATES`."""
+    """A day, or the first day of a month or year, in one of `DATE_FORMATS`."""
 
     name = "date"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
-        """Read it; what is no date is refused with the ways to write one."""
-        for form in DATES:
+        """Parse a date; anything else is a usage error that shows the formats."""
+        for form in DATE_FORMATS:
             with suppress(ValueError):
                 return datetime.strptime(value, form)
-        self.fail(f'"{value}" is no date; write 2024, 2024-05 or 2024-05-17.', param, ctx)
+        self.fail(f'"{value}" is not a date; write 2024, 2024-05 or 2024-05-17.', param, ctx)
 
 
-def filter_options(command: Command) -> Command:
-    """Add the conditions on photos; all that are given must hold."""
-    date = Date()
-    for option in reversed(
-        (
-            click.option(
-                "--path",
-                metavar="GLOB",
-                show_default="any",
-                help="Only photos whose path matches; * and ? as in a shell, else any part of it.",
-            ),
-            click.option(
-                "--after",
-                type=date,
-                metavar="DATE",
-                show_default="any",
-                help="Only photos taken on or after it: 2024, 2024-05 or 2024-05-17.",
-            ),
-            click.option(
-                "--before",
-                type=date,
-                metavar="DATE",
-                show_default="any",
-                help="Only photos taken before it begins.",
-            ),
-            click.option(
-                "--tag",
-                type=TEXT,
-                metavar="LABEL",
-                show_default="any",
-                help="Only photos with this tag.",
-            ),
-            click.option(
-                "--camera",
-                type=TEXT,
-                metavar="TEXT",
-                show_default="any",
-                help="Only photos whose camera's name contains it.",
-            ),
-            click.option(
-                "--min-width",
-                type=click.IntRange(min=1),
-                metavar="N",
-                show_default="any",
-                help="Only photos at least this wide, in pixels.",
-            ),
-            click.option(
-                "--min-height",
-                type=click.IntRange(min=1),
-                metavar="N",
-                show_default="any",
-                help="Only photos at least this high, in pixels.",
-            ),
-        )
-    ):
-        command = option(command)
+_filter = partial(option, section="Filters")
+_FILTERS = (
+    _filter(
+        "--path",
+        metavar="GLOB",
+        help="Photos whose path matches GLOB; without * and ?, whose path contains it.",
+    ),
+    _filter(
+        "--after",
+        type=Date(),
+        metavar="DATE",
+        help="Photos taken on DATE or later: 2024, 2024-05 or 2024-05-17.",
+    ),
+    _filter("--before", type=Date(), metavar="DATE", help="Photos taken before DATE."),
+    _filter("--tag", type=TEXT, metavar="LABEL", help="Photos with this tag."),
+    _filter("--camera", type=TEXT, metavar="TEXT", help="Photos whose camera name contains TEXT."),
+    _filter(
+        "--min-width",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Photos at least N pixels wide.",
+    ),
+    _filter(
+        "--min-height",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Photos at least N pixels high.",
+    ),
+)
+
+
+def filter_options(command: Decorated) -> Decorated:
+    """Add the filters; a photo must pass all that are given."""
+    for add in reversed(_FILTERS):
+        command = add(command)
     return command
 
 

@@ -6,12 +6,15 @@ from typing import Any
 import click
 
 from mkt_search.display import printable
+from mkt_search.terminal.options import Command
 from mkt_search.terminal.output import say
 
 FILE = click.Path(path_type=Path)
 
 
-@click.command(name="import-mkt", short_help="Make a checkpoint of the authors' release.")
+@click.command(
+    cls=Command, name="import-mkt", short_help="Make a checkpoint of the authors' release."
+)
 @click.option(
     "--clip",
     metavar="NAME",

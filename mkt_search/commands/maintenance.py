@@ -53,9 +53,7 @@ def _problem_as_data(problem: "Problem") -> dict[str, Any]:
 
 
 @click.command()
-@click.option(
-    "--dry-run", is_flag=True, help="Say what would go and remove nothing.  [default: off]"
-)
+@click.option("--dry-run", is_flag=True, help="Say what would go and remove nothing.")
 @json_option
 @library_option
 def prune(dry_run: bool, as_json: bool, directory: Path | None) -> None:

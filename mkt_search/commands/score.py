@@ -10,7 +10,13 @@ from mkt_search.commands.open_library import library_folder
 from mkt_search.display import path_as_text, printable
 from mkt_search.errors import LibraryNotFound
 from mkt_search.settings import config
-from mkt_search.terminal.options import json_option, library_option, setting_option, take_settings
+from mkt_search.terminal.options import (
+    Command,
+    json_option,
+    library_option,
+    setting_option,
+    take_settings,
+)
 from mkt_search.terminal.output import Column, show_json, show_table
 
 if TYPE_CHECKING:
@@ -27,7 +33,7 @@ COLUMNS = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument(
     "photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path(path_type=Path)
 )

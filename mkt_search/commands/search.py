@@ -13,6 +13,8 @@ from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, path_as_text, printable
 from mkt_search.terminal.options import (
     TEXT,
+    Command,
+    advanced_option,
     json_option,
     library_option,
     setting_option,
@@ -33,7 +35,7 @@ COLUMNS = (
 )
 
 
-class SearchCommand(click.Command):
+class SearchCommand(Command):
     """Takes a QUERY such as "- person" for what it is, where click would see an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -53,7 +55,6 @@ class SearchCommand(click.Command):
     metavar="LABEL",
     type=TEXT,
     multiple=True,
-    show_default="none",
     help="A label the photos should not show; may be repeated.",
 )
 @click.option(
@@ -61,35 +62,33 @@ class SearchCommand(click.Command):
     metavar="PHOTO",
     multiple=True,
     type=click.Path(path_type=Path),
-    show_default="none",
     help="Find photos that look like this one; may be repeated.",
 )
 @setting_option("search.k")
 @setting_option("search.recall")
-@click.option("--exact", is_flag=True, help="Leave the candidate index aside.  [default: off]")
-@click.option(
+@advanced_option("--exact", is_flag=True, help="Score every photo; ignore the candidate index.")
+@advanced_option(
     "--explain",
     is_flag=True,
-    help="Say which way the search went and what each step took.  [default: off]",
+    help="Print how the search was done and how long each step took.",
 )
 @filter_options
 @json_option
-@click.option("--paths", is_flag=True, help="Print only paths, one a line.  [default: off]")
+@click.option("--paths", is_flag=True, help="Print only paths, one a line.")
 @click.option(
     "-0",
     "--null",
     is_flag=True,
-    help="End each path with NUL instead of a new line (for xargs -0).  [default: off]",
+    help="End each path with NUL instead of a new line (for xargs -0).",
 )
 @click.option(
     "--html",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    show_default="none",
     help="Write a contact sheet to look at, all in one file.",
 )
 @setting_option("search.thumbnail")
-@setting_option("model.checkpoint")
+@setting_option("model.checkpoint", advanced=True)
 @setting_option("model.device")
 @library_option
 def search(

@@ -22,9 +22,7 @@ FAILED_COLUMNS = (Column("path"), Column("reason"))
 
 
 @click.command()
-@click.option(
-    "--failed", is_flag=True, help="List the photos that cannot be read, and why.  [default: off]"
-)
+@click.option("--failed", is_flag=True, help="List the photos that cannot be read, and why.")
 @json_option
 @library_option
 def status(failed: bool, as_json: bool, directory: Path | None) -> None:

@@ -10,6 +10,7 @@ from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, printable
 from mkt_search.terminal.options import (
     TEXT,
+    Command,
     json_option,
     library_option,
     setting_option,
@@ -26,27 +27,23 @@ if TYPE_CHECKING:
 COLUMNS = (Column("label"), Column("photos", is_number=True))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("photos", nargs=-1, metavar="[PHOTO]...", type=click.Path(path_type=Path))
 @click.option(
     "--vocabulary",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    show_default="none",
     help="Score every photo against these labels, one a line; # starts a comment line.",
 )
 @setting_option("tag.top")
 @setting_option("tag.threshold")
 @setting_option("tag.memory_mb")
-@click.option(
-    "--dry-run", is_flag=True, help="Say what would change and change nothing.  [default: off]"
-)
+@click.option("--dry-run", is_flag=True, help="Say what would change and change nothing.")
 @click.option(
     "--add",
     metavar="LABEL",
     type=TEXT,
     multiple=True,
-    show_default="none",
     help="Put a label on each PHOTO by hand; may be repeated.",
 )
 @click.option(
@@ -54,10 +51,9 @@ COLUMNS = (Column("label"), Column("photos", is_number=True))
     metavar="LABEL",
     type=TEXT,
     multiple=True,
-    show_default="none",
     help="Take a label from each PHOTO, whoever put it there; may be repeated.",
 )
-@setting_option("model.checkpoint")
+@setting_option("model.checkpoint", advanced=True)
 @json_option
 @library_option
 def tag(
@@ -177,7 +173,7 @@ def _summary(report: "TagReport", settings: "TagConfig", *, dry_run: bool) -> st
     return f"{sentence} Take it back with `mkt untag --run {report.run}`."
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--run",
     metavar="N",

@@ -10,7 +10,12 @@ import click
 from mkt_search.commands.filters import filter_options, take_filters
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, local_time, printable
-from mkt_search.terminal.options import TEXT, json_option, library_option
+from mkt_search.terminal.options import (
+    TEXT,
+    Command,
+    json_option,
+    library_option,
+)
 from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
@@ -33,37 +38,33 @@ RUN_COLUMNS = (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--label",
     metavar="LABEL",
     type=TEXT,
-    show_default="any",
     help="Only tags with this label.",
 )
 @click.option(
     "--photo",
     metavar="PHOTO",
     type=click.Path(path_type=Path),
-    show_default="any",
     help="Only tags of this photo.",
 )
 @click.option(
     "--source",
     type=click.Choice(["auto", "human", "imported"]),
-    show_default="any",
     help="Only tags set by a run, by hand, or read from elsewhere.",
 )
-@click.option("--run", metavar="N", type=int, show_default="any", help="Only tags of this run.")
+@click.option("--run", metavar="N", type=int, help="Only tags of this run.")
 @filter_options
-@click.option("--runs", is_flag=True, help="List the runs instead.  [default: off]")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with headings.  [default: off]")
+@click.option("--runs", is_flag=True, help="List the runs instead.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with headings.")
 @json_option
 @click.option(
     "--parquet",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    show_default="none",
     help="Write a Parquet file.",
 )
 @library_option

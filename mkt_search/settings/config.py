@@ -38,10 +38,13 @@ class ModelConfig:
         'Checkpoint folder or open_clip NAME/TAG or NAME/FILE; "" is the one the library has.',
         is_path=True,
     )
-    device: str = setting("auto", "Where the student runs: auto, cpu, cuda, cuda:1 or mps.")
+    device: str = setting(
+        "auto", "Where the student runs: auto, cpu, cuda, cuda:1 or mps.", advanced=True
+    )
     dtype: Literal["auto", "bfloat16", "float32"] = setting(
         "auto",
         "Number format of the student: auto (the faster one), bfloat16 or float32.",
+        advanced=True,
     )
 
 
@@ -53,9 +56,12 @@ class IndexConfig:
         "cover",
         "What is kept of the patches: cover, kset, centroids, ward, topk or all (much disk).",
     )
-    m: int = setting(16, "Local vectors kept per photo.", at_least=1, at_most=1024)
+    m: int = setting(16, "Local vectors kept per photo.", at_least=1, at_most=1024, advanced=True)
     top_k: int = setting(
-        0, "Best patches averaged into the local part; 0 is the checkpoint's own.", at_least=0
+        0,
+        "Best patches averaged into the local part; 0 is the checkpoint's own.",
+        at_least=0,
+        advanced=True,
     )
     precision: Literal["fp16", "int8", "int4"] = setting(
         "int8",
@@ -70,19 +76,30 @@ class IndexConfig:
         'Labels of the vocabulary scale, a file of one a line; "" is the label table\'s own names.',
         is_path=True,
     )
-    batch_size: int = setting(32, "Photos encoded and committed together.", at_least=1)
+    batch_size: int = setting(
+        32, "Photos encoded and committed together.", at_least=1, advanced=True
+    )
     workers: int = setting(
-        0, "Threads that read and decode photos; 0 is one per processor.", at_least=0
+        0, "Threads that read and decode photos; 0 is one per processor.", at_least=0, advanced=True
     )
     max_pixels: int = setting(
-        179_000_000, "Pixels of the largest photo that is decoded; larger ones fail.", at_least=1
+        179_000_000,
+        "Pixels of the largest photo that is decoded; larger ones fail.",
+        at_least=1,
+        advanced=True,
     )
     hidden: bool = setting(False, "Also walk into folders whose name starts with a dot.")
     optimize_from: int = setting(
-        20_000, "Photos from which a candidate index is kept up; 0 is never.", at_least=0
+        20_000,
+        "Photos from which a candidate index is kept up; 0 is never.",
+        at_least=0,
+        advanced=True,
     )
     optimize_after: float = setting(
-        0.2, "Share of photos newer than the candidate index that has it built anew.", at_least=0
+        0.2,
+        "Share of photos newer than the candidate index that has it built anew.",
+        at_least=0,
+        advanced=True,
     )
 
 
@@ -96,9 +113,14 @@ class SearchConfig:
         "Share of the best photos that a candidate index must find; 1 reads every photo.",
         at_least=0.5,
         at_most=1,
+        advanced=True,
     )
     thumbnail: int = setting(
-        320, "Longer side of a contact sheet's thumbnails, in pixels.", at_least=32, at_most=4096
+        320,
+        "Longer side of a contact sheet's thumbnails, in pixels.",
+        at_least=32,
+        at_most=4096,
+        advanced=True,
     )
 
 
@@ -112,6 +134,7 @@ class TagConfig:
         1000,
         "Memory for the vectors and scores of a run, in MB; decides how much is scored at once.",
         at_least=1,
+        advanced=True,
     )
 
 
@@ -138,16 +161,18 @@ class DataConfig:
         10,
         "Labels with fewer training photos are left out, where the dataset has no own lists.",
         at_least=1,
+        advanced=True,
     )
     test_fraction: float = setting(
-        0.1, "Share of photos set aside for the final test when no split is given."
+        0.1, "Share of photos set aside for the final test when no split is given.", advanced=True
     )
     validation: Literal["held-out", "test", "none"] = setting(
-        "held-out",
-        "Photos scored after each epoch: held-out, test or none.",
+        "held-out", "Photos scored after each epoch: held-out, test or none.", advanced=True
     )
     validation_fraction: float = setting(
-        0.1, "Share of training photos held out for that when the dataset names none."
+        0.1,
+        "Share of training photos held out for that when the dataset names none.",
+        advanced=True,
     )
     unseen: str = setting(
         "",
@@ -155,9 +180,11 @@ class DataConfig:
         is_path=True,
     )
     unseen_fraction: float = setting(
-        0.2, "Share of labels drawn as unseen when nothing names them."
+        0.2, "Share of labels drawn as unseen when nothing names them.", advanced=True
     )
-    split_seed: int = setting(0, "Decides the unseen labels and the photos set aside.", at_least=0)
+    split_seed: int = setting(
+        0, "Decides the unseen labels and the photos set aside.", at_least=0, advanced=True
+    )
 
 
 @dataclass(frozen=True)
@@ -325,20 +352,30 @@ class EvaluateConfig:
     """How models are judged on labelled photos (`mkt evaluate`)."""
 
     protocol: Literal["auto", "nus-wide", "open-images"] = setting(
-        "auto", "Whose counting the paper's figures follow: auto (the dataset's), or a name."
+        "auto",
+        "Whose counting the paper's figures follow: auto (the dataset's), or a name.",
+        advanced=True,
     )
     f1_at: tuple[int, ...] = setting(
-        (), "Labels given to every photo for F1; none is 3 and 5, for open-images 10 and 20."
+        (),
+        "Labels given to every photo for F1; none is 3 and 5, for open-images 10 and 20.",
+        advanced=True,
     )
     depth: int = setting(
-        10, "Photos looked at for each label, for P, R, nDCG and mAP at that depth.", at_least=1
+        10,
+        "Photos looked at for each label, for P, R, nDCG and mAP at that depth.",
+        at_least=1,
+        advanced=True,
     )
     rare_below: int = setting(
-        0, "A label with fewer positives is rare; 0 is the median of all labels.", at_least=0
+        0,
+        "A label with fewer positives is rare; 0 is the median of all labels.",
+        at_least=0,
+        advanced=True,
     )
-    batch_size: int = setting(32, "Photos encoded together.", at_least=1)
+    batch_size: int = setting(32, "Photos encoded together.", at_least=1, advanced=True)
     workers: int = setting(
-        0, "Threads that read and decode photos; 0 is one per processor.", at_least=0
+        0, "Threads that read and decode photos; 0 is one per processor.", at_least=0, advanced=True
     )
 
 

@@ -22,13 +22,14 @@ class Rule:
     """What a setting means and which values it takes.
 
     `is_path`: a value in `mkt.toml` that names something beside that file means that thing, from
-    whichever folder the command runs.
+    whichever folder the command runs. `advanced`: help lists it last.
     """
 
     help: str
     at_least: float | None = None
     at_most: float | None = None
     is_path: bool = False
+    advanced: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,10 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     is_path: bool = False,
+    advanced: bool = False,
 ) -> Any:
     """Declare a dataclass field that is a setting."""
-    rule = Rule(help, at_least, at_most, is_path)
+    rule = Rule(help, at_least, at_most, is_path, advanced)
     return field(default=default, metadata={"rule": rule})
 
 

@@ -1,24 +1,59 @@
-"""Options that commands of every package share: the library, JSON, and those made of settings."""
+"""Options that several commands share, and help that lists advanced ones last."""
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from mkt_search.settings import config
+from mkt_search.settings.setting import Setting
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+ADVANCED = "Advanced options"
+
+
+class Option(click.Option):
+    """An option that help lists under the heading `section`."""
+
+    def __init__(self, *args: Any, section: str = "Options", **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.section = section
+
+
+option = partial(click.option, cls=Option)
+advanced_option = partial(click.option, cls=Option, section=ADVANCED)
+
+
+class Command(click.Command):
+    """A command whose help lists options under their headings, the advanced ones last."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of each section."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if isinstance(parameter, click.Option) and record is not None:
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        for name in sorted(sections, key=lambda name: name == ADVANCED):
+            with formatter.section(name):
+                formatter.write_dl(sections[name])
+
+
+class Group(click.Group, Command):
+    """A group of commands that is itself a command with options."""
 
 
 class Text(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no generic
-    """Text that can be looked up and kept: bytes that are not UTF-8 are refused."""
+    """Text in UTF-8; other bytes are refused."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text as it is."""
+        """Return the text unchanged."""
         try:
             str(value).encode("utf-8")
         except UnicodeEncodeError:
@@ -37,46 +72,49 @@ library_option = click.option(
     envvar="MKT_LIBRARY",
     show_envvar=True,
     show_default="nearest .mkt upward",
-    help="The library folder, or the folder with .mkt in it.",
+    help="Library folder, or the folder that contains its .mkt.",
 )
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON instead.  [default: off]"
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def setting_option(name: str) -> Callable[[Command], Command]:
-    """Add the option of the setting `section.key`; it is None where it is not given.
+def setting_option(name: str, *, advanced: bool | None = None) -> Callable[[Decorated], Decorated]:
+    """Add the option of the setting `section.key`; its value is None if it is not given.
 
-    `take_settings` finds it among the command's keywords.
+    `take_settings` takes it out of the command's keywords.
+
+    Args:
+        name: `section.key`.
+        advanced: whether help lists it last; None takes it from the setting's declaration.
     """
     item = config.find_setting(name)
     flag = item.flag
     if item.kind is bool:
         flag = f"{flag}/--no-{flag.removeprefix('--')}"
-    return click.option(
+    return option(
         flag,
         name.replace(".", "__"),
         default=None,
         type=click.Choice(item.choices) if item.choices else item.kind,
         metavar=None if item.choices else {int: "N", float: "X", str: "TEXT"}.get(item.kind),
         help=item.help,
+        section=_section(item, advanced),
     )
 
 
-def setting_options(section: str) -> Callable[[Command], Command]:
-    """Add an option for every setting of a section; None or () is one that was not given."""
+def setting_options(section: str) -> Callable[[Decorated], Decorated]:
+    """Add an option for every setting of a section; None or () means not given."""
 
-    def add(command: Command) -> Command:
+    def add(command: Decorated) -> Decorated:
         for item in reversed([s for s in config.settings() if s.section == section]):
-            option = _list_option if item.kind is tuple else setting_option
-            command = option(item.name)(command)
+            make = _list_option if item.kind is tuple else setting_option
+            command = make(item.name)(command)
         return command
 
     return add
 
 
-def _list_option(name: str) -> Callable[[Command], Command]:
-    """The option of a setting that is a list: three numbers, or values each with the flag again."""
+def _list_option(name: str) -> Callable[[Decorated], Decorated]:
+    """Return the option of a list: three numbers, or a value each time the flag is repeated."""
     item = config.find_setting(name)
     more: dict[str, Any] = {"multiple": True, "metavar": "NAME=VALUE"}
     if item.element is float:
@@ -84,19 +122,25 @@ def _list_option(name: str) -> Callable[[Command], Command]:
     elif item.element is int:
         more = {"type": int, "multiple": True, "metavar": "N"}
     flag = item.flag.replace("-args", "-arg")
-    return click.option(flag, name.replace(".", "__"), help=item.help, **more)
+    return option(flag, name.replace(".", "__"), help=item.help, section=_section(item), **more)
+
+
+def _section(item: Setting, advanced: bool | None = None) -> str:
+    is_advanced = item.rule.advanced if advanced is None else advanced
+    return ADVANCED if is_advanced else "Options"
 
 
 def take_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Take the values of every `setting_option` out of a command's keywords, by `section.key`."""
+    """Take the values of all `setting_option`s out of a command's keywords, by `section.key`."""
     names = [name for name in given if "__" in name]
     return {name.replace("__", "."): given.pop(name) for name in names}
 
 
 def refuse_options_before(context: click.Context) -> None:
-    """Refuse options between a group and its command: they would be lost without a word.
+    """Refuse options between a group and its command, which would otherwise be ignored.
 
-    Raises click.UsageError, which says where the first of them belongs.
+    Raises:
+        click.UsageError: it says where the first of them belongs.
     """
     given = [name for name in context.params if _is_given(context, name)]
     if given:

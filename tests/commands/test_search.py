@@ -194,7 +194,7 @@ def test_query_may_begin_with_a_minus(library: Path) -> None:
 @pytest.mark.parametrize("wrong", ["2024-13", "2024-02-30", "May", ""])
 def test_wrong_date_is_refused_with_the_ways_to_write_one(library: Path, wrong: str) -> None:
     result = mkt("search", "red", "--after", wrong, "--library", library, code=2)
-    assert f'"{wrong}" is no date; write 2024, 2024-05 or 2024-05-17.' in result.stderr
+    assert f'"{wrong}" is not a date; write 2024, 2024-05 or 2024-05-17.' in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [["bad\udcff"], ["red", "--not", "bad\udcff"]])

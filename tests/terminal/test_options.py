@@ -1,6 +1,7 @@
 """Options shared by the commands of every package."""
 
 import json
+import re
 from typing import Any
 
 import click
@@ -8,7 +9,15 @@ import pytest
 from click.testing import CliRunner
 
 from mkt_search.settings import config
-from mkt_search.terminal.options import TEXT, setting_option, take_settings
+from mkt_search.terminal.options import (
+    TEXT,
+    Command,
+    Group,
+    advanced_option,
+    option,
+    setting_option,
+    take_settings,
+)
 
 SHARED = ("model.checkpoint", "index.local", "index.m", "index.hidden", "tag.threshold")
 
@@ -61,3 +70,44 @@ def test_bytes_that_are_not_utf_8_are_a_usage_error() -> None:
     result = CliRunner().invoke(command, ["--label", "bad\udcff"])
     assert result.exit_code == 2
     assert '"bad\\xff" is not UTF-8 text' in result.stderr
+
+
+def test_help_lists_options_by_section_and_the_advanced_ones_last() -> None:
+    @click.command(cls=Command)
+    @advanced_option("--depth", help="How deep.")
+    @option("--after", section="Filters", help="Photos taken later.")
+    @setting_option("model.device")
+    @click.option("--plain", help="An option without a section.")
+    def command(**given: Any) -> None:
+        """Do it."""
+
+    text = CliRunner().invoke(command, ["--help"]).stdout
+    _, options, filters, advanced = re.split("\n(?:Options|Filters|Advanced options):\n", text)
+    assert [line.split()[0] for line in options.splitlines()] == ["--plain", "--help"]
+    assert filters == "  --after TEXT  Photos taken later.\n"
+    assert re.findall("^  (--\\w+)", advanced, re.MULTILINE) == ["--depth", "--device"]
+
+
+def test_a_command_can_say_which_settings_are_advanced() -> None:
+    @click.command(cls=Command)
+    @setting_option("model.checkpoint", advanced=True)
+    @setting_option("model.device", advanced=False)
+    def command(**given: Any) -> None:
+        """Do it."""
+
+    text = CliRunner().invoke(command, ["--help"]).stdout
+    assert text.index("--device") < text.index("Advanced options") < text.index("--model")
+
+
+def test_help_of_a_group_lists_options_and_commands() -> None:
+    @click.group(cls=Group, invoke_without_command=True)
+    @advanced_option("--depth", help="How deep.")
+    def group(**given: Any) -> None:
+        """Do it."""
+
+    @group.command()
+    def part() -> None:
+        """Do a part."""
+
+    text = CliRunner().invoke(group, ["--help"]).stdout
+    assert text.index("Advanced options:") < text.index("Commands:\n  part  Do a part.")
