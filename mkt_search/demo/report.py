@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mkt_search.demo.scenes.world import unseen_things
-from mkt_search.pages import sheet
+from mkt_search.pages import html, sheet
 from mkt_search.pages.sheet import Card, Thumbnail, make_thumbnail
 from mkt_search.types import Hit
 
@@ -80,15 +80,12 @@ class Findings:
 
 def render(findings: Findings) -> str:
     """Return the report as HTML."""
-    return (
-        sheet.environment()
-        .get_template("demo.html")
-        .render(
-            findings=findings,
-            rows=list(table_rows(findings.evaluation)),
-            hidden=frozenset(unseen_things()),
-            total=sum(step.seconds for step in findings.steps),
-        )
+    return html.render(
+        "demo.html",
+        findings=findings,
+        rows=list(table_rows(findings.evaluation)),
+        hidden=frozenset(unseen_things()),
+        total=sum(step.seconds for step in findings.steps),
     )
 
 

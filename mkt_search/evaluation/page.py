@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 
 from mkt_search.evaluation.report import Report
-from mkt_search.pages.sheet import environment
+from mkt_search.pages import html
 
 
 def render(report: Report, plots: Mapping[str, bytes]) -> str:
@@ -19,5 +19,4 @@ def render(report: Report, plots: Mapping[str, bytes]) -> str:
         for name, png in plots.items()
     }
     retrieval = {group: report.retrieval_table(group) for group in report.groups}
-    template = environment().get_template("evaluation.html")
-    return template.render(report=report, plots=uris, retrieval=retrieval)
+    return html.render("evaluation.html", report=report, plots=uris, retrieval=retrieval)

@@ -202,10 +202,6 @@ class Report:
         notes = "\n".join(f"- {note}" for note in self.notes)
         return "\n\n".join([*parts, *self.legend(), *filter(None, [notes])]) + "\n"
 
-    def html_table(self, table: Table | None = None) -> str:
-        """Return a table of the report, the paper's by default, as an HTML fragment."""
-        return (table or self.paper_table()).html()
-
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the plots as plain values for JSON; NaN is None.
 

@@ -1,4 +1,4 @@
-"""A contact sheet of hits: one HTML file with everything in it, for offline, without scripts."""
+"""A contact sheet of hits: one HTML file with thumbnails inside and no scripts."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from mkt_search.display import printable
 from mkt_search.errors import PhotoError, StoreError
+from mkt_search.pages import html
 from mkt_search.photos import decode as images
 from mkt_search.types import Box, Hit
 
-NARROWEST, WIDEST = 0.7, 2.4  # aspect of a frame; odder photos stand inside one with room around
+MIN_ASPECT, MAX_ASPECT = 0.7, 2.4  # width / height of a frame; other photos get margins
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A photo made small: `uri` holds the picture, or is empty and `reason` says why."""
+    """A small JPEG as a data URI; "" if the photo cannot be read, and `reason` says why.
+
+    `width` and `height` are those of the photo, in pixels.
+    """
 
     uri: str = ""
     reason: str = ""
@@ -29,7 +31,11 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Card:
-    """One hit as the template draws it; lengths are percent of the frame or of the longest bar."""
+    """A hit with what its figure needs.
+
+    `aspect` is width / height of the frame; `longest` is the largest score of the sheet, the length
+    of a full bar.
+    """
 
     rank: int
     hit: Hit
@@ -40,40 +46,47 @@ class Card:
 
     @property
     def name(self) -> str:
-        """The file's name on one line."""
+        """The file name, printable."""
         return printable(self.hit.path.name)
 
     @property
-    def place(self) -> str:
-        """The whole path on one line."""
+    def path(self) -> str:
+        """The whole path, printable."""
         return printable(self.hit.path)
 
     @property
     def folder(self) -> str:
-        """The path of the folder it is in, on one line."""
+        """The path of the photo's folder, printable."""
         return printable(self.hit.path.parent)
 
     @property
     def width(self) -> float:
-        """How much of the frame's width the photo takes, in percent."""
-        return min(100.0, 100 * self._own_aspect / self.aspect)
+        """The photo's width, in percent of the frame's."""
+        return min(100.0, 100 * self._photo_aspect / self.aspect)
 
     @property
     def height(self) -> float:
-        """How much of the frame's height the photo takes, in percent."""
-        return min(100.0, 100 * self.aspect / self._own_aspect)
+        """The photo's height, in percent of the frame's."""
+        return min(100.0, 100 * self.aspect / self._photo_aspect)
 
     @property
-    def _own_aspect(self) -> float:
+    def _photo_aspect(self) -> float:
         return self.thumbnail.width / self.thumbnail.height
 
     def bar(self, part: float) -> float:
-        """The length of a part's bar, in percent; a negative part has none."""
+        """Return the length of the bar of a part of the score, in percent; 0 for a negative part."""
         return max(0.0, 100 * part / self.longest)
 
 
 def write(file: Path, hits: Sequence[Hit], *, query: str, side: int, made_at: datetime) -> None:
-    """Write the sheet of a query's hits, thumbnails at most `side` pixels long.
+    """Write the sheet of a query's hits.
+
+    Args:
+        file: the HTML file; replaced if it exists.
+        hits: best first.
+        query: the query as text.
+        side: longer side of a thumbnail, in pixels.
+        made_at: local time to print.
 
     Raises:
         StoreError: the file cannot be written.
@@ -87,23 +100,13 @@ def write(file: Path, hits: Sequence[Hit], *, query: str, side: int, made_at: da
 
 def render(hits: Sequence[Hit], *, query: str, side: int, made_at: datetime) -> str:
     """Return the sheet as HTML."""
-    template = environment().get_template("sheet.html")
-    return template.render(query=query, count=len(hits), cards=cards(hits, side), made_at=made_at)
-
-
-def environment() -> Environment:
-    """Return what fills in the templates: everything is escaped, nothing may be left out."""
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return html.render(
+        "sheet.html", query=query, count=len(hits), cards=cards(hits, side), made_at=made_at
     )
 
 
 def cards(hits: Sequence[Hit], side: int) -> Iterator[Card]:
-    """Yield the hits as figures, thumbnails at most `side` pixels long."""
+    """Yield a card for each hit; the longer side of a thumbnail has `side` pixels at most."""
     parts = [max(hit.global_part, 0) + max(hit.local_part, 0) for hit in hits]
     longest = max(parts, default=0.0) or 1.0
     for rank, hit in enumerate(hits, start=1):
@@ -112,14 +115,14 @@ def cards(hits: Sequence[Hit], side: int) -> Iterator[Card]:
             rank=rank,
             hit=hit,
             thumbnail=small,
-            aspect=min(max(small.width / small.height, NARROWEST), WIDEST),
+            aspect=min(max(small.width / small.height, MIN_ASPECT), MAX_ASPECT),
             boxes=hit.boxes if small.uri else (),
             longest=longest,
         )
 
 
 def make_thumbnail(path: Path, side: int) -> Thumbnail:
-    """Read a photo and make it small; one that cannot be read says why instead."""
+    """Return a thumbnail of a photo file, at most `side` pixels long."""
     try:
         decoded = images.decode(images.read(path), name=path.name, shorter_side=side)
         jpeg = images.thumbnail(decoded.image, side)

@@ -20,6 +20,13 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
 
 
+def test_the_best_number_of_a_column_is_bold() -> None:
+    page = render(made(), {})
+    cells = re.findall(r'<td class="number">(<b>)?(\d\.\d{4}|–)(</b>)?</td>', page)
+    assert {(bool(start), bool(end)) for start, _, end in cells} == {(True, True), (False, False)}
+    assert '<th>model</th><th>stream</th><th class="number">ZSL mAP</th>' in page
+
+
 def test_names_are_text_not_markup() -> None:
     page = render(replace(made(), dataset="<i>photos</i>", notes=("<b>",)), {})
     assert "<i>" not in page and "<b></li>" not in page

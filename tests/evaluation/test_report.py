@@ -119,9 +119,3 @@ def test_json_has_every_row_and_label_and_no_nan() -> None:
     last = told["labels"][-1]
     assert (last["label"], last["is_seen"], last["positives"]) == ("label 3", False, 0)
     assert last["ap"] == {"student": None, "student, plain template": None}
-
-
-def test_html_table_is_that_of_the_paper_unless_another_is_given() -> None:
-    report = made()
-    assert "ZSL mAP" in report.html_table()
-    assert "common" in report.html_table(report.retrieval_table("all"))

@@ -26,13 +26,6 @@ def test_markdown_marks_the_best_and_keeps_bars_out_of_cells() -> None:
     ]
 
 
-def test_html_is_safe_for_any_name() -> None:
-    text = TABLE.html()
-    assert "<td>&lt;c&gt;</td>" in text
-    assert '<td class="number"><b>0.7500</b></td>' in text
-    assert text.startswith("<table>") and text.endswith("</table>")
-
-
 def test_a_table_without_rows_is_a_heading() -> None:
     empty = Table(("model",), (), names=1)
     assert empty.best() == set() and empty.markdown().count("\n") == 1

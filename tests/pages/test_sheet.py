@@ -1,4 +1,4 @@
-"""The contact sheet: one file that holds all it shows."""
+"""The contact sheet: one file with everything in it."""
 
 import re
 from datetime import datetime
@@ -17,7 +17,7 @@ VOID = {"meta", "img", "input", "rect", "path"}
 
 
 class Checker(HTMLParser):
-    """Collects tags and checks that every one that opens is closed."""
+    """Collects tags and checks that each is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def test_sheet_is_well_formed_and_needs_nothing_from_outside(tmp_path: Path) -> 
     assert not re.search(r"https?://|@import|url\((?!#)", html)
 
 
-def test_box_stands_where_the_patches_are(tmp_path: Path) -> None:
+def test_box_is_drawn_over_its_patches(tmp_path: Path) -> None:
     page = parsed(render(hit(photo(tmp_path, "a.jpg"))))
     edges = [a for tag, a in page.seen if tag == "rect" and a.get("class") == "edge"]
     assert [(e["x"], e["y"], e["width"], e["height"]) for e in edges] == [
@@ -84,7 +84,7 @@ def test_photo_without_boxes_has_no_veil(tmp_path: Path) -> None:
     assert "svg" not in [tag for tag, _ in page.seen]
 
 
-def test_card_tells_scores_date_size_and_copies(tmp_path: Path) -> None:
+def test_card_shows_scores_date_size_and_copies(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9003] = "2024:05:17 08:09:10"
@@ -95,13 +95,13 @@ def test_card_tells_scores_date_size_and_copies(tmp_path: Path) -> None:
     assert "2024-05-17 08:09 · 4,000 × 3,000 · 1 more copy" in html
 
 
-def test_photo_that_is_gone_gets_a_placeholder_with_the_reason(tmp_path: Path) -> None:
+def test_missing_photo_gets_a_placeholder_with_the_reason(tmp_path: Path) -> None:
     html = render(hit(tmp_path / "gone.jpg"))
     assert "no picture" in html
     assert "the file is gone" in html
 
 
-def test_photo_that_is_broken_gets_a_placeholder_with_the_reason(tmp_path: Path) -> None:
+def test_broken_photo_gets_a_placeholder_with_the_reason(tmp_path: Path) -> None:
     path = photo(tmp_path, "a.jpg")
     path.write_bytes(path.read_bytes()[:400])
     thumbnail = sheet.make_thumbnail(path, 64)
@@ -122,7 +122,7 @@ def test_name_with_a_line_break_stays_on_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(4000, 20), (20, 4000), (1, 1)], ids=str)
-def test_odd_shapes_stand_whole_inside_their_frame(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_odd_aspects_fit_into_their_frame(tmp_path: Path, size: tuple[int, int]) -> None:
     page = parsed(render(hit(photo(tmp_path, "a.png", size))))
     styles = [a.get("style") or "" for tag, a in page.seen if a.get("class") == "photo"]
     aspect = float(next(a["style"] or "" for t, a in page.seen if t == "figure").split()[1])
@@ -131,7 +131,7 @@ def test_odd_shapes_stand_whole_inside_their_frame(tmp_path: Path, size: tuple[i
     assert width / height * aspect == pytest.approx(size[0] / size[1], rel=0.05)
 
 
-def test_empty_sheet_says_so() -> None:
+def test_empty_sheet_counts_no_photos() -> None:
     html = render()
     parsed(html)
     assert "0 photos" in html
