@@ -165,7 +165,7 @@ def steps(
 
 def store_milliseconds(encoding: Encoding, files: Sequence[Any], vectors: PhotoVectors) -> float:
     """Processor milliseconds a photo of one commit."""
-    from mkt_search.store.sql.catalog import NewPhoto
+    from mkt_search.store.records import NewPhoto
     from mkt_search.types import PhotoFacts
 
     facts = PhotoFacts(192, 128, "JPEG")

@@ -4,19 +4,17 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 
 import faiss
 import memory
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
 from table import Ids, answers, left_out, recalls, row, timed
 from truth import truth
 
 from mkt_search.search.search import Explanation, Found, best
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql.database import reading
-from mkt_search.store.sql.schema import Photo
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile, Vector
 
@@ -206,8 +204,7 @@ def filters(index: LocalSnapshot, labels: Vector, recall: float) -> None:
 
 def removal(store: Store, index: LocalSnapshot) -> str:
     """Remove photos; return, as a sentence, how long it took until a reader found them no more."""
-    with reading(store.engine) as session:
-        gone = list(session.scalars(select(Photo.id).limit(REMOVED)))
+    gone = [photo.id for photo in islice(store.catalog.photos(), REMOVED)]
     back = PhotoFile(store.directory, "", store.directory, 1, 1)
     try:
         marking = timed(lambda: store.mark_missing(gone))

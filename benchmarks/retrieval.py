@@ -43,8 +43,6 @@ from truth import truth
 
 from mkt_search.store.candidates import build as optimize
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import runs
-from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Vector
 
@@ -160,9 +158,8 @@ def optimized(store: Store, stored: StoredEncoding) -> None:
     """Build the generation on all threads."""
     others = simulated.World.make().labels(optimize.QUERIES, seed=11)
     with store.writing("benchmark"):
-        with transaction(store.engine) as session:
-            asked = {f"label {i}": vector.tobytes() for i, vector in enumerate(others)}
-            runs.remember_labels(session, "simulated", asked)
+        asked = {f"label {i}": vector.tobytes() for i, vector in enumerate(others)}
+        store.catalog.remember_label_vectors("simulated", asked)
         faiss.omp_set_num_threads(os.cpu_count() or 1)
         building = timed(lambda: optimize.optimize(store, stored))
         faiss.omp_set_num_threads(1)

@@ -18,7 +18,7 @@ import torch
 from indexer.pooling.pool import pool
 from mkt_search.scoring import unit
 from mkt_search.store.compact import LARGE, MANY, compact
-from mkt_search.store.sql.catalog import NewPhoto
+from mkt_search.store.records import NewPhoto
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import Encoded, Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
 

@@ -30,10 +30,9 @@ from pathlib import Path
 import numpy as np
 
 from mkt_search.progress import Progress
+from mkt_search.store.records import TagReport
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
-from mkt_search.store.tag_runs import TagReport, take_back
 from mkt_search.tagging.assign import COLUMNS, Blocks, TagRule, blocks_within
 from mkt_search.tagging.bulk import SCORING, tag
 from mkt_search.types import Vector
@@ -118,8 +117,7 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> str:
     assert anew.added == again.kept == dry.kept == top * len(index), "the same labels each time"
     most, decode = peak(), decoding_of(index, blocks).work
     for number in (second.id, first.id):
-        with transaction(store.engine) as session:
-            take_back(session, number)
+        store.catalog.revert_run(number)
     store.close()
     near = [(one.work + other.work) / 2 for one, other in pairwise(floors)]
     whole, scored = clocks[0].whole.work, clocks[0].scored.work

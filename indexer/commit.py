@@ -12,8 +12,7 @@ from indexer.pooling.pool import pool
 from mkt_search.errors import MktError, ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store.compact import MANY, compact
-from mkt_search.store.copies import Copies, find_copies
-from mkt_search.store.sql.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootLocation
+from mkt_search.store.records import Copies, FailedPhoto, KnownPhoto, NewPhoto, RootLocation
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import PhotoVectors
 
@@ -56,7 +55,7 @@ class Committer:
         """Encode what is new among `items` and add all of them to the store, in one commit."""
         items = list(items)
         contents = {item.content for item in items if isinstance(item, Loaded)}
-        copies = find_copies(self.store, contents, self.stored)
+        copies = self.store.catalog.copies(contents, self.stored.id)
         items = [self._complete(item, copies) for item in items]
         loaded = [item for item in items if isinstance(item, Loaded)]
         failed = [

@@ -24,9 +24,6 @@ from mkt_search.paths import path_to_text, text_to_path
 from mkt_search.photos.decode import MAX_PIXELS
 from mkt_search.store.candidates.build import optimize
 from mkt_search.store.compact import compact
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import encodings, runs
-from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, Summary, Vector
 
@@ -167,8 +164,7 @@ def _like(
 
 def _was_interrupted(store: Store) -> bool:
     """True when the last run that brought photos in did not get to its end."""
-    with reading(store.engine) as session:
-        outcomes = [run.outcome for run in runs.listed(session) if run.kind == "index"]
+    outcomes = [run.outcome for run in store.catalog.runs() if run.kind == "index"]
     return bool(outcomes) and outcomes[-1] != "done"
 
 
@@ -229,8 +225,7 @@ def _finish(store: Store, stored: StoredEncoding, progress: Progress) -> bool:
     compact(store, stored, fewest=FEW)
     if store.finish_encoding(stored):
         return True
-    with reading(store.engine) as session:
-        lacking = encodings.unencoded(session, stored.id)
+    lacking = store.catalog.count_unencoded(stored.id)
     progress.say(
         f"the rebuild is not finished: {lacking:,} photos of other folders have no new vectors "
         "yet, and searches still use the old ones. Run `mkt index` without a folder to finish it."
@@ -246,11 +241,9 @@ def _optimize(
     should_stop: Callable[[], bool],
 ) -> None:
     """Build the candidate index of a large library if too many photos are newer than it."""
-    with reading(store.engine) as session:
-        photos = encodings.count_live(session, stored.id)
-        generation = generations.find(session, stored.id)
-    known = generation.photos if generation is not None else 0
-    is_due = generation is None or photos - known > options.optimize_after * photos
+    photos = store.catalog.count_live(stored.id)
+    known = store.catalog.candidate_index_photos(stored.id)
+    is_due = known is None or photos - known > options.optimize_after * photos
     if options.optimize_from and photos >= options.optimize_from and is_due:
         progress.say(f"building the candidate index of {photos:,} photos")
         optimize(store, stored, progress=steps_of(progress, should_stop))

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 
@@ -15,9 +15,7 @@ from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text
 from mkt_search.store import checks
 from mkt_search.store.candidates.build import optimize
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql.catalog import AT_ONCE, PhotoRecord
-from mkt_search.store.sql.database import reading
+from mkt_search.store.records import PhotoRecord
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile
 
@@ -104,7 +102,8 @@ class _Lost:
     @classmethod
     def find(cls, store: Store) -> "_Lost":
         found = cls([], [])
-        for photo in _unencoded(store):
+        active = store.active
+        for photo in store.catalog.unencoded_photos(active.id) if active is not None else ():
             if not photo.root.is_dir():
                 found.away += 1
             elif is_gone(photo.path):
@@ -112,19 +111,6 @@ class _Lost:
             else:
                 found.photos.append(photo)
         return found
-
-
-def _unencoded(store: Store) -> Iterator[PhotoRecord]:
-    """Yield the indexed photos without vectors, in the order of their paths."""
-    active = store.active
-    if active is None:
-        return
-    with reading(store.engine) as session:
-        photos = catalog.photos(session, state="indexed")
-        while some := list(islice(photos, AT_ONCE)):
-            contents = {photo.content for photo in some if photo.content is not None}
-            have = catalog.stored_contents(session, contents, active.id)
-            yield from (photo for photo in some if photo.content not in have)
 
 
 def _committer(

@@ -11,9 +11,7 @@ from indexer.walk import Walk
 from mkt_search.errors import ConfigError
 from mkt_search.paths import path_to_text, text_to_path
 from mkt_search.photos.formats import SUFFIXES
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql.catalog import KnownPhoto, RootLocation
-from mkt_search.store.sql.database import reading
+from mkt_search.store.records import KnownPhoto, RootLocation
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile
 
@@ -105,9 +103,8 @@ def survey_folders(
     surveys = []
     tops = _tops(folders) or _registered(store, say)
     for top in tops:
-        with reading(store.engine) as session:  # what place_of writes here is never committed
-            place = catalog.place_of(session, top if top.is_dir() else top.parent)
-            known = catalog.known(session, place, stored.id if stored else None)
+        place = store.catalog.locate(top if top.is_dir() else top.parent)
+        known = store.catalog.known(place, stored.id if stored else None)
         inside = place.path / text_to_path(place.prefix)
         scope = Scope(
             place=place,
@@ -146,8 +143,7 @@ def _tops(folders: Sequence[Path]) -> list[Path]:
 
 def _registered(store: Store, say: Callable[[str], None]) -> list[Path]:
     """Return the library's own folders; one whose disk is not there is left out."""
-    with reading(store.engine) as session:
-        folders = [folder for _, folder, _ in catalog.roots(session)]
+    folders = store.catalog.root_folders()
     there = [folder for folder in folders if folder.is_dir()]
     for folder in folders:
         if folder not in there:

@@ -37,10 +37,8 @@ if TYPE_CHECKING:
     from mkt_search.settings.config import Config
     from mkt_search.settings.config import load as load_config
     from mkt_search.store.checks import Problem, PruneReport
-    from mkt_search.store.sql.catalog import PhotoRecord
-    from mkt_search.store.sql.runs import RunInfo
+    from mkt_search.store.records import PhotoRecord, RunInfo, TagReport
     from mkt_search.store.status import Status
-    from mkt_search.store.tag_runs import TagReport
     from mkt_search.types import Box, Encoding, Filters, Hit, PhotoFacts, Summary, Tag, Term
 
 __version__ = "0.1.0"
@@ -96,10 +94,8 @@ _NAMES_BY_MODULE = {
     "progress": ("Progress", "ProgressCallback", "no_progress"),
     "settings.config": ("Config", "load"),
     "store.checks": ("Problem", "PruneReport"),
-    "store.sql.catalog": ("PhotoRecord",),
-    "store.sql.runs": ("RunInfo",),
+    "store.records": ("PhotoRecord", "RunInfo", "TagReport"),
     "store.status": ("Status",),
-    "store.tag_runs": ("TagReport",),
     "types": ("Box", "Encoding", "Filters", "Hit", "PhotoFacts", "Summary", "Tag", "Term"),
 }
 _PUBLIC_NAMES = {"load": "load_config"}

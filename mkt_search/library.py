@@ -35,14 +35,10 @@ from mkt_search.store import checks
 from mkt_search.store.candidates.build import Optimized, optimize
 from mkt_search.store.checks import Problem, PruneReport
 from mkt_search.store.compact import compact
+from mkt_search.store.records import PhotoRecord, RunInfo, TagReport
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import catalog, runs, tags
-from mkt_search.store.sql.catalog import PhotoRecord
-from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.sql.runs import RunInfo
 from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.store.tag_runs import TagReport, take_back
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging.assign import TagRule, blocks_within
 from mkt_search.types import Filters, Hit, Tag, Term, Vector
@@ -63,7 +59,7 @@ class Library:
         self._model_name = model or config.model.checkpoint or None
         self._index: LocalSnapshot | None = None
         self._model: Model | None = None
-        self._labels = LabelVectors(store)
+        self._labels = LabelVectors(store.catalog)
         self._lock = RLock()  # of the three above, each of which is made once for all threads
 
     @classmethod
@@ -131,8 +127,7 @@ class Library:
 
     def __len__(self) -> int:
         """Count the photos that can be found."""
-        with reading(self.store.engine) as session:
-            return catalog.count_indexed(session)
+        return self.store.catalog.count_indexed()
 
     def __iter__(self) -> Iterator[PhotoRecord]:
         """Yield the photos that can be found, in the order of their paths."""
@@ -142,17 +137,15 @@ class Library:
         self, *, state: str | None = None, filters: Filters = NO_FILTERS
     ) -> Iterator[PhotoRecord]:
         """Yield photos in the order of their paths: all, or those indexed, failed or missing."""
-        with reading(self.store.engine) as session:
-            yield from catalog.photos(session, state=state, filters=filters)
+        return self.store.catalog.photos(state=state, filters=filters)
 
     def photo(self, path: Path | str) -> PhotoRecord:
         """Return a photo by its path. Raises QueryError when it is not in the library."""
         absolute = Path(path).absolute()
-        with reading(self.store.engine) as session:
-            for candidate in (absolute, absolute.resolve()):
-                found = catalog.find_photo(session, candidate)
-                if found is not None:
-                    return found
+        for candidate in (absolute, absolute.resolve()):
+            found = self.store.catalog.photo_at(candidate)
+            if found is not None:
+                return found
         raise QueryError(f"{path} is not in the library. Add it with `mkt index`.")
 
     # The model
@@ -293,8 +286,7 @@ class Library:
     def _slots_of_photo(self, record: PhotoRecord, index: LocalSnapshot) -> Any:
         if record.content is None:
             return np.empty(0, np.int64)
-        with reading(self.store.engine) as session:
-            ids = catalog.known_content_ids(session, [record.content])
+        ids = self.store.catalog.content_ids_of([record.content])
         return np.flatnonzero(index.slots_of(np.array(list(ids.values()), np.int64)))
 
     def _encode(self, path: Path, index: LocalSnapshot) -> Vector:
@@ -306,8 +298,7 @@ class Library:
     def _allowed(self, index: LocalSnapshot, filters: Filters) -> Any:
         if filters.is_empty:
             return index.live
-        with reading(self.store.engine) as session:
-            contents = catalog.matching_contents(session, filters)
+        contents = self.store.catalog.matching_content_ids(filters)
         return index.slots_of(np.array(contents, np.int64))
 
     # Tags
@@ -359,22 +350,22 @@ class Library:
 
     def untag(self, run: int) -> TagReport:
         """Take a tag run back whole: its tags go, those it replaced return. Human tags stay."""
-        with self.store.writing("mkt untag"), transaction(self.store.engine) as session:
-            return take_back(session, run)
+        with self.store.writing("mkt untag"):
+            return self.store.catalog.revert_run(run)
 
     def add_tag(self, photos: Sequence[Path | str], label: str) -> int:
         """Tag photos by hand; return how many did not have the tag by hand yet."""
         if not label.strip():
             raise QueryError("The label is empty.")
         ids = [self.photo(path).id for path in photos]
-        with self.store.writing("mkt tag --add"), transaction(self.store.engine) as session:
-            return tags.add_by_hand(session, ids, label.strip())
+        with self.store.writing("mkt tag --add"):
+            return self.store.catalog.add_tag(ids, label.strip())
 
     def remove_tag(self, photos: Sequence[Path | str], label: str) -> int:
         """Remove a tag from photos, whoever set it; return how many had it."""
         ids = [self.photo(path).id for path in photos]
-        with self.store.writing("mkt tag --remove"), transaction(self.store.engine) as session:
-            return tags.remove_by_hand(session, ids, label.strip())
+        with self.store.writing("mkt tag --remove"):
+            return self.store.catalog.remove_tag(ids, label.strip())
 
     def tags(
         self,
@@ -385,13 +376,11 @@ class Library:
         filters: Filters = NO_FILTERS,
     ) -> Iterator[Tag]:
         """Yield the current tags, photo by photo."""
-        with reading(self.store.engine) as session:
-            yield from tags.listed(session, label=label, source=source, run=run, filters=filters)
+        return self.store.catalog.tags(label=label, source=source, run=run, filters=filters)
 
     def runs(self) -> list[RunInfo]:
         """Return every run, oldest first."""
-        with reading(self.store.engine) as session:
-            return runs.listed(session)
+        return self.store.catalog.runs()
 
     # Housekeeping
 
@@ -431,8 +420,8 @@ class Library:
         target = Path(new).resolve()
         if not target.is_dir():
             raise QueryError(f"{new} is not a folder. Name the folder the photos are in now.")
-        with self.store.writing("mkt root"), transaction(self.store.engine) as session:
-            return catalog.move_root(session, Path(old).absolute(), target)
+        with self.store.writing("mkt root"):
+            return self.store.catalog.move_root(Path(old).absolute(), target)
 
     def migrate(self) -> None:
         """Bring the database to this program's schema."""

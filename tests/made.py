@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mkt_search.store.candidates import build as optimize
-from mkt_search.store.sql.catalog import FailedPhoto, NewPhoto
+from mkt_search.store.records import FailedPhoto, NewPhoto
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import Encoding, PhotoFacts, PhotoFile, PhotoVectors
 

@@ -26,8 +26,16 @@ HOUSE: tuple[tuple[str, ...], ...] = (
 STORE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/store/",),
     ("mkt_search/store/candidates/",),
-    ("mkt_search/store/sql/", "mkt_search/store/ann/"),
+    ("mkt_search/store/sql/",),
+    ("mkt_search/store/ann/",),
     ("mkt_search/store/segments/",),
+    ("mkt_search/store/catalog.py",),
+    ("mkt_search/store/spill.py",),
+    (
+        "mkt_search/store/disk.py",
+        "mkt_search/store/records.py",
+        "mkt_search/store/recall_curve.py",
+    ),
 )
 # Foreign library -> the only rooms that may name it.
 HOMES: dict[str, tuple[str, ...]] = {
@@ -125,6 +133,13 @@ def test_only_the_roof_of_the_core_knows_indexer_and_training(path: Path) -> Non
     if name_of(path).startswith("mkt_search/") and name_of(path) not in roof:
         found = [name for name in imports(path) if name.split(".")[0] in ("indexer", "training")]
         assert not found, f"{name_of(path)} imports {found}"
+
+
+@every_source
+def test_sql_stays_inside_the_store(path: Path) -> None:
+    if not name_of(path).startswith("mkt_search/store/"):
+        found = [name for name in imports(path) if name.startswith("mkt_search.store.sql")]
+        assert not found, f"{name_of(path)} imports {found}; use `store.catalog`"
 
 
 @every_source

@@ -20,8 +20,6 @@ from mkt_search.library import Library
 from mkt_search.paths import text_to_path
 from mkt_search.store import checks
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import catalog, runs
-from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store
 from tests.index_process import Commands
 from tests.tiny import LABELS, paint, tiny_checkpoint
@@ -76,9 +74,8 @@ def index(library: Path, photos: Path, checkpoint: Path) -> list[str]:
 def state(library: Path) -> State:
     """Everything of a library that a user would miss."""
     store = Store.open(library)
-    with reading(store.engine) as session:
-        rows = list(catalog.photos(session))
-        ids = catalog.known_content_ids(session, [row.content for row in rows if row.content])
+    rows = list(store.catalog.photos())
+    ids = store.catalog.content_ids_of({row.content for row in rows if row.content})
     active = store.active
     assert active is not None
     found = LocalSnapshot.open(store, active)
@@ -104,16 +101,14 @@ def check(library: Path) -> int:
     """Verify the library as a kill left it; return how many photos it has."""
     store = Store.open(library)
     assert checks.verify(store) == []
-    with reading(store.engine) as session:
-        count = catalog.count_indexed(session)
+    count = store.catalog.count_indexed()
     store.close()
     return count
 
 
 def outcomes(library: Path) -> list[str]:
     store = Store.open(library)
-    with reading(store.engine) as session:
-        found = [run.outcome for run in runs.listed(session) if run.kind == "index"]
+    found = [run.outcome for run in store.catalog.runs() if run.kind == "index"]
     store.close()
     return found
 
@@ -257,7 +252,6 @@ def test_paths_of_a_killed_library_still_lead_to_the_photos(
     library = new_library(tmp_path)
     commands.kill_after(0.5, index(library, photos, checkpoint), tmp_path / "log")
     store = Store.open(library)
-    with reading(store.engine) as session:
-        for row in catalog.photos(session):
-            assert (row.root / text_to_path(row.relative)).is_file()
+    for row in store.catalog.photos():
+        assert (row.root / text_to_path(row.relative)).is_file()
     store.close()

@@ -19,8 +19,6 @@ from mkt_search.progress import Progress
 from mkt_search.search import label_vectors
 from mkt_search.search.search import _of_all
 from mkt_search.store.compact import compact
-from mkt_search.store.sql import runs
-from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.types import Encoding, Filters, PhotoFile, Pooling, Term
@@ -224,8 +222,8 @@ def test_the_database_takes_other_writes_while_photos_are_scored(home: Path) -> 
             step = event.step
             seen.append(step)
             if step == tagging.SCORING:
-                with transaction(other.store.engine) as session:  # waits 30 s if it is held
-                    runs.remember_labels(session, "another encoder", {"label": b"vector"})
+                catalog = other.store.catalog  # the next line waits 30 s if the database is locked
+                catalog.remember_label_vectors("another encoder", {"label": b"vector"})
 
         start = time.monotonic()
         report = library.tag(["red", "blue"], top=1, progress=report_step)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mkt_search.evaluation.report import Report
     from mkt_search.evaluation.tables import Table
     from mkt_search.settings.config import Config
-    from mkt_search.store.sql.evaluations import Evaluation
+    from mkt_search.store.records import Evaluation
     from mkt_search.store.store import Store
 
 STDOUT = Path("-")
@@ -132,16 +132,13 @@ def check_library(place: Path, settings: "Config") -> None:
 
 def keep(report: "Report", place: Path, settings: "Config", asked: dict[str, Any]) -> int:
     """Store what each model reached in the library's database; return the run."""
-    from mkt_search.store.sql import evaluations
-    from mkt_search.store.sql.database import transaction
-
-    with _store(place, settings) as store, transaction(store.engine) as session:
+    with _store(place, settings) as store:
         found = list(_evaluations(report, asked))
-        return evaluations.add(session, found, started_at=report.made_at)
+        return store.catalog.add_evaluations(found, started_at=report.made_at)
 
 
 def _evaluations(report: "Report", asked: dict[str, Any]) -> "Iterator[Evaluation]":
-    from mkt_search.store.sql.evaluations import Evaluation
+    from mkt_search.store.records import Evaluation
 
     told = report.as_dict()
     models = {entry.model: entry.fingerprint for entry in report.entries}
@@ -162,12 +159,9 @@ def _evaluations(report: "Report", asked: dict[str, Any]) -> "Iterator[Evaluatio
 
 def show_earlier(directory: Path | None, json_file: Path | None) -> None:
     """Print the evaluations that the library keeps, the newest first."""
-    from mkt_search.store.sql import evaluations
-    from mkt_search.store.sql.database import reading
-
     place = library_folder(directory)
-    with _store(place, config.load(place)) as store, reading(store.engine) as session:
-        found = evaluations.listed(session)
+    with _store(place, config.load(place)) as store:
+        found = store.catalog.evaluations()
     if json_file is not None:
         _tell_json([_as_data(item) for item in found], json_file)
         return

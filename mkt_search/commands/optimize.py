@@ -13,7 +13,7 @@ from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from mkt_search.store.candidates.build import Optimized
-    from mkt_search.store.sql.recall_curve import Points, QueryKind
+    from mkt_search.store.recall_curve import Points, QueryKind
 
 SHARES = (0.9, 0.95, 0.99)
 NAMES: "dict[QueryKind, str]" = {

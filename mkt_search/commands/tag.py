@@ -22,7 +22,7 @@ from mkt_search.terminal.progress import show_progress
 if TYPE_CHECKING:
     from mkt_search.library import Library
     from mkt_search.settings.config import TagConfig
-    from mkt_search.store.tag_runs import TagReport
+    from mkt_search.store.records import TagReport
 
 COLUMNS = (Column("label"), Column("photos", is_number=True))
 

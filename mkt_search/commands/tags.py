@@ -19,7 +19,7 @@ from mkt_search.terminal.options import (
 from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from mkt_search.store.sql.runs import RunInfo
+    from mkt_search.store.records import RunInfo
     from mkt_search.types import Tag
 
 COLUMNS = (

@@ -12,8 +12,6 @@ from mkt_search.errors import PhotoError
 from mkt_search.photos import decode as images
 from mkt_search.scoring import StreamScores, score_similarities
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql.database import reading
 from mkt_search.types import Vector
 
 SIMILARITIES_AT_ONCE = 1 << 24  # of stored vectors with labels: 64 MB
@@ -41,14 +39,14 @@ def find_stored(index: LocalSnapshot, dataset: PhotoDataset, rows: Rows) -> tupl
 
     A photo is known by its path and size, else by its content.
     """
-    with reading(index.store.engine) as session:
-        known = {
-            os.path.realpath(record.path): (record.size, record.content)
-            for record in catalog.photos(session, state="indexed")
-            if record.content is not None
-        }
-        contents = [_content(dataset.folder / dataset.files[row], known) for row in rows]
-        ids = catalog.known_content_ids(session, sorted({c for c in contents if c}))
+    catalog = index.store.catalog
+    known = {
+        os.path.realpath(record.path): (record.size, record.content)
+        for record in catalog.photos(state="indexed")
+        if record.content is not None
+    }
+    contents = [_content(dataset.folder / dataset.files[row], known) for row in rows]
+    ids = catalog.content_ids_of({content for content in contents if content})
     live = np.flatnonzero(index.live)
     slot_of = dict(zip(index.contents[live].tolist(), live.tolist(), strict=True))
     slots = [slot_of.get(ids.get(content or "", -1), -1) for content in contents]

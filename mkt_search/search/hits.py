@@ -2,10 +2,8 @@
 
 from mkt_search.search.boxes import boxes_of
 from mkt_search.search.search import Found, patches_used
+from mkt_search.store.records import PhotoRecord
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql.catalog import PhotoRecord
-from mkt_search.store.sql.database import reading
 from mkt_search.types import Box, Filters, Hit, ImageSpec, Vector
 
 
@@ -28,8 +26,7 @@ def hits_of(
     """
     shares = None if label is None else patches_used(index, label, found.slots)
     contents = index.contents[found.slots].tolist()
-    with reading(index.store.engine) as session:
-        photos = catalog.photos_of_contents(session, contents, filters)
+    photos = index.store.catalog.photos_of_contents(contents, filters)
     hits = []
     for i, content in enumerate(contents):
         records = photos.get(content, [])

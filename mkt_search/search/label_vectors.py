@@ -6,9 +6,7 @@ import numpy as np
 
 from mkt_search.errors import StoreError, UnknownLabel
 from mkt_search.progress import Progress, ProgressCallback
-from mkt_search.store.sql import runs
-from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.store import Store
+from mkt_search.store.catalog import Catalog
 from mkt_search.types import LabelEncoder, Vector
 
 AT_ONCE = 1_000  # labels of a vocabulary that are encoded and remembered together
@@ -18,9 +16,9 @@ READING = "reading labels"
 class LabelVectors:
     """What a library knows of labels. `of` is for one caller at a time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         """Remember by the database of a library."""
-        self._engine = store.engine
+        self._catalog = catalog
         self._known: dict[str, dict[str, Vector]] = {}  # by fingerprint of the encoder
 
     def of(self, labels: Sequence[str], encoder: LabelEncoder) -> Vector:
@@ -49,8 +47,7 @@ class LabelVectors:
 
     def _remembered(self, encoder: LabelEncoder, labels: Sequence[str]) -> dict[str, Vector]:
         """Return vectors by way of the database."""
-        with reading(self._engine) as session:
-            known = runs.label_vectors(session, encoder.fingerprint, labels)
+        known = self._catalog.label_vectors(encoder.fingerprint, labels)
         new = [label for label in labels if label not in known]
         if new:
             made = {
@@ -64,7 +61,6 @@ class LabelVectors:
     def _remember(self, encoder: str, made: dict[str, bytes]) -> None:
         """Keep vectors if the database takes them now; they are only a convenience."""
         try:
-            with transaction(self._engine) as session:
-                runs.remember_labels(session, encoder, made)
+            self._catalog.remember_label_vectors(encoder, made)
         except StoreError:
             pass

@@ -12,8 +12,8 @@ from mkt_search.store.segments.files import digest
 from mkt_search.store.snapshot import same_places
 from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.sql import changes, encodings, tags
-from mkt_search.store.sql.catalog import in_pieces
 from mkt_search.store.sql.database import reading, transaction
+from mkt_search.store.sql.photos import in_pieces
 from mkt_search.store.sql.schema import Content, Photo, SegmentRow, TagRow, VectorRow
 from mkt_search.store.store import Store, StoredEncoding
 

@@ -18,8 +18,8 @@ from mkt_search.errors import LibraryDamaged
 from mkt_search.store.segments.files import digest
 from mkt_search.store.segments.segment import Arrays, Segment, open_segment, write_arrays
 from mkt_search.store.sql import changes, encodings
-from mkt_search.store.sql.catalog import in_pieces
 from mkt_search.store.sql.database import reading, transaction
+from mkt_search.store.sql.photos import in_pieces
 from mkt_search.store.sql.schema import SegmentRow, VectorRow
 from mkt_search.store.store import Store, StoredEncoding
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from mkt_search.store import lock
 from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import catalog, encodings, tags
+from mkt_search.store.sql import encodings, photos, tags
 from mkt_search.store.sql.database import reading
 from mkt_search.store.sql.schema import Photo, SegmentRow
 from mkt_search.store.store import Store
@@ -60,13 +60,13 @@ def status(store: Store) -> Status:
     """Return the state of a library."""
     active, building = store.active, store.building
     with reading(store.engine) as session:
-        photos, duplicates = _photos(session)
+        by_state, duplicates = _photos(session)
         segments, size = session.execute(
             select(func.count(SegmentRow.id), func.coalesce(func.sum(SegmentRow.size), 0))
         ).one()
         return Status(
             directory=store.directory,
-            photos=photos,
+            photos=by_state,
             duplicates=duplicates,
             encoding=active.encoding if active else None,
             model=active.model if active else None,
@@ -77,7 +77,7 @@ def status(store: Store) -> Status:
             candidate_index=_candidate_index(session, active.id) if active else None,
             roots=[
                 RootStatus(id_, path, path.is_dir(), number)
-                for id_, path, number in catalog.roots(session)
+                for id_, path, number in photos.roots(session)
             ],
             tags=tags.counts(session),
             writer=lock.writer(store.directory),
@@ -93,7 +93,7 @@ def _photos(session: Session) -> tuple[dict[str, int], int]:
 
 
 def _progress(session: Session, building: int) -> tuple[int, int]:
-    total = catalog.count_indexed(session)
+    total = photos.count_indexed(session)
     return total - encodings.unencoded(session, building), total
 
 

@@ -5,12 +5,11 @@ transaction names it together with the photos. A crash before the transaction le
 names, which the next writer removes; the database never names a segment that is not whole.
 """
 
-import errno
 import logging
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,15 @@ from sqlalchemy import URL, Engine, delete, select, update
 
 from mkt_search.errors import CheckpointMismatch, LibraryDamaged, LibraryNotFound, StoreError
 from mkt_search.store import lock
+from mkt_search.store.disk import disk_errors
+from mkt_search.store.records import FailedPhoto, KnownPhoto, NewPhoto, RootLocation
 from mkt_search.store.segments import segment as segments
 from mkt_search.store.segments.files import Written
 from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import catalog, changes, encodings, runs
+from mkt_search.store.sql import changes, encodings, runs
+from mkt_search.store.sql import photos as photo_queries
 from mkt_search.store.sql.candidate_index import CandidateIndex
-from mkt_search.store.sql.catalog import FailedPhoto, KnownPhoto, NewPhoto, RootLocation
+from mkt_search.store.sql.catalog import SqlCatalog
 from mkt_search.store.sql.database import check_schema, open_engine, reading, transaction
 from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
 from mkt_search.types import Encoding, PhotoVectors, Vector
@@ -84,6 +86,7 @@ class Store:
     def __init__(self, directory: Path, engine: Engine) -> None:
         self.directory = directory
         self.engine = engine
+        self.catalog = SqlCatalog(engine)
 
     # Opening and closing
 
@@ -231,7 +234,7 @@ class Store:
             model=model,
             vocabulary=None if vocabulary is None else vocabulary.astype("<f4").tobytes(),
             state="active" if active is None else "building",
-            created_at=catalog.now(),
+            created_at=photo_queries.now(),
         )
         with transaction(self.engine) as session:
             session.add(row)
@@ -299,17 +302,17 @@ class Store:
     def place_of(self, folder: Path) -> RootLocation:
         """Return where a folder stands among the roots, registering it if it is new."""
         with transaction(self.engine) as session:
-            return catalog.place_of(session, folder)
+            return photo_queries.register(session, photo_queries.locate(session, folder))
 
     def known(self, place: RootLocation, stored: StoredEncoding | None) -> dict[str, KnownPhoto]:
         """Return what is recorded below a folder, by path relative to its root."""
         with reading(self.engine) as session:
-            return catalog.known(session, place, stored.id if stored else None)
+            return photo_queries.known(session, place, stored.id if stored else None)
 
     def stored_contents(self, contents: Iterable[str], stored: StoredEncoding) -> set[str]:
         """Return those contents (hex SHA-256) that already have vectors."""
         with reading(self.engine) as session:
-            return catalog.stored_contents(session, contents, stored.id)
+            return photo_queries.stored_contents(session, contents, stored.id)
 
     def add(self, place: RootLocation, stored: StoredEncoding, batch: Batch) -> None:
         """Commit a batch: the segment first, whole on disk, then one transaction for all its rows.
@@ -325,8 +328,8 @@ class Store:
         with transaction(self.engine) as session:
             named = [photo.content for photo in batch.photos]
             named += [failed.content for failed in batch.failed if failed.content]
-            ids = catalog.content_ids(session, named)
-            touched = catalog.record(session, place, batch.photos, batch.failed, ids)
+            ids = photo_queries.content_ids(session, named)
+            touched = photo_queries.record(session, place, batch.photos, batch.failed, ids)
             if written is not None:
                 new_ids = [ids[photo.content] for photo in new]
                 encodings.add_segment(session, stored.id, written, new_ids)
@@ -341,31 +344,22 @@ class Store:
                 self.folder, vectors, contents, stored.encoding, prefix=f"{stored.id}-"
             )
 
-    @contextmanager
-    def writing_files(self) -> Iterator[None]:
+    def writing_files(self) -> AbstractContextManager[None]:
         """Turn what a disk refuses into a StoreError."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StoreError(
-                    f"The disk with {self.directory} is full; what was committed before is safe. "
-                    "Free some space and run the command again."
-                ) from error
-            raise StoreError(f"Cannot write to {self.directory}: {error.strerror}.") from error
+        return disk_errors(self.directory)
 
     def mark_missing(self, photo_ids: Sequence[int]) -> None:
         """Remember that files vanished; their vectors and tags stay until `mkt prune`."""
         with transaction(self.engine) as session:
-            catalog.mark_missing(session, photo_ids)
-            changes.bump(session, catalog.contents_of(session, photo_ids))
+            photo_queries.mark_missing(session, photo_ids)
+            changes.bump(session, photo_queries.contents_of(session, photo_ids))
 
     def touch(self, files: Sequence[tuple[int, Any]]) -> None:
         """Record new sizes and times, (photo id, PhotoFile), of files whose bytes are the same."""
         with transaction(self.engine) as session:
             for photo_id, file in files:
-                catalog.touch(session, photo_id, file)
-            changes.bump(session, catalog.contents_of(session, [photo for photo, _ in files]))
+                photo_queries.touch(session, photo_id, file)
+            changes.bump(session, photo_queries.contents_of(session, [photo for photo, _ in files]))
 
     def forget_segment(self, segment_id: int) -> None:
         """Let go of a damaged segment; its photos count as not encoded, so they will be.

@@ -11,10 +11,9 @@ import numpy as np
 
 from mkt_search.errors import QueryError
 from mkt_search.progress import Progress, ProgressCallback, no_progress
+from mkt_search.store.records import TagReport
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.spill import SpillFile
-from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.tag_runs import TagReport, compare, replace
 from mkt_search.tagging.assign import Blocks, TagRule, picks
 from mkt_search.types import Vector
 
@@ -81,7 +80,7 @@ def tag(
         StoreError: the disk is full or cannot be written; the tags are as they were.
     """
     store = index.store
-    with SpillFile(store) as spool:
+    with SpillFile(store.directory) as spool:
         done, total = 0, int(np.count_nonzero(index.live))
         progress(Progress(SCORING, done, total))
         for slots, some in picks(index, vectors, choice, blocks):
@@ -89,7 +88,5 @@ def tag(
             done += len(slots)
             progress(Progress(SCORING, done, total))
         if run is None:
-            with reading(store.engine) as session:
-                return compare(session, spool, labels)
-        with transaction(store.engine) as session:
-            return replace(session, spool, labels, run, progress=progress, step=WRITING)
+            return store.catalog.preview_tag_run(labels, spool)
+        return store.catalog.apply_tag_run(run, labels, spool, step=WRITING, progress=progress)

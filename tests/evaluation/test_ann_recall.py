@@ -16,8 +16,7 @@ from mkt_search.store import checks
 from mkt_search.store.candidates import build as optimize
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import catalog
-from mkt_search.store.sql.database import reading, transaction
+from mkt_search.store.sql.database import transaction
 from mkt_search.store.sql.schema import CandidateIndexRow
 from mkt_search.store.store import Batch, Store
 from mkt_search.types import PhotoVectors
@@ -225,8 +224,7 @@ def test_a_damaged_index_is_told(own: Store, caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_library_whose_photos_all_went_is_a_sentence(own: Store) -> None:
-    with reading(own.engine) as session:
-        photos = [photo.id for photo in catalog.photos(session, state="indexed")]
+    photos = [photo.id for photo in own.catalog.photos(state="indexed")]
     own.mark_missing(photos)
     with own.writing("test"):
         checks.prune(own, dry_run=False)

@@ -22,12 +22,9 @@ from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos.decode import decode, to_pixels
 from mkt_search.store import checks
 from mkt_search.store.candidates import build as optimize
+from mkt_search.store.records import PhotoRecord
 from mkt_search.store.segments import files
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import catalog, runs
-from mkt_search.store.sql.catalog import PhotoRecord
-from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store
 from mkt_search.types import Encoded, Encoding, ImageSpec, Pooling, Summary, Vector
 from tests.tiny import GRID, SIDE, paint, tiny_student
@@ -106,8 +103,7 @@ def bring_in(
 
 
 def photos(store: Store, state: str | None = "indexed") -> dict[str, PhotoRecord]:
-    with reading(store.engine) as session:
-        return {photo.relative: photo for photo in catalog.photos(session, state=state)}
+    return {photo.relative: photo for photo in store.catalog.photos(state=state)}
 
 
 def vectors(store: Store) -> dict[str, NDArray[np.float32]]:
@@ -115,8 +111,7 @@ def vectors(store: Store) -> dict[str, NDArray[np.float32]]:
     active = store.active
     assert active is not None
     found = LocalSnapshot.open(store, active)
-    with reading(store.engine) as session:
-        ids = catalog.known_content_ids(session, [p.content or "" for p in photos(store).values()])
+    ids = store.catalog.content_ids_of({photo.content or "" for photo in photos(store).values()})
     slots = {content: slot for slot, content in enumerate(found.contents.tolist())}
     return {
         path: found.read(np.array([slots[ids[photo.content or ""]]]))[0]
@@ -125,8 +120,7 @@ def vectors(store: Store) -> dict[str, NDArray[np.float32]]:
 
 
 def outcomes(store: Store) -> list[str]:
-    with reading(store.engine) as session:
-        return [run.outcome for run in runs.listed(session)]
+    return [run.outcome for run in store.catalog.runs()]
 
 
 def test_every_photo_is_stored_with_its_hash_facts_and_vectors(
@@ -383,8 +377,7 @@ def test_a_folder_without_photos_is_refused_and_leaves_no_trace(
         (tmp_path / "empty" / ".hidden").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"no photos under .*\.jpg .*--hidden|there is no folder"):
         bring_in(store, encoder, tmp_path / "empty")
-    with reading(store.engine) as session:
-        assert catalog.roots(session) == []
+    assert store.catalog.root_folders() == []
     assert store.active is None
 
 
@@ -701,9 +694,7 @@ def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
     def known() -> int | None:
         active = store.active
         assert active is not None
-        with reading(store.engine) as session:
-            found = generations.find(session, active.id)
-        return None if found is None else found.photos
+        return store.catalog.candidate_index_photos(active.id)
 
     large: dict[str, Any] = {"optimize_from": 12, "optimize_after": 0.2}
     bring_in(store, encoder, folder, optimize_from=13)

@@ -7,7 +7,8 @@ from sqlalchemy import delete, text
 
 from mkt_search.store import checks
 from mkt_search.store.compact import compact
-from mkt_search.store.sql import catalog, tags
+from mkt_search.store.sql import photos as photo_queries
+from mkt_search.store.sql import tags
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.sql.schema import SegmentRow, VectorRow
 from mkt_search.store.store import Store, StoredEncoding
@@ -92,7 +93,7 @@ def test_forgetting_a_damaged_segment_leaves_photos_to_encode_again(store: Store
 
 def test_prune_forgets_missing_photos_and_what_only_they_needed(store: Store) -> None:
     with reading(store.engine) as session:
-        gone = [r.id for r in catalog.photos(session) if r.relative.startswith("q")]
+        gone = [r.id for r in photo_queries.photos(session) if r.relative.startswith("q")]
     with transaction(store.engine) as session:
         tags.add_by_hand(session, gone, "holiday")
     store.mark_missing(gone)
@@ -114,7 +115,7 @@ def test_a_missing_photo_whose_copy_is_there_leaves_the_vectors(store: Store) ->
     copy = made.photo(root, "copy.jpg", content=made.sha("q000.jpg"))
     store.add(store.place_of(root), active, Batch([copy]))
     with reading(store.engine) as session:
-        gone = [r.id for r in catalog.photos(session) if r.relative == "q000.jpg"]
+        gone = [r.id for r in photo_queries.photos(session) if r.relative == "q000.jpg"]
     store.mark_missing(gone)
     assert checks.prune(store, dry_run=False).contents == 0
     assert checks.verify(store) == []

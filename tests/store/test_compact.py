@@ -10,7 +10,8 @@ from mkt_search.errors import LibraryDamaged
 from mkt_search.search import search
 from mkt_search.store import checks, compact
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import catalog, encodings
+from mkt_search.store.sql import encodings
+from mkt_search.store.sql import photos as photo_queries
 from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store, StoredEncoding
 from tests import made
@@ -86,7 +87,7 @@ def test_segments_of_large_photos_hold_fewer(store: Store, monkeypatch) -> None:
 
 def test_rows_that_nobody_needs_are_left_out(store: Store) -> None:
     with reading(store.engine) as session:
-        gone = [r.id for r in catalog.photos(session) if r.relative.endswith("000.jpg")]
+        gone = [r.id for r in photo_queries.photos(session) if r.relative.endswith("000.jpg")]
     store.mark_missing(gone)
     with store.writing("test"):
         checks.prune(store, dry_run=False)
@@ -145,7 +146,7 @@ def test_an_open_index_follows_when_a_segment_gets_the_id_of_another(store: Stor
     compact.compact(store, active(store), fewest=2)
     index = LocalSnapshot.open(store, active(store))
     with reading(store.engine) as session:
-        gone = [r.id for r in catalog.photos(session) if r.relative.startswith("0-")]
+        gone = [r.id for r in photo_queries.photos(session) if r.relative.startswith("0-")]
     store.mark_missing(gone)
     with store.writing("test"):
         checks.prune(store, dry_run=False)

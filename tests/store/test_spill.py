@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_records_come_back_in_their_order_piece_by_piece(store: Store) -> None:
-    with SpillFile(store) as spool:
+    with SpillFile(store.directory) as spool:
         for first in (0, 5):
             numbers = np.arange(first, first + 5)
             spool.add(numbers + 2**40, numbers, numbers / 4)
@@ -33,13 +33,13 @@ def test_records_come_back_in_their_order_piece_by_piece(store: Store) -> None:
 
 
 def test_an_empty_spool_has_no_piece(store: Store) -> None:
-    with SpillFile(store) as spool:
+    with SpillFile(store.directory) as spool:
         assert list(spool.pieces(4)) == []
 
 
 def test_the_file_has_no_name(store: Store) -> None:
     before = sorted(store.directory.iterdir())
-    with SpillFile(store) as spool:
+    with SpillFile(store.directory) as spool:
         spool.add(np.arange(100_000), np.arange(100_000), np.arange(100_000))
         assert sorted(store.directory.iterdir()) == before
 
@@ -49,7 +49,10 @@ def test_a_disk_that_takes_no_more_is_a_sentence(store: Store, count: int) -> No
     numbers = np.arange(count)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(StoreError, match="Cannot write to"), SpillFile(store) as spool:
+        with (
+            pytest.raises(StoreError, match="Cannot write to"),
+            SpillFile(store.directory) as spool,
+        ):
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
             spool.add(numbers, numbers, numbers)
             list(spool.pieces(count))

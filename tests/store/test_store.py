@@ -21,7 +21,8 @@ from mkt_search.errors import (
 )
 from mkt_search.store import checks
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import catalog, changes, runs, tags
+from mkt_search.store.sql import changes, runs, tags
+from mkt_search.store.sql import photos as photo_queries
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.status import status
 from mkt_search.store.store import Batch, Store
@@ -42,7 +43,7 @@ def root(tmp_path: Path) -> Path:
 
 def paths(store: Store, **filters: object) -> list[str]:
     with reading(store.engine) as session:
-        found = catalog.photos(session, filters=Filters(**filters))  # type: ignore[arg-type]
+        found = photo_queries.photos(session, filters=Filters(**filters))  # type: ignore[arg-type]
         return [record.relative for record in found]
 
 
@@ -83,7 +84,7 @@ def test_an_index_takes_in_later_batches_and_forgets_the_missing(store: Store, r
     assert len(index) == 7
     assert index.scan.photos == 7
     with reading(store.engine) as session:
-        first = next(catalog.photos(session))
+        first = next(photo_queries.photos(session))
     store.mark_missing([first.id])
     index = index.renewed()
     assert int(index.live.sum()) == 6
@@ -104,11 +105,11 @@ def test_copies_share_one_set_of_vectors(store: Store, root: Path) -> None:
 def test_a_renamed_photo_keeps_its_row(store: Store, root: Path) -> None:
     stored = made.fill(store, root, 1)
     with reading(store.engine) as session:
-        before = next(catalog.photos(session))
+        before = next(photo_queries.photos(session))
     moved = made.photo(root, "new/name.jpg", content=made.sha("p000.jpg"), renames=before.id)
     store.add(store.place_of(root), stored, Batch([moved]))
     with reading(store.engine) as session:
-        after = list(catalog.photos(session))
+        after = list(photo_queries.photos(session))
     assert [(record.id, record.relative) for record in after] == [(before.id, "new/name.jpg")]
 
 
@@ -125,7 +126,7 @@ def test_an_edited_photo_loses_automatic_tags_and_keeps_human_ones(
 ) -> None:
     stored = made.fill(store, root, 1)
     with transaction(store.engine) as session:
-        photo = next(catalog.photos(session)).id
+        photo = next(photo_queries.photos(session)).id
         tags.add_by_hand(session, [photo], "mine")
         run = runs_start(session)
         tags.add_auto(session, run, [(photo, tags.label_ids(session, ["theirs"])["theirs"], 0.5)])
@@ -149,7 +150,7 @@ def test_a_crash_before_the_commit_leaves_only_an_orphan(
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(catalog, "record", crash)
+    monkeypatch.setattr(photo_queries, "record", crash)
     with pytest.raises(KeyboardInterrupt):
         photos = [made.photo(root, "late.jpg", row=0)]
         store.add(store.place_of(root), stored, Batch(photos, (), made.vectors(1, 5)))
@@ -243,10 +244,10 @@ def test_a_moved_disk_is_one_update(store: Store, root: Path, tmp_path: Path) ->
     new = tmp_path / "disk"
     new.mkdir()
     with transaction(store.engine) as session:
-        assert catalog.move_root(session, root, new) == 3
-        assert next(catalog.photos(session)).path == new / "p000.jpg"
+        assert photo_queries.move_root(session, root, new) == 3
+        assert next(photo_queries.photos(session)).path == new / "p000.jpg"
         with pytest.raises(QueryError, match="no folder of this library"):
-            catalog.move_root(session, root, new)
+            photo_queries.move_root(session, root, new)
 
 
 def test_filters_hold_together(store: Store, root: Path) -> None:
@@ -320,7 +321,7 @@ def test_a_photo_that_could_not_be_read_for_a_while_keeps_its_bytes_and_no_other
 ) -> None:
     stored = made.fill(store, root, 1)
     with transaction(store.engine) as session:
-        photo = next(catalog.photos(session)).id
+        photo = next(photo_queries.photos(session)).id
         tags.add_auto(session, None, [(photo, tags.label_ids(session, ["dog"])["dog"], 0.5)])
     place = store.place_of(root)
     store.add(place, stored, Batch([], [made.failed(root, "p000.jpg", "permission denied")]))

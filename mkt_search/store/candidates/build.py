@@ -16,13 +16,13 @@ from mkt_search.store.ann.exact_scan import fuse
 from mkt_search.store.ann.pq_index import Ids, PQIndex
 from mkt_search.store.candidates.calibration_queries import draw
 from mkt_search.store.candidates.validation import measured
+from mkt_search.store.recall_curve import RecallCurve
 from mkt_search.store.segments.files import packed, write_named
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.sql import changes
 from mkt_search.store.sql.candidate_index import CandidateIndex
 from mkt_search.store.sql.database import transaction
-from mkt_search.store.sql.recall_curve import RecallCurve
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Vector
 

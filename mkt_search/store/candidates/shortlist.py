@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mkt_search.store.ann.pq_index import Ids, PQIndex
+from mkt_search.store.recall_curve import QueryKind
 from mkt_search.store.snapshot import LocalSnapshot, Slots
-from mkt_search.store.sql.recall_curve import QueryKind
 from mkt_search.types import Vector
 
 SCORED = 5  # photos for one wanted: twice as many cost more than the vectors they save

@@ -19,8 +19,8 @@ from mkt_search.scoring import score_similarities
 from mkt_search.store.ann.pq_index import Ids, PQIndex, Ranked
 from mkt_search.store.candidates.calibration_queries import share_found
 from mkt_search.store.candidates.shortlist import WeightedSum, chosen, products_of
+from mkt_search.store.recall_curve import Points, QueryKind, RecallCurve
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql.recall_curve import Points, QueryKind, RecallCurve
 from mkt_search.types import Vector
 
 PAIRS = 64  # of labels: for several terms, and again for terms of which one is unwanted

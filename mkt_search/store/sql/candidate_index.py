@@ -21,9 +21,9 @@ from sqlalchemy.orm import Session
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store.ann.pq_index import PQIndex
 from mkt_search.store.ann.run_lengths import fold, unfold
+from mkt_search.store.recall_curve import RecallCurve
 from mkt_search.store.segments.files import Bytes, Written, packed, sha256_of, unpacked
-from mkt_search.store.sql.catalog import now
-from mkt_search.store.sql.recall_curve import RecallCurve
+from mkt_search.store.sql.photos import now
 from mkt_search.store.sql.schema import CandidateIndexRow, Content
 from mkt_search.types import Encoding
 

@@ -1,447 +1,223 @@
-"""The queries about photos: their folders, contents, facts and filters. SQL only, no vectors."""
+"""The catalog in a SQL database: each method is one session over the queries beside it."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
 
-from sqlalchemy import Select, bindparam, delete, exists, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 
-from mkt_search.errors import QueryError
-from mkt_search.paths import path_to_text, text_to_path
-from mkt_search.store.sql.schema import (
-    Content,
-    LabelRow,
-    Photo,
-    Root,
-    TagRow,
-    VectorRow,
+from mkt_search.progress import ProgressCallback
+from mkt_search.store.records import (
+    Copies,
+    Evaluation,
+    KnownPhoto,
+    PhotoRecord,
+    RootLocation,
+    RunInfo,
+    TagReport,
 )
-from mkt_search.types import Filters, PhotoFacts, PhotoFile
-
-AnySelect = TypeVar("AnySelect", bound="Select[*tuple[Any, ...]]")
-AT_ONCE = 500  # values in one IN (...); SQLite allows 32,766, PostgreSQL plans small ones better
-
-
-@dataclass(frozen=True)
-class NewPhoto:
-    """A photo to be recorded.
-
-    `row` is its place among the batch's vectors, None when its bytes are stored already or stand
-    earlier in the batch; `renames` is the id of the photo that vanished and became this one.
-    """
-
-    file: PhotoFile
-    content: str
-    facts: PhotoFacts
-    row: int | None = None
-    renames: int | None = None
-
-
-@dataclass(frozen=True)
-class FailedPhoto:
-    """A file that could not be read, and why."""
-
-    file: PhotoFile
-    reason: str
-    content: str | None = None
-
-
-@dataclass(frozen=True)
-class KnownPhoto:
-    """What the library knows of a path; `has_vectors` is under the encoding asked about."""
-
-    id: int
-    size: int
-    mtime_ns: int
-    content: str | None
-    state: str
-    error: str | None
-    has_vectors: bool
-
-
-@dataclass(frozen=True)
-class RootLocation:
-    """Where a folder stands among the roots: the root and the part of its paths below."""
-
-    id: int
-    path: Path
-    prefix: str
-
-
-@dataclass(frozen=True)
-class PhotoRecord:
-    """A photo as the database has it."""
-
-    id: int
-    root: Path
-    relative: str
-    content: str | None
-    state: str
-    error: str | None
-    size: int
-    facts: PhotoFacts | None
-
-    @property
-    def path(self) -> Path:
-        """The file, absolute."""
-        return self.root / text_to_path(self.relative)
-
-
-def in_pieces(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Cut values for IN (...) lists."""
-    return (values[i : i + AT_ONCE] for i in range(0, len(values), AT_ONCE))
-
-
-def now() -> datetime:
-    """The present moment, UTC without a zone, as the database keeps it."""
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
-# Roots
-
-
-def place_of(session: Session, folder: Path) -> RootLocation:
-    """Find the root a folder belongs to, or make it one; roots below it become part of it."""
-    folder = folder.resolve()
-    roots = {text_to_path(row.path): row.id for row in session.scalars(select(Root))}
-    for root, root_id in roots.items():
-        real = root.resolve()  # it may have become a link since
-        if folder.is_relative_to(real):
-            below = path_to_text(folder.relative_to(real))
-            return RootLocation(root_id, root, "" if below == "." else f"{below}/")
-    row = Root(path=path_to_text(folder))
-    session.add(row)
-    session.flush()
-    for root, root_id in roots.items():
-        if root.is_relative_to(folder):
-            prefix = path_to_text(root.relative_to(folder)) + "/"
-            session.execute(
-                update(Photo)
-                .where(Photo.root_id == root_id)
-                .values(root_id=row.id, path=prefix + Photo.path)
-            )
-            session.execute(delete(Root).where(Root.id == root_id))
-    return RootLocation(row.id, folder, "")
-
-
-# Photos
-
-
-def known(session: Session, place: RootLocation, encoding_id: int | None) -> dict[str, KnownPhoto]:
-    """Return what is recorded below a folder, by path relative to its root."""
-    has = exists().where(
-        VectorRow.content_id == Photo.content_id, VectorRow.encoding_id == encoding_id
-    )
-    below = func.substr(Photo.path, 1, len(place.prefix)) == place.prefix  # LIKE takes a for A
-    rows = session.execute(
-        select(
-            Photo.path,
-            Photo.id,
-            Photo.size,
-            Photo.mtime_ns,
-            Content.sha256,
-            Photo.state,
-            Photo.error,
-            has,
-        )
-        .outerjoin(Content, Content.id == Photo.content_id)
-        .where(Photo.root_id == place.id, below)
-    )
-    return {
-        path: KnownPhoto(id_, size, mtime, sha.hex() if sha else None, state, error, vectors)
-        for path, id_, size, mtime, sha, state, error, vectors in rows
-    }
-
-
-def stored_contents(session: Session, contents: Iterable[str], encoding_id: int) -> set[str]:
-    """Return those of the contents (hex SHA-256) that have vectors under an encoding."""
-    names = {id_: content for content, id_ in known_content_ids(session, [*contents]).items()}
-    found: set[str] = set()
-    for piece in in_pieces([*names]):
-        rows = session.scalars(
-            select(VectorRow.content_id).where(
-                VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(piece)
-            )
-        )
-        found.update(names[id_] for id_ in rows)
-    return found
-
-
-def content_ids(session: Session, contents: Iterable[str]) -> dict[str, int]:
-    """Return the id of every content, adding those that are new: their ids rise in their order."""
-    wanted = list(dict.fromkeys(contents))
-    ids = known_content_ids(session, wanted)
-    new = [Content(sha256=bytes.fromhex(content)) for content in wanted if content not in ids]
-    session.add_all(new)
-    session.flush()
-    return ids | {content.sha256.hex(): content.id for content in new}
-
-
-def record(
-    session: Session,
-    place: RootLocation,
-    photos: Sequence[NewPhoto],
-    failed: Sequence[FailedPhoto],
-    ids: dict[str, int],
-) -> set[int]:
-    """Insert or update the rows of a batch.
-
-    Args:
-        session: an open transaction.
-        place: the root, and the part of its paths below.
-        photos: those that can be found from now on.
-        failed: those that cannot.
-        ids: the id of every content named in them.
-
-    Returns:
-        The contents that the photos had or have now.
-    """
-    touched: set[int | None] = set()
-    files = [photo.file for photo in photos] + [failure.file for failure in failed]
-    rows = _rows_by_path(session, place, [file.path for file in files])
-    for photo in photos:
-        row = rows.get(photo.file.path)
-        if row is None and photo.renames is not None:
-            row = session.get(Photo, photo.renames)
-        row = _place(session, row, place, photo.file)
-        touched |= {row.content_id, ids[photo.content]}
-        _give_content(session, row, ids[photo.content])
-        row.state, row.error = "indexed", None
-        for name in PhotoFacts.__dataclass_fields__:
-            setattr(row, name, getattr(photo.facts, name))
-    for failure in failed:
-        row = _place(session, rows.get(failure.file.path), place, failure.file)
-        touched.add(row.content_id)
-        if failure.content:  # else nobody knows that its bytes are others than before
-            _give_content(session, row, ids[failure.content])
-        row.state, row.error = "failed", failure.reason
-    session.flush()
-    return {content for content in touched if content is not None}
-
-
-def _give_content(session: Session, row: Photo, content_id: int) -> None:
-    """Say what a photo's bytes are; automatic tags of other ones told of other pixels, and go."""
-    if row.content_id not in (None, content_id):
-        stale = delete(TagRow).where(TagRow.photo_id == row.id, TagRow.source == "auto")
-        session.execute(stale)
-    row.content_id = content_id
-
-
-def _rows_by_path(session: Session, place: RootLocation, paths: Sequence[str]) -> dict[str, Photo]:
-    found: dict[str, Photo] = {}
-    for piece in in_pieces(paths):
-        query = select(Photo).where(Photo.root_id == place.id, Photo.path.in_(piece))
-        found.update((row.path, row) for row in session.scalars(query))
-    return found
-
-
-def _place(session: Session, row: Photo | None, place: RootLocation, file: PhotoFile) -> Photo:
-    if row is None:
-        row = Photo()
-        session.add(row)
-    row.root_id, row.path, row.size, row.mtime_ns = place.id, file.path, file.size, file.mtime_ns
-    return row
-
-
-def mark_missing(session: Session, photo_ids: Sequence[int]) -> None:
-    """Remember that files were not found; nothing of them is erased."""
-    for piece in in_pieces(photo_ids):
-        session.execute(update(Photo).where(Photo.id.in_(piece)).values(state="missing"))
-
-
-def touch(session: Session, photo_id: int, file: PhotoFile) -> None:
-    """Record the size and time of a file whose bytes did not change; it is there (again)."""
-    session.execute(
-        update(Photo)
-        .where(Photo.id == photo_id)
-        .values(size=file.size, mtime_ns=file.mtime_ns, state="indexed", error=None)
-    )
-
-
-def filtered(query: AnySelect, filters: Filters) -> AnySelect:
-    """Add the conditions of `filters` to a query over photo and root."""
-    if filters.path is not None:
-        whole = Root.path + "/" + Photo.path
-        pattern = like_pattern(filters.path)
-        query = query.where(
-            Photo.path.ilike(pattern, escape="\\") | whole.ilike(pattern, escape="\\")
-        )
-    if filters.after is not None:
-        query = query.where(Photo.taken_at >= filters.after)
-    if filters.before is not None:
-        query = query.where(Photo.taken_at < filters.before)
-    if filters.camera is not None:
-        query = query.where(Photo.camera.ilike(f"%{_escape(filters.camera)}%", escape="\\"))
-    if filters.min_width is not None:
-        query = query.where(Photo.width >= filters.min_width)
-    if filters.min_height is not None:
-        query = query.where(Photo.height >= filters.min_height)
-    if filters.tag is not None:
-        tagged = (
-            select(TagRow.photo_id)
-            .join(LabelRow, LabelRow.id == TagRow.label_id)
-            .where(LabelRow.name == filters.tag, TagRow.superseded_by.is_(None))
-        )
-        query = query.where(Photo.id.in_(tagged))
-    return query
-
-
-def like_pattern(glob: str) -> str:
-    """Turn `*` and `?` of a path pattern into LIKE's; without either it is any part of a path."""
-    escaped = _escape(path_to_text(Path(glob)) if glob not in ("", ".") else glob)
-    if "*" not in glob and "?" not in glob:
-        return f"%{escaped}%"
-    return escaped.replace("*", "%").replace("?", "_")
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def photos(
-    session: Session, *, state: str | None = None, filters: Filters | None = None
-) -> Iterator[PhotoRecord]:
-    """Yield photos in the order of their paths."""
-    query = (
-        select(Photo, Root.path, Content.sha256)
-        .join(Root, Root.id == Photo.root_id)
-        .outerjoin(Content, Content.id == Photo.content_id)
-        .order_by(Root.path, Photo.path)
-    )
-    if state is not None:
-        query = query.where(Photo.state == state)
-    if filters is not None:
-        query = filtered(query, filters)
-    for photo, root, sha in session.execute(query.execution_options(yield_per=1000)):
-        yield _record_of(photo, text_to_path(root), sha)
-
-
-def _record_of(photo: Any, root: Path, sha: bytes | None) -> PhotoRecord:
-    facts = None
-    if photo.width is not None:
-        values = {name: getattr(photo, name) for name in PhotoFacts.__dataclass_fields__}
-        facts = PhotoFacts(**values)
-    return PhotoRecord(
-        photo.id,
-        root,
-        photo.path,
-        sha.hex() if sha else None,
-        photo.state,
-        photo.error,
-        photo.size,
-        facts,
-    )
-
-
-BEHIND_CONTENTS = (  # plain rows, put together once: this stands in the way of every search
-    select(*Photo.__table__.c, Root.__table__.c.path.label("root"), Content.__table__.c.sha256)
-    .join_from(Photo.__table__, Root.__table__)
-    .join(Content.__table__, Content.id == Photo.content_id)
-    .where(Photo.content_id.in_(bindparam("contents", expanding=True)), Photo.state == "indexed")
-    .order_by(Photo.id)
+from mkt_search.store.spill import SpillFile
+from mkt_search.store.sql import candidate_index as candidate_indexes
+from mkt_search.store.sql import (
+    changes,
+    copies,
+    encodings,
+    evaluations,
+    photos,
+    runs,
+    tag_runs,
+    tags,
 )
+from mkt_search.store.sql.database import reading, transaction
+from mkt_search.types import Filters, PhotoFile, Tag
+
+PHOTOS_PER_LOOKUP = 500
 
 
-def photos_of_contents(
-    session: Session, content_ids: Sequence[int], filters: Filters
-) -> dict[int, list[PhotoRecord]]:
-    """Return the indexed photos behind some contents, by content id, oldest row first."""
-    found: dict[int, list[PhotoRecord]] = {}
-    for piece in in_pieces(content_ids):
-        query = filtered(BEHIND_CONTENTS, filters)
-        for row in session.connection().execute(query, {"contents": piece}):
-            record_ = _record_of(row, text_to_path(row.root), row.sha256)
-            found.setdefault(row.content_id, []).append(record_)
-    return found
+class SqlCatalog:
+    """The catalog of a library; see `store.catalog` for what its methods promise."""
 
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
 
-def matching_contents(session: Session, filters: Filters) -> list[int]:
-    """Return the contents of indexed photos that meet the filters."""
-    query = (
-        select(Photo.content_id)
-        .join(Root, Root.id == Photo.root_id)
-        .where(Photo.state == "indexed", Photo.content_id.is_not(None))
-        .distinct()
-    )
-    return list(session.scalars(filtered(query, filters)))
+    # Catalog
 
+    def photos(
+        self, *, state: str | None = None, filters: Filters | None = None
+    ) -> Iterator[PhotoRecord]:
+        """Yield photos in the order of their paths: all, or those indexed, failed or missing."""
+        with reading(self.engine) as session:
+            yield from photos.photos(session, state=state, filters=filters)
 
-def contents_of(session: Session, photo_ids: Sequence[int]) -> set[int]:
-    """Return the contents of photos, whatever state they are in."""
-    found: set[int | None] = set()
-    for piece in in_pieces(photo_ids):
-        found.update(session.scalars(select(Photo.content_id).where(Photo.id.in_(piece))))
-    return {content for content in found if content is not None}
+    def photo_at(self, path: Path) -> PhotoRecord | None:
+        """Return the photo at an absolute path, None if there is none."""
+        with reading(self.engine) as session:
+            return photos.find_photo(session, path)
 
+    def count_indexed(self) -> int:
+        """Count the photos that can be found."""
+        with reading(self.engine) as session:
+            return photos.count_indexed(session)
 
-def find_photo(session: Session, path: Path) -> PhotoRecord | None:
-    """Return the photo at an absolute path, if it is known."""
-    for root in session.scalars(select(Root)):
-        folder = text_to_path(root.path)
-        if not path.is_relative_to(folder):
-            continue
-        row = session.execute(
-            select(Photo, Content.sha256)
-            .outerjoin(Content, Content.id == Photo.content_id)
-            .where(Photo.root_id == root.id, Photo.path == path_to_text(path.relative_to(folder)))
-        ).first()
-        if row is not None:
-            return _record_of(row[0], folder, row[1])
-    return None
+    def photos_of_contents(
+        self, content_ids: Sequence[int], filters: Filters
+    ) -> dict[int, list[PhotoRecord]]:
+        """Return the indexed photos of contents by content id, the oldest row first."""
+        with reading(self.engine) as session:
+            return photos.photos_of_contents(session, content_ids, filters)
 
+    def matching_content_ids(self, filters: Filters) -> list[int]:
+        """Return the contents of indexed photos that meet the filters."""
+        with reading(self.engine) as session:
+            return photos.matching_contents(session, filters)
 
-def known_content_ids(session: Session, contents: Sequence[str]) -> dict[str, int]:
-    """Return the ids of those contents (hex SHA-256) that the library knows."""
-    found: dict[str, int] = {}
-    for piece in in_pieces([bytes.fromhex(content) for content in contents]):
-        rows = session.execute(select(Content.sha256, Content.id).where(Content.sha256.in_(piece)))
-        found.update((sha.hex(), id_) for sha, id_ in rows)
-    return found
+    def content_ids_of(self, contents: Collection[str]) -> dict[str, int]:
+        """Return the ids of those contents (SHA-256 in hex) that the library has."""
+        with reading(self.engine) as session:
+            return photos.known_content_ids(session, sorted(contents))
 
+    def label_vectors(self, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
+        """Return remembered vectors of labels under a label encoder, little-endian float32."""
+        with reading(self.engine) as session:
+            return runs.label_vectors(session, encoder, labels)
 
-def photo_ids_of(session: Session, content_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Return the ids of the indexed photos behind some contents, by content id."""
-    found: dict[int, list[int]] = {}
-    for piece in in_pieces(content_ids):
-        rows = session.execute(
-            select(Photo.content_id, Photo.id)
-            .where(Photo.content_id.in_(piece), Photo.state == "indexed")
-            .order_by(Photo.id)
-        )
-        for content, photo in rows:
-            found.setdefault(content or 0, []).append(photo)
-    return found
+    def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
+        """Remember vectors of labels; a label that is remembered keeps its vector."""
+        with transaction(self.engine) as session:
+            runs.remember_labels(session, encoder, vectors)
 
+    # TagCatalog
 
-def count_indexed(session: Session) -> int:
-    """Count the photos that can be found."""
-    query = select(func.count()).select_from(Photo).where(Photo.state == "indexed")
-    return session.scalar(query) or 0
+    def tags(
+        self,
+        *,
+        label: str | None = None,
+        source: str | None = None,
+        run: int | None = None,
+        filters: Filters | None = None,
+    ) -> Iterator[Tag]:
+        """Yield the current tags by photo, best score first."""
+        with reading(self.engine) as session:
+            yield from tags.listed(session, label=label, source=source, run=run, filters=filters)
 
+    def add_tag(self, photo_ids: Sequence[int], label: str) -> int:
+        """Tag photos by hand; return how many did not have the tag by hand yet."""
+        with transaction(self.engine) as session:
+            return tags.add_by_hand(session, photo_ids, label)
 
-def roots(session: Session) -> list[tuple[int, Path, int]]:
-    """Return (id, folder, photos recorded below it) of every root."""
-    rows = session.execute(
-        select(Root.id, Root.path, func.count(Photo.id))
-        .outerjoin(Photo, Photo.root_id == Root.id)
-        .group_by(Root.id, Root.path)
-        .order_by(Root.path)
-    )
-    return [(id_, text_to_path(path), number) for id_, path, number in rows]
+    def remove_tag(self, photo_ids: Sequence[int], label: str) -> int:
+        """Remove a label from photos, whoever set it; return how many had it."""
+        with transaction(self.engine) as session:
+            return tags.remove_by_hand(session, photo_ids, label)
 
+    def apply_tag_run(
+        self,
+        run: int,
+        labels: Sequence[str],
+        assignments: SpillFile,
+        *,
+        step: str,
+        progress: ProgressCallback,
+    ) -> TagReport:
+        """Replace the automatic tags of labels by a run's assignments, and end the run."""
+        with transaction(self.engine) as session:
+            return tag_runs.replace(session, assignments, labels, run, step=step, progress=progress)
 
-def move_root(session: Session, old: Path, new: Path) -> int:
-    """Give a root another folder; return how many photos are below it. Raises QueryError."""
-    known_roots = {path: (id_, number) for id_, path, number in roots(session)}
-    if old not in known_roots:
-        names = ", ".join(map(str, known_roots)) or "none yet"
-        raise QueryError(f"{old} is no folder of this library; its folders: {names}.")
-    for path in known_roots:
-        if path != old and (path == new or path.is_relative_to(new) or new.is_relative_to(path)):
-            raise QueryError(f"{new} overlaps {path}, another folder of this library.")
-    id_, number = known_roots[old]
-    session.execute(update(Root).where(Root.id == id_).values(path=path_to_text(new)))
-    return number
+    def preview_tag_run(self, labels: Sequence[str], assignments: SpillFile) -> TagReport:
+        """Return what `apply_tag_run` would, and change nothing."""
+        with reading(self.engine) as session:
+            return tag_runs.compare(session, assignments, labels)
+
+    def revert_run(self, run: int) -> TagReport:
+        """Delete a run's tags and restore those it replaced. Raises QueryError."""
+        with transaction(self.engine) as session:
+            return tag_runs.take_back(session, run)
+
+    def runs(self) -> list[RunInfo]:
+        """Return every run, the oldest first."""
+        with reading(self.engine) as session:
+            return runs.listed(session)
+
+    # IndexCatalog
+
+    def root_folders(self) -> list[Path]:
+        """Return the registered folders in the order of their paths."""
+        with reading(self.engine) as session:
+            return [folder for _, folder, _ in photos.roots(session)]
+
+    def locate(self, folder: Path) -> RootLocation:
+        """Return where a folder lies among the roots; nothing is registered."""
+        with reading(self.engine) as session:
+            return photos.locate(session, folder)
+
+    def known(self, location: RootLocation, encoding_id: int | None) -> dict[str, KnownPhoto]:
+        """Return the photos below a location, by path relative to its root."""
+        with reading(self.engine) as session:
+            return photos.known(session, location, encoding_id)
+
+    def record_scan(
+        self,
+        location: RootLocation,
+        missing: Sequence[int],
+        returned: Sequence[tuple[int, PhotoFile]],
+    ) -> RootLocation:
+        """Register a folder, and record which of its photos vanished and which are back."""
+        changed = [*missing, *(photo_id for photo_id, _ in returned)]
+        with transaction(self.engine) as session:
+            location = photos.register(session, location)
+            photos.mark_missing(session, missing)
+            for photo_id, file in returned:
+                photos.touch(session, photo_id, file)
+            if changed:
+                changes.bump(session, photos.contents_of(session, changed))
+        return location
+
+    def copies(self, contents: Collection[str], encoding_id: int) -> Copies:
+        """Return what is stored of contents (SHA-256 in hex) under an encoding."""
+        with reading(self.engine) as session:
+            return copies.find_copies(session, contents, encoding_id)
+
+    def unencoded_photos(self, encoding_id: int) -> Iterator[PhotoRecord]:
+        """Yield the indexed photos without vectors, in the order of their paths."""
+        with reading(self.engine) as session:
+            indexed = photos.photos(session, state="indexed")
+            while some := list(islice(indexed, PHOTOS_PER_LOOKUP)):
+                contents = {photo.content for photo in some if photo.content is not None}
+                encoded = photos.stored_contents(session, contents, encoding_id)
+                yield from (photo for photo in some if photo.content not in encoded)
+
+    # EvaluationCatalog
+
+    def add_evaluations(self, found: Sequence[Evaluation], *, started_at: datetime) -> int:
+        """Record one finished evaluation of several models; return the id of its run."""
+        with transaction(self.engine) as session:
+            return evaluations.add(session, found, started_at=started_at)
+
+    def evaluations(self) -> list[Evaluation]:
+        """Return every evaluation: the newest run first, its models in the order given."""
+        with reading(self.engine) as session:
+            return evaluations.listed(session)
+
+    # Upkeep
+
+    def move_root(self, old: Path, new: Path) -> int:
+        """Give a root another folder; return how many photos are below it. Raises QueryError."""
+        with transaction(self.engine) as session:
+            return photos.move_root(session, old, new)
+
+    def count_unencoded(self, encoding_id: int) -> int:
+        """Count the indexed photos without vectors under an encoding."""
+        with reading(self.engine) as session:
+            return encodings.unencoded(session, encoding_id)
+
+    def count_live(self, encoding_id: int) -> int:
+        """Count the contents with vectors and an indexed photo; copies share one."""
+        with reading(self.engine) as session:
+            return encodings.count_live(session, encoding_id)
+
+    def candidate_index_photos(self, encoding_id: int) -> int | None:
+        """Return how many contents the candidate index has, None if there is no index."""
+        with reading(self.engine) as session:
+            found = candidate_indexes.find(session, encoding_id)
+        return None if found is None else found.photos

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from mkt_search.store.sql.catalog import in_pieces
+from mkt_search.store.sql.photos import in_pieces
 from mkt_search.store.sql.schema import ChangeRow, Revision
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Select, delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from mkt_search.store.segments.files import Written
-from mkt_search.store.sql.catalog import now
+from mkt_search.store.sql.photos import now
 from mkt_search.store.sql.schema import ChangeRow, EncodingRow, Photo, SegmentRow, VectorRow
 from mkt_search.types import Encoding
 

@@ -3,32 +3,16 @@
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mkt_search.store.sql.catalog import now
+from mkt_search.store.records import Evaluation
+from mkt_search.store.sql.photos import now
 from mkt_search.store.sql.schema import EvaluationRow, RunRow
 
 KIND = "evaluate"
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one model reached. `results` are its rows, as the report has them; times are UTC."""
-
-    model: str
-    fingerprint: str
-    dataset: str
-    dataset_fingerprint: str
-    protocol: str
-    settings: dict[str, Any]
-    results: dict[str, Any]
-    created_at: datetime | None = None
-    run: int | None = None
 
 
 def add(session: Session, found: Sequence[Evaluation], *, started_at: datetime) -> int:

@@ -1,14 +1,13 @@
 """The queries about runs and about remembered label vectors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from mkt_search.store.sql.catalog import in_pieces, now
+from mkt_search.store.records import RunInfo
+from mkt_search.store.sql.photos import in_pieces, now
 from mkt_search.store.sql.schema import LabelVectorRow, RunRow
 
 
@@ -36,19 +35,6 @@ def end_abandoned(session: Session) -> None:
         .where(RunRow.outcome == "running")
         .values(outcome="interrupted", ended_at=now())
     )
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """A run as it was recorded. Times are UTC; `outcome` as in the schema."""
-
-    id: int
-    kind: str
-    settings: dict[str, Any]
-    summary: dict[str, Any]
-    outcome: str
-    started_at: datetime
-    ended_at: datetime | None
 
 
 def listed(session: Session) -> list[RunInfo]:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from mkt_search.paths import text_to_path
-from mkt_search.store.sql.catalog import filtered, in_pieces, now
+from mkt_search.store.sql.photos import filtered, in_pieces, now
 from mkt_search.store.sql.schema import LabelRow, Photo, Root, RunRow, TagRow
 from mkt_search.types import Filters, Source, Tag
 

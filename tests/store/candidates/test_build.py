@@ -27,11 +27,11 @@ from mkt_search.store import checks
 from mkt_search.store.candidates import build as optimize
 from mkt_search.store.candidates import validation
 from mkt_search.store.compact import compact
+from mkt_search.store.recall_curve import RecallCurve
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import catalog
+from mkt_search.store.sql import photos as photo_queries
 from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.sql.recall_curve import RecallCurve
 from mkt_search.store.sql.schema import CandidateIndexRow
 from mkt_search.store.status import status
 from mkt_search.store.store import Batch, Store, StoredEncoding
@@ -247,7 +247,7 @@ def test_a_photo_that_is_gone_is_found_no_more(store: Store) -> None:
     label = labels(1)[0]
     first = best(index, label, ONE, 1, index.live, recall=0.9).slots[0]
     with reading(store.engine) as session:
-        [photos] = catalog.photo_ids_of(session, [int(index.contents[first])]).values()
+        [photos] = photo_queries.photo_ids_of(session, [int(index.contents[first])]).values()
     store.mark_missing(photos)
     index = index.renewed()
     found = best(index, label, ONE, 10, index.live, recall=0.9)
@@ -299,7 +299,7 @@ def test_too_few_photos_get_no_generation(tmp_path: Path) -> None:
 
 def test_ids_that_could_be_given_again_end_the_generation(store: Store) -> None:
     with reading(store.engine) as session:
-        [newest] = catalog.photo_ids_of(session, [int(opened(store).contents.max())]).values()
+        [newest] = photo_queries.photo_ids_of(session, [int(opened(store).contents.max())]).values()
     store.mark_missing(newest)
     with store.writing("test"):
         checks.prune(store, dry_run=False)
@@ -448,7 +448,7 @@ def test_a_reader_is_always_right_while_a_writer_adds_removes_and_optimizes(
         for round_ in range(6):
             add(store, f"s{round_}-", 4, seed=round_)
             with reading(store.engine) as session:
-                first = next(catalog.photos(session, state="indexed")).id
+                first = next(photo_queries.photos(session, state="indexed")).id
             store.mark_missing([first])
             build(store, active(store))
             if round_ % 2:

@@ -10,8 +10,8 @@ from mkt_search.store.candidates import validation
 from mkt_search.store.candidates.calibration_queries import share_found
 from mkt_search.store.candidates.shortlist import WeightedSum, shortlist
 from mkt_search.store.candidates.validation import measured
+from mkt_search.store.recall_curve import QueryKind
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql.recall_curve import QueryKind
 from tests import made
 
 PHOTOS, LABELS = 500, 12

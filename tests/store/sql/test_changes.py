@@ -15,12 +15,14 @@ from mkt_search.store import checks
 from mkt_search.store import snapshot as vectors
 from mkt_search.store.candidates import build as optimize
 from mkt_search.store.compact import compact
+from mkt_search.store.recall_curve import RecallCurve
+from mkt_search.store.records import NewPhoto
 from mkt_search.store.segments.files import write_named
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import catalog, changes, encodings
+from mkt_search.store.sql import changes, encodings
+from mkt_search.store.sql import photos as photo_queries
 from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.sql.recall_curve import RecallCurve
 from mkt_search.store.sql.schema import ChangeRow, Photo, SegmentRow
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from tests import made
@@ -76,7 +78,7 @@ def by_rows(store: Store) -> dict[int, bytes]:
 def ids(store: Store, which: int, state: str = "indexed") -> list[int]:
     """Up to three photos."""
     with reading(store.engine) as session:
-        found = [photo.id for photo in catalog.photos(session, state=state)]
+        found = [photo.id for photo in photo_queries.photos(session, state=state)]
     return [found[(which + i) % len(found)] for i in range(min(3, len(found)))]
 
 
@@ -106,7 +108,7 @@ def fail(store: Store, which: int) -> None:
     store.add(store.place_of(root(store)), active(store), Batch([], failed))
 
 
-def commit(store: Store, photos: list[catalog.NewPhoto], seed: int) -> None:
+def commit(store: Store, photos: list[NewPhoto], seed: int) -> None:
     known_already = store.stored_contents([photo.content for photo in photos], active(store))
     if any(photo.row is not None and photo.content in known_already for photo in photos):
         return  # the indexer would not encode them again
@@ -188,7 +190,7 @@ def test_catching_up_is_knowing_everything(
 def test_a_reader_is_told_of_nothing_but_what_changed(store: Store) -> None:
     before = store.revision()
     with reading(store.engine) as session:
-        gone = catalog.contents_of(session, ids(store, 4))
+        gone = photo_queries.contents_of(session, ids(store, 4))
     miss(store, 4)
     moment = store.manifest(active(store).id, since=before)
     assert moment.changed is not None and set(moment.changed.tolist()) == gone
@@ -262,7 +264,7 @@ def test_places_that_are_not_those_of_the_rows_are_found_and_made_anew(tmp_path:
     assert checks.verify(store) == []
     with transaction(store.engine) as session:  # a change that the journal was not told
         gone = select(Photo.id).order_by(Photo.id).limit(1)
-        catalog.mark_missing(session, list(session.scalars(gone)))
+        photo_queries.mark_missing(session, list(session.scalars(gone)))
     [problem] = checks.verify(store)
     assert problem.generation
     with store.writing("test"):

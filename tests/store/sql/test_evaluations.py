@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, delete
 
+from mkt_search.store.records import Evaluation
 from mkt_search.store.sql import evaluations, runs
 from mkt_search.store.sql.database import open_engine, reading, transaction
-from mkt_search.store.sql.evaluations import Evaluation
 from mkt_search.store.sql.schema import Base, RunRow
 
 STARTED = datetime(2024, 5, 17, 8, 9, 10)

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from mkt_search.store.sql import catalog, encodings, tags
+from mkt_search.store.sql import encodings, tags
+from mkt_search.store.sql import photos as photo_queries
 from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store
 from mkt_search.types import Filters
@@ -52,7 +53,7 @@ def plans(store: Store, ask: Callable[[Session], object]) -> str:
 
 
 def test_photos_behind_hits_are_looked_up_by_their_contents(store: Store) -> None:
-    steps = plans(store, lambda s: catalog.photos_of_contents(s, [1, 2], Filters()))
+    steps = plans(store, lambda s: photo_queries.photos_of_contents(s, [1, 2], Filters()))
     assert "SEARCH photo USING INDEX ix_photo_content_id_state (content_id=? AND state=?)" in steps
     assert "SCAN" not in steps
 
@@ -64,15 +65,15 @@ def test_no_vector_has_all_photos_read_for_it(store: Store) -> None:
 
 def test_stored_contents_are_looked_up_one_by_one(store: Store) -> None:
     wanted = [made.sha("p000.jpg"), made.sha("nobody")]
-    steps = plans(store, lambda s: catalog.stored_contents(s, wanted, 1))
+    steps = plans(store, lambda s: photo_queries.stored_contents(s, wanted, 1))
     assert "(encoding_id=? AND content_id=?)" in steps
     assert "SCAN" not in steps
     with reading(store.engine) as session:
-        assert catalog.stored_contents(session, wanted, 1) == {wanted[0]}
+        assert photo_queries.stored_contents(session, wanted, 1) == {wanted[0]}
 
 
 def test_a_tag_run_looks_up_its_photos_and_their_tags(store: Store) -> None:
-    steps = plans(store, lambda s: catalog.photo_ids_of(s, [1, 2]))
+    steps = plans(store, lambda s: photo_queries.photo_ids_of(s, [1, 2]))
     assert "SEARCH photo USING COVERING INDEX ix_photo_content_id_state" in steps
     for run in (None, 1):
         of_photos = plans(store, lambda s, run=run: list(tags.auto_pairs(s, [1, 2], run)))

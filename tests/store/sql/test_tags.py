@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkt_search.store.sql import catalog, runs, tags
+from mkt_search.store.sql import photos as photo_queries
+from mkt_search.store.sql import runs, tags
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.store import Store
 from tests import made
@@ -23,7 +24,7 @@ def store(tmp_path: Path) -> Store:
 def run_tags(store: Store, chosen: dict[str, list[int]]) -> int:
     """Record a tag run over the given labels: label -> numbers of the photos it is put on."""
     with transaction(store.engine) as session:
-        photos = [record.id for record in catalog.photos(session)]
+        photos = [record.id for record in photo_queries.photos(session)]
         run = runs.start_run(session, "tag", {"labels": list(chosen)}, "test")
         ids = tags.label_ids(session, list(chosen))
         tags.supersede(session, ids.values(), run)
@@ -97,7 +98,7 @@ def test_taking_back_a_run_gives_each_label_to_the_next_run_that_speaks_for_it(
 
 def test_a_run_never_touches_human_tags(store: Store) -> None:
     with transaction(store.engine) as session:
-        photo = next(catalog.photos(session)).id
+        photo = next(photo_queries.photos(session)).id
         assert tags.add_by_hand(session, [photo], "dog") == 1
         assert tags.add_by_hand(session, [photo, photo], "dog") == 0
     run = run_tags(store, {"dog": [1]})
@@ -109,7 +110,7 @@ def test_a_run_never_touches_human_tags(store: Store) -> None:
 def test_a_person_can_remove_a_tag_whoever_set_it(store: Store) -> None:
     run_tags(store, {"dog": [0, 1]})
     with transaction(store.engine) as session:
-        photo = next(catalog.photos(session)).id
+        photo = next(photo_queries.photos(session)).id
         assert tags.remove_by_hand(session, [photo], "dog") == 1
         assert tags.remove_by_hand(session, [photo], "dog") == 0
     assert current(store) == {("p001.jpg", "dog", "auto")}
@@ -119,7 +120,7 @@ def test_a_tag_a_person_removed_does_not_come_back_with_an_older_run(store: Stor
     run_tags(store, {"dog": [0]})
     second = run_tags(store, {"dog": [0, 1]})
     with transaction(store.engine) as session:
-        photo = next(catalog.photos(session)).id
+        photo = next(photo_queries.photos(session)).id
         assert tags.remove_by_hand(session, [photo], "dog") == 1
     take_back(store, second)
     assert current(store) == set()

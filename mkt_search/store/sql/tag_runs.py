@@ -4,33 +4,22 @@ Photos and tags pass through in pieces; nothing here grows with the tags of a li
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import numpy as np
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import QueryError
 from mkt_search.progress import Progress, ProgressCallback
+from mkt_search.store.records import TagReport
 from mkt_search.store.spill import Records, SpillFile
-from mkt_search.store.sql import catalog, runs, tags
+from mkt_search.store.sql import photos as photo_queries
+from mkt_search.store.sql import runs, tags
 
 PICKS_AT_ONCE = 10_000  # tags counted and handed to the database together
 NEW = -1  # stands for the id of a label that no photo was ever tagged with
 
 Tags = Sequence[tuple[int, int, float]]  # photo id, label id, score
-
-
-@dataclass(frozen=True)
-class TagReport:
-    """What tagging did, or would do: `by_label` counts each label's automatic tags after it."""
-
-    run: int | None
-    photos: int
-    labels: int
-    added: int
-    removed: int
-    kept: int
-    by_label: dict[str, int] = field(default_factory=dict)
 
 
 def replace(
@@ -93,7 +82,7 @@ class Tally:
             records: of a spool.
             superseded_by: the run that put the earlier tags aside; None while they are current.
         """
-        photos = catalog.photo_ids_of(session, np.unique(records["content"]).tolist())
+        photos = photo_queries.photo_ids_of(session, np.unique(records["content"]).tolist())
         copies = [photos.get(content, ()) for content in records["content"].tolist()]
         self._given += np.bincount(
             np.repeat(records["label"], [len(some) for some in copies]),
@@ -110,7 +99,7 @@ class Tally:
         given = self._given.tolist()
         return TagReport(
             run=run,
-            photos=catalog.count_indexed(session),
+            photos=photo_queries.count_indexed(session),
             labels=len(self._labels),
             added=sum(given) - self._kept,
             removed=self._before - self._kept,

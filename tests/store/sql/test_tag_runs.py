@@ -15,9 +15,9 @@ from sqlalchemy import event
 from mkt_search import Library
 from mkt_search.errors import StoreError
 from mkt_search.progress import no_progress
-from mkt_search.store import tag_runs
 from mkt_search.store.spill import SpillFile
-from mkt_search.store.sql import catalog, runs, tags
+from mkt_search.store.sql import photos as photo_queries
+from mkt_search.store.sql import runs, tag_runs, tags
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.store import Batch, Store
 from tests import made
@@ -56,10 +56,10 @@ def filled(folder: Path) -> Store:
 def run_tags(store: Store, labels: list[str], chosen: list[Pick], *, dry: bool = False):
     """Send picks through a spool into a run, or only count them."""
     with reading(store.engine) as session:
-        ids = catalog.known_content_ids(session, [f"{content:064x}" for content in range(4)])
+        ids = photo_queries.known_content_ids(session, [f"{content:064x}" for content in range(4)])
     contents = np.array([ids[f"{content:064x}"] for content, _ in chosen], np.int64)
     numbers = np.array([labels.index(label) for _, label in chosen], np.int64)
-    with SpillFile(store) as spool:
+    with SpillFile(store.directory) as spool:
         spool.add(contents, numbers, np.full(len(chosen), 0.5))
         if dry:
             with reading(store.engine) as session:

@@ -1,0 +1,166 @@
+"""The seam of the database: the facts that search, tagging, evaluation and indexing need.
+
+Three small protocols, all of which one catalog implements. A method is one transaction: it happens
+whole or not at all, and what it returns was true at one time. Photos are rows with a path, contents
+are the bytes behind them; vectors belong to contents and are known by content id.
+
+`sql.catalog.SqlCatalog` is the implementation, for SQLite and PostgreSQL.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from mkt_search.progress import ProgressCallback
+from mkt_search.store.records import (
+    Copies,
+    Evaluation,
+    KnownPhoto,
+    PhotoRecord,
+    RootLocation,
+    RunInfo,
+    TagReport,
+)
+from mkt_search.store.spill import SpillFile
+from mkt_search.types import Filters, PhotoFile, Tag
+
+
+class Catalog(Protocol):
+    """Photos, their contents, and remembered label vectors."""
+
+    def photos(
+        self, *, state: str | None = None, filters: Filters | None = None
+    ) -> Iterator[PhotoRecord]:
+        """Yield photos in the order of their paths: all, or those indexed, failed or missing."""
+
+    def photo_at(self, path: Path) -> PhotoRecord | None:
+        """Return the photo at an absolute path, None if there is none."""
+
+    def count_indexed(self) -> int:
+        """Count the photos that can be found."""
+
+    def photos_of_contents(
+        self, content_ids: Sequence[int], filters: Filters
+    ) -> dict[int, list[PhotoRecord]]:
+        """Return the indexed photos of contents by content id, the oldest row first.
+
+        Args:
+            content_ids: contents; one without photos is left out.
+            filters: conditions on the photos.
+        """
+
+    def matching_content_ids(self, filters: Filters) -> list[int]:
+        """Return the contents of indexed photos that meet the filters."""
+
+    def content_ids_of(self, contents: Collection[str]) -> dict[str, int]:
+        """Return the ids of those contents (SHA-256 in hex) that the library has."""
+
+    def label_vectors(self, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
+        """Return remembered vectors, little-endian float32.
+
+        Args:
+            encoder: the fingerprint of the label encoder.
+            labels: labels; those never remembered are left out.
+        """
+
+    def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
+        """Remember vectors of labels; a label that is remembered keeps its vector."""
+
+
+class TagCatalog(Protocol):
+    """Tags, and the runs that set them."""
+
+    def tags(
+        self,
+        *,
+        label: str | None = None,
+        source: str | None = None,
+        run: int | None = None,
+        filters: Filters | None = None,
+    ) -> Iterator[Tag]:
+        """Yield the current tags by photo, best score first."""
+
+    def add_tag(self, photo_ids: Sequence[int], label: str) -> int:
+        """Tag photos by hand; return how many did not have the tag by hand yet."""
+
+    def remove_tag(self, photo_ids: Sequence[int], label: str) -> int:
+        """Remove a label from photos, whoever set it; return how many had it."""
+
+    def apply_tag_run(
+        self,
+        run: int,
+        labels: Sequence[str],
+        assignments: SpillFile,
+        *,
+        step: str,
+        progress: ProgressCallback,
+    ) -> TagReport:
+        """Replace the automatic tags of labels by a run's assignments, and end the run.
+
+        Args:
+            run: the run under way.
+            labels: the labels it speaks for, each once.
+            assignments: content ids, numbers of labels, and scores.
+            step: what the step is called in progress events.
+            progress: called as work advances.
+        """
+
+    def preview_tag_run(self, labels: Sequence[str], assignments: SpillFile) -> TagReport:
+        """Return what `apply_tag_run` would, and change nothing."""
+
+    def revert_run(self, run: int) -> TagReport:
+        """Delete a run's tags and restore those it replaced; tags set by hand stay.
+
+        Raises:
+            QueryError: there is no such tag run, or it was reverted before.
+        """
+
+    def runs(self) -> list[RunInfo]:
+        """Return every run, the oldest first."""
+
+
+class IndexCatalog(Protocol):
+    """What indexing needs to know of files, and records about them."""
+
+    def root_folders(self) -> list[Path]:
+        """Return the registered folders in the order of their paths."""
+
+    def locate(self, folder: Path) -> RootLocation:
+        """Return where a folder lies among the roots; nothing is registered."""
+
+    def known(self, location: RootLocation, encoding_id: int | None) -> dict[str, KnownPhoto]:
+        """Return the photos below a location, by path relative to its root."""
+
+    def record_scan(
+        self,
+        location: RootLocation,
+        missing: Sequence[int],
+        returned: Sequence[tuple[int, PhotoFile]],
+    ) -> RootLocation:
+        """Register a folder, and record which of its photos vanished and which are back.
+
+        Args:
+            location: from `locate`.
+            missing: ids of photos whose files are gone; their vectors and tags stay.
+            returned: ids and files of photos whose bytes are as before.
+
+        Returns:
+            The location with the id of its root. Roots below it have become part of it.
+        """
+
+    def copies(self, contents: Collection[str], encoding_id: int) -> Copies:
+        """Return what is stored of contents (SHA-256 in hex) under an encoding."""
+
+    def unencoded_photos(self, encoding_id: int) -> Iterator[PhotoRecord]:
+        """Yield the indexed photos without vectors, in the order of their paths."""
+
+
+class EvaluationCatalog(Protocol):
+    """Evaluations, each kept with its run."""
+
+    def add_evaluations(self, found: Sequence[Evaluation], *, started_at: datetime) -> int:
+        """Record one finished evaluation of several models; return the id of its run."""
+
+    def evaluations(self) -> list[Evaluation]:
+        """Return every evaluation: the newest run first, its models in the order given."""

@@ -1,0 +1,136 @@
+"""Records that the catalog takes and returns: plain data, without SQL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mkt_search.paths import text_to_path
+from mkt_search.types import PhotoFacts, PhotoFile
+
+
+@dataclass(frozen=True)
+class RootLocation:
+    """A folder as a root and the part of its paths below; `id` is None until it is registered."""
+
+    id: int | None
+    path: Path
+    prefix: str
+
+
+@dataclass(frozen=True)
+class NewPhoto:
+    """A photo to be recorded.
+
+    `row` is its row among the batch's vectors, None when its bytes are stored already or occur
+    earlier in the batch; `renames` is the id of the missing photo that it was before.
+    """
+
+    file: PhotoFile
+    content: str
+    facts: PhotoFacts
+    row: int | None = None
+    renames: int | None = None
+
+
+@dataclass(frozen=True)
+class FailedPhoto:
+    """A file that could not be read, and why; `content` is known if its bytes could be read."""
+
+    file: PhotoFile
+    reason: str
+    content: str | None = None
+
+
+@dataclass(frozen=True)
+class KnownPhoto:
+    """The row of a path; `has_vectors` is for the encoding that was asked about."""
+
+    id: int
+    size: int
+    mtime_ns: int
+    content: str | None
+    state: str
+    error: str | None
+    has_vectors: bool
+
+
+@dataclass(frozen=True)
+class PhotoRecord:
+    """A photo in the database. `state` is indexed, failed or missing."""
+
+    id: int
+    root: Path
+    relative: str
+    content: str | None
+    state: str
+    error: str | None
+    size: int
+    facts: PhotoFacts | None
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the file."""
+        return self.root / text_to_path(self.relative)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What the library has of some contents (SHA-256 in hex).
+
+    `encoded` have vectors; `facts` are those of a photo with these bytes; `missing` lists the
+    missing photos with these bytes as (id, path), oldest first.
+    """
+
+    encoded: frozenset[str] = frozenset()
+    facts: Mapping[str, PhotoFacts] = field(default_factory=dict)
+    missing: Mapping[str, list[tuple[int, str]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A recorded run. Times are UTC.
+
+    `outcome` is running, done, failed, interrupted or reverted.
+    """
+
+    id: int
+    kind: str
+    settings: dict[str, Any]
+    summary: dict[str, Any]
+    outcome: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class TagReport:
+    """What a tag run did, or would do.
+
+    `by_label` counts the automatic tags of each label after it; `run` is None if nothing was
+    written.
+    """
+
+    run: int | None
+    photos: int
+    labels: int
+    added: int
+    removed: int
+    kept: int
+    by_label: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model reached. `results` are its rows as the report has them; times are UTC."""
+
+    model: str
+    fingerprint: str
+    dataset: str
+    dataset_fingerprint: str
+    protocol: str
+    settings: dict[str, Any]
+    results: dict[str, Any]
+    created_at: datetime | None = None
+    run: int | None = None
