@@ -1,6 +1,6 @@
-"""Labelled photos: which files there are, and what each is known to show.
+"""Labeled photos: the files, and what each is known to show.
 
-Every kind of dataset ends in the same `PhotoDataset`; training and evaluation look at nothing else.
+Every kind of dataset becomes a `PhotoDataset`; training and evaluation use nothing else.
 """
 
 import os
@@ -15,15 +15,15 @@ from mkt_search.errors import DatasetError
 
 Targets = NDArray[np.int8]
 Rows = NDArray[np.int64]
-BLOCK = 4096  # photos looked at together
+STEP = "dataset"  # the name of reading one in progress events
 
 
 @dataclass(frozen=True)
 class PhotoDataset:
-    """N photos in a folder and what is known of L labels.
+    """N photos in a folder and what is known about L labels.
 
     `files` are relative to `folder`. `targets` (N, L) int8: +1 the photo shows the label, -1 it
-    does not, 0 unknown; an unknown entry takes no part in training or evaluation.
+    does not, 0 unknown; training and evaluation skip unknown entries.
     """
 
     folder: Path
@@ -35,24 +35,31 @@ class PhotoDataset:
         return len(self.files)
 
     def only(self, labels: Sequence[str]) -> "PhotoDataset":
-        """Return the same photos with these labels alone, in this order."""
+        """Return the same photos with only these labels, in this order."""
         if tuple(labels) == self.labels:
             return self
         column = {label: i for i, label in enumerate(self.labels)}
         columns = [column[label] for label in labels]
         return replace(self, labels=tuple(labels), targets=self.targets[:, columns])
 
-    def shown_by(self, rows: Rows) -> NDArray[np.int64]:
-        """Return (L,): how many of these photos show each label."""
+    def shown_by(self, rows: Rows, *, photos_per_block: int = 4096) -> NDArray[np.int64]:
+        """Return (L,): how many of these photos show each label.
+
+        Works in blocks of `photos_per_block` rows, so the targets are never copied whole.
+        """
         counts = np.zeros(len(self.labels), np.int64)
-        for first in range(0, len(rows), BLOCK):  # never a copy of all targets
-            counts += (self.targets[rows[first : first + BLOCK]] > 0).sum(axis=0)
+        for start in range(0, len(rows), photos_per_block):
+            counts += (self.targets[rows[start : start + photos_per_block]] > 0).sum(axis=0)
         return counts
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a dataset says of one photo. Without `absent`, labels not named are absent."""
+    """What a dataset says about one photo.
+
+    If `absent` is None, every label in neither `shows` nor `unknown` is absent; otherwise such a
+    label is unknown.
+    """
 
     file: str
     shows: tuple[str, ...]
@@ -61,9 +68,13 @@ class Record:
 
 
 def targets_of(records: Sequence[Record], labels: Sequence[str]) -> Targets:
-    """Return (N, L) targets: a row for each record, a column for each label."""
+    """Return (N, L) targets: a row for each record, a column for each label.
+
+    Raises:
+        DatasetError: the targets do not fit into memory.
+    """
     column = {label: i for i, label in enumerate(labels)}
-    targets = all_unknown(len(records), len(labels))
+    targets = unknown_targets(len(records), len(labels))
     for row, record in zip(targets, records, strict=True):
         if record.absent is None:
             row[:] = -1
@@ -73,24 +84,24 @@ def targets_of(records: Sequence[Record], labels: Sequence[str]) -> Targets:
     return targets
 
 
-def all_unknown(photos: int, labels: int) -> Targets:
-    """Return (photos, labels) targets of which nothing is known yet.
+def unknown_targets(photos: int, labels: int) -> Targets:
+    """Return (photos, labels) targets that are all unknown.
 
     Raises:
-        DatasetError: they do not fit into this machine's memory.
+        DatasetError: the targets do not fit into this machine's memory.
     """
-    there = memory()
-    if there and photos * labels > there:
+    available = machine_memory()
+    if available and photos * labels > available:
         raise DatasetError(
-            f"what is known of {photos:,} photos and {labels:,} labels takes"
-            f" {photos * labels / 2**30:.1f} GiB, this machine has {there / 2**30:.1f}. Keep fewer"
-            " photos in the folder that --photos names."
+            f"the targets of {photos:,} photos and {labels:,} labels take"
+            f" {photos * labels / 2**30:.1f} GiB; this machine has {available / 2**30:.1f}. Keep"
+            " fewer photos in the folder that --photos names."
         )
     return np.zeros((photos, labels), np.int8)
 
 
-def memory() -> int:
-    """Return the machine's memory in bytes; 0 where the system does not tell."""
+def machine_memory() -> int:
+    """Return the machine's memory in bytes; 0 if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

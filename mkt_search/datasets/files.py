@@ -1,17 +1,23 @@
-"""Read the files of a dataset; what cannot be read is a sentence with its place."""
+"""Read the files of a dataset; an error names the file and the line."""
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mkt_search.datasets.dataset import STEP
 from mkt_search.display import count_noun, first_few
 from mkt_search.errors import DatasetError
+from mkt_search.progress import Progress, ProgressCallback
 
 
 def read_text(file: Path) -> str:
-    """Return the text of a file the user named; a sentence where that fails."""
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
     try:
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -21,7 +27,11 @@ def read_text(file: Path) -> str:
 
 
 def read_json(file: Path) -> Any:
-    """Return the JSON of a file the user named; a sentence with the line where it breaks."""
+    """Return the value in a JSON file.
+
+    Raises:
+        DatasetError: the file cannot be read or is not JSON; the text names the line.
+    """
     try:
         return json.loads(read_text(file))
     except json.JSONDecodeError as error:
@@ -29,7 +39,11 @@ def read_json(file: Path) -> Any:
 
 
 def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Give each line number and row of a CSV file, which is never all in memory."""
+    """Yield the line number and the fields of each row of a CSV file, without loading it whole.
+
+    Raises:
+        DatasetError: the file cannot be read or is not CSV.
+    """
     try:
         with open(file, encoding="utf-8-sig", newline="") as stream:
             rows = csv.reader(stream)
@@ -38,17 +52,25 @@ def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     except OSError as error:
         raise DatasetError(f"cannot read {file}: {error.strerror or error}.") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file} is no CSV in UTF-8: {error}.") from error
+        raise DatasetError(f"{file} is not CSV in UTF-8: {error}.") from error
 
 
 def require_folder(folder: Path) -> None:
-    """Refuse a photo folder that is not there."""
+    """Check that a photo folder exists.
+
+    Raises:
+        DatasetError: it does not.
+    """
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}. Name the photos' folder with --photos.")
 
 
 def require_photos(folder: Path, files: Sequence[str], *, named_by: Path) -> None:
-    """Refuse a dataset of whose photos some are not in their folder."""
+    """Check that every photo is in the folder; `named_by` is the file that names them.
+
+    Raises:
+        DatasetError: some are missing.
+    """
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
         raise DatasetError(
@@ -58,24 +80,28 @@ def require_photos(folder: Path, files: Sequence[str], *, named_by: Path) -> Non
         )
 
 
-def keep_there(
-    folder: Path, names: Mapping[str, str], *, named_by: Path, say: Callable[[str], None]
+def names_on_disk(
+    folder: Path, names: Mapping[str, str], *, named_by: Path, progress: ProgressCallback
 ) -> list[str]:
-    """Return the names of the photos whose file is in the folder, and tell which are not.
+    """Return the names of the photos whose file is in the folder, and report the missing ones.
 
     Args:
-        folder: where the files are.
-        names: file -> what the dataset calls the photo.
-        named_by: what names them, for the sentence.
-        say: hears what is left out.
+        folder: the folder of the files.
+        names: file -> the dataset's name of the photo.
+        named_by: the file that names the photos, for messages.
+        progress: receives a remark about missing photos.
+
+    Raises:
+        DatasetError: all are missing.
     """
     missing = [file for file in names if not (folder / file).is_file()]
     if len(missing) == len(names):
         raise DatasetError(
-            f"of the {len(names):,} photos that {named_by} names none is in {folder}, the first is"
+            f"none of the {len(names):,} photos that {named_by} names is in {folder}; the first is"
             f" {missing[0]!r}. Name their folder with --photos."
         )
     if missing:
-        say(f"left out {count_noun(len(missing), 'photo')} not in {folder}: {first_few(missing)}")
-    away = set(missing)
-    return [name for file, name in names.items() if file not in away]
+        left_out = f"left out {count_noun(len(missing), 'photo')} not in {folder}"
+        progress(Progress(STEP, message=f"{left_out}: {first_few(missing)}"))
+    absent = set(missing)
+    return [name for file, name in names.items() if file not in absent]

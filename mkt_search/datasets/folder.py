@@ -1,4 +1,4 @@
-"""A folder of photos and one file that maps photos to labels, as CSV, JSON or JSON lines."""
+"""Read a folder of photos and one file that maps photos to labels: CSV, JSON or JSON Lines."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from mkt_search.errors import DatasetError
 
 
 def read_dataset(folder: Path, labels_file: Path) -> PhotoDataset:
-    """Read a folder of photos with a labels file. Photos the file does not name are left alone.
+    """Read a folder of photos with a labels file. Photos that the file does not name are ignored.
 
     The file is one of
 
@@ -21,10 +21,10 @@ def read_dataset(folder: Path, labels_file: Path) -> PhotoDataset:
         .csv    header file,labels; labels separated by ";", or one row for each label
 
     A photo may also list labels known to be `absent` (JSON: {"labels": [...], "absent": [...]};
-    CSV: a third column): then labels in neither list are unknown. Else they are absent.
+    CSV: a third column); then the labels in neither list are unknown. Otherwise they are absent.
 
     Raises:
-        DatasetError: a file is missing or cannot be understood; the text says where.
+        DatasetError: a file is missing or malformed; the text says where.
     """
     require_folder(folder)
     records = read_records(labels_file)
@@ -37,11 +37,15 @@ def read_dataset(folder: Path, labels_file: Path) -> PhotoDataset:
 
 
 def read_records(labels_file: Path) -> list[Record]:
-    """Return what a labels file says, one record per photo, sorted by file name."""
+    """Read a labels file: one record per photo, sorted by file name.
+
+    Raises:
+        DatasetError: the file is malformed; the text says where.
+    """
     reader = READERS.get(labels_file.suffix.lower())
     if reader is None:
         raise DatasetError(
-            f"{labels_file} is none of {', '.join(READERS)}. Give --labels a file of such a kind."
+            f"{labels_file} is none of {', '.join(READERS)}. Give --labels such a file."
         )
     merged: dict[str, Record] = {}
     for record in reader(labels_file):
@@ -52,12 +56,12 @@ def read_records(labels_file: Path) -> list[Record]:
 
 
 def _read_json_labels(file: Path) -> Iterator[Record]:
-    said = read_json(file)
-    if not isinstance(said, dict):
+    content = read_json(file)
+    if not isinstance(content, dict):
         raise DatasetError(f'{file} must be one object, {{"a.jpg": ["sky", "sea"], ...}}.')
-    for name, value in said.items():
+    for name, value in content.items():
         entry = value if isinstance(value, dict) else {"labels": value}
-        yield _record(name, entry, place=f"{file}: {name!r}")
+        yield _record(name, entry, where=f"{file}: {name!r}")
 
 
 def _read_jsonl_labels(file: Path) -> Iterator[Record]:
@@ -72,7 +76,7 @@ def _read_jsonl_labels(file: Path) -> Iterator[Record]:
             raise DatasetError(
                 f'{file}:{number}: expected {{"file": "a.jpg", "labels": ["sky", "sea"]}}.'
             )
-        yield _record(entry["file"], entry, place=f"{file}:{number}")
+        yield _record(entry["file"], entry, where=f"{file}:{number}")
 
 
 def _read_csv_labels(file: Path) -> Iterator[Record]:
@@ -83,16 +87,16 @@ def _read_csv_labels(file: Path) -> Iterator[Record]:
         raise DatasetError(f"{file}:1: expected the header file,labels (or file,label).")
     try:
         for row in rows:
-            yield _csv_record(row, labels, place=f"{file}:{rows.line_num}")
+            yield _csv_record(row, labels, where=f"{file}:{rows.line_num}")
     except csv.Error as error:
         raise DatasetError(f"{file}:{rows.line_num}: not CSV: {error}.") from error
 
 
-def _csv_record(row: dict[str, Any], labels: str, *, place: str) -> Record:
+def _csv_record(row: dict[str, Any], labels: str, *, where: str) -> Record:
     if row["file"] is None or row[labels] is None or None in row:
         columns = sum(name is not None for name in row)
         raise DatasetError(
-            f'{place}: expected {columns} columns; separate labels by ";", and quote a name that'
+            f'{where}: expected {columns} columns; separate labels by ";", and quote a name that'
             " holds a comma."
         )
     absent = _split(row["absent"] or "") if "absent" in row else None
@@ -110,20 +114,20 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(label for part in text.split(";") if (label := part.strip()))
 
 
-def _record(name: str, entry: dict[str, Any], *, place: str) -> Record:
-    shows = _labels(entry.get("labels"), place)
-    absent = _labels(entry["absent"], place) if "absent" in entry else None
+def _record(name: str, entry: dict[str, Any], *, where: str) -> Record:
+    shows = _labels(entry.get("labels"), where)
+    absent = _labels(entry["absent"], where) if "absent" in entry else None
     return Record(name, shows, absent)
 
 
-def _labels(value: Any, place: str) -> tuple[str, ...]:
+def _labels(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
-        raise DatasetError(f"{place}: labels must be a list of texts.")
+        raise DatasetError(f"{where}: labels must be a list of strings.")
     return tuple(label for text in value if (label := text.strip()))
 
 
 def _merge(first: Record | None, second: Record) -> Record:
-    """Join two records of one photo; in a CSV a photo has a row for each of its labels."""
+    """Join two records of one photo; a CSV may have one row for each label."""
     if first is None:
         return second
     absent = None

@@ -1,8 +1,8 @@
-"""Read a pickle of texts without running anything in it: containers, texts, numbers and arrays.
+"""Read a pickle of plain data without running code from it: containers, strings, numbers, arrays.
 
-A pickle is a program that may call whatever it names. Here it may name only what rebuilds a numpy
-array, and what stands behind those names is ours: numpy's own unpickling, which trusts its input,
-never runs.
+A pickle is a program that may call anything it names. This reader resolves only the names that
+rebuild a numpy array, and replaces those too: numpy's own unpickling trusts its input, so it never
+runs.
 """
 
 import io
@@ -15,14 +15,14 @@ import numpy as np
 
 from mkt_search.errors import DatasetError
 
-KINDS = "SUOiufb"  # bytes, text, objects, numbers
+ELEMENT_KINDS = "SUiufb"  # numpy's codes of bytes, text and numbers
 
 
 def read_pickle(file: Path) -> Any:
-    """Return what a pickle holds; an array comes as a list, nested as its shape says.
+    """Return the content of a pickle; an array becomes nested lists of its shape.
 
     Raises:
-        DatasetError: the file is missing, broken, or names something else; the text says what.
+        DatasetError: the file is missing, damaged, or names anything else; the text says what.
     """
     try:
         content = file.read_bytes()
@@ -35,16 +35,18 @@ def read_pickle(file: Path) -> Any:
             f"{file} holds {refused}, which is not plain data and is not loaded. Get the file from"
             " where it was published."
         ) from refused
-    except Exception as error:  # a broken pickle raises nearly anything
-        raise DatasetError(f"{file} is no pickle of texts, or is damaged: {error}.") from error
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise DatasetError(
+            f"{file} is not a pickle of plain data, or is damaged: {error}."
+        ) from error
 
 
 class _Refused(Exception):
-    """The name of what a pickle asked for and does not get."""
+    """A pickle names something that is not plain data; the text is that name."""
 
 
 class _Dtype:
-    """What kind of values an array has; stands in for numpy.dtype."""
+    """Replaces numpy.dtype: the type of an array's values."""
 
     def __init__(self, code: str, *ignored: Any) -> None:
         self._code, self._order = code, "|"
@@ -53,16 +55,16 @@ class _Dtype:
         self._order = state[1]
 
     def values(self, data: bytes) -> list[Any]:
-        """Return the values that lie in the bytes."""
-        kind = np.dtype(f"{self._order}{self._code}".lstrip("|"))
-        if kind.kind not in KINDS.replace("O", ""):
-            raise ValueError(f"values of the type {kind}")
-        found: list[Any] = np.frombuffer(data, kind).tolist()
-        return found
+        """Return the values in a buffer. Raises ValueError for anything but text and numbers."""
+        dtype = np.dtype(f"{self._order}{self._code}".lstrip("|"))
+        if dtype.kind not in ELEMENT_KINDS:
+            raise ValueError(f"values of the type {dtype}")
+        values: list[Any] = np.frombuffer(data, dtype).tolist()
+        return values
 
 
 class _Array:
-    """An array while it is read; stands in for numpy.ndarray."""
+    """Replaces numpy.ndarray while a pickle is read."""
 
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
@@ -71,17 +73,17 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, self.shape, dtype, is_fortran, data = state
         if is_fortran and len(self.shape) > 1:
-            raise ValueError("an array in Fortran's order")
+            raise ValueError("an array in Fortran order")
         self.values = list(data) if isinstance(data, list) else dtype.values(data)
 
     def nested(self) -> Any:
-        """Return the values in lists, as the shape says."""
+        """Return the values as nested lists of the array's shape."""
         if math.prod(self.shape) != len(self.values):
             raise ValueError(f"{len(self.values)} values in an array of shape {self.shape}")
-        found: list[Any] = [_plain(value) for value in self.values]
+        values: list[Any] = [_plain(value) for value in self.values]
         for size in reversed(self.shape[1:]):
-            found = [found[i : i + size] for i in range(0, len(found), size)] if size else []
-        return found if self.shape else found[0]
+            values = [values[i : i + size] for i in range(0, len(values), size)] if size else []
+        return values if self.shape else values[0]
 
 
 def _empty(*ignored: Any) -> _Array:
@@ -89,9 +91,9 @@ def _empty(*ignored: Any) -> _Array:
 
 
 def _from_buffer(data: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
-    found = _Array()
-    found.__setstate__((1, shape, dtype, order == "F", data))
-    return found
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", data))
+    return array
 
 
 def _scalar(dtype: _Dtype, data: bytes) -> Any:
@@ -100,7 +102,7 @@ def _scalar(dtype: _Dtype, data: bytes) -> Any:
 
 def _encode(text: str, encoding: str) -> bytes:
     if encoding.replace("-", "").lower() not in ("latin1", "iso88591"):
-        raise ValueError(f"bytes written as {encoding}")
+        raise ValueError(f"bytes encoded as {encoding}")
     return text.encode("latin1")
 
 
@@ -108,7 +110,7 @@ def _no_bytes() -> bytes:
     return b""
 
 
-KNOWN: dict[tuple[str, str], Any] = {
+REPLACEMENTS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
@@ -116,24 +118,24 @@ KNOWN: dict[tuple[str, str], Any] = {
     ("__builtin__", "set"): set,
     ("__builtin__", "bytes"): _no_bytes,
 }
-for core in ("numpy.core", "numpy._core"):  # before and after numpy 2
-    KNOWN[f"{core}.multiarray", "_reconstruct"] = _empty
-    KNOWN[f"{core}.multiarray", "scalar"] = _scalar
-    KNOWN[f"{core}.numeric", "_frombuffer"] = _from_buffer
+for core in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2
+    REPLACEMENTS[f"{core}.multiarray", "_reconstruct"] = _empty
+    REPLACEMENTS[f"{core}.multiarray", "scalar"] = _scalar
+    REPLACEMENTS[f"{core}.numeric", "_frombuffer"] = _from_buffer
 
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in KNOWN:
+        if (module, name) not in REPLACEMENTS:
             raise _Refused(f"{module}.{name}")
-        return KNOWN[module, name]
+        return REPLACEMENTS[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
         raise _Refused(f"a reference to {pid!r}")
 
 
 def _plain(value: Any) -> Any:
-    """Return containers and values, arrays as lists; anything else is refused."""
+    """Return plain containers and values, arrays as lists. Raises _Refused for anything else."""
     if isinstance(value, _Array):
         return value.nested()
     if isinstance(value, dict):

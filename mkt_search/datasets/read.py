@@ -1,7 +1,7 @@
-"""From the settings to labelled photos, split: which learn, which are scored, which labels are new.
+"""Read the dataset that the `[data]` settings name, and split its photos and labels.
 
-The settings are `[data]` of mkt.toml. A dataset that comes with splits of its own keeps them, but
-for what the settings name; anything else is drawn by the seed.
+A published split is kept unless the settings name another; whatever neither defines is drawn by
+`split_seed`.
 """
 
 from collections.abc import Callable
@@ -11,18 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from mkt_search.datasets import coco, folder, nus_wide, open_images, split, voc
-from mkt_search.datasets.dataset import PhotoDataset, Rows
-from mkt_search.datasets.split import LabelSplit, PhotoSplit, Published
+from mkt_search.datasets.dataset import STEP, PhotoDataset, Rows
+from mkt_search.datasets.split import LabelSplit, PhotoSplit, PublishedDataset
 from mkt_search.display import count_noun, first_few
 from mkt_search.errors import DatasetError
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import DataConfig
 
-Say = Callable[[str], None]
+LABELS_FILE = {  # of the kinds that need one: what --labels names
+    "folder": "file that maps photos to labels",
+    "coco": "instances file, or the folder with instances_train*.json and instances_val*.json",
+}
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Labelled photos, split. The labels of `dataset` are the seen ones, then the unseen ones."""
+class SplitDataset:
+    """Labeled photos with their splits. `dataset.labels` are the seen labels, then the unseen."""
 
     dataset: PhotoDataset
     photos: PhotoSplit
@@ -33,75 +37,78 @@ def read(
     data: DataConfig,
     *,
     is_known: Callable[[str], bool] = lambda label: True,
-    say: Say = lambda sentence: None,
-) -> Labelled:
-    """Read the dataset that the settings name and split it as they ask.
+    progress: ProgressCallback = no_progress,
+) -> SplitDataset:
+    """Read the dataset that the settings name and split it.
 
     Args:
         data: `[data]` of mkt.toml.
-        is_known: whether a label has a vector; the others are left out.
-        say: hears in sentences what is left out, and which labels no photo shows.
+        is_known: returns True if a label has a vector; other labels are left out.
+        progress: receives remarks about what is left out, and about labels without photos.
 
     Raises:
-        DatasetError: something is missing or does not fit; the text says what and where.
+        DatasetError: a file or a setting is missing or does not fit; the text says which.
     """
-    found = read_published(data, say)
-    photos = photo_split(data, found)
-    _say_left_out(found.dataset, photos, say)
-    labels = _split_labels(data, found, photos, is_known, say)
+    published = read_published(data, progress)
+    photos = photo_split(data, published)
+    _report_left_out(published.dataset, photos, progress)
+    labels = _split_labels(data, published, photos, is_known, progress)
     if len(labels.seen) < 2:
         raise DatasetError(
-            f"{count_noun(len(labels.seen), 'label')} left to train on, two are needed; name"
-            " fewer in --unseen, or"
-            " lower --unseen-fraction."
+            f"{count_noun(len(labels.seen), 'label')} left to train on, two are needed;"
+            " name fewer in --unseen, or lower --unseen-fraction."
         )
-    dataset = found.dataset.only((*labels.seen, *labels.unseen))
-    _say_not_shown(dataset, photos, len(labels.seen), say)
-    return Labelled(dataset, photos, labels)
+    dataset = published.dataset.only((*labels.seen, *labels.unseen))
+    _report_without_photos(dataset, photos, len(labels.seen), progress)
+    return SplitDataset(dataset, photos, labels)
 
 
-def read_published(data: DataConfig, say: Say = lambda sentence: None) -> Published:
-    """Read the dataset that the settings name as its files describe it, nothing drawn.
+def read_published(data: DataConfig, progress: ProgressCallback = no_progress) -> PublishedDataset:
+    """Read the dataset that the settings name as its files describe it, without drawing anything.
 
     Raises:
-        DatasetError: a file is missing or cannot be understood, or a setting is.
+        DatasetError: a file or a setting is missing or malformed.
     """
     if not data.photos:
         raise DatasetError("--photos is missing; name the folder of the photos.")
-    if data.kind in WITH_LABELS and not data.labels:
-        raise DatasetError(f"--labels is missing; name the {WITH_LABELS[data.kind]}.")
+    if data.kind in LABELS_FILE and not data.labels:
+        raise DatasetError(f"--labels is missing; name the {LABELS_FILE[data.kind]}.")
     if data.kind in ("voc", "nus-wide") and data.labels:
         raise DatasetError(
-            f"--kind {data.kind} has its labels in the folder that --photos names; leave out"
+            f"--kind {data.kind} reads its labels from the folder that --photos names; leave out"
             " --labels."
         )
     photos, labels = Path(data.photos), Path(data.labels)
     match data.kind:
         case "folder":
-            return Published(folder.read_dataset(photos, labels))
+            return PublishedDataset(folder.read_dataset(photos, labels))
         case "coco":
             return coco.read_coco(photos, labels)
         case "voc":
             return voc.read_voc(photos)
         case "nus-wide":
-            return nus_wide.read_nus_wide(photos, say)
+            return nus_wide.read_nus_wide(photos, progress)
         case "open-images":
-            return open_images.read_open_images(photos, labels if data.labels else photos, say)
+            folder_of_labels = labels if data.labels else photos
+            return open_images.read_open_images(photos, folder_of_labels, progress)
 
 
-def photo_split(data: DataConfig, found: Published) -> PhotoSplit:
-    """Return who learns and who is scored: by a splits file, the dataset's own, or drawn.
+def photo_split(data: DataConfig, published: PublishedDataset) -> PhotoSplit:
+    """Return the split of photos: from the splits file, else the published one, else drawn.
 
     Raises:
-        DatasetError: the settings do not allow it.
+        DatasetError: the settings do not fit the dataset.
     """
-    seed, count = data.split_seed, len(found.dataset)
-    if found.photos and not data.splits:
+    seed, count = data.split_seed, len(published.dataset)
+    if published.photos and not data.splits:
         return split.split_published(
-            found.photos, validation=data.validation, fraction=data.validation_fraction, seed=seed
+            published.photos,
+            validation=data.validation,
+            fraction=data.validation_fraction,
+            seed=seed,
         )
     if data.splits:
-        train, test = split.read_splits(Path(data.splits), found.dataset.files)
+        train, test = split.read_splits(Path(data.splits), published.dataset.files)
     else:
         train, test = split.draw_splits(count, test_fraction=data.test_fraction, seed=seed)
     return split.split_photos(
@@ -111,54 +118,57 @@ def photo_split(data: DataConfig, found: Published) -> PhotoSplit:
 
 def _split_labels(
     data: DataConfig,
-    found: Published,
+    published: PublishedDataset,
     photos: PhotoSplit,
     is_known: Callable[[str], bool],
-    say: Say,
+    progress: ProgressCallback,
 ) -> LabelSplit:
-    if found.labels and not data.unseen:
-        labels = split.keep_known(found.labels, is_known)
-        lost = sorted({*found.labels.seen, *found.labels.unseen} - {*labels.seen, *labels.unseen})
-        if lost:
-            say(split.left_out(lost, split.WITHOUT_VECTOR))
+    if published.labels and not data.unseen:
+        own = published.labels
+        labels = split.keep_known(own, is_known)
+        unknown = sorted({*own.seen, *own.unseen} - {*labels.seen, *labels.unseen})
+        if unknown:
+            _remark(progress, split.left_out_sentence(unknown, split.WITHOUT_VECTOR))
         return labels
     usable = split.usable_labels(
-        found.dataset, _learning(photos), min_photos=data.min_photos, is_known=is_known
+        published.dataset, _trainable(photos), min_photos=data.min_photos, is_known=is_known
     )
     for sentence in usable.describe(data.min_photos):
-        say(sentence)
+        _remark(progress, sentence)
     if data.unseen:
         return split.read_unseen(Path(data.unseen), usable.names)
     return split.draw_unseen(usable.names, fraction=data.unseen_fraction, seed=data.split_seed)
 
 
-def _learning(photos: PhotoSplit) -> Rows:
-    """Rows that training may look at: what the final test is made of is not among them."""
+def _trainable(photos: PhotoSplit) -> Rows:
+    """Return the rows that training may use: all but the test photos."""
     return np.setdiff1d(np.union1d(photos.train, photos.validation), photos.test)
 
 
-def _say_left_out(dataset: PhotoDataset, photos: PhotoSplit, say: Say) -> None:
-    """Tell which photos a splits file gives neither to learn from nor to test."""
+def _report_left_out(dataset: PhotoDataset, photos: PhotoSplit, progress: ProgressCallback) -> None:
+    """Report the photos that a splits file assigns to neither train nor test."""
     rest = np.setdiff1d(np.arange(len(dataset)), np.concatenate(list(vars(photos).values())))
     if len(rest):
         names = [dataset.files[row] for row in rest]
-        say(
-            f"left out {count_noun(len(names), 'photo')} that --splits gives neither to train"
-            f" nor to test: {first_few(names)}"
+        _remark(
+            progress,
+            f"left out {count_noun(len(names), 'photo')} that --splits assigns to neither train"
+            f" nor test: {first_few(names)}",
         )
 
 
-def _say_not_shown(dataset: PhotoDataset, photos: PhotoSplit, seen: int, say: Say) -> None:
-    """Tell which seen labels no training photo shows, and which labels no test photo shows."""
-    parts = {"training": (_learning(photos), seen), "test": (photos.test, len(dataset.labels))}
+def _report_without_photos(
+    dataset: PhotoDataset, photos: PhotoSplit, seen: int, progress: ProgressCallback
+) -> None:
+    """Report the seen labels without a training photo and the labels without a test photo."""
+    parts = {"training": (_trainable(photos), seen), "test": (photos.test, len(dataset.labels))}
     for part, (rows, count) in parts.items():
         shown = dataset.shown_by(rows)
         names = [dataset.labels[i] for i in range(count) if not shown[i]]
         if names:
-            say(f"no {part} photo shows {count_noun(len(names), 'label')}: {first_few(names)}")
+            labels = f"{count_noun(len(names), 'label')}: {first_few(names)}"
+            _remark(progress, f"no {part} photo shows {labels}")
 
 
-WITH_LABELS = {
-    "folder": "file that maps photos to labels",
-    "coco": "instances file, or the folder with instances_train*.json and instances_val*.json",
-}
+def _remark(progress: ProgressCallback, sentence: str) -> None:
+    progress(Progress(STEP, message=sentence))

@@ -1,10 +1,10 @@
-"""Who learns from what: seen and unseen labels; train, validation and test photos.
+"""Split labels into seen and unseen, and photos into train, validation and test.
 
-Unseen labels never reach the loss: training gets the columns of the seen labels and no others.
+Unseen labels never reach the loss: training gets only the columns of the seen labels.
 """
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ WITHOUT_VECTOR = "no vector in the label table"
 
 @dataclass(frozen=True)
 class PhotoSplit:
-    """Rows of a dataset: to learn from, to score after each epoch, to score at the end."""
+    """Rows of a dataset: to train on, to validate on after each epoch, and to test on."""
 
     train: Rows
     validation: Rows
@@ -31,18 +31,18 @@ class PhotoSplit:
 
 @dataclass(frozen=True)
 class LabelSplit:
-    """The labels; drawn halves are sorted by name, a dataset's own are in its order."""
+    """Seen and unseen labels: sorted if drawn, in the dataset's order if published."""
 
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Published:
-    """A dataset as its files describe it, with the splits they define; None where they do not.
+class PublishedDataset:
+    """A dataset as its files describe it; `photos` and `labels` are None if they define no split.
 
-    Its own unseen labels are all kept, also those that no photo shows: a published figure is a
-    mean over all of them.
+    All published unseen labels are kept, even those without photos, because published figures are
+    means over all of them.
     """
 
     dataset: PhotoDataset
@@ -52,54 +52,65 @@ class Published:
 
 @dataclass(frozen=True)
 class UsableLabels:
-    """Labels sorted out by `usable_labels`: `names` are kept, the others left out and why."""
+    """The result of `usable_labels`: the labels to keep, and those left out by reason."""
 
     names: tuple[str, ...]
-    never: tuple[str, ...]
+    without_photos: tuple[str, ...]
     rare: tuple[str, ...]
-    unknown: tuple[str, ...]
+    without_vector: tuple[str, ...]
 
     def describe(self, min_photos: int) -> list[str]:
-        """Return a sentence about each kind of label that was left out."""
+        """Return one sentence for each reason that left labels out."""
         reasons = [
-            (self.never, "no training photo"),
+            (self.without_photos, "no training photo"),
             (self.rare, f"fewer than {min_photos} training photos (--min-photos)"),
-            (self.unknown, WITHOUT_VECTOR),
+            (self.without_vector, WITHOUT_VECTOR),
         ]
-        return [left_out(names, why) for names, why in reasons if names]
+        return [left_out_sentence(names, why) for names, why in reasons if names]
 
 
 def read_splits(file: Path, files: Sequence[str]) -> tuple[Rows, Rows]:
-    """Return the train and test rows that a splits file gives the photos.
+    """Return the train and test rows that a splits file assigns.
 
     The file is JSON {"a.jpg": "train", "b.jpg": "test"} or CSV with the header file,split. A photo
-    given anything else (say "val") is left out; so is none: a photo it does not name is an error.
+    with any other value, such as "val", is left out.
+
+    Raises:
+        DatasetError: the file is malformed, does not name a labeled photo, or leaves a part empty.
     """
-    said = _read_csv_splits(file) if file.suffix.lower() == ".csv" else read_json(file)
-    if not isinstance(said, dict):
+    content = _read_csv_splits(file) if file.suffix.lower() == ".csv" else read_json(file)
+    if not isinstance(content, dict):
         raise DatasetError(f'{file} must be one object, {{"a.jpg": "train", ...}}.')
-    missing = [name for name in files if name not in said]
+    missing = [name for name in files if name not in content]
     if missing:
         raise DatasetError(
-            f"{file} has no entry for {len(missing):,} labelled photos, the first is"
-            f" {missing[0]!r}. Say train or test for each."
+            f"{file} has no entry for {len(missing):,} labeled photos; the first is"
+            f" {missing[0]!r}. Assign train or test to each."
         )
-    rows = {part: _rows(said[name] == part for name in files) for part in ("train", "test")}
-    for part, found in rows.items():
-        if not len(found):
-            raise DatasetError(f'{file} gives no labelled photo to "{part}".')
+    rows = {part: _rows(content[name] == part for name in files) for part in ("train", "test")}
+    for part, rows_of_part in rows.items():
+        if not len(rows_of_part):
+            raise DatasetError(f'{file} assigns no labeled photo to "{part}".')
     return rows["train"], rows["test"]
 
 
 def draw_splits(count: int, *, test_fraction: float, seed: int) -> tuple[Rows, Rows]:
-    """Return train and test rows of `count` photos, drawn by the seed."""
+    """Draw train and test rows of `count` photos.
+
+    Raises:
+        DatasetError: the fraction leaves train or test empty.
+    """
     return _set_aside(np.arange(count), test_fraction, np.random.default_rng([seed, 1]), "test")
 
 
 def split_photos(
     train: Rows, test: Rows, *, validation: Validation, fraction: float, seed: int
 ) -> PhotoSplit:
-    """Return the split with its validation photos: held out of train, the test photos, or none."""
+    """Add validation photos to a split: held out of train, the test photos, or none.
+
+    Raises:
+        DatasetError: the fraction leaves train or validation empty.
+    """
     if validation == "held-out":
         kept, held_out = _set_aside(train, fraction, np.random.default_rng([seed, 2]), "validation")
         return PhotoSplit(kept, held_out, test)
@@ -107,79 +118,96 @@ def split_photos(
 
 
 def split_published(
-    given: PhotoSplit, *, validation: Validation, fraction: float, seed: int
+    published: PhotoSplit, *, validation: Validation, fraction: float, seed: int
 ) -> PhotoSplit:
-    """Return a dataset's own split; its validation photos, if any, are those held out of train."""
-    if validation == "held-out" and len(given.validation):
-        return given
-    train = np.union1d(given.train, given.validation)
-    return split_photos(train, given.test, validation=validation, fraction=fraction, seed=seed)
+    """Return a published split with the validation photos that are asked for.
+
+    The published validation photos count as held out; for any other `validation` they join train.
+
+    Raises:
+        DatasetError: the fraction leaves train or validation empty.
+    """
+    if validation == "held-out" and len(published.validation):
+        return published
+    train = np.union1d(published.train, published.validation)
+    return split_photos(train, published.test, validation=validation, fraction=fraction, seed=seed)
 
 
 def usable_labels(
     dataset: PhotoDataset, train: Rows, *, min_photos: int, is_known: Callable[[str], bool]
 ) -> UsableLabels:
-    """Sort out the labels shown by enough training photos and known to the label encoder.
+    """Select the labels that have enough training photos and a vector.
 
     Args:
         dataset: the photos and all their labels.
-        train: rows whose photos are counted.
-        min_photos: fewest training photos a label needs, at least 1.
-        is_known: whether the label encoder has a vector for a label.
+        train: rows of the photos to count.
+        min_photos: fewest training photos of a label, at least 1.
+        is_known: returns True if the label encoder has a vector for a label.
 
     Raises:
         DatasetError: fewer than two labels remain.
     """
     counts = dataset.shown_by(train)
     names = np.array(dataset.labels)
-    never = tuple(names[counts == 0].tolist())
+    without_photos = tuple(names[counts == 0].tolist())
     rare = tuple(names[(counts > 0) & (counts < min_photos)].tolist())
     common = names[counts >= min_photos].tolist()
-    unknown = tuple(name for name in common if not is_known(name))
-    usable = tuple(sorted(set(common) - set(unknown)))
+    without_vector = tuple(name for name in common if not is_known(name))
+    usable = tuple(sorted(set(common) - set(without_vector)))
     if len(usable) < 2:
-        few = len(never) + len(rare)
+        few = len(without_photos) + len(rare)
         raise DatasetError(
             f"{len(usable)} of {len(names)} labels can be used: {few} have fewer than {min_photos}"
-            f" training photos (lower --min-photos), {len(unknown)} have no vector in the label"
-            " table (give another --label-table)."
+            f" training photos (lower --min-photos), {len(without_vector)} have no vector in the"
+            " label table (give another --label-table)."
         )
-    return UsableLabels(usable, never, rare, unknown)
+    return UsableLabels(usable, without_photos, rare, without_vector)
 
 
-def keep_known(given: LabelSplit, is_known: Callable[[str], bool]) -> LabelSplit:
-    """Return the labels a dataset defines as seen and unseen, without those that have no vector."""
+def keep_known(published: LabelSplit, is_known: Callable[[str], bool]) -> LabelSplit:
+    """Return a published label split without the labels that have no vector."""
     return LabelSplit(
-        tuple(filter(is_known, given.seen)),
-        tuple(filter(is_known, given.unseen)),
+        tuple(filter(is_known, published.seen)),
+        tuple(filter(is_known, published.unseen)),
     )
 
 
 def draw_unseen(labels: Sequence[str], *, fraction: float, seed: int) -> LabelSplit:
-    """Split sorted labels by the seed: a fraction, rounded down, is never trained on."""
+    """Draw a fraction of sorted labels, rounded down, as unseen.
+
+    Raises:
+        DatasetError: the fraction is not in [0, 1).
+    """
     count = int(len(labels) * fraction + 1e-9)
     if not 0 <= fraction < 1:
-        raise DatasetError(f"--unseen-fraction is {fraction}; it must lie in 0 to 1, 1 excluded.")
-    chosen = np.random.default_rng(seed).choice(len(labels), count, replace=False)
-    return _label_split(labels, {labels[i] for i in chosen})
+        raise DatasetError(
+            f"--unseen-fraction is {fraction}; it must be at least 0 and less than 1."
+        )
+    unseen = np.random.default_rng(seed).choice(len(labels), count, replace=False)
+    return _label_split(labels, {labels[i] for i in unseen})
 
 
 def read_unseen(file: Path, labels: Sequence[str]) -> LabelSplit:
-    """Split labels by a file that names those never trained on, one a line."""
+    """Split labels by a file of unseen labels, one per line.
+
+    Raises:
+        DatasetError: the file names a label that is not among `labels`, or all of them.
+    """
     named = {line.strip() for line in read_text(file).splitlines() if line.strip()}
     strange = sorted(named - set(labels))
     if strange:
         raise DatasetError(
-            f"{file} names {count_noun(len(strange), 'label')} not among the {len(labels)}"
-            f" usable ones: {first_few(strange)}. Take them out, or lower --min-photos."
+            f"{file} names {count_noun(len(strange), 'label')} that are not among the"
+            f" {len(labels)} usable ones: {first_few(strange)}. Take them out, or lower"
+            " --min-photos."
         )
     if named >= set(labels):
         raise DatasetError(f"{file} names every label; nothing is left to train on.")
     return _label_split(labels, named)
 
 
-def left_out(names: Sequence[str], why: str) -> str:
-    """Return the sentence about labels that take no part."""
+def left_out_sentence(names: Sequence[str], why: str) -> str:
+    """Return a sentence about labels that are left out."""
     return f"left out {count_noun(len(names), 'label')} with {why}: {first_few(names)}"
 
 
@@ -190,16 +218,16 @@ def _label_split(labels: Sequence[str], unseen: set[str]) -> LabelSplit:
 def _set_aside(
     rows: Rows, fraction: float, rng: np.random.Generator, part: str
 ) -> tuple[Rows, Rows]:
-    """Return the rows that stay and those set aside, both in their old order."""
+    """Draw rows to set aside; return the rest and the drawn rows, both in their old order."""
     count = round(len(rows) * fraction)
     if not 0 < count < len(rows):
         raise DatasetError(
-            f"--{part}-fraction {fraction} sets aside {count} of {len(rows)} photos; at least one"
-            " must be set aside and one must stay."
+            f"--{part}-fraction {fraction} sets aside {count} of {len(rows)} photos; it must set"
+            " aside at least one and leave at least one."
         )
-    chosen = np.zeros(len(rows), bool)
-    chosen[rng.choice(len(rows), count, replace=False)] = True
-    return rows[~chosen], rows[chosen]
+    is_drawn = np.zeros(len(rows), bool)
+    is_drawn[rng.choice(len(rows), count, replace=False)] = True
+    return rows[~is_drawn], rows[is_drawn]
 
 
 def _read_csv_splits(file: Path) -> dict[str, Any]:
@@ -212,5 +240,5 @@ def _read_csv_splits(file: Path) -> dict[str, Any]:
         raise DatasetError(f"{file}:{rows.line_num}: not CSV: {error}.") from error
 
 
-def _rows(chosen: Any) -> Rows:
-    return np.flatnonzero(np.fromiter(chosen, bool)).astype(np.int64)
+def _rows(mask: Iterator[bool]) -> Rows:
+    return np.flatnonzero(np.fromiter(mask, bool)).astype(np.int64)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mkt_search.datasets.dataset import Rows
-from mkt_search.datasets.read import Labelled
+from mkt_search.datasets.read import SplitDataset
 from mkt_search.display import count_noun, first_few
 from mkt_search.errors import CheckpointMismatch, EvaluationError
 from mkt_search.evaluation.entries import judge
@@ -52,7 +52,7 @@ class Stored:
 
 def evaluate_models(
     models: Sequence[Model],
-    labelled: Labelled,
+    labelled: SplitDataset,
     *,
     rows: Rows | None = None,
     rules: Rules | None = None,
@@ -144,7 +144,7 @@ def titles(models: Sequence[Model]) -> list[str]:
     ]
 
 
-def fingerprint(labelled: Labelled, rows: Rows) -> str:
+def fingerprint(labelled: SplitDataset, rows: Rows) -> str:
     """Return 12 hex digits over the photos' names, the labels and what is known of them."""
     dataset = labelled.dataset
     names = [[dataset.files[row] for row in rows], dataset.labels, len(labelled.labels.seen)]
@@ -173,7 +173,7 @@ class _Photos:
     """The photos that are evaluated, and where a library has them; what one model cannot read is
     out for the next."""
 
-    labelled: Labelled
+    labelled: SplitDataset
     rows: Rows
     slots: Rows | None = None
 

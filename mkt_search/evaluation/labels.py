@@ -13,13 +13,14 @@ import numpy as np
 
 from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.datasets.files import read_text
-from mkt_search.datasets.read import Labelled, photo_split, read, read_published
-from mkt_search.datasets.split import LabelSplit, PhotoSplit, Published
+from mkt_search.datasets.read import SplitDataset, photo_split, read, read_published
+from mkt_search.datasets.split import LabelSplit, PhotoSplit, PublishedDataset
 from mkt_search.display import count_noun, first_few
 from mkt_search.errors import EvaluationError
 from mkt_search.evaluation.protocol import F1_AT, Rules
 from mkt_search.models.build import CheckpointModel, Model
 from mkt_search.models.label_table import LabelTable
+from mkt_search.progress import ProgressCallback
 from mkt_search.settings.config import DataConfig, EvaluateConfig
 
 Only = Literal["test", "train", "all"]
@@ -55,7 +56,7 @@ def choose(
     *,
     only: Only = "test",
     say: Say = lambda sentence: None,
-) -> tuple[Labelled, Rows]:
+) -> tuple[SplitDataset, Rows]:
     """Read labelled photos and settle what of them is evaluated, alike for all models.
 
     Args:
@@ -71,7 +72,7 @@ def choose(
         DatasetError: the photos or their labels cannot be read or split.
         EvaluationError: no photo shows the labels, or a model was trained on what should be unseen.
     """
-    found = read_published(data, say)
+    found = read_published(data, _progress(say))
     stories = [story for story in map(story_of, models) if story]
     labels = _labels(data, found, models, stories, say)
     _compare(labels, stories, say)
@@ -82,10 +83,10 @@ def choose(
             _compare_tests(data, found, story, len(rows), say)
     dataset = found.dataset.only((*labels.seen, *labels.unseen))
     _require_positives(dataset, rows, labels, only)
-    return Labelled(dataset, photos, labels), rows
+    return SplitDataset(dataset, photos, labels), rows
 
 
-def rules_of(config: EvaluateConfig, labelled: Labelled, say: Say, *, kind: str = "") -> Rules:
+def rules_of(config: EvaluateConfig, labelled: SplitDataset, say: Say, *, kind: str = "") -> Rules:
     """Return the rules that the settings ask for; `kind` is that of the dataset.
 
     Of a protocol's own depths of F1, those with more labels than there are are left out.
@@ -102,7 +103,7 @@ def rules_of(config: EvaluateConfig, labelled: Labelled, say: Say, *, kind: str 
     return Rules(name, fitting, config.depth, config.rare_below)
 
 
-def check(rules: Rules, labelled: Labelled) -> None:
+def check(rules: Rules, labelled: SplitDataset) -> None:
     """Refuse rules that cannot be followed. Raises EvaluationError."""
     fewest, what = _fewest(labelled)
     too_deep = [k for k in rules.f1_at if k > fewest]
@@ -113,7 +114,7 @@ def check(rules: Rules, labelled: Labelled) -> None:
         )
 
 
-def _photos(data: DataConfig, found: Published, only: Only) -> PhotoSplit:
+def _photos(data: DataConfig, found: PublishedDataset, only: Only) -> PhotoSplit:
     """The split, with every photo as a test photo for `all`; validation is of no use here, but what
     is held out for it was not learned from."""
     if only == "all":
@@ -124,7 +125,7 @@ def _photos(data: DataConfig, found: Published, only: Only) -> PhotoSplit:
 
 def _labels(
     data: DataConfig,
-    found: Published,
+    found: PublishedDataset,
     models: Sequence[Model],
     stories: Sequence[Story],
     say: Say,
@@ -136,7 +137,9 @@ def _labels(
         return _of_story(stories[0], found.dataset.labels, say)
     tables = [t for t in (model.label_encoder() for model in models) if isinstance(t, LabelTable)]
     return read(
-        data, is_known=lambda label: all(label in table for table in tables), say=say
+        data,
+        is_known=lambda label: all(label in table for table in tables),
+        progress=_progress(say),
     ).labels
 
 
@@ -181,6 +184,10 @@ def _of_story(story: Story, labels: Sequence[str], say: Say) -> LabelSplit:
     return found
 
 
+def _progress(say: Say) -> ProgressCallback:
+    return lambda event: say(event.message)
+
+
 def _say_left_out(labels: Sequence[str], why: str, say: Say) -> None:
     if labels:
         say(f"left out {count_noun(len(labels), 'label')} {why}: {first_few(labels)}")
@@ -207,7 +214,9 @@ def _compare(labels: LabelSplit, stories: Sequence[Story], say: Say) -> None:
             )
 
 
-def _compare_tests(data: DataConfig, found: Published, story: Story, count: int, say: Say) -> None:
+def _compare_tests(
+    data: DataConfig, found: PublishedDataset, story: Story, count: int, say: Say
+) -> None:
     """Tell when the test photos are hardly those of the training."""
     is_drawn = not data.splits and not found.photos
     here = asdict(data) | {"test photos": count}
@@ -237,7 +246,7 @@ def _require_positives(dataset: PhotoDataset, rows: Rows, labels: LabelSplit, on
             )
 
 
-def _fewest(labelled: Labelled) -> tuple[int, str]:
+def _fewest(labelled: SplitDataset) -> tuple[int, str]:
     """The size of the smallest group of labels that F1 is told of, and its name."""
     labels = labelled.labels
     if labels.unseen:

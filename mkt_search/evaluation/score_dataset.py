@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.datasets.dataset import PhotoDataset, Rows, memory
+from mkt_search.datasets.dataset import PhotoDataset, Rows, machine_memory
 from mkt_search.errors import EvaluationError, PhotoError
 from mkt_search.evaluation.protocol import Scored, score_encoded
 from mkt_search.models.encoder import PhotoEncoder
@@ -141,7 +141,7 @@ def _pixels(path: Path, spec: ImageSpec, max_pixels: int) -> Pixels | None:
 
 def _require_memory(photos: int, labels: int) -> None:
     """Refuse what would be killed for its memory in the end, after hours."""
-    there, needed = memory(), 4 * ARRAYS * photos * labels
+    there, needed = machine_memory(), 4 * ARRAYS * photos * labels
     if there and needed > there:
         raise EvaluationError(
             f"the scores of {photos:,} photos for {labels:,} labels take {needed / 2**30:.1f} GiB,"

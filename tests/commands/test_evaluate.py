@@ -175,7 +175,7 @@ def test_a_library_of_an_older_version_is_refused_before_any_work(home: Path) ->
             "--f1-at 3 makes no sense with 2 unseen labels",
         ),
         (("--model", "student", "--html", "no/e.html"), "there is no folder no"),
-        (("--model", "student", "--splits", "s.json"), 'gives no labelled photo to "test"'),
+        (("--model", "student", "--splits", "s.json"), 'assigns no labeled photo to "test"'),
         (("--model", "student", "--unseen", "none.txt"), "none.txt names no label"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A folder and a labels file become a dataset; every mistake in them is a sentence."""
+"""A folder and a labels file become a dataset; every mistake in them is named."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def read(tmp_path: Path, text: str, name: str) -> PhotoDataset:
     ("name", "text"),
     [("l.json", JSON), ("l.jsonl", JSONL), ("l.csv", CSV), ("rows.csv", CSV_BY_ROW)],
 )
-def test_every_format_says_the_same(tmp_path: Path, name: str, text: str) -> None:
+def test_every_format_gives_the_same_dataset(tmp_path: Path, name: str, text: str) -> None:
     dataset = read(tmp_path, text, name)
     assert dataset.files == ("a.jpg", "b.jpg", "c.jpg")
     assert dataset.labels == ("sea", "sky")
@@ -59,7 +59,7 @@ def test_listed_absent_labels_leave_the_others_unknown(
     assert targets["sky"] == 1 and targets["sea"] == -1 and targets.get("sun", 0) == 0
 
 
-def test_only_picks_and_orders_labels(tmp_path: Path) -> None:
+def test_only_selects_and_orders_labels(tmp_path: Path) -> None:
     dataset = read(tmp_path, JSON, "l.json").only(["sky"])
     assert dataset.labels == ("sky",) and dataset.targets.tolist() == [[1], [1], [-1]]
 
@@ -92,7 +92,7 @@ def test_photos_in_subfolders_are_named_by_their_path(tmp_path: Path) -> None:
         ("l.txt", "sky", r"none of .json, .jsonl, .csv"),
     ],
 )
-def test_a_wrong_labels_file_is_refused_with_its_place(
+def test_a_malformed_labels_file_is_refused_with_the_place(
     tmp_path: Path, name: str, text: str, sentence: str
 ) -> None:
     with pytest.raises(DatasetError, match=sentence):

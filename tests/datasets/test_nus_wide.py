@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mkt_search.datasets.nus_wide import path_of, read_concepts, read_nus_wide
 from mkt_search.errors import DatasetError
+from tests.messages import Messages
 
 SEEN, UNSEEN = ["sky blue", "actor", "red"], ["airport", "zebra"]
 TRAIN = {"actor_0001_21.jpg": [1, -1, 0], "big_cat_0002_7.jpg": [-1, 1, -1]}
@@ -44,7 +45,7 @@ def write(root: Path, part: str, arrays: Mapping[str, Any]) -> None:
             file.create_dataset(f"{key}-features", data=np.zeros((2, 3), np.float32))
 
 
-def test_photos_labels_and_both_splits_are_those_of_the_files(tmp_path: Path) -> None:
+def test_the_files_define_photos_labels_and_both_splits(tmp_path: Path) -> None:
     found = read_nus_wide(nus_wide(tmp_path))
     assert found.dataset.files == (
         *("Flickr/actor/0001_21.jpg", "Flickr/big_cat/0002_7.jpg"),
@@ -70,7 +71,7 @@ VALUES = st.lists(
 
 @given(VALUES)
 @settings(max_examples=15, deadline=None)
-def test_every_value_comes_back(
+def test_every_value_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, values: list[list[int]]
 ) -> None:
     root = tmp_path_factory.mktemp("nus")
@@ -81,30 +82,30 @@ def test_every_value_comes_back(
     np.testing.assert_array_equal(found[: len(values), :3], np.array(values)[:, :3])
 
 
-def test_unseen_labels_of_training_photos_are_kept_where_they_are_given(tmp_path: Path) -> None:
+def test_unseen_labels_of_training_photos_are_read_where_given(tmp_path: Path) -> None:
     arrays = {f"{name}-labels": values for name, values in TRAIN.items()}
     write(nus_wide(tmp_path), "train", {**arrays, "actor_0001_21.jpg-labels_81": [-1, 1]})
     targets = read_nus_wide(tmp_path).dataset.targets
     assert targets[0].tolist() == [1, -1, 0, -1, 1] and targets[1, 3:].tolist() == [0, 0]
 
 
-def test_labels_81_decide_on_the_unseen_labels_and_a_difference_is_said(tmp_path: Path) -> None:
+def test_labels_81_decide_the_unseen_labels_and_a_conflict_is_reported(tmp_path: Path) -> None:
     arrays = {f"{name}-labels": values for name, values in TEST.items()}
     more = {f"{name}-labels_81": [1, 1] for name in TEST}
     write(nus_wide(tmp_path), "test", arrays | more)
-    said: list[str] = []
-    targets = read_nus_wide(tmp_path, said.append).dataset.targets
+    messages = Messages()
+    targets = read_nus_wide(tmp_path, messages).dataset.targets
     assert targets[2:, 3:].tolist() == [[1, 1], [1, 1]]
-    assert "2 photos with other unseen labels in -labels than in -labels_81" in said[0]
+    assert "differ in the unseen labels of 2 photos; -labels_81 is used" in messages[0]
 
 
 def test_photos_not_on_disk_are_left_out_and_named(tmp_path: Path) -> None:
     (nus_wide(tmp_path) / "Flickr/big_cat/0002_7.jpg").unlink()
-    said: list[str] = []
-    found = read_nus_wide(tmp_path, said.append)
+    messages = Messages()
+    found = read_nus_wide(tmp_path, messages)
     assert len(found.dataset) == 3 and found.photos is not None
     assert found.photos.train.tolist() == [0] and found.photos.test.tolist() == [1, 2]
-    assert said == [f"left out 1 photo not in {tmp_path}: Flickr/big_cat/0002_7.jpg"]
+    assert messages == [f"left out 1 photo not in {tmp_path}: Flickr/big_cat/0002_7.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -120,24 +121,24 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 def test_a_missing_or_broken_h5_is_named(tmp_path: Path, part: str) -> None:
     file = nus_wide(tmp_path) / f"features/nus_wide_{part}.h5"
     file.write_bytes(b"rubbish")
-    with pytest.raises(DatasetError, match=rf"nus_wide_{part}\.h5 is no HDF5 file"):
+    with pytest.raises(DatasetError, match=rf"nus_wide_{part}\.h5 is not an HDF5 file"):
         read_nus_wide(tmp_path)
     file.unlink()
-    with pytest.raises(DatasetError, match=rf"cannot read .*nus_wide_{part}\.h5: No such file"):
+    with pytest.raises(DatasetError, match=rf"nus_wide_{part}\.h5 is missing"):
         read_nus_wide(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({}, r"actor_0001_21\.jpg-labels is not there"),
-        ({"actor_0001_21.jpg-labels": [1, -1]}, r"has the shape \(2,\), expected 3 values"),
+        ({}, r"actor_0001_21\.jpg-labels is missing"),
+        ({"actor_0001_21.jpg-labels": [1, -1]}, r"has the shape \(2,\), expected \(3,\)"),
         ({"actor_0001_21.jpg-labels": [1, -1, 2]}, "values other than 1, 0 and -1"),
         ({"actor_0001_21.jpg-labels": [b"a", b"b", b"c"]}, "values other than 1, 0 and -1"),
-        ({"actor_0001_21.jpg-labels/a": [1]}, "is a group, no array"),
+        ({"actor_0001_21.jpg-labels/a": [1]}, "is a group, not an array"),
     ],
 )
-def test_wrong_arrays_are_refused_with_their_key(
+def test_malformed_arrays_are_refused_with_their_key(
     tmp_path: Path, arrays: dict[str, Any], sentence: str
 ) -> None:
     write(nus_wide(tmp_path), "train", arrays)
@@ -145,7 +146,7 @@ def test_wrong_arrays_are_refused_with_their_key(
         read_nus_wide(tmp_path)
 
 
-def test_labels_of_which_none_is_absent_are_refused(tmp_path: Path) -> None:
+def test_labels_without_any_absent_one_are_refused(tmp_path: Path) -> None:
     ones = {name: [1, 0, 0] for name in TRAIN}
     with pytest.raises(DatasetError, match=r"nus_wide_train\.h5 has no -1"):
         read_nus_wide(nus_wide(tmp_path, ones))
@@ -156,12 +157,12 @@ def test_labels_of_which_none_is_absent_are_refused(tmp_path: Path) -> None:
     [
         (["a_0_1.jpg"], "must hold"),
         ({"img_names": []}, "must hold"),
-        ({"img_names": ["a_1.jpg"]}, r"'a_1\.jpg' is no photo name"),
-        ({"img_names": ["../a_0_1.jpg"]}, "is no photo name"),
-        ({"img_names": [".._0_1.jpg"]}, "is no photo name"),
-        ({"img_names": [3]}, "3 is no photo name"),
+        ({"img_names": ["a_1.jpg"]}, r"'a_1\.jpg' is not a photo name"),
+        ({"img_names": ["../a_0_1.jpg"]}, "is not a photo name"),
+        ({"img_names": [".._0_1.jpg"]}, "is not a photo name"),
+        ({"img_names": [3]}, "3 is not a photo name"),
         ({"img_names": ["a_0_1.jpg", "a_0_1.jpg"]}, "names a photo twice"),
-        ({"img_names": list(TEST)}, "2 photos both in img_names.pkl and in test_img_names.pkl"),
+        ({"img_names": list(TEST)}, "img_names.pkl and test_img_names.pkl of .* share 2 photos"),
         ({"img_names": Path("a")}, r"holds pathlib.*is not loaded"),
     ],
 )
@@ -176,7 +177,7 @@ def test_wrong_names_are_refused(tmp_path: Path, held: Any, sentence: str) -> No
     [
         ("\n", "names no labels"),
         ("a\n\nb\n", "c.txt:2: the line is empty"),
-        ("a\nb\na\n", "c.txt:3: 'a' is there twice"),
+        ("a\nb\na\n", "c.txt:3: 'a' occurs twice"),
     ],
 )
 def test_wrong_lists_of_labels_are_refused(tmp_path: Path, text: str, sentence: str) -> None:
@@ -185,25 +186,23 @@ def test_wrong_lists_of_labels_are_refused(tmp_path: Path, text: str, sentence: 
         read_concepts(tmp_path / "c.txt")
 
 
-def test_a_concept_among_the_tags_is_refused_with_the_rule(tmp_path: Path) -> None:
+def test_a_label_in_both_lists_is_refused_with_the_rule(tmp_path: Path) -> None:
     (nus_wide(tmp_path) / "Concepts925.txt").write_text("sky blue\nzebra\nred\n")
-    with pytest.raises(DatasetError, match=r"1 label of .* also in .*: zebra\. .*without those"):
+    with pytest.raises(DatasetError, match=r"share 1 label: zebra\. .*without those"):
         read_nus_wide(tmp_path)
 
 
-def test_no_photo_at_all_is_an_error(tmp_path: Path) -> None:
+def test_a_dataset_without_photos_is_refused(tmp_path: Path) -> None:
     nus_wide(tmp_path)
     for name in TEST:
         (tmp_path / path_of(name)).unlink()
-    with pytest.raises(DatasetError, match=r"of the 2 photos .*test_img_names\.pkl names none"):
+    with pytest.raises(DatasetError, match=r"none of the 2 photos .*test_img_names\.pkl names"):
         read_nus_wide(tmp_path)
     with pytest.raises(DatasetError, match="no folder"):
         read_nus_wide(tmp_path / "nowhere")
 
 
-def test_without_h5py_the_way_to_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_h5py_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nus_wide(tmp_path)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(DatasetError, match=r"needs h5py.*mkt-search\[datasets\]"):

@@ -1,4 +1,4 @@
-"""Pickles of texts: what plain pickle wrote comes back, and nothing in one is ever run."""
+"""Pickles of plain data are read back, and no code in a pickle ever runs."""
 
 import pickle
 from pathlib import Path
@@ -31,7 +31,7 @@ def reread(folder: Path, value: Any, protocol: int) -> Any:
 
 @given(PLAIN, PROTOCOLS)
 @settings(max_examples=60, deadline=None)
-def test_containers_and_texts_come_back(
+def test_containers_and_text_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, value: Any, protocol: int
 ) -> None:
     assert reread(tmp_path_factory.getbasetemp(), value, protocol) == value
@@ -52,18 +52,18 @@ ARRAYS = [
 
 @pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype}{a.shape}")
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_arrays_come_back_as_lists(tmp_path: Path, array: Any, protocol: int) -> None:
+def test_arrays_are_read_as_lists(tmp_path: Path, array: Any, protocol: int) -> None:
     assert reread(tmp_path, array, protocol) == array.tolist()
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_single_values_of_arrays_and_sets_come_back(tmp_path: Path, protocol: int) -> None:
+def test_scalars_of_arrays_and_sets_are_read_back(tmp_path: Path, protocol: int) -> None:
     value = {"names": [np.str_("a_b_c.jpg"), np.int64(3)], "set": {1}, "bytes": b"\xff"}
     plain = {"names": ["a_b_c.jpg", 3], "set": {1}, "bytes": b"\xff"}
     assert reread(tmp_path, value, protocol) == plain
 
 
-def test_names_of_numpy_before_2_are_known(tmp_path: Path) -> None:
+def test_pickles_of_numpy_1_are_read(tmp_path: Path) -> None:
     written = pickle.dumps(np.array(["a"]), 0)
     assert b"numpy._core" in written or b"numpy.core" in written
     for core in (b"numpy.core.", b"numpy._core."):
@@ -101,7 +101,7 @@ def test_anything_else_is_refused_with_its_name(tmp_path: Path, value: Any, name
         reread(tmp_path, value, 4)
 
 
-def test_nothing_in_a_refused_pickle_is_run(tmp_path: Path) -> None:
+def test_no_code_in_a_refused_pickle_runs(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"holds posix\.|holds nt\."):
         reread(tmp_path, [Evil(__import__("os").mkdir, str(a_file(tmp_path)))], 4)
     assert not a_file(tmp_path).exists()
@@ -122,13 +122,13 @@ def test_nothing_in_a_refused_pickle_is_run(tmp_path: Path) -> None:
     ],
     ids=range(9),
 )
-def test_a_broken_pickle_is_refused_with_its_file(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_pickle_is_refused_with_its_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "p.pkl").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"p\.pkl (is no pickle of texts|holds)"):
+    with pytest.raises(DatasetError, match=r"p\.pkl (is not a pickle of plain data|holds)"):
         read_pickle(tmp_path / "p.pkl")
 
 
-def test_a_list_that_holds_itself_is_refused(tmp_path: Path) -> None:
+def test_a_list_that_contains_itself_is_refused(tmp_path: Path) -> None:
     value: list[Any] = []
     value.append(value)
     with pytest.raises(DatasetError, match="is damaged: maximum recursion"):

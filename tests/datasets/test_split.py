@@ -22,7 +22,7 @@ FILES = ("a.jpg", "b.jpg", "c.jpg")
 LABELS = [f"label {i:02}" for i in range(11)]
 
 
-def written(path: Path, text: str) -> Path:
+def write(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
 
@@ -34,22 +34,22 @@ def written(path: Path, text: str) -> Path:
         ("s.csv", "file,split\nc.jpg,val\na.jpg,train\nb.jpg,test\n"),
     ],
 )
-def test_a_splits_file_says_who_trains(tmp_path: Path, name: str, text: str) -> None:
-    train, test = read_splits(written(tmp_path / name, text), FILES)
+def test_a_splits_file_assigns_train_and_test(tmp_path: Path, name: str, text: str) -> None:
+    train, test = read_splits(write(tmp_path / name, text), FILES)
     assert train.tolist() == [0] and test.tolist() == [1]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('{"a.jpg": "train"}', "no entry for 2 labelled photos, the first is 'b.jpg'"),
-        ('{"a.jpg": "train", "b.jpg": "train", "c.jpg": "train"}', 'no labelled photo to "test"'),
+        ('{"a.jpg": "train"}', "no entry for 2 labeled photos; the first is 'b.jpg'"),
+        ('{"a.jpg": "train", "b.jpg": "train", "c.jpg": "train"}', 'no labeled photo to "test"'),
         ('["a.jpg"]', "must be one object"),
     ],
 )
-def test_a_wrong_splits_file_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+def test_a_malformed_splits_file_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(DatasetError, match=sentence):
-        read_splits(written(tmp_path / "s.json", text), FILES)
+        read_splits(write(tmp_path / "s.json", text), FILES)
 
 
 def test_a_drawn_split_follows_its_seed_and_loses_no_photo() -> None:
@@ -68,14 +68,14 @@ def test_validation_photos_are_held_out_of_train_and_never_the_test_photos() -> 
     assert parts.test.tolist() == test.tolist()
 
 
-def test_validation_on_test_photos_or_none_must_be_asked_for() -> None:
+def test_validation_may_be_the_test_photos_or_none() -> None:
     train, test = np.arange(8), np.arange(8, 10)
     assert split_photos(train, test, validation="none", fraction=0, seed=0).validation.size == 0
     on_test = split_photos(train, test, validation="test", fraction=0, seed=0)
     assert on_test.validation.tolist() == test.tolist() and on_test.train.tolist() == train.tolist()
 
 
-def test_a_datasets_own_validation_photos_are_held_out_or_join_the_others() -> None:
+def test_published_validation_photos_are_held_out_or_join_train() -> None:
     given = PhotoSplit(np.arange(4), np.arange(4, 6), np.arange(6, 9))
     split = {"fraction": 0.5, "seed": 0}
     assert split_published(given, validation="held-out", **split) is given
@@ -85,7 +85,7 @@ def test_a_datasets_own_validation_photos_are_held_out_or_join_the_others() -> N
     assert on_test.validation.tolist() == on_test.test.tolist() == [6, 7, 8]
 
 
-def test_a_dataset_without_validation_photos_has_them_drawn() -> None:
+def test_validation_photos_are_drawn_if_none_are_published() -> None:
     given = PhotoSplit(np.arange(4), np.arange(0), np.arange(4, 6))
     drawn = split_published(given, validation="held-out", fraction=0.25, seed=0)
     assert len(drawn.validation) == 1 and sorted([*drawn.train, *drawn.validation]) == [0, 1, 2, 3]
@@ -106,15 +106,15 @@ def test_drawn_unseen_labels_are_a_fifth_by_seed() -> None:
 
 
 def test_unseen_labels_come_from_a_file(tmp_path: Path) -> None:
-    labels = read_unseen(written(tmp_path / "u.txt", "label 03\n\n label 01 \n"), LABELS)
+    labels = read_unseen(write(tmp_path / "u.txt", "label 03\n\n label 01 \n"), LABELS)
     assert labels.unseen == ("label 01", "label 03") and "label 03" not in labels.seen
 
 
 def test_a_file_of_unseen_labels_must_name_labels_of_the_data(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"names 1 label not .*: zebra\. Take them out"):
-        read_unseen(written(tmp_path / "u.txt", "zebra\n"), LABELS)
+    with pytest.raises(DatasetError, match=r"names 1 label that are not .*: zebra\. Take them out"):
+        read_unseen(write(tmp_path / "u.txt", "zebra\n"), LABELS)
     with pytest.raises(DatasetError, match="names every label"):
-        read_unseen(written(tmp_path / "u.txt", "\n".join(LABELS)), LABELS)
+        read_unseen(write(tmp_path / "u.txt", "\n".join(LABELS)), LABELS)
 
 
 def dataset_with(counts: dict[str, int], photos: int = 10) -> PhotoDataset:
@@ -143,12 +143,12 @@ def test_only_training_photos_count_for_a_label() -> None:
     assert usable.names == ("cat", "dog")
 
 
-def test_no_usable_label_is_an_error_with_the_ways_out() -> None:
+def test_too_few_usable_labels_are_an_error_with_the_ways_out() -> None:
     with pytest.raises(DatasetError, match=r"0 of 1 labels .*--min-photos.*--label-table"):
         usable_labels(dataset_with({"cat": 1}), np.arange(9), min_photos=5, is_known=bool)
 
 
-def test_a_splits_file_that_is_no_csv_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_a_splits_file_that_is_not_csv_is_refused_with_its_line(tmp_path: Path) -> None:
     field = "x" * 200_000  # more than a field of the csv module holds
     with pytest.raises(DatasetError, match=r"s\.csv:\d: not CSV: field larger"):
-        read_splits(written(tmp_path / "s.csv", f"file,split\na.jpg,{field}\n"), FILES)
+        read_splits(write(tmp_path / "s.csv", f"file,split\na.jpg,{field}\n"), FILES)

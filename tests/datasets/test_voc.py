@@ -63,7 +63,7 @@ def test_only_difficult_objects_leave_a_label_unknown(tmp_path: Path) -> None:
     ],
     ids=["2007", "trainval and test", "2012, without test"],
 )
-def test_the_sets_say_who_learns(
+def test_the_set_files_split_the_photos(
     tmp_path: Path, sets: dict[str, str], expected: dict[str, list[int]]
 ) -> None:
     assert rows(read_voc(voc(tmp_path, sets)).photos) == expected
@@ -75,13 +75,15 @@ def test_the_sets_say_who_learns(
         ({}, r"needs train\.txt and val\.txt.* it has none of them"),
         ({"train": "000001"}, r"it has train\.txt"),
         ({"train": "000001", "val": "\n"}, r"val\.txt names no photos"),
-        ({"train": "000001", "val": "../000002"}, r"val\.txt: '\.\./000002' is no photo name"),
-        ({"train": "000001", "val": "000001"}, "the photo 000001 is in two of"),
+        ({"train": "000001", "val": "../000002"}, r"val\.txt: '\.\./000002' is not a photo name"),
+        ({"train": "000001", "val": "000001"}, "the photo 000001 is in more than one of"),
         ({"train": "000001", "val": "000009"}, r"cannot read .*000009\.xml"),
         ({"train": "000003", "val": "000003x"}, r"cannot read .*000003x\.xml"),
     ],
 )
-def test_wrong_sets_are_refused(tmp_path: Path, sets: dict[str, str], sentence: str) -> None:
+def test_set_files_that_do_not_fit_are_refused(
+    tmp_path: Path, sets: dict[str, str], sentence: str
+) -> None:
     with pytest.raises(DatasetError, match=sentence):
         read_voc(voc(tmp_path, sets))
 
@@ -93,18 +95,18 @@ OUTSIDE = '<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>'
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (BOMB.encode(), r"000001\.xml is no annotation: it has a document type"),
+        (BOMB.encode(), r"000001\.xml is not an annotation: it has a document type"),
         (BOMB.encode("utf-16"), "it has a document type"),
         (OUTSIDE.encode(), "it has a document type"),
-        (b"<annotation><object></annotation>", r"000001\.xml is no annotation: mismatched tag"),
-        (b"\xff\xfe\x00", "is no annotation"),
-        (b"<annotation>&b;</annotation>", "is no annotation: undefined entity"),
-        (b"<html><body/></html>", "is no annotation: it begins with <html>"),
-        (b'<?xml version="1.0" encoding="foo"?><annotation/>', "is no annotation: unknown enc"),
+        (b"<annotation><object></annotation>", r"000001\.xml is not an annotation: mismatched tag"),
+        (b"\xff\xfe\x00", "is not an annotation"),
+        (b"<annotation>&b;</annotation>", "is not an annotation: undefined entity"),
+        (b"<html><body/></html>", "is not an annotation: it begins with <html>"),
+        (b'<?xml version="1.0" encoding="foo"?><annotation/>', "is not an annotation: unknown enc"),
         (b"<annotation><object><name> </name></object></annotation>", "an object has no name"),
     ],
 )
-def test_xml_that_is_no_annotation_is_refused(
+def test_xml_that_is_not_an_annotation_is_refused(
     tmp_path: Path, content: bytes, sentence: str
 ) -> None:
     (voc(tmp_path) / "Annotations/000001.xml").write_bytes(content)

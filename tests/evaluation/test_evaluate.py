@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.datasets.read import Labelled
+from mkt_search.datasets.read import SplitDataset
 from mkt_search.errors import CheckpointMismatch, EvaluationError, UnknownLabel
 from mkt_search.evaluation.evaluate import Stored, evaluate_models, fingerprint, label_sets, titles
 from mkt_search.evaluation.labels import choose
@@ -36,7 +36,7 @@ def student(home: Path) -> CheckpointModel:
     return CheckpointModel(home / "student", name=str(home / "student"))
 
 
-def all_of(home: Path, *models: CheckpointModel) -> tuple[Labelled, np.ndarray]:
+def all_of(home: Path, *models: CheckpointModel) -> tuple[SplitDataset, np.ndarray]:
     data = DataConfig(photos=str(home / "photos"), labels=str(home / "labels.json"), min_photos=1)
     return choose(data, models, only="all")
 

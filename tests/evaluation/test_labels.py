@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mkt_search.datasets.read import Labelled
+from mkt_search.datasets.read import SplitDataset
 from mkt_search.errors import DatasetError, EvaluationError
 from mkt_search.evaluation.labels import check, choose, rules_of, story_of
 from mkt_search.evaluation.protocol import Rules
@@ -149,7 +149,7 @@ def test_no_photos_to_test_is_a_sentence(
     data: DataConfig, models: dict[str, CheckpointModel], tmp_path: Path
 ) -> None:
     (tmp_path / "splits.json").write_text(json.dumps({f"{n:02}.png": "train" for n in range(12)}))
-    with pytest.raises(DatasetError, match='gives no labelled photo to "test"'):
+    with pytest.raises(DatasetError, match='assigns no labeled photo to "test"'):
         choose(data, [models["red"]])
 
 
@@ -177,19 +177,19 @@ def test_stories_are_those_of_checkpoints_that_tell(models: dict[str, Checkpoint
 
 
 @pytest.fixture
-def labelled(data: DataConfig, models: dict[str, CheckpointModel]) -> Labelled:
+def labelled(data: DataConfig, models: dict[str, CheckpointModel]) -> SplitDataset:
     """Two seen and two unseen labels."""
     return choose(data, [models["red-green"]])[0]
 
 
-def test_depths_of_a_protocol_that_do_not_fit_are_left_out(labelled: Labelled) -> None:
+def test_depths_of_a_protocol_that_do_not_fit_are_left_out(labelled: SplitDataset) -> None:
     heard: list[str] = []
     rules = rules_of(EvaluateConfig(), labelled, heard.append)
     assert rules == Rules("nus-wide", ())
     assert heard == [f"left out F1@{k}: there are 2 unseen labels" for k in (3, 5)]
 
 
-def test_the_protocol_is_that_of_the_dataset_unless_named(labelled: Labelled) -> None:
+def test_the_protocol_is_that_of_the_dataset_unless_named(labelled: SplitDataset) -> None:
     def name(kind: str, **given: object) -> str:
         config = EvaluateConfig(f1_at=(1,), **given)  # type: ignore[arg-type]
         return rules_of(config, labelled, print, kind=kind).name
@@ -199,6 +199,6 @@ def test_the_protocol_is_that_of_the_dataset_unless_named(labelled: Labelled) ->
 
 
 @pytest.mark.parametrize("depth", [3, 0])
-def test_asked_depths_that_make_no_sense_are_refused(labelled: Labelled, depth: int) -> None:
+def test_asked_depths_that_make_no_sense_are_refused(labelled: SplitDataset, depth: int) -> None:
     with pytest.raises(EvaluationError, match=f"--f1-at {depth} makes no sense with 2 unseen"):
         check(Rules(f1_at=(1, depth)), labelled)

@@ -94,7 +94,7 @@ def read_task(data: DataConfig, space: LabelSpace, say: Callable[[str], None]) -
     Raises:
         MktError: something is missing or does not fit; the text says what and where.
     """
-    found = read(data, is_known=space.knows, say=say)
+    found = read(data, is_known=space.knows, progress=lambda event: say(event.message))
     vectors = space.encoder.encode(found.dataset.labels)
     task = Task(data, found.dataset, found.photos, found.labels, space, vectors)
     say(task.describe(data.validation))
