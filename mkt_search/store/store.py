@@ -96,7 +96,7 @@ class Store:
         from mkt_search.store.sql.upgrade import upgrade
 
         (directory / SEGMENTS).mkdir(parents=True, exist_ok=True)
-        with lock.writing(directory, "mkt init"):
+        with lock.write_lock(directory, "mkt init"):
             engine = open_engine(url or _sqlite(directory))
             upgrade(engine)
         return cls(directory, engine)
@@ -120,7 +120,7 @@ class Store:
         """Bring the database to this program's schema."""
         from mkt_search.store.sql.upgrade import upgrade
 
-        with lock.writing(self.directory, "mkt migrate"):
+        with lock.write_lock(self.directory, "mkt migrate"):
             upgrade(self.engine)
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class Store:
     @contextmanager
     def writing(self, command: str) -> Iterator[None]:
         """Hold the right to write; first remove what a crash left behind. Raises LibraryLocked."""
-        with lock.writing(self.directory, command):
+        with lock.write_lock(self.directory, command):
             self.remove_orphans()
             with transaction(self.engine) as session:
                 runs.end_abandoned(session)

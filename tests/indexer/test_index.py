@@ -17,13 +17,14 @@ from sqlalchemy import event
 from indexer.index import Options, index, preview
 from indexer.pooling.pool import pool
 from indexer.progress import Progress
+from mkt_search import files
 from mkt_search.errors import CheckpointMismatch, ConfigError, LibraryLocked, ModelError, StoreError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos.decode import decode, to_pixels
 from mkt_search.store import checks
 from mkt_search.store.candidates import build as optimize
 from mkt_search.store.records import PhotoRecord
-from mkt_search.store.segments import files
+from mkt_search.store.segments import files as segment_files
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
 from mkt_search.types import Encoded, Encoding, ImageSpec, Pooling, Summary, Vector
@@ -595,7 +596,8 @@ def fail_with_a_full_disk(monkeypatch: pytest.MonkeyPatch, site: str, *, at: int
             files, "open", failing(open, lambda path, mode="r": "w" in mode), raising=False
         )
     elif site == "write":
-        monkeypatch.setattr(files, "write_whole", failing(files.write_whole, lambda *_: True))
+        really = segment_files.write_atomically
+        monkeypatch.setattr(segment_files, "write_atomically", failing(really, lambda *_: True))
     elif site == "fsync":
         monkeypatch.setattr(os, "fsync", failing(os.fsync, lambda handle: not is_folder(handle)))
     elif site == "fsync folder":

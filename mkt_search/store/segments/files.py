@@ -6,7 +6,6 @@ numbers, which can be used where they lie in a mapped file.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
+
+from mkt_search.files import write_atomically
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype(np.uint8),
@@ -87,33 +88,5 @@ def write_named(
     """Write a file whole, under `prefix`, the beginning of its own digest and `suffix`."""
     sha256 = digest_of(data)
     name = f"{prefix}{sha256.hex()[:24]}{suffix}"
-    write_whole(folder / name, data)
+    write_atomically(folder / name, data)
     return Written(name, len(data), sha256)
-
-
-def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Put `data` at `path` so that a crash leaves the whole file or none under that name.
-
-    It is written under a temporary name and synced, renamed, and the folder synced.
-    """
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder as durable as the files (POSIX; elsewhere renames are)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -1,49 +1,60 @@
-"""Files that are replaced as a whole or left as they were."""
+"""Files named by their digest, and arrays as the bytes of a file and back."""
 
-import os
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load
 
-from mkt_search.files import write_atomically
+from mkt_search.store.segments.files import digest, packed, unpacked, write_named
 
-
-@pytest.mark.parametrize("data", [b"n\xc3\xa4me", memoryview(b"n\xc3\xa4me"), "näme"])
-def test_bytes_and_text_are_written_as_utf_8(
-    tmp_path: Path, data: bytes | memoryview | str
-) -> None:
-    write_atomically(tmp_path / "a", data)
-    assert (tmp_path / "a").read_bytes() == "näme".encode()
-
-
-def test_new_content_replaces_the_old(tmp_path: Path) -> None:
-    file = tmp_path / "state.pt"
-    write_atomically(file, b"a long old content")
-    write_atomically(file, b"new")
-    assert file.read_bytes() == b"new" and list(tmp_path.iterdir()) == [file]
+ARRAYS: dict[str, NDArray[Any]] = {
+    "codes": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
+    "steps": np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3),
+    "rows": np.array([[1, 2**40, -3]]),
+}
 
 
-def test_failed_write_keeps_the_old_file_and_leaves_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "state.pt"
-    write_atomically(file, b"old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(file, b"new")
-    assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
+def as_array(data: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8)
 
 
-def test_leftover_of_a_killed_writer_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "a.tmp").write_bytes(b"half of what was to be")
-    write_atomically(tmp_path / "a", b"whole")
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"whole")]
+def test_arrays_come_back_as_views_of_the_bytes() -> None:
+    data = as_array(packed(ARRAYS, {"encoding": "abc"}))
+    arrays, metadata = unpacked(data)
+    assert metadata == {"encoding": "abc"}
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == array.dtype and np.array_equal(arrays[name], array)
+        assert np.shares_memory(arrays[name], data)
 
 
-def test_missing_folder_is_the_error_of_the_system(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        write_atomically(tmp_path / "no" / "a", b"x")
+def test_other_programs_read_the_arrays() -> None:
+    found = load(packed(ARRAYS))
+    assert all(np.array_equal(found[name], array) for name, array in ARRAYS.items())
+
+
+@pytest.mark.parametrize("kept", [0, 7, 8, 40, -1])
+def test_a_file_that_was_cut_short_is_refused(kept: int) -> None:
+    with pytest.raises(ValueError):
+        unpacked(as_array(packed(ARRAYS)[:kept]))
+
+
+@pytest.mark.parametrize("header", [[1], {"codes": {"dtype": "F64", "data_offsets": [0, 8]}}])
+def test_something_else_than_our_arrays_is_refused(header: Any) -> None:
+    text = json.dumps(header).encode()
+    data = len(text).to_bytes(8, "little") + text + bytes(8)
+    with pytest.raises((ValueError, KeyError)):
+        unpacked(as_array(data))
+
+
+def test_a_file_is_named_by_the_digest_of_its_bytes(tmp_path: Path) -> None:
+    written = write_named(tmp_path, b"codes", prefix="3-", suffix=".safetensors")
+    sha256 = hashlib.sha256(b"codes").digest()
+    assert written.file == f"3-{sha256.hex()[:24]}.safetensors"
+    assert (written.size, written.sha256) == (5, sha256)
+    assert digest(tmp_path / written.file) == sha256
+    assert [path.name for path in tmp_path.iterdir()] == [written.file]
