@@ -24,11 +24,14 @@ from mkt_search.store.store import Store
 from tests.index_process import Commands
 from tests.tiny import LABELS, paint, tiny_checkpoint
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
+]
 
 PHOTOS = 75
 BATCH = 3
-KILLS = 26
+FEW_KILLS, MANY_KILLS = 3, 26  # of `make test` and of `make soak`
 
 State = tuple[dict[str, tuple[object, ...]], dict[str, bytes]]
 """By path: everything recorded of a photo; and the bytes of its vectors."""
@@ -113,8 +116,11 @@ def outcomes(library: Path) -> list[str]:
     return found
 
 
-def test_killed_at_any_moment_it_goes_on_and_ends_as_if_undisturbed(
-    commands: Commands, photos: Path, checkpoint: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "wanted", [FEW_KILLS, pytest.param(MANY_KILLS, marks=pytest.mark.soak)], ids=["few", "many"]
+)
+def test_killed_at_any_moment_it_continues_and_ends_as_if_undisturbed(
+    commands: Commands, photos: Path, checkpoint: Path, tmp_path: Path, wanted: int
 ) -> None:
     log = tmp_path / "log"
     undisturbed = new_library(tmp_path / "undisturbed")
@@ -126,7 +132,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_as_if_undisturbed(
 
     chance = random.Random(0)
     kills, seen, round_ = 0, set(), 0
-    while kills < KILLS:
+    while kills < wanted:
         library = new_library(tmp_path / f"round {round_}")
         while True:
             code = commands.kill_after(
@@ -143,7 +149,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_as_if_undisturbed(
         assert set(outcomes(library)) <= {"interrupted", "done"}  # a kill may come after the end
         assert outcomes(library)[-1] == "done"
         round_ += 1
-    assert len(seen) >= 8, f"the kills fell on too few places: {sorted(seen)}"
+    assert len(seen) >= min(8, wanted), f"the kills hit too few moments: {sorted(seen)}"
 
 
 def test_tags_set_between_two_kills_stay(
