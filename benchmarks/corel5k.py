@@ -28,21 +28,21 @@ from typing import Any, get_args
 
 import numpy as np
 from corel import Corel, encode_all, every_patch, rank, read_corel, write_choice
+from pooling_methods import METHODS, over_vocabulary
 from results import Results, add_json_option, met
 
-from indexer.pooling.pool import pool
 from mkt_search import Library
 from mkt_search.datasets.split import LabelSplit
 from mkt_search.evaluation.metrics import mean_average_precision, top_labels
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import StreamScores, scale
 from mkt_search.settings.config import DataConfig, IndexConfig, Stage1Config
-from mkt_search.types import Encoding, Pooling, ScaleRule
+from mkt_search.types import Pooling
 from training.data.task import load_task
 
 STREAMS = ("global", "local", "fused")
 STREAM_COLUMNS = {"global only": ".3f", "local only": ".3f", "fused": ".3f"}
-RULES: tuple[ScaleRule, ...] = ("cosine", "vocabulary")
+RULES = ("cosine", "vocabulary")
 Row = tuple[str, str]  # where scores come from, and the scale rule
 MKT = (sys.executable, "-m", "mkt_search")
 SEARCH_AIM_MS = 10  # a warm search of 5,000 photos for 20 hits with boxes
@@ -149,13 +149,11 @@ def table_rows(model: Model, corel: Corel, names: list[str]) -> dict[Row, Stream
     labels, reference = encoder.encode(names), encoder.encode(encoder.names)  # type: ignore[attr-defined]
     found = {}
     for rule in RULES:
-        scaled = scale(encoded, rule=rule, k=model.top_k, vocabulary=reference)
-        found["every patch", rule] = rank(labels, every_patch(scaled), model.top_k)
-        for kind in ("cover", "kset", "centroids"):
-            dim, k = encoded.patches.shape[-1], model.top_k
-            settings = Encoding("-", dim, model.grid, kind, 16, k, "int8", rule)
-            vectors = pool(encoded, settings, reference)
-            found[f"{kind}, m = 16", rule] = rank(labels, vectors, k)
+        is_cosine, k = rule == "cosine", model.top_k
+        scaled = scale(encoded) if is_cosine else over_vocabulary(encoded, reference, k)
+        found["every patch", rule] = rank(labels, every_patch(scaled), k)
+        vectors = METHODS["cover"](scaled, model.grid, 16, k).vectors
+        found["cover, m = 16", rule] = rank(labels, vectors, k)
     return found
 
 

@@ -89,11 +89,13 @@ def make_encoder(case: Case, data: Path | None, dtype: Any) -> PhotoEncoder:
 
 
 def encoding_of(case: Case, encoder: PhotoEncoder, local: Any) -> Encoding:
-    """16 local vectors in int8, by default of the default kind."""
+    """16 local vectors in int8, or every patch in fp16."""
+    m, precision = 16, "int8"
+    if local == "all":
+        m, precision = encoder.grid[0] * encoder.grid[1], "fp16"
     return Encoding(
-        "benchmark", case.dim, encoder.grid, local, 16, case.top_k, "int8", "cosine",
-        dtype=encoder.dtype,
-    )  # fmt: skip
+        "benchmark", case.dim, encoder.grid, local, m, case.top_k, precision, dtype=encoder.dtype
+    )
 
 
 def forward_rate(encoder: PhotoEncoder, batch: int, photos: int) -> float:

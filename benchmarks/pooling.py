@@ -6,12 +6,12 @@
 
 Every photo of Corel-5k (or 4,000 scenes of the demo world, rendered into the folder named) is
 encoded once; every label with at least ten train photos (every label of that world) ranks all
-photos by the exact score over all patches. The same rankings from stored vectors (pooled, coded
-and decoded by the library's own code) are compared with them: the share of the 10 and of the 100
+photos by the exact score over all patches. The same rankings from stored vectors (coded and decoded
+by the library's own code) are compared with them: the share of the 10 and of the 100
 best in common, and the mean AP over all photos. `bound` is how many photos have a vector g + l_j
 that scores no less than the 10th best photo, the mean over labels: an exact search must look at
 those; 10 is perfect. Bytes are those of a segment, its header apart. Pooling is timed on one
-thread. Besides the kinds of the product, the methods of `pooling_methods` are measured, in int8.
+thread. The methods are those of `pooling_methods`; `cover` and `topk` are the product's.
 
 With `--unseen` only the mean AP over the labels that each checkpoint was not trained on is printed,
 on the test photos, by every kind.
@@ -20,6 +20,7 @@ on the test photos, by every kind.
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,22 +28,20 @@ import numpy as np
 import torch
 from corel import encode_all, every_patch, rank, read_corel
 from numpy.typing import NDArray
-from pooling_methods import METHODS, Pooled
+from pooling_methods import METHODS, Pooled, mean_of_best, over_vocabulary
 
-from indexer.pooling.pool import pool
 from mkt_search.demo.scenes.photos import LIBRARY_SEED, write_photos
 from mkt_search.demo.scenes.world import LABELS
 from mkt_search.evaluation.metrics import mean_average_precision, overlap_at
 from mkt_search.models.build import Model, open_model
-from mkt_search.scoring import StreamScores, scale, score
+from mkt_search.scoring import scale
 from mkt_search.store.segments.coding import decode, encode
 from mkt_search.store.segments.members import Members
-from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
+from mkt_search.types import Encoded, PhotoVectors, Vector
 
 LEAST = 10
 SCENES, SIDE = 4_000, 320
 SIZES = (4, 8, 16, 24)
-PARTS = 1_000  # of a patch, whole numbers of which are counted: some methods count fractions
 PRECISIONS = {
     "kset": ("int8",),
     "cover": ("fp16", "int8", "int4"),
@@ -104,7 +103,10 @@ class Table:
     def __init__(self, world: World, rule: str) -> None:
         """Rank by every patch, and print the head and the first two rows."""
         self.world, self.rule = world, rule
-        self.scaled = scale(world.encoded, rule=rule, k=world.k, vocabulary=world.labels)  # type: ignore[arg-type]
+        if rule == "cosine":
+            self.scaled = scale(world.encoded)
+        else:
+            self.scaled = over_vocabulary(world.encoded, world.labels, world.k)
         exact = rank(world.labels, every_patch(self.scaled), world.k)
         self.best = np.argsort(-exact.fused.T, axis=1, kind="stable")
         print(f"\nscale rule: {rule}\n\n{HEAD}")
@@ -112,21 +114,14 @@ class Table:
         self._row("every patch", patches, "fp32", 4 * dim * (1 + patches), exact.fused)
         self._row("global only", 0, "fp32", 4 * dim, exact.global_)
 
-    def kind(self, kind: str, m: int) -> None:
-        """Print the rows of a kind of the product, one for each precision."""
-        world, dim = self.world, self.scaled.patches.shape[-1]
-        settings = Encoding("-", dim, world.grid, kind, m, world.k, "fp16", self.rule)  # type: ignore[arg-type]
+    def method(self, name: str, m: int, precisions: Sequence[str], *, is_timed: bool) -> None:
+        """Print the rows of a method, one for each precision."""
         start = time.perf_counter()
-        vectors = pool(world.encoded, settings, world.labels)
-        ms = f"{(time.perf_counter() - start) / len(vectors) * 1e3:.2f}"
-        for precision in PRECISIONS[kind]:
-            self._stored(kind, m, precision, Pooled(vectors), ms)
-
-    def method(self, name: str, m: int) -> None:
-        """Print the row of a method that is not in the product."""
         pooled = METHODS[name](self.scaled, self.world.grid, m, self.world.k)
+        ms = (time.perf_counter() - start) / len(pooled.vectors) * 1e3
         kept = m if pooled.size else pooled.vectors.local_vectors.shape[1]
-        self._stored(name, kept, "int8", pooled, "")
+        for precision in precisions:
+            self._stored(name, kept, precision, pooled, f"{ms:.2f}" if is_timed else "")
 
     def _stored(self, what: str, m: int, precision: str, pooled: Pooled, ms: str) -> None:
         back, size = stored(pooled.vectors, precision)
@@ -140,14 +135,14 @@ class Table:
 
     def _scores(self, vectors: PhotoVectors, counts: Vector) -> tuple[Vector, Vector]:
         """Return the fused scores and their bounds, (N, L) each."""
-        parts, labels = [], self.world.labels
+        parts = []
         for start in range(0, len(vectors), 256):
             at = slice(start, start + 256)
-            global_, local_vectors = vectors.global_[at], vectors.local_vectors[at]
-            parts_of = np.rint(counts[at] * PARTS).astype(np.int64)
-            fused = score(labels, global_, local_vectors, parts_of, k=self.world.k * PARTS).fused
-            each = np.where(counts[at][..., None] > 0, local_vectors @ labels.T, -np.inf)
-            parts.append((fused, global_ @ labels.T + each.max(axis=1)))
+            global_ = vectors.global_[at] @ self.world.labels.T
+            each = vectors.local_vectors[at] @ self.world.labels.T  # (n, m, L)
+            local = mean_of_best(each, counts[at], self.world.k)
+            best = np.where(counts[at][..., None] > 0, each, -np.inf).max(axis=1)
+            parts.append((global_ + local, global_ + best))
         return np.concatenate([a for a, _ in parts]), np.concatenate([b for _, b in parts])
 
     def _row(
@@ -174,12 +169,12 @@ def fidelity(world: World, rules: list[str]) -> None:
     torch.set_num_threads(1)
     for rule in rules:
         table = Table(world, rule)
-        for kind in PRECISIONS:
+        for name, precisions in PRECISIONS.items():
             for m in SIZES:
-                table.kind(kind, m)
-        for name in METHODS:
+                table.method(name, m, precisions, is_timed=True)
+        for name in (name for name in METHODS if name not in PRECISIONS):
             for m in (8, 16):
-                table.method(name, m)
+                table.method(name, m, ("int8",), is_timed=False)
 
 
 def unseen(data: Path, checkpoints: list[str]) -> None:
@@ -191,17 +186,16 @@ def unseen(data: Path, checkpoints: list[str]) -> None:
         shown, k = corel.shown(corel.test, told), model.top_k
         labels = model.label_encoder().encode(told)
         encoded = encode_all(model, [corel.folder / file for file in corel.test])
-        exact = rank(labels, every_patch(scale(encoded, rule="cosine", k=k)), k)
-        rows: dict[tuple[str, int], StreamScores] = {
-            ("every patch", len(encoded.patches[0])): exact
-        }
+        scaled = scale(encoded)
+        exact = rank(labels, every_patch(scaled), k).fused
+        rows = {("every patch", len(encoded.patches[0])): exact}
         for kind in ("cover", "kset", "centroids", "ward"):
             for m in (16, 24):
-                dim = encoded.patches.shape[-1]
-                settings = Encoding("-", dim, model.grid, kind, m, k, "int8", "cosine")  # type: ignore[arg-type]
-                rows[kind, m] = rank(labels, stored(pool(encoded, settings), "int8")[0], k)
+                kept, _ = stored(METHODS[kind](scaled, model.grid, m, k).vectors, "int8")
+                local = mean_of_best(kept.local_vectors @ labels.T, kept.counts, k)
+                rows[kind, m] = kept.global_ @ labels.T + local
         for row, scores in rows.items():
-            value = mean_average_precision(scores.fused, shown).standard
+            value = mean_average_precision(scores, shown).standard
             found.setdefault(row, []).append(value)
     print("| stored | m | unseen mAP | of each split |\n|---|--:|--:|---|")
     for (what, m), values in found.items():

@@ -1,7 +1,8 @@
 """Ways to pool the patches of a photo: those of the product, and others they were measured against.
 
-The others are plain and slow. Each takes scaled photos and gives back what would be stored of them;
-those that a segment cannot hold say how many bytes a photo of theirs would take.
+Each takes scaled photos and gives back what would be stored of them; those that a segment cannot
+hold say how many bytes a photo of theirs would take. Here are also the scale rule and the score
+that only these others need, plain and slow.
 """
 
 from collections.abc import Callable
@@ -9,17 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from k_means import centroids, k_sets
 from torch import Tensor
+from ward import ward
 
 from indexer.pooling.greedy_k_sets import cover
-from indexer.ward import ward
+from mkt_search.scoring import TINY, score
 from mkt_search.store.segments.coding import decode, encode
 from mkt_search.types import Encoded, PhotoVectors, Vector
 
 Members = Callable[[Tensor, tuple[int, int], int, int], Tensor]
 """patches (B, P, D), grid, m, k -> members (B, m, P) bool."""
 
-AT_ONCE = 200  # photos pooled together
+AT_ONCE = 32  # photos pooled together
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,36 @@ class Pooled:
     size: int | None = None
 
 
+def over_vocabulary(encoded: Encoded, vocabulary: Vector, k: int) -> Encoded:
+    """Divide each stream of a photo by the norm of its scores over a vocabulary (V, D), and by 2.
+
+    For labels of that vocabulary the sum of the streams is the paper's score exactly; the vectors
+    inside a photo keep their lengths.
+    """
+    ones = np.ones(encoded.patches.shape[:2], np.int64)
+    streams = score(vocabulary, encoded.global_, encoded.patches, ones, k=k)
+    by_global = 2 * np.maximum(np.linalg.norm(streams.global_, axis=-1), TINY)
+    by_local = 2 * np.maximum(np.linalg.norm(streams.local, axis=-1), TINY)
+    return Encoded(encoded.global_ / by_global[:, None], encoded.patches / by_local[:, None, None])
+
+
+def mean_of_best(similarities: Vector, counts: Vector, k: int) -> Vector:
+    """Return the mean of the k best patches where vectors stand for any number of them.
+
+    Args:
+        similarities: (n, m, L), of local vectors with labels.
+        counts: (n, m), patches that each stands for, whole or not; 0 is padding.
+        k: patches to average.
+    """
+    order = np.argsort(-similarities, axis=1)  # (n, m, L)
+    ranked = np.take_along_axis(similarities, order, axis=1)
+    patches = np.take_along_axis(np.broadcast_to(counts[..., None], order.shape), order, axis=1)
+    before = np.cumsum(patches, axis=1) - patches
+    used = np.clip(k - before, 0, patches)
+    mean: Vector = (used * ranked).sum(axis=1) / np.maximum(used.sum(axis=1), TINY)
+    return mean
+
+
 def as_means(members: Members) -> Callable[..., Pooled]:
     """Store the means of sets of patches."""
 
@@ -39,6 +72,14 @@ def as_means(members: Members) -> Callable[..., Pooled]:
         return Pooled(PhotoVectors(scaled.global_, _means(scaled.patches, chosen), chosen))
 
     return pooled
+
+
+def salient(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
+    """The m patches that go best with the global vector."""
+    salience = np.einsum("npd,nd->np", scaled.patches, scaled.global_)
+    best = np.argsort(-salience, axis=1, kind="stable")[:, :m]
+    members = best[..., None] == np.arange(scaled.patches.shape[1])
+    return Pooled(PhotoVectors(scaled.global_, _means(scaled.patches, members), members))
 
 
 def windows(_: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
@@ -93,7 +134,7 @@ def moved_cover(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tenso
 
 def pushed_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
     """Ward's groups moved 5 % away from the photo's mean, to make up for what a mean takes off."""
-    vectors = as_means(_ward)(scaled, grid, m, k).vectors
+    vectors = METHODS["ward"](scaled, grid, m, k).vectors
     mean = scaled.patches.mean(axis=1, keepdims=True)
     further = vectors.local_vectors + np.float32(0.05) * (vectors.local_vectors - mean)
     return Pooled(PhotoVectors(scaled.global_, further, vectors.members))
@@ -104,7 +145,7 @@ def salient_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pool
 
     Before that, the patch that goes with it least counts half, the one that goes best 1.5.
     """
-    vectors = as_means(_ward)(scaled, grid, m, k).vectors
+    vectors = METHODS["ward"](scaled, grid, m, k).vectors
     salience = np.einsum("npd,nd->np", scaled.patches, scaled.global_)
     low, high = salience.min(axis=1, keepdims=True), salience.max(axis=1, keepdims=True)
     weights = 0.5 + (salience - low) / np.maximum(high - low, 1e-12)
@@ -137,10 +178,6 @@ def int8(vectors: Vector) -> Vector:
     """Return vectors as int8 gives them back."""
     codes, steps = encode(np.ascontiguousarray(vectors), "int8")
     return decode(codes, steps, "int8", vectors.shape[-1])
-
-
-def _ward(patches: Tensor, _: tuple[int, int], m: int, k: int) -> Tensor:
-    return ward(patches, m)
 
 
 def _best_move(products: Tensor, members: Tensor) -> Tensor:
@@ -178,6 +215,11 @@ def _means(patches: Vector, members: np.ndarray) -> Vector:
 
 
 METHODS: dict[str, Callable[..., Pooled]] = {
+    "kset": as_means(k_sets),
+    "cover": as_means(lambda patches, _, m, k: cover(patches, m, k)),
+    "centroids": as_means(centroids),
+    "ward": as_means(lambda patches, _, m, k: ward(patches, m)),
+    "topk": salient,
     "windows": as_means(windows),
     "Ward, place counts 0.2": as_means(spatial_ward(0.2)),
     "Ward, patches moved after": as_means(refined_ward),
@@ -187,4 +229,4 @@ METHODS: dict[str, Callable[..., Pooled]] = {
     "cover, anchors moved after": as_means(moved_cover),
     "mean + m axes": low_rank,
 }
-"""By name, what benchmarks/pooling.py prints beside the kinds of the product."""
+"""By name, what benchmarks/pooling.py compares; the product has `cover` and `topk`."""

@@ -20,8 +20,6 @@ from indexer.pooling.pool import pool
 from mkt_search.process import keep_freed_memory
 from mkt_search.types import Encoded
 
-KINDS = (*simulated.KINDS, "topk")
-
 
 def milliseconds(encoded: Encoded, kind: str) -> tuple[float, float]:
     """Return processor and elapsed milliseconds a photo of pooling a batch."""
@@ -34,11 +32,11 @@ def milliseconds(encoded: Encoded, kind: str) -> tuple[float, float]:
 def measure(encoded: Encoded, threads: int, rounds: int) -> dict[str, tuple[float, float]]:
     """Return processor and elapsed milliseconds a photo of each kind in its fastest round."""
     torch.set_num_threads(threads)
-    for kind in KINDS:
+    for kind in simulated.KINDS:
         pool(encoded, simulated.encoding(kind))  # warms up
-    taken: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
+    taken: dict[str, list[tuple[float, float]]] = {kind: [] for kind in simulated.KINDS}
     for _ in range(rounds):
-        for kind in KINDS:
+        for kind in simulated.KINDS:
             taken[kind].append(milliseconds(encoded, kind))
     return {
         kind: (min(used for used, _ in ms), min(wall for _, wall in ms))

@@ -1,7 +1,7 @@
 """How long the exact scan takes for one query, against reading the same bytes from memory.
 
     python benchmarks/search.py                        5,000 and 100,000 photos, about 1 GB of disk
-    python benchmarks/search.py --photos 5000 --local centroids
+    python benchmarks/search.py --photos 5000 --local topk
 
 Photos are simulated: each shows a few of 2,000 concepts, its local vectors are concepts in a scene
 with noise, its global vector is their mean with noise. They go through the real store (segments in
@@ -32,7 +32,7 @@ OBJECTS, BATCH = 6, 1_024
 
 
 def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> PhotoVectors:
-    """Return n photos of about six concepts each, scaled by the cosine rule."""
+    """Return n photos of about six concepts each."""
     frequency = 1 / np.arange(1, CONCEPTS + 1)
     shown = rng.choice(CONCEPTS, (n, OBJECTS), p=frequency / frequency.sum())
     scene = unit(rng.standard_normal((n, 1, DIM), np.float32)) * 0.7
@@ -44,14 +44,10 @@ def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> 
     noise = rng.standard_normal((n, DIM), np.float32) * (0.4 / DIM**0.5)
     global_ = unit(unit(local_vectors.mean(axis=1)) + noise)
     patches = GRID[0] * GRID[1]
-    if local in ("cover", "kset"):  # sets of k patches
-        members = np.zeros((n, M, patches), np.bool_)
-        starts = rng.integers(0, patches - TOP_K, (n, M))
-        at = starts[..., None] + np.arange(TOP_K)
-        np.put_along_axis(members, at, True, axis=-1)
-    else:
-        group = rng.integers(0, M, (n, patches))
-        members = group[:, None, :] == np.arange(M)[None, :, None]
+    members = np.zeros((n, M, patches), np.bool_)
+    starts = rng.integers(0, patches - TOP_K, (n, M))
+    at = starts[..., None] + np.arange(TOP_K if local == "cover" else 1)
+    np.put_along_axis(members, at, True, axis=-1)
     return PhotoVectors(global_ / 2, (local_vectors * 0.9 / 2).astype(np.float32), members)
 
 

@@ -23,7 +23,7 @@ from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import Encoded, Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
 
 DIM, GRID, M, TOP_K = 512, (14, 14), 16, 18
-KINDS = ("cover", "kset", "centroids", "ward")  # of local vectors, the default first
+KINDS = ("cover", "topk")  # of local vectors, the default first
 CONCEPTS, TOPICS = 2_000, 100
 BASE = 20_000  # photos with patches of their own
 AT_ONCE = 256
@@ -34,7 +34,7 @@ SWAPPED = 6  # local vectors of a recombined photo that are another one's
 
 def encoding(local: str = KINDS[0], precision: str = "int8") -> Encoding:
     """Return what is stored of a simulated photo."""
-    return Encoding("simulated", DIM, GRID, local, M, TOP_K, precision, "cosine")  # type: ignore[arg-type]
+    return Encoding("simulated", DIM, GRID, local, M, TOP_K, precision)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

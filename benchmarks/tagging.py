@@ -58,7 +58,7 @@ class Span:
         )
 
 
-KINDS = ("cover", "kset", "centroids", "ward")
+KINDS = ("cover", "topk")
 
 
 @dataclass

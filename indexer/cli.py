@@ -51,8 +51,6 @@ def settings_options(*names: str) -> Callable[[Decorated], Decorated]:
     "index.m",
     "index.top_k",
     "index.precision",
-    "index.scale",
-    "index.vocabulary",
     "index.optimize_from",
     "index.optimize_after",
 )
@@ -151,7 +149,7 @@ def _index(
     from indexer.index import index, preview
     from mkt_search.models.build import open_model
 
-    stored = encoding.recorded(store)
+    stored = encoding.recorded(store, rebuild=rebuild)
     model = open_model(encoding.model_name(settings, stored))
     dtype = encoding.wanted_dtype(settings, stored, model)
     options = _options(settings, retry=retry)
@@ -180,7 +178,6 @@ def _index(
                 folders,
                 encoding=asked.encoding,
                 model=model.name,
-                vocabulary=asked.vocabulary,
                 rebuild=rebuild,
                 options=options,
                 progress=display,

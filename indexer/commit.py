@@ -95,7 +95,7 @@ class Committer:
                 f"{problem}. What was committed before is safe. If memory ran out, try a smaller "
                 "--batch-size; else --device cpu or --dtype float32."
             ) from problem
-        return pool(encoded, self.stored.encoding, self.stored.vocabulary)
+        return pool(encoded, self.stored.encoding)
 
     def _count(self, batch: Batch, known: dict[str, KnownPhoto]) -> None:
         for photo in batch.photos:

@@ -1,7 +1,5 @@
 """Settle what a stored vector is to be: as asked for, else as in the library, else the default."""
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,29 +7,34 @@ from typing import Any
 from mkt_search.errors import ConfigError
 from mkt_search.models.build import Model
 from mkt_search.models.checkpoint import is_checkpoint
-from mkt_search.models.label_table import LabelTable
 from mkt_search.settings.config import Config, find_setting
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.types import Encoding, LabelEncoder, Vector
+from mkt_search.types import Encoding, Precision
 
-SETTLED = ("local", "m", "top_k", "precision", "scale")  # settings that a stored vector is made by
+SETTLED = ("local", "m", "top_k", "precision")  # settings that a stored vector is made by
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An encoding, and the vectors (V, D) of its reference vocabulary if its scale needs one.
-
-    `notice` is a sentence on what a rebuild changes though nobody asked for it; "" for nothing.
-    """
+    """An encoding; `notice` says what a rebuild changes that was not given, "" for nothing."""
 
     encoding: Encoding
-    vocabulary: Vector | None = None
     notice: str = ""
 
 
-def recorded(store: Store) -> StoredEncoding | None:
-    """Return the encoding to go on with: that of an unfinished rebuild, else the library's own."""
-    return store.building or store.active
+def recorded(store: Store, *, rebuild: bool = False) -> StoredEncoding | None:
+    """Return the encoding to go on with: that of an unfinished rebuild, else the library's own.
+
+    Raises:
+        CheckpointMismatch: its form is retired, and this is no rebuild.
+    """
+    building = store.building
+    if building is not None and not building.retired:
+        return building
+    active = store.active
+    if active is not None and not rebuild:
+        active.check_in_use()
+    return active
 
 
 def model_name(config: Config, stored: StoredEncoding | None) -> str:
@@ -67,16 +70,15 @@ def settle(
     A setting that nobody gave is as the library has it; so an index is brought up to date by the
     same command without its flags, and a library goes on as it was made when a default changes. A
     rebuild that begins takes the default instead; one under way goes on as it began. What depends
-    on the model (top_k, the vocabulary) is kept only while that stays.
+    on the model (top_k) is kept only while that stays.
+
+    Raises:
+        ConfigError: a precision was given for `all`, which is stored as float16.
     """
     same_model = stored is not None and stored.encoding.checkpoint == model.fingerprint
     old = None if stored is None or _begins(rebuild, stored) else stored.encoding
     local = _given(config, "local", old)
-    scale = _given(config, "scale", old)
     rows, columns = model.grid
-    vocabulary, name = None, ""
-    if scale == "vocabulary":
-        vocabulary, name = _vocabulary(config, stored if same_model else None, model)
     encoding = Encoding(
         checkpoint=model.fingerprint,
         dim=model.dim,
@@ -84,13 +86,11 @@ def settle(
         local=local,
         m=rows * columns if local == "all" else _given(config, "m", _with(old, local=local)),
         top_k=_given(config, "top_k", old if same_model else None) or model.top_k,
-        precision=_given(config, "precision", old),
-        scale=scale,
-        vocabulary=name,
+        precision=_precision(config, old, local=local),
         dtype=dtype,
     )
     notice = _changes(config, stored.encoding, encoding) if stored and old is None else ""
-    return Asked(encoding, vocabulary, notice)
+    return Asked(encoding, notice)
 
 
 def wanted_dtype(config: Config, stored: StoredEncoding | None, model: Model) -> Any:
@@ -117,10 +117,10 @@ def _changes(config: Config, old: Encoding, new: Encoding) -> str:
     """Return a sentence on the settings that nobody gave and that are no longer the old ones."""
     changed = [key for key in SETTLED if getattr(old, key) != getattr(new, key)]
     if "all" in (old.local, new.local):
-        changed = [key for key in changed if key != "m"]  # nobody chose it there
+        changed = [key for key in changed if key not in ("m", "precision")]  # fixed by `all`
     if old.checkpoint != new.checkpoint:
         changed = [key for key in changed if key != "top_k"]  # each checkpoint has its own
-    keys = [key for key in changed if not _is_given(config, key)]
+    keys = [key for key in changed if not _is_given(config, key) and _can_be_kept(key, old)]
     if not keys:
         return ""
     changes = ", ".join(f"{key} {getattr(old, key)} -> {getattr(new, key)}" for key in keys)
@@ -138,24 +138,22 @@ def _with(old: Encoding | None, *, local: str) -> Encoding | None:
     return old if old is not None and old.local == local else None
 
 
-def _vocabulary(config: Config, stored: StoredEncoding | None, model: Model) -> tuple[Vector, str]:
-    """Return the vectors (V, D) of the reference vocabulary, and a digest of its labels."""
-    if stored is not None and stored.vocabulary is not None and not config.index.vocabulary:
-        return stored.vocabulary, stored.encoding.vocabulary
-    encoder = model.label_encoder()
-    labels = _labels(config.index.vocabulary, encoder)
-    digest = hashlib.sha256("\n".join([encoder.fingerprint, *labels]).encode())
-    return encoder.encode(labels), digest.hexdigest()[:12]
+def _precision(config: Config, old: Encoding | None, *, local: str) -> Precision:
+    """Return the precision of stored vectors: for `all` that of the library, else float16."""
+    kept = _with(old, local="all")
+    if local != "all":
+        pooled: Precision = _given(config, "precision", None if kept else old)
+        return pooled
+    precision = kept.precision if kept else "fp16"
+    if _is_given(config, "precision") and config.index.precision != precision:
+        raise ConfigError(
+            f"every patch is stored as float16, not {config.index.precision}: leave out precision, "
+            "or choose `cover` or `topk`"
+        )
+    return precision
 
 
-def _labels(file: str, encoder: LabelEncoder) -> Sequence[str]:
-    from mkt_search.tagging.bulk import read_vocabulary
-
-    if file:
-        return read_vocabulary(Path(file))
-    if isinstance(encoder, LabelTable):
-        return encoder.names
-    raise ConfigError(
-        "the vocabulary scale needs labels, and this model has no table of them: name a file of "
-        "them, one a line, with --vocabulary, or use --scale cosine"
-    )
+def _can_be_kept(key: str, old: Encoding) -> bool:
+    """True when an old value is still one that the setting takes."""
+    choices = find_setting(f"index.{key}").choices
+    return not choices or getattr(old, key) in choices

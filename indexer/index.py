@@ -25,7 +25,7 @@ from mkt_search.photos.decode import MAX_PIXELS
 from mkt_search.store.candidates.build import optimize
 from mkt_search.store.compact import compact
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.types import Encoding, Summary, Vector
+from mkt_search.types import Encoding, Summary
 
 MARKED_AT_ONCE = 1000
 FEW = 16  # small segments that are merged at the end of a run
@@ -61,7 +61,6 @@ def index(
     *,
     encoding: Encoding,
     model: str,
-    vocabulary: Vector | None = None,
     rebuild: bool = False,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -75,7 +74,6 @@ def index(
         folders: what to index; folders that lie in one another are walked once.
         encoding: what stored vectors are to be.
         model: what the checkpoint is called, for the record.
-        vocabulary: (V, D), the reference of the `vocabulary` scale rule.
         rebuild: encode every photo anew under `encoding`, beside the vectors there are.
         should_stop: asked after every batch, and all along the building of the candidate index.
 
@@ -95,9 +93,7 @@ def index(
             surveys = survey_folders(
                 store, folders, known, hidden=options.hidden, retry=options.retry, say=progress.say
             )
-            stored = store.begin_encoding(
-                encoding, model=model, vocabulary=vocabulary, rebuild=rebuild
-            )
+            stored = store.begin_encoding(encoding, model=model, rebuild=rebuild)
             committer = Committer(store, stored, encoder, _loader(encoder, surveys, options))
             try:
                 for _, found in surveys:
@@ -150,11 +146,12 @@ def _like(
     """Return the stored encoding that `index` would go on with. Raises CheckpointMismatch."""
     stored = {one.state: one for one in encodings}
     building, active = stored.get("building"), stored.get("active")
-    if building is not None and building.encoding == encoding:
+    if building is not None and building.is_of(encoding):
         return building
     if active is None or rebuild:
         return None
-    if active.encoding == encoding:
+    active.check_in_use()
+    if active.is_of(encoding):
         return active
     raise CheckpointMismatch(
         "this library was made with another model or other settings; add --rebuild to encode every "

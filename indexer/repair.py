@@ -58,10 +58,12 @@ def repair(
     options, progress = options or Options(), progress or Progress()
     started = time.monotonic()
     with store.writing("mkt repair"), store.run("repair", asdict(options)) as run:
+        active = store.active
+        if active is not None:
+            active.check_in_use()
         problems = checks.verify(store)
         damaged = [one.segment for one in problems if one.segment is not None]
         lost_index = any(one.generation for one in problems)
-        active = store.active
         # first of all: without the student the old vectors are better than none
         encoder = open_encoder(active) if damaged and active is not None else None
         for segment in damaged:

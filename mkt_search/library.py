@@ -191,6 +191,7 @@ class Library:
             raise LibraryNotFound(
                 f"The library in {self.directory} has no photos yet. Run `mkt index FOLDER`."
             )
+        stored.check_in_use()
         return stored
 
     def index(self) -> LocalSnapshot:
@@ -412,7 +413,8 @@ class Library:
         with self.store.writing("mkt prune"):
             report = checks.prune(self.store, dry_run=False)
             for stored in self.store.encodings():
-                compact(self.store, stored, fewest=1)
+                if not stored.retired:
+                    compact(self.store, stored, fewest=1)
             return report
 
     def move_root(self, old: Path | str, new: Path | str) -> int:

@@ -1,32 +1,27 @@
 """The score of a photo for a label, written once (MKT, He et al., AAAI 2023; arXiv 2207.01887).
 
-For a label vector z, a photo's global vector g and its local vectors l_1..l_m, of which l_j stands
-for n_j patches:
+For a label vector z, a photo's global vector g and its local vectors l_1..l_m:
 
     score(z) = <z, g> + local(z)
-    local(z) = the mean of the k best patches, each patch scored as its local vector
-             = sum_j w_j <z, l_j>,   w_j k = min(n_j, what is left of k), best vector first
+    local(z) = the mean of the k best patches
 
-With one vector per patch (n_j = 1) that is the paper's top-k mean; with k-means centroids it weighs
-each by its patches; with k-set means (n_j = k) it is the maximum. The factor 1/2 of the paper's
-(global + local) / 2 and the scale of each stream are part of the stored vectors (`scale`).
+Each l_j is either one patch, and local(z) is the mean of the k largest <z, l_j>; or the mean of k
+patches, and local(z) is the largest <z, l_j>. All local vectors of a library stand for the same
+number of patches (`counts`; 0 marks padding). The factor 1/2 of the paper's (global + local) / 2 is
+part of the stored vectors (`scale`).
 Everything here is numpy on float32 and is the reference that every faster path must equal.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.sorting import sort_planes
-from mkt_search.types import Encoded, ScaleRule, Vector
+from mkt_search.types import Encoded, Vector
 
 ONE, HALF = np.float32(1), np.float32(0.5)
 TINY = np.float32(1e-12)  # keeps a zero vector zero instead of dividing by nothing
-RIDER = np.int64((1 << 29) - 1)  # the bits of a float64 that a float32 leaves free
-SORTED_TOGETHER = 1 << 16  # similarities: half a megabyte, which stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -60,62 +55,42 @@ def patch_weights(similarities: Vector, counts: NDArray[Any], k: int) -> Vector:
     Returns:
         (..., m) float32; non-negative, sums to 1 along the last axis (to 0 where all is padding).
     """
-    counts = np.broadcast_to(counts, similarities.shape)
-    order = np.argsort(np.where(counts > 0, -similarities, np.inf), axis=-1, kind="stable")
-    sorted_counts = np.take_along_axis(counts, order, axis=-1)
-    before = np.cumsum(sorted_counts, axis=-1) - sorted_counts
-    used = np.clip(k - before, 0, sorted_counts).astype(np.float32)
-    weights = np.empty_like(used)
-    np.put_along_axis(weights, order, used, axis=-1)
-    total = weights.sum(axis=-1, keepdims=True)
-    shares: Vector = np.divide(weights, np.maximum(total, 1), dtype=np.float32)
+    is_real = np.broadcast_to(counts > 0, similarities.shape)
+    order = np.argsort(np.where(is_real, -similarities, np.inf), axis=-1, kind="stable")
+    weights = np.zeros(similarities.shape, np.float32)
+    np.put_along_axis(weights, order[..., : _averaged(counts, k)], 1, axis=-1)
+    weights *= is_real
+    shares: Vector = weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1)
     return shares
 
 
 def top_k_mean(similarities: Vector, counts: NDArray[Any], k: int) -> Vector:
-    """Return the count-weighted mean of the k best patches: (..., m), (..., m) -> (...)."""
-    if similarities.shape[-1] == 0:
+    """Return the mean of the k best patches: (..., m), (..., m) -> (...); 0 where all is padding.
+
+    The vectors that are not padding all stand for the same number of patches.
+    """
+    m, is_real = similarities.shape[-1], counts > 0
+    averaged = min(_averaged(counts, k), m)
+    if not averaged:
         return np.zeros(similarities.shape[:-1], np.float32)
-    if (counts >= k).all():  # k-set means: the best vector alone fills k
-        best: Vector = similarities.max(axis=-1)
-        return best
-    is_real = counts > 0
-    if (counts[is_real] >= k).all():  # the same, some of them padding
-        best = np.where(is_real, similarities, -np.inf).max(axis=-1)
-        return np.where(is_real.any(axis=-1), best, 0).astype(np.float32)
-    if (counts == 1).all():  # one vector per patch: no need to sort the rest
-        first = max(similarities.shape[-1] - k, 0)
-        chosen = np.partition(similarities, first, axis=-1)[..., first:]
-        top: Vector = chosen.mean(axis=-1, dtype=np.float32)
-        return top
-    counts = np.broadcast_to(counts, similarities.shape)
-    if similarities.ndim == 1:
-        one: Vector = _weighted_mean(similarities[None], counts[None], k)[0]
-        return one
-    mean = np.empty(similarities.shape[:-1], np.float32)
-    rows = max(1, SORTED_TOGETHER // max(1, math.prod(similarities.shape[1:])))
-    for first in range(0, len(mean), rows):
-        part = slice(first, first + rows)
-        mean[part] = _weighted_mean(similarities[part], counts[part], k)
+    is_padded = not is_real.all()
+    ranked = np.where(is_real, similarities, -np.inf) if is_padded else similarities
+    if averaged == 1:
+        best = ranked.max(axis=-1, keepdims=True)
+    else:
+        best = np.partition(ranked, m - averaged, axis=-1)[..., m - averaged :]
+    if not is_padded:
+        mean: Vector = best.mean(axis=-1, dtype=np.float32)
+        return mean
+    real = np.clip(is_real.sum(axis=-1), 1, averaged).astype(np.float32)
+    mean = np.where(best > -np.inf, best, 0).sum(axis=-1, dtype=np.float32) / real
     return mean
 
 
-def _weighted_mean(similarities: Vector, counts: NDArray[Any], k: int) -> NDArray[np.float64]:
-    """Return the mean of the k best patches where vectors stand for any number of them.
-
-    A float32 leaves the last 29 bits of a float64 free: the count rides there through the sort.
-    """
-    keys = np.moveaxis(similarities, -1, 0).astype(np.float64, order="C")  # (m, ...)
-    keys.view(np.int64)[...] |= np.moveaxis(counts, -1, 0)
-    left, total = np.full(keys.shape[1:], k, np.float64), np.zeros(keys.shape[1:])
-    for plane in sort_planes(keys):
-        bits = plane.view(np.int64)
-        used = (bits & RIDER).astype(np.float64)
-        bits &= ~RIDER
-        np.minimum(used, left, out=used)
-        left -= used
-        total += np.multiply(used, plane, out=used)
-    return total / np.maximum(k - left, 1)
+def _averaged(counts: NDArray[Any], k: int) -> int:
+    """Return how many of the best vectors make up k patches."""
+    each = int(counts.max(initial=0))
+    return -(-k // max(each, 1))
 
 
 def score(
@@ -139,10 +114,10 @@ def score_similarities(similarities: Vector, counts: NDArray[Any], *, k: int) ->
 
 
 def without_padding(vectors: Vector, counts: NDArray[Any], k: int) -> tuple[Vector, NDArray[Any]]:
-    """Let padding repeat a real vector, so that the local part is a plain maximum.
+    """Replace padding by a real vector where only the best one counts; the scores stay the same.
 
-    That changes no score where each vector stands for k patches or more: the best alone counts.
-    Where one stands for fewer, and where nothing is padded, all comes back as it was.
+    `top_k_mean` is then a plain maximum. Where a vector stands for fewer than k patches, and where
+    nothing is padded, the arguments come back as they are.
 
     Args:
         vectors: (n, 1 + m, D): the global vector, then the local ones; padding is zero.
@@ -150,34 +125,17 @@ def without_padding(vectors: Vector, counts: NDArray[Any], k: int) -> tuple[Vect
         k: patches to average.
     """
     is_real = counts > 0
-    if is_real.all() or not (counts[is_real] >= k).all():
+    if is_real.all() or counts.max() < k:
         return vectors, counts
-    n, m = counts.shape
-    first = np.argmax(is_real, axis=1)[:, None]  # 0, a zero vector, where all is padding
-    which = np.where(is_real, np.arange(m), first) + 1
-    rows = np.arange(n)[:, None]
-    filled = vectors[rows, np.concatenate([np.zeros_like(first), which], axis=1)]
-    return filled, np.full_like(counts, k)
+    first = 1 + is_real.argmax(axis=1)  # a zero vector where all is padding
+    real = vectors[np.arange(len(vectors)), first, None]  # (n, 1, D)
+    keep = np.insert(is_real, 0, True, axis=1)  # (n, 1 + m)
+    return np.where(keep[..., None], vectors, real), np.full_like(counts, k)
 
 
-def scale(
-    encoded: Encoded, *, rule: ScaleRule, k: int, vocabulary: Vector | None = None
-) -> Encoded:
-    """Put both streams on one scale and bake in the paper's 1/2: the score is then their sum.
-
-    `cosine`: e_cls and every patch have length 1. `vocabulary`: each stream of a photo is divided
-    by the norm of its scores over the reference vocabulary (V, D), which for labels of that
-    vocabulary is the paper's score exactly; vectors inside a photo keep their lengths.
-    """
-    if rule == "cosine":
-        return Encoded(unit(encoded.global_, HALF), unit(encoded.patches, HALF))
-    if vocabulary is None or not len(vocabulary):
-        raise ValueError("the vocabulary rule needs a reference vocabulary")
-    ones = np.ones(encoded.patches.shape[:2], np.int64)
-    streams = score(vocabulary, encoded.global_, encoded.patches, ones, k=k)
-    by_global = 2 * np.maximum(np.linalg.norm(streams.global_, axis=-1), TINY)
-    by_local = 2 * np.maximum(np.linalg.norm(streams.local, axis=-1), TINY)
-    return Encoded(encoded.global_ / by_global[:, None], encoded.patches / by_local[:, None, None])
+def scale(encoded: Encoded) -> Encoded:
+    """Scale e_cls and every patch to length 1/2: the score is then the mean of two cosines."""
+    return Encoded(unit(encoded.global_, HALF), unit(encoded.patches, HALF))
 
 
 def fuse_over_labels(scores: StreamScores) -> StreamScores:

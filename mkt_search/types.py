@@ -5,11 +5,11 @@ Imports nothing of the project and nothing heavier than numpy.
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float32]
 """Any float32 array; its shape is said by whoever takes or gives it."""
 
-Pooling = Literal["cover", "kset", "centroids", "ward", "topk", "all"]
+Pooling = Literal["cover", "topk", "all"]
 Precision = Literal["fp16", "int8", "int4"]
-ScaleRule = Literal["cosine", "vocabulary"]
+"""Of stored vectors; pooled ones are made in int8 or int4, every patch in fp16."""
 Resize = Literal["squash", "crop"]
 Source = Literal["auto", "human", "imported"]
 
@@ -140,8 +140,6 @@ class Encoding:
     m: int
     top_k: int
     precision: Precision
-    scale: ScaleRule
-    vocabulary: str = ""
     dtype: str = "float32"
 
     @property
@@ -152,8 +150,22 @@ class Encoding:
     @property
     def fingerprint(self) -> str:
         """12 hex digits over every field, the same on every machine."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        text = json.dumps(self.as_settings(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def as_settings(self) -> dict[str, Any]:
+        """Return the JSON that the database keeps, and whose digest every segment carries.
+
+        `scale` and `vocabulary` are constants: they were fields once, and without them the
+        fingerprints of existing libraries would change.
+        """
+        return asdict(self) | {"scale": "cosine", "vocabulary": ""}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Undo `as_settings`; `scale` and `vocabulary` are ignored."""
+        known = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
+        return cls(**{**known, "grid": tuple(known["grid"])})
 
 
 @dataclass(frozen=True)

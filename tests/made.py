@@ -19,11 +19,10 @@ def encoding(**changes: object) -> Encoding:
         "checkpoint": "0123456789ab",
         "dim": DIM,
         "grid": GRID,
-        "local": "centroids",
+        "local": "cover",
         "m": M,
         "top_k": TOP_K,
         "precision": "int8",
-        "scale": "cosine",
     }
     return Encoding(**(settings | changes))  # type: ignore[arg-type]
 
@@ -34,12 +33,13 @@ def sha(name: str) -> str:
 
 
 def vectors(
-    n: int, seed: int = 0, *, dim: int = DIM, m: int = M, patches: int = 12
+    n: int, seed: int = 0, *, dim: int = DIM, m: int = M, patches: int = 12, each: int = TOP_K
 ) -> PhotoVectors:
-    """n photos of random vectors; every patch belongs to one local vector, some own none."""
+    """n photos of random vectors that stand for `each` patches; a few of them are padding."""
     rng = np.random.default_rng(seed)
     group = rng.integers(0, m, (n, patches))
-    members = group[:, None, :] == np.arange(m)[None, :, None]
+    own = group[:, None, :] == np.arange(m)[None, :, None]  # (n, m, P)
+    members = sum(np.roll(own & (own.cumsum(axis=2) == 1), i, axis=2) for i in range(each)) > 0
     local_vectors = rng.standard_normal((n, m, dim)).astype(np.float32)
     local_vectors[~members.any(axis=2)] = 0
     return PhotoVectors(rng.standard_normal((n, dim)).astype(np.float32), local_vectors, members)

@@ -4,7 +4,6 @@ import shutil
 import threading
 import time
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from mkt_search.search.search import _of_all
 from mkt_search.store.compact import compact
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
-from mkt_search.types import Encoding, Filters, PhotoFile, Pooling, Term
+from mkt_search.types import Encoding, Filters, PhotoFile, Term
 from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
 
 
@@ -35,11 +34,10 @@ def bring_in(
         "checkpoint": model.fingerprint,
         "dim": model.dim,
         "grid": model.grid,
-        "local": "kset",
+        "local": "cover",
         "m": 4,
         "top_k": model.top_k,
         "precision": "int8",
-        "scale": "cosine",
         "dtype": "float32",
     }
     encoding = Encoding(**(settings | changes))  # type: ignore[arg-type]
@@ -249,8 +247,10 @@ def test_tagging_everything_with_everything_is_refused(library: Library) -> None
         library.tag(["red"])
 
 
-@pytest.mark.parametrize("local", get_args(Pooling))
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int4"])
+@pytest.mark.parametrize(
+    ("local", "precision"),
+    [("cover", "int8"), ("cover", "int4"), ("topk", "int8"), ("topk", "int4"), ("all", "fp16")],
+)
 def test_the_fast_search_equals_scoring_everything(
     home: Path, tmp_path: Path, local: str, precision: str
 ) -> None:

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from click.testing import CliRunner
 
 from mkt_search import Library
-from mkt_search.cli import main
 from mkt_search.errors import SchemaOutdated
 from tests.command_line import mkt
 from tests.tiny import paint
@@ -85,11 +83,6 @@ class OldLibrary(NamedTuple):
         for folder in (str(self.home), recorded(self.archive)["home"]):
             printed = printed.replace(folder, "HOME")
         return json.loads(printed)
-
-    def can(self, command: str, *arguments: str) -> bool:
-        """Return True when a command that opens the checkpoint is not refused."""
-        place = ("--model", str(self.model), "--library", str(self.home / self.name))
-        return CliRunner().invoke(main, [command, *arguments, *place]).exit_code == 0
 
     def search(self, arguments: list[str], *more: str) -> list[dict[str, Any]]:
         """Return hits as they are recorded."""
@@ -296,15 +289,36 @@ def test_a_run_can_still_be_taken_back(whole_library: OldLibrary) -> None:
 @pytest.mark.parametrize("which", RETIRED, ids="/".join)
 def test_tags_survive_the_rebuild_of_a_retired_form(which: tuple[str, str], tmp_path: Path) -> None:
     library = bring_up_to_date(*which, tmp_path)
-    if library.can("search", "red"):  # a form that is not retired yet
-        check_searches(library)
-    else:
-        for command in (("search", "red"), ("index",)):
-            refused = library.run(*command, "--model", library.model, code=1)
-            assert "mkt index --rebuild" in refused.stderr
+    labels = tmp_path / "labels.txt"
+    labels.write_text("red\nblue\n")
+    for command in (
+        ("search", "red"),
+        ("tag", "--vocabulary", labels, "--top", "1", "--dry-run"),
+        ("index",),
+        ("index", "--dry-run"),
+    ):
+        refused = library.run(*command, "--model", library.model, code=1).stderr
+        assert refused.count("\n") == 1 and "run `mkt index --rebuild`" in refused
+    for command in (("optimize",), ("repair",)):
+        assert "run `mkt index --rebuild`" in library.run(*command, code=1).stderr
+    assert library.read("status", "--json")["retired"]
+    assert "no longer read; run `mkt index --rebuild`" in library.run("status").stdout
+    assert same(library.tags(), library.expected["tags"])
+    assert "sound" in library.run("verify").stderr
     library.run("index", "--rebuild", "--model", library.model)
     assert same(library.tags(), library.expected["tags"])
     runs = library.read("tags", "--runs", "--json")
     assert same(runs[: len(library.expected["runs"])], library.expected["runs"])
     assert len(library.search(["red", "-k", "4"])) == 4
     assert "sound" in library.run("verify").stderr
+
+
+def test_pruning_leaves_vectors_of_a_retired_form_as_they_are(tmp_path: Path) -> None:
+    library = bring_up_to_date("pooled_forms", "cover-fp16", tmp_path)
+    library.run("prune")
+    assert "sound" in library.run("verify").stderr
+
+
+def test_the_form_of_the_status_has_no_retired_part_otherwise(whole_library: OldLibrary) -> None:
+    assert whole_library.read("status", "--json")["retired"] is None
+    assert "retired" not in whole_library.run("status").stdout

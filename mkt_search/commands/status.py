@@ -56,6 +56,7 @@ def as_data(found: "Status") -> dict[str, Any]:
         "duplicates": found.duplicates,
         "model": found.model,
         "encoding": asdict(found.encoding) if found.encoding else None,
+        "retired": found.retired or None,
         "building": list(found.building) if found.building else None,
         "segments": found.segments,
         "bytes_segments": found.bytes_segments,
@@ -74,6 +75,8 @@ def _rows(found: "Status") -> Iterator[tuple[str, str]]:
     yield "checkpoint", f"{found.encoding.checkpoint} ({found.model})" if found.encoding else "none"
     if found.encoding is not None:
         yield "stored", _stored(found.encoding)
+    if found.retired:
+        yield "retired", f"{found.retired} is no longer read; run `mkt index --rebuild`"
     size = f"{byte_size(found.bytes_segments)} in {count_noun(found.segments, 'segment')}"
     yield "size", f"{size}, database {byte_size(found.bytes_database)}"
     if found.candidate_index is not None:
@@ -104,4 +107,4 @@ def _tags(counts: dict[str, int]) -> str:
 def _stored(encoding: "Encoding") -> str:
     local = "every patch" if encoding.local == "all" else f"{encoding.m} local vectors a photo"
     kind = f"{encoding.local}, {encoding.precision}, {encoding.dim:,} dimensions"
-    return f"{local} ({kind}), scale {encoding.scale}"
+    return f"{local} ({kind})"

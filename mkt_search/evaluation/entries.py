@@ -36,7 +36,7 @@ class Judged:
 
 
 def judge(entry: Entry, scored: Scored, *, seen: int, rules: Rules) -> Judged:
-    """Judge every stream on every group of labels, on the vocabulary scale and the entry's own.
+    """Judge every stream on every group of labels, on the vocabulary scale and on the cosine scale.
 
     Args:
         entry: whose scores they are.
@@ -52,14 +52,14 @@ def judge(entry: Entry, scored: Scored, *, seen: int, rules: Rules) -> Judged:
     ]
     own = {
         stream: measure_labels(scores, scored.targets, k=rules.depth)
-        for stream, scores in scored.streams(scored.scale).items()
+        for stream, scores in scored.streams("cosine").items()
     }
     for group, columns in parts.items():
         part = scored.only(columns)
-        for stream, scores in part.streams(scored.scale).items():
+        for stream, scores in part.streams("cosine").items():
             known = own[stream].only(columns)  # of this scale, the other labels change nothing
             found = measure(scores, part.targets, group, rules=rules, labels=known)
-            rows.append(_row(entry, stream, scored.scale, group, found, rare))
+            rows.append(_row(entry, stream, "cosine", group, found, rare))
     return Judged(tuple(rows), _figure(entry, scored, parts, own))
 
 
@@ -81,7 +81,7 @@ def _figure(
     parts: dict[Group, slice],
     own: dict[Stream, LabelMeasures],
 ) -> Figure:
-    fused = scored.streams(scored.scale)["fused"]
+    fused = scored.streams("cosine")["fused"]
     curves = {
         (group, stream): own[stream].only(columns).mean_curve()
         for group, columns in parts.items()

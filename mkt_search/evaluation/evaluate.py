@@ -23,7 +23,7 @@ from mkt_search.display import count_noun, first_few
 from mkt_search.errors import CheckpointMismatch, EvaluationError
 from mkt_search.evaluation.entries import judge
 from mkt_search.evaluation.labels import check, rules_of
-from mkt_search.evaluation.protocol import Rules, Scale, Scored, rare_below
+from mkt_search.evaluation.protocol import Rules, Scored, rare_below
 from mkt_search.evaluation.report import Entry, Prompt, Report
 from mkt_search.evaluation.score_dataset import Loading, score_photos
 from mkt_search.evaluation.score_stored import find_stored, score_stored
@@ -235,10 +235,9 @@ class _Job:
                 scored = found.pop(0)
                 yield replace(entry, prompt=prompt, photos=len(scored.targets)), scored
         if self.stored is not None:
-            scale: Scale = "cosine" if self.stored.index.encoding.scale == "cosine" else "library"
-            entry = replace(entry, vectors="stored", scale=scale, photos=len(self.photos.rows))
+            entry = replace(entry, vectors="stored", photos=len(self.photos.rows))
             for prompt, labels in prompts.items():
-                yield replace(entry, prompt=prompt), self._looked_up(self.stored, labels, scale)
+                yield replace(entry, prompt=prompt), self._looked_up(self.stored, labels)
 
     def _encoded(self, model: Model, title: str, labels: Sequence[Vector]) -> list[Scored]:
         settings = self.config.evaluate
@@ -254,7 +253,7 @@ class _Job:
         self.photos.keep(kept, self.say)
         return scored
 
-    def _looked_up(self, stored: Stored, labels: Vector, scale: Scale) -> Scored:
+    def _looked_up(self, stored: Stored, labels: Vector) -> Scored:
         assert self.photos.slots is not None
         scores = score_stored(stored.index, self.photos.slots, labels)
-        return Scored(scores, scores, self.photos.labelled.dataset.targets[self.photos.rows], scale)
+        return Scored(scores, scores, self.photos.labelled.dataset.targets[self.photos.rows])

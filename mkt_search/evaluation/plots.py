@@ -1,7 +1,7 @@
 """Plots of an evaluation as PNG: precision over recall, AP of each label, how scores are spread.
 
-Needs matplotlib, which is imported when a plot is drawn. All are on the scale of the vectors
-themselves (cosine), as a library scores: the vocabulary scale changes with the set of labels.
+Needs matplotlib, which is imported when a plot is drawn. All are on the cosine scale, as a
+library scores: the vocabulary scale changes with the set of labels.
 """
 
 import io
@@ -99,7 +99,7 @@ def scores(report: Report) -> bytes:
                 _draw_histogram(panel, figure.histograms[group])
                 panel.set_title(f"{_short(figure.entry.title)}: {_words(report, group)}", size=9)
         for panel in panels[-1]:
-            panel.set_xlabel(f"fused score ({report.figures[-1].entry.scale})")
+            panel.set_xlabel("fused score (cosine)")
         handles, names = panels[0][0].get_legend_handles_labels()
         canvas.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
 
@@ -112,7 +112,7 @@ def _draw_curves(panel: "Axes", report: Report, group: Group) -> None:
         streams += ["global", "local"]
     for number, figure in enumerate(report.figures):
         for stream in streams:
-            row = report.find(figure.entry, stream, group, figure.entry.scale)
+            row = report.find(figure.entry, stream, group, "cosine")
             curve = figure.curves[group, stream]
             panel.plot(
                 np.linspace(0, 1, len(curve)),

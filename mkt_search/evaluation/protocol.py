@@ -19,7 +19,7 @@ from mkt_search.evaluation.metrics import LabelMeasures, MeanAP, PrecisionRecall
 from mkt_search.scoring import HALF, TINY, StreamScores, fuse_over_labels, score_similarities
 from mkt_search.types import Encoded, Vector
 
-Scale = Literal["vocabulary", "cosine", "library"]
+Scale = Literal["vocabulary", "cosine"]
 Stream = Literal["global", "local", "fused"]
 Group = Literal["unseen", "seen", "all"]
 Name = Literal["nus-wide", "open-images"]
@@ -54,19 +54,18 @@ class Scored:
     """Scores of n photos for L labels on two scales; the fused score is the sum of the streams.
 
     `dot` is made of the vectors as they are, and becomes the vocabulary scale; `cosine` of unit
-    vectors, or whatever a library stores (`scale` says which). `targets` (n, L) are +1, -1 or 0.
+    vectors. `targets` (n, L) are +1, -1 or 0.
     """
 
     dot: StreamScores
     cosine: StreamScores
     targets: Targets
-    scale: Scale = "cosine"
 
     def only(self, columns: slice) -> "Scored":
         """Return the same photos with some of the labels."""
         targets = self.targets[:, columns]
         dot, cosine = _columns(self.dot, columns), _columns(self.cosine, columns)
-        return Scored(dot, cosine, targets, self.scale)
+        return Scored(dot, cosine, targets)
 
     def streams(self, scale: Scale) -> dict[Stream, Vector]:
         """Return (n, L) scores of each stream; `vocabulary` is over exactly these labels."""

@@ -21,16 +21,14 @@ Metrics = Mapping[str, Mapping[str, float]]
 class Entry:
     """One thing evaluated: a model, the prompt its labels stood in, and the photos' vectors.
 
-    `vectors` are every patch straight from the student, or what a library stores of them. `scale`
-    is that of the vectors beside the paper's vocabulary scale. `photos` could be read. `is_retold`:
-    another entry differs by the prompt alone.
+    `vectors` are every patch straight from the student, or what a library stores of them. `photos`
+    could be read. `is_retold`: another entry differs by the prompt alone.
     """
 
     model: str
     fingerprint: str
     prompt: Prompt = "template"
     vectors: Vectors = "patches"
-    scale: Scale = "cosine"
     photos: int = 0
     is_retold: bool = False
 
@@ -86,7 +84,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Figure:
-    """What the plots of an entry are drawn from, all on the scale of its vectors.
+    """What the plots of an entry are drawn from, all on the cosine scale.
 
     `ap` and `positives` (L,) are of the fused score, seen labels first; `curves` has the mean
     precision at R levels of recall by (labels, stream), `histograms` the scores by labels.
@@ -206,7 +204,7 @@ class Report:
         """Return everything but the plots as plain values for JSON; NaN is None.
 
         `rows` has every measure, `labels` the AP of each label's fused score in every entry, on the
-        scale of its vectors.
+        cosine scale.
         """
         about = ("dataset", "fingerprint", "photos", "unreadable")
         entries = [{**asdict(entry), "title": entry.title} for entry in self.entries]

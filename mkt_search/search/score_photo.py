@@ -53,7 +53,7 @@ def label_scores(
         labels: any labels the model's label encoder knows.
         model: the student and the label encoder.
         config: the device, the number format and the pixel cap.
-        fuse: `cosine` as the library's default scale; `vocabulary` divides each stream by its norm
+        fuse: `cosine` as in a library; `vocabulary` divides each stream by its norm
             over exactly these labels, the paper's fusion; `none` takes the student's raw vectors.
             The score is the mean of the two streams in every case.
     """
@@ -67,7 +67,7 @@ def label_scores(
 def fused(encoded: Encoded, labels: Vector, *, k: int, fuse: Fuse) -> StreamScores:
     """Score encoded photos with all their patches: (n, L) for each stream, halves included."""
     if fuse == "cosine":
-        encoded = scale(encoded, rule="cosine", k=k)
+        encoded = scale(encoded)
     ones = np.ones(encoded.patches.shape[:2], np.int64)
     scores = score(labels, encoded.global_, encoded.patches, ones, k=k)
     if fuse == "vocabulary":

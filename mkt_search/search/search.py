@@ -165,8 +165,8 @@ def _proven(
 ) -> Found:
     """Ask the scan for vectors, once more for more, until the k-th score reaches its bound.
 
-    With k-set means a photo's bound is its score but for the coding, so the first answer proves
-    itself; with centroids and single patches it is looser, and large libraries are scored whole.
+    With `cover` a photo's bound is its score but for the coding, so the first answer proves itself;
+    with single patches it is looser, and large libraries are scored whole.
     """
     labels, weights = label[None], np.full(1, weight, np.float32)
     for vectors in (PER_PHOTO * k, GROWTH * PER_PHOTO * k):

@@ -50,11 +50,11 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """How photos become vectors. The first six decide what a stored vector is."""
+    """How photos become vectors. The first four decide what a stored vector is."""
 
-    local: Literal["cover", "kset", "centroids", "ward", "topk", "all"] = setting(
+    local: Literal["cover", "topk", "all"] = setting(
         "cover",
-        "What is kept of the patches: cover, kset, centroids, ward, topk or all (much disk).",
+        "What is kept of the patches: cover, topk or all (much disk).",
     )
     m: int = setting(16, "Local vectors kept per photo.", at_least=1, at_most=1024, advanced=True)
     top_k: int = setting(
@@ -63,18 +63,9 @@ class IndexConfig:
         at_least=0,
         advanced=True,
     )
-    precision: Literal["fp16", "int8", "int4"] = setting(
+    precision: Literal["int8", "int4"] = setting(
         "int8",
-        "Number format of stored vectors: fp16, int8 or int4.",
-    )
-    scale: Literal["cosine", "vocabulary"] = setting(
-        "cosine",
-        "How the two streams come on one scale: cosine, or vocabulary (the paper's).",
-    )
-    vocabulary: str = setting(
-        "",
-        'Labels of the vocabulary scale, a file of one a line; "" is the label table\'s own names.',
-        is_path=True,
+        "Number format of stored vectors: int8 or int4; `all` is always float16.",
     )
     batch_size: int = setting(
         32, "Photos encoded and committed together.", at_least=1, advanced=True

@@ -65,7 +65,7 @@ def _generation_problems(store: Store) -> Iterator[Problem]:
     for item in store.encodings():
         with reading(store.engine) as session:
             generation = generations.find(session, item.id)
-        if generation is None:
+        if generation is None or item.retired:
             continue
         try:
             file = generation.sketch.file
@@ -114,6 +114,8 @@ def _segment_problems(store: Store, item: StoredEncoding, row: SegmentRow) -> li
         return [Problem("a segment is missing", row.file, fix, row.id)]
     if path.stat().st_size != row.size or digest(path) != row.sha256:
         return [Problem("a segment's bytes have changed", row.file, fix, row.id)]
+    if item.retired:
+        return []  # no command reads its vectors
     try:
         segment = segments.open_segment(path, item.encoding)
     except LibraryDamaged as error:

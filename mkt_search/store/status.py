@@ -38,6 +38,7 @@ class Status:
     """The state of a library in numbers; sizes in bytes.
 
     `photos` is by state, `tags` by source; `duplicates` are files with the bytes of another one.
+    `retired` names what this version can no longer read of the vectors, "" for nothing.
     `building` says of how many photos a rebuild has new vectors, and of how many it needs them.
     """
 
@@ -45,6 +46,7 @@ class Status:
     photos: dict[str, int]
     duplicates: int
     encoding: Encoding | None
+    retired: str
     model: str | None
     building: tuple[int, int] | None
     segments: int
@@ -69,6 +71,7 @@ def status(store: Store) -> Status:
             photos=by_state,
             duplicates=duplicates,
             encoding=active.encoding if active else None,
+            retired=active.retired if active else "",
             model=active.model if active else None,
             building=_progress(session, building.id) if building else None,
             segments=segments,

@@ -31,7 +31,7 @@ from mkt_search.store.sql.candidate_index import CandidateIndex
 from mkt_search.store.sql.catalog import SqlCatalog
 from mkt_search.store.sql.database import check_schema, open_engine, reading, transaction
 from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
-from mkt_search.types import Encoding, PhotoVectors, Vector
+from mkt_search.types import Encoding, PhotoVectors
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +55,29 @@ class Batch:
 
 @dataclass(frozen=True)
 class StoredEncoding:
-    """An encoding the library knows: its id, its settings, the model asked for, and its state."""
+    """An encoding the library knows: its id, its settings, the model asked for, and its state.
+
+    `retired` names what this version can no longer read of its vectors; "" for one in use.
+    """
 
     id: int
     encoding: Encoding
     model: str
     state: str
-    vocabulary: Vector | None
+    retired: str = ""
+
+    def is_of(self, encoding: Encoding) -> bool:
+        """True if these vectors can be compared with new ones of `encoding`."""
+        return not self.retired and self.encoding == encoding
+
+    def check_in_use(self) -> None:
+        """Raise CheckpointMismatch if this version cannot read the vectors."""
+        if self.retired:
+            raise CheckpointMismatch(
+                f"This library stores its vectors in a form that is no longer read "
+                f"({self.retired}): run `mkt index --rebuild` to encode every photo again; all "
+                "tags stay."
+            )
 
 
 @dataclass(frozen=True)
@@ -198,11 +214,12 @@ class Store:
             CheckpointMismatch: the library's vectors were made otherwise and `rebuild` is off.
         """
         active, building = self.active, self.building
-        if building is not None and building.encoding == encoding:
+        if building is not None and building.is_of(encoding):
             return building
         if active is None or rebuild:
             return None
-        if active.encoding == encoding:
+        active.check_in_use()
+        if active.is_of(encoding):
             return active
         raise CheckpointMismatch(_mismatch(active, encoding, model))
 
@@ -211,7 +228,6 @@ class Store:
         encoding: Encoding,
         *,
         model: str,
-        vocabulary: Vector | None = None,
         rebuild: bool = False,
     ) -> StoredEncoding:
         """Return the encoding to write under, new when the library has none or is rebuilt.
@@ -230,9 +246,8 @@ class Store:
             self._drop(building)
         row = EncodingRow(
             fingerprint=encoding.fingerprint,
-            settings=asdict(encoding),
+            settings=encoding.as_settings(),
             model=model,
-            vocabulary=None if vocabulary is None else vocabulary.astype("<f4").tobytes(),
             state="active" if active is None else "building",
             created_at=photo_queries.now(),
         )
@@ -456,11 +471,8 @@ def _sqlite(directory: Path) -> URL:
 
 
 def _stored(row: EncodingRow) -> StoredEncoding:
-    encoding = encodings.encoding_of(row)
-    vocabulary = None
-    if row.vocabulary is not None:
-        vocabulary = np.frombuffer(row.vocabulary, "<f4").reshape(-1, encoding.dim)
-    return StoredEncoding(row.id, encoding, row.model, row.state, vocabulary)
+    encoding, retired = encodings.encoding_of(row), encodings.retired_form(row.settings)
+    return StoredEncoding(row.id, encoding, row.model, row.state, retired)
 
 
 def _mismatch(active: StoredEncoding, encoding: Encoding, model: str) -> str:

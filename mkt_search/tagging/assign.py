@@ -31,7 +31,7 @@ Ids = NDArray[np.int64]
 
 # bytes, measured generously
 PER_NUMBER = 12  # of a decoded vector: its code, what that is in steps, times its step
-PER_PRODUCT = 16  # of a vector and a label, sorted for the best patches
+PER_PRODUCT = 16  # of a vector and a label, with the copies that find the best patches
 PER_SCORE = 80  # a score, and what choosing takes when every label is chosen
 PER_PICK = 48  # a pick that waits for the next block of labels
 

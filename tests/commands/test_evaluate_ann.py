@@ -18,7 +18,7 @@ __all__ = ["library"]  # a fixture
 def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a library of 600 photos and a candidate index."""
     home = tmp_path_factory.mktemp("indexed")
-    made.optimized(home, 600, local="kset", top_k=1).close()
+    made.optimized(home, 600, top_k=1).close()
     return home
 
 
@@ -82,7 +82,7 @@ def test_labels_are_asked_for_by_name_and_by_file(tmp_path: Path) -> None:
 
 def test_a_library_of_every_patch_says_so(tmp_path: Path) -> None:
     home = make_library(tmp_path, "--local", "all")
-    assert "Every patch is stored (int8): the truth is the exact scan of all." in ann(home).stderr
+    assert "Every patch is stored (fp16): the truth is the exact scan of all." in ann(home).stderr
 
 
 def test_an_empty_library_is_a_sentence(tmp_path: Path) -> None:

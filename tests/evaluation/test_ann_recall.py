@@ -28,9 +28,9 @@ ONE = np.ones(1, np.float32)
 
 
 @pytest.fixture(scope="module")
-def kset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def cover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """600 photos of k-set means with a candidate index, for tests that only read."""
-    store = made.optimized(tmp_path_factory.mktemp("kset"), N, local="kset", top_k=1)
+    store = made.optimized(tmp_path_factory.mktemp("cover"), N, top_k=1)
     yield store
     store.close()
 
@@ -38,7 +38,7 @@ def kset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Store]:
     """The same with 300 photos, for one test to change."""
-    store = made.optimized(tmp_path, 300, local="kset", top_k=1)
+    store = made.optimized(tmp_path, 300, top_k=1)
     yield store
     store.close()
 
@@ -96,7 +96,7 @@ def plain_best(index: LocalSnapshot, label: np.ndarray, k: int) -> set[int]:
     return {slot for _, slot in sorted(scores, reverse=True)[:k]}
 
 
-@pytest.mark.parametrize("library", ["kset", "every_patch"])
+@pytest.mark.parametrize("library", ["cover", "every_patch"])
 @pytest.mark.parametrize("k", [10, 100])
 def test_recall_is_that_of_a_plain_comparison(
     library: str, k: int, request: pytest.FixtureRequest
@@ -114,15 +114,15 @@ def test_recall_is_that_of_a_plain_comparison(
     assert (found.approximate.path, found.exact.path) == ("candidates", "exact scan")
 
 
-def test_more_recall_asked_for_is_more_vectors_and_more_recall(kset: Store) -> None:
-    less, more = (row(measured(kset, target=target), 10) for target in (0.5, 0.95))
+def test_more_recall_asked_for_is_more_vectors_and_more_recall(cover: Store) -> None:
+    less, more = (row(measured(cover, target=target), 10) for target in (0.5, 0.95))
     assert less.approximate is not None and more.approximate is not None
     assert less.approximate.vectors < more.approximate.vectors < N * made.M
     assert less.recall < more.recall
 
 
-def test_filters_leave_their_share_and_none_where_nothing_can_be_missed(kset: Store) -> None:
-    report = measured(kset, depths=(5, 10, 100))
+def test_filters_leave_their_share_and_none_where_nothing_can_be_missed(cover: Store) -> None:
+    report = measured(cover, depths=(5, 10, 100))
     kept = [(row.share, row.photos, row.k) for row in report.rows]
     assert kept == [
         *((1.0, N, 5), (1.0, N, 10), (1.0, N, 100)),
@@ -137,27 +137,27 @@ def test_filters_leave_their_share_and_none_where_nothing_can_be_missed(kset: St
     ]
 
 
-def test_few_photos_behind_a_filter_are_scored_one_and_all(kset: Store) -> None:
-    found = row(measured(kset), 10, 0.1)
+def test_few_photos_behind_a_filter_are_scored_one_and_all(cover: Store) -> None:
+    found = row(measured(cover), 10, 0.1)
     assert found.approximate is not None and found.approximate.path == "every photo"
     assert found.recall == found.lowest == 1
 
 
-def test_a_seed_measures_the_same_again(kset: Store) -> None:
+def test_a_seed_measures_the_same_again(cover: Store) -> None:
     def shares(seed: int) -> list[float]:
-        return [row.recall for row in measured(kset, seed=seed).rows]
+        return [row.recall for row in measured(cover, seed=seed).rows]
 
     assert shares(3) == shares(3) != shares(4)
 
 
-def test_given_labels_are_the_queries(kset: Store) -> None:
+def test_given_labels_are_the_queries(cover: Store) -> None:
     given = np.eye(made.DIM, dtype=np.float32)[:3]
-    report = measured(kset, given=given, queries=1)
+    report = measured(cover, given=given, queries=1)
     assert np.array_equal(report.probes.vectors, given) and report.probes.given == 3
 
 
 def test_newer_photos_are_counted_and_scored(own: Store) -> None:
-    made.fill(own, own.directory.parent / "photos", 7, seed=9, name="q", local="kset", top_k=1)
+    made.fill(own, own.directory.parent / "photos", 7, seed=9, name="q", top_k=1)
     report = measured(own, target=0.5)
     assert (report.photos, report.indexed) == (307, 300)
     way = row(report, 10).approximate
@@ -165,9 +165,9 @@ def test_newer_photos_are_counted_and_scored(own: Store) -> None:
     assert 0 < way.p50 <= way.p95 and way.busy > 0
 
 
-def test_progress_goes_from_one_to_all_searches(kset: Store) -> None:
+def test_progress_goes_from_one_to_all_searches(cover: Store) -> None:
     events: list[Progress] = []
-    measured(kset, queries=3, depths=(10,), progress=events.append)
+    measured(cover, queries=3, depths=(10,), progress=events.append)
     counts = [(event.done, event.total) for event in events]
     assert counts == [(i, 12) for i in range(1, 13)]  # two ways, two filters, three queries
 
@@ -175,10 +175,10 @@ def test_progress_goes_from_one_to_all_searches(kset: Store) -> None:
 # ---- what the numbers are of ----
 
 
-def test_the_truth_is_named(kset: Store, every_patch: Store) -> None:
+def test_the_truth_is_named(cover: Store, every_patch: Store) -> None:
     assert measured(every_patch).notes[0].startswith("Every patch is stored (int8)")
-    said = measured(kset).notes[0]
-    assert said.startswith("Not every patch is stored (kset, 5 local vectors a photo, int8)")
+    said = measured(cover).notes[0]
+    assert said.startswith("Not every patch is stored (cover, 5 local vectors a photo, int8)")
 
 
 def test_a_recall_that_no_number_of_candidates_reached_is_told(own: Store) -> None:
@@ -209,8 +209,8 @@ def test_a_library_without_an_index_is_told_and_the_exact_scan_measured(tmp_path
     assert {row.recall for row in report.rows} == {1.0} and report.rows[0].exact.p50 > 0
 
 
-def test_a_recall_of_one_compares_nothing(kset: Store) -> None:
-    report = measured(kset, target=1.0)
+def test_a_recall_of_one_compares_nothing(cover: Store) -> None:
+    report = measured(cover, target=1.0)
     assert "A recall of 1 is asked for" in report.notes[1]
     assert {row.approximate for row in report.rows} == {None}
 
@@ -232,10 +232,10 @@ def test_a_library_whose_photos_all_went_is_a_sentence(own: Store) -> None:
         measured(own)
 
 
-def test_the_report_as_data_holds_everything(kset: Store) -> None:
-    data = measured(kset, queries=4).as_dict()
+def test_the_report_as_data_holds_everything(cover: Store) -> None:
+    data = measured(cover, queries=4).as_dict()
     assert data["queries"] == {"given": 0, "remembered": 0, "mixed": 4}
-    assert data["vectors"] == {"local": "kset", "m": 5, "precision": "int8"}
+    assert data["vectors"] == {"local": "cover", "m": 5, "precision": "int8"}
     assert (data["photos"], data["indexed"], data["target"]) == (N, N, 0.6)
     first = data["rows"][0]
     assert first["approximate"]["path"] == "candidates" and 0 < first["recall"] <= 1

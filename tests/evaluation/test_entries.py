@@ -1,7 +1,5 @@
 """From scores to the rows of a report: the same figures as the metrics one by one."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -56,13 +54,6 @@ def test_plots_are_drawn_from_the_own_scale_of_the_vectors(scored: Scored) -> No
     curve = evaluation.measure_labels(scored.cosine.local[:, 4:], scored.targets[:, 4:])
     np.testing.assert_allclose(figure.curves["unseen", "local"], curve.mean_curve())
     assert figure.histograms.keys() == {"unseen", "seen", "all"}
-
-
-def test_a_library_of_another_scale_is_judged_on_that(scored: Scored) -> None:
-    stored = replace(scored, scale="library")
-    entry = replace(ENTRY, vectors="stored", scale="library")
-    rows = judge(entry, stored, seen=4, rules=RULES).rows
-    assert {row.scale for row in rows} == {"vocabulary", "library"}
 
 
 def test_histograms_tell_what_is_shown_from_what_is_not() -> None:

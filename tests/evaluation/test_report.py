@@ -62,8 +62,8 @@ def test_rows_are_found_by_what_they_are_of() -> None:
     learned, plain = report.entries
     assert (learned.prompt, plain.prompt) == ("learned", "template")
     assert report.find(plain, "local", "unseen").protocol == "ZSL"
-    with pytest.raises(KeyError, match="library"):
-        report.find(plain, "local", "unseen", "library")
+    with pytest.raises(KeyError, match="nowhere"):
+        report.find(replace(plain, model="nowhere"), "local", "unseen")
 
 
 def test_paper_table_has_each_stream_of_each_entry() -> None:

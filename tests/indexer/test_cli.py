@@ -9,10 +9,13 @@ from typing import get_args
 
 import click
 import pytest
+from sqlalchemy import delete, select
 
 from indexer.show import Bar, Lines, shown, tell
 from mkt_search.library import Library
 from mkt_search.settings.config import find_setting
+from mkt_search.store.sql.database import transaction
+from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
 from mkt_search.types import Encoding, Pooling, Summary
 from tests.command_line import mkt
 from tests.tiny import COLOURS, colour_checkpoint, paint, tiny_checkpoint
@@ -52,13 +55,13 @@ def test_photos_are_indexed_and_counted_in_a_sentence(home: Path, models: Path) 
 
 
 def test_the_second_time_nothing_needs_to_be_named(home: Path, models: Path) -> None:
-    mkt("index", "photos", "--model", models / "tiny", "--m", "3", "--precision", "fp16")
+    mkt("index", "photos", "--model", models / "tiny", "--m", "3", "--precision", "int4")
     paint(home / "photos" / "new.png", (1, 2, 3))
     result = mkt("index")
     assert re.match(r"indexed 1 photo in .* s; 8 unchanged\.", result.stderr)
     with Library.open(home) as library:
         encoding = library.status().encoding
-    assert encoding is not None and (encoding.m, encoding.precision) == (3, "fp16")
+    assert encoding is not None and (encoding.m, encoding.precision) == (3, "int4")
 
 
 def test_renamed_and_missing_photos_are_told(home: Path, models: Path) -> None:
@@ -126,7 +129,7 @@ def encoding_of(home: Path) -> Encoding:
     return encoding
 
 
-OTHERS = {"local": "kset", "m": 5, "top_k": 2, "precision": "int4", "scale": "vocabulary"}
+OTHERS = {"local": "topk", "m": 5, "top_k": 2, "precision": "int4"}
 FLAGS = [f"--{key.replace('_', '-')}={value}" for key, value in OTHERS.items()]
 
 
@@ -148,7 +151,7 @@ def test_a_library_goes_on_as_it_was_made_whatever_the_defaults_are(
     assert encoding_of(home) == before
 
 
-@pytest.mark.parametrize(("key", "value"), [("local", "cover"), ("m", "16"), ("scale", "cosine")])
+@pytest.mark.parametrize(("key", "value"), [("local", "cover"), ("m", "16"), ("precision", "int8")])
 @pytest.mark.parametrize("way", ["flag", "environment", "file"])
 def test_another_setting_that_is_given_is_refused_even_if_it_is_the_default(
     home: Path, models: Path, key: str, value: str, way: str
@@ -169,16 +172,15 @@ def test_another_setting_that_is_given_is_refused_even_if_it_is_the_default(
 def test_a_rebuild_takes_the_defaults_and_says_so(home: Path, models: Path) -> None:
     made_otherwise(home, models)
     wanted = (
-        "the rebuild takes the default where nothing is given: local kset -> cover, m 5 -> 16, "
-        "top_k 2 -> 1, precision int4 -> int8, scale vocabulary -> cosine; keep it with "
-        "--local kset --m 5 --top-k 2 --precision int4 --scale vocabulary"
+        "the rebuild takes the default where nothing is given: local topk -> cover, m 5 -> 16, "
+        "top_k 2 -> 1, precision int4 -> int8; keep it with "
+        "--local topk --m 5 --top-k 2 --precision int4"
     )
     assert mkt("index", "--rebuild", "--dry-run").stderr.splitlines()[0] == wanted
-    assert encoding_of(home).local == "kset"
+    assert encoding_of(home).local == "topk"
     assert mkt("index", "--rebuild").stderr.splitlines()[0] == wanted
     new = encoding_of(home)
     assert (new.local, new.m, new.top_k, new.precision) == ("cover", 16, 1, "int8")
-    assert (new.scale, new.vocabulary) == ("cosine", "")
     with Library.open(home) as library:
         assert library.search("red", k=1)[0].path == home / "photos" / "red.png"
     assert "the default" not in mkt("index", "--rebuild").stderr
@@ -187,18 +189,18 @@ def test_a_rebuild_takes_the_defaults_and_says_so(home: Path, models: Path) -> N
 def test_a_rebuild_keeps_what_is_given(home: Path, models: Path) -> None:
     made_otherwise(home, models)
     (home / "mkt.toml").write_text("[index]\nm = 5\n")
-    env = {"MKT_INDEX_SCALE": "vocabulary"}
-    said = mkt("index", "--rebuild", "--local", "kset", "--top-k", "2", env=env).stderr
+    env = {"MKT_INDEX_LOCAL": "topk"}
+    said = mkt("index", "--rebuild", "--top-k", "2", env=env).stderr
     assert said.splitlines()[0].endswith(": precision int4 -> int8; keep it with --precision int4")
     new = encoding_of(home)
     assert {key: getattr(new, key) for key in OTHERS} == OTHERS | {"precision": "int8"}
 
 
-@pytest.mark.parametrize("old", ["all", "ward"])
+@pytest.mark.parametrize("old", ["all", "topk"])
 def test_no_number_is_told_where_every_patch_is_kept(home: Path, models: Path, old: str) -> None:
-    new = {"all": "ward", "ward": "all"}[old]
+    new = {"all": "topk", "topk": "all"}[old]
     mkt("index", "photos", "--model", models / "tiny", "--local", old)
-    said = mkt("index", "--rebuild", "--local", new, "--precision", "fp16").stderr
+    said = mkt("index", "--rebuild", "--local", new).stderr
     assert "the default" not in said
 
 
@@ -210,12 +212,12 @@ def test_the_patches_averaged_are_those_of_another_model(home: Path, models: Pat
 
 def test_a_rebuild_that_was_stopped_goes_on_as_it_began(home: Path, models: Path) -> None:
     made_otherwise(home, models)
-    mkt("index", "photos/red.png", "--rebuild", "--local", "ward", "--m", "3")
-    assert encoding_of(home).local == "kset"
+    mkt("index", "photos/red.png", "--rebuild", "--local", "cover", "--m", "3")
+    assert encoding_of(home).local == "topk"
     for command in (["index", "photos/blue.png", "--rebuild"], ["index"]):
         assert "the default" not in mkt(*command).stderr
     new = encoding_of(home)
-    assert (new.local, new.m, new.precision) == ("ward", 3, "int8")
+    assert (new.local, new.m, new.precision) == ("cover", 3, "int8")
 
 
 def test_the_model_is_found_again_from_another_folder(
@@ -231,29 +233,125 @@ def test_the_model_is_found_again_from_another_folder(
 
 
 @pytest.mark.parametrize("local", get_args(Pooling))
-@pytest.mark.parametrize("scale", ["cosine", "vocabulary"])
-def test_every_kind_and_scale_can_be_searched(
-    home: Path, models: Path, local: str, scale: str
-) -> None:
-    mkt("index", "photos", "--model", models / "colour", "--local", local, "--scale", scale)
+def test_every_kind_can_be_searched(home: Path, models: Path, local: str) -> None:
+    mkt("index", "photos", "--model", models / "colour", "--local", local)
+    encoding = encoding_of(home)
+    assert (encoding.local, encoding.m) == (local, 16)
+    assert encoding.precision == ("fp16" if local == "all" else "int8")
     with Library.open(home) as library:
-        encoding = library.status().encoding
-        assert encoding is not None and (encoding.local, encoding.scale) == (local, scale)
-        assert (encoding.m, bool(encoding.vocabulary)) == (16, scale == "vocabulary")
         assert library.search("blue - red", k=1)[0].path.name == "blue.png"
     assert "8 unchanged" in mkt("index").stderr
 
 
-def test_the_vocabulary_may_come_from_a_file(home: Path, models: Path) -> None:
+def test_every_patch_is_stored_in_float16_and_another_precision_is_refused(
+    home: Path, models: Path
+) -> None:
+    command = ["index", "photos", "--model", models / "tiny", "--local", "all"]
+    assert mkt(*command, "--precision", "int8", code=1).stderr == (
+        "Error: every patch is stored as float16, not int8: leave out precision, or choose `cover` "
+        "or `topk`\n"
+    )
+    mkt(*command)
+    assert "float16" in mkt("index", "--precision", "int4", code=1).stderr
+    assert "8 unchanged" in mkt("index").stderr
+
+
+def test_a_library_with_every_patch_in_another_precision_goes_on(home: Path, models: Path) -> None:
+    mkt("index", "photos/red.png", "--model", models / "tiny", "--local", "all")
+    with Library.open(home) as library, transaction(library.store.engine) as session:
+        row = session.scalars(select(EncodingRow)).one()
+        row.settings = {**row.settings, "precision": "int8"}
+        session.execute(delete(VectorRow))
+        session.execute(delete(SegmentRow))
+    mkt("index", "photos", "--precision", "int8")
+    assert encoding_of(home).precision == "int8"
+    mkt("index", "--rebuild", "--local", "all")
+    assert encoding_of(home).precision == "fp16"
+
+
+def retire(home: Path, state: str, **settings: str) -> None:
+    """Let the encodings of a state be of another form, as an earlier version made them."""
+    with Library.open(home) as library, transaction(library.store.engine) as session:
+        for row in session.scalars(select(EncodingRow).where(EncodingRow.state == state)):
+            row.settings = {**row.settings, **settings}
+
+
+RETIRED: list[dict[str, str]] = [
+    {"local": "kset"},
+    {"local": "centroids"},
+    {"local": "ward"},
+    {"precision": "fp16"},
+    {"scale": "vocabulary", "vocabulary": "0123456789ab"},
+]
+
+
+@pytest.mark.parametrize("form", RETIRED, ids=str)
+def test_a_retired_form_is_refused_until_rebuild(
+    home: Path, models: Path, form: dict[str, str]
+) -> None:
+    mkt("index", "photos", "--model", models / "colour", "--m", "5")
     (home / "labels.txt").write_text("red\nblue\n")
-    options = ["--scale", "vocabulary", "--vocabulary", "labels.txt"]
-    mkt("index", "photos", "--model", models / "colour", *options)
-    assert "8 unchanged" in mkt("index", *options).stderr
-    (home / "labels.txt").write_text("red\ngreen\n")
-    assert "--rebuild" in mkt("index", *options, code=1).stderr
-    assert "8 unchanged" in mkt("index").stderr  # the library keeps the vectors of its own
-    (home / "labels.txt").write_text("red\nzebra\n")
-    assert "zebra" in mkt("index", *options, code=1).stderr
+    mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
+    mkt("tag", "photos/red.png", "--add", "mine")
+    before = mkt("tags", "--json").stdout
+    retire(home, "active", **form)
+    for command in (
+        ["search", "red"],
+        ["tag", "--vocabulary", "labels.txt", "--top", "1"],
+        ["index"],
+        ["index", "--dry-run"],
+        ["repair"],
+        ["optimize"],
+    ):
+        said = mkt(*command, code=1).stderr
+        assert said.count("\n") == 1 and "run `mkt index --rebuild`" in said
+    assert mkt("tags", "--json").stdout == before
+    mkt("status")
+    mkt("verify")
+    assert mkt("index", "--rebuild", "--dry-run").stderr.splitlines()[0] == (
+        "the rebuild takes the default where nothing is given: m 5 -> 16; keep it with --m 5"
+    )
+    mkt("index", "--rebuild", "--m", "5")
+    assert (encoding_of(home).local, encoding_of(home).precision) == ("cover", "int8")
+    assert mkt("tags", "--json").stdout == before
+    assert json.loads(mkt("search", "red", "-k", "1", "--json").stdout)[0]["path"].endswith(
+        "red.png"
+    )
+    mkt("untag", "--run", "2")
+    mkt("verify")
+
+
+@pytest.mark.parametrize("form", RETIRED, ids=str)
+@pytest.mark.parametrize("is_active_retired", [True, False])
+def test_a_half_finished_rebuild_in_a_retired_form_is_replaced(
+    home: Path, models: Path, form: dict[str, str], is_active_retired: bool
+) -> None:
+    mkt("index", "photos", "--model", models / "colour", "--local", "topk")
+    mkt("index", "photos/red.png", "--rebuild")
+    retire(home, "building", **form)
+    if is_active_retired:
+        retire(home, "active", local="kset")
+        assert "run `mkt index --rebuild`" in mkt("index", code=1).stderr
+    else:
+        assert "8 unchanged" in mkt("index").stderr
+        assert encoding_of(home).local == "topk"
+    mkt("status")
+    mkt("verify")
+    assert "indexed 8 photos" in mkt("index", "--rebuild").stderr
+    assert encoding_of(home).local == "cover"
+    with Library.open(home) as library:
+        assert len(library.store.encodings()) == 1
+        assert library.search("red", k=1)[0].path.name == "red.png"
+    mkt("verify")
+
+
+def test_a_rebuild_under_way_is_finished_beside_a_retired_form(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "colour")
+    mkt("index", "photos/red.png", "--rebuild", "--m", "3")
+    retire(home, "active", local="kset")
+    assert "run `mkt index --rebuild`" in mkt("search", "red", code=1).stderr
+    assert "indexed 7 photos" in mkt("index").stderr
+    assert (encoding_of(home).local, encoding_of(home).m) == ("cover", 3)
 
 
 def test_settings_come_from_the_file_and_flags_win(home: Path, models: Path) -> None:

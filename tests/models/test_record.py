@@ -21,9 +21,7 @@ from tests.tiny import tiny_checkpoint, tiny_clip, tiny_clip_folder, tiny_meta, 
 
 def encoding_of(model: Model) -> Encoding:
     """Some encoding of vectors that a model made."""
-    return Encoding(
-        model.fingerprint, model.dim, model.grid, "cover", 4, model.top_k, "int8", "cosine"
-    )
+    return Encoding(model.fingerprint, model.dim, model.grid, "cover", 4, model.top_k, "int8")
 
 
 def record_for(model: Model) -> ModelRecord | None:

@@ -21,7 +21,7 @@ def index(tmp_path_factory) -> LocalSnapshot:
     folder: Path = tmp_path_factory.mktemp("search")
     (folder / "photos").mkdir()
     store = Store.create(folder / ".mkt")
-    stored = made.fill(store, folder / "photos", N, precision="fp16")
+    stored = made.fill(store, folder / "photos", N, precision="int8")
     index = LocalSnapshot.open(store, stored)
     return index
 

@@ -68,8 +68,6 @@ def test_every_default_passes_its_own_check() -> None:
     ("name", "words"),
     [
         ("index.local", types.Pooling),
-        ("index.precision", types.Precision),
-        ("index.scale", types.ScaleRule),
         ("stage1.resize", types.Resize),
     ],
 )

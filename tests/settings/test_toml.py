@@ -93,8 +93,7 @@ def test_file_may_begin_with_a_byte_order_mark(home: Path) -> None:
         ("index.m = 0\n", "mkt.toml:1: m in [index] must be at least 1, not 0"),
         (
             '[index]\nlocal = "some"\n',
-            "mkt.toml:2: local in [index] must be cover, kset, centroids, ward, topk or all, "
-            'not "some"',
+            'mkt.toml:2: local in [index] must be cover, topk or all, not "some"',
         ),
         ("[index]\nhidden = 1\n", "mkt.toml:2: hidden in [index] must be true or false, not 1"),
         ("[tag]\nthreshold = nan\n", "mkt.toml:2: threshold in [tag] must be a number, not nan"),

@@ -197,8 +197,8 @@ def test_the_same_student_under_another_name_is_searched_with_from_now_on(
 
 def test_other_settings_are_refused_by_name(store: Store, root: Path) -> None:
     made.fill(store, root, 1)
-    with pytest.raises(CheckpointMismatch, match=r"precision int8 -> fp16.*--rebuild"):
-        store.begin_encoding(made.encoding(precision="fp16"), model="made")
+    with pytest.raises(CheckpointMismatch, match=r"precision int8 -> int4.*--rebuild"):
+        store.begin_encoding(made.encoding(precision="int4"), model="made")
 
 
 def test_a_rebuild_is_searched_only_when_every_photo_is_done(store: Store, root: Path) -> None:

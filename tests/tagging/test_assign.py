@@ -29,13 +29,11 @@ from mkt_search.types import PhotoVectors
 from tests import made
 
 N, PATCHES = 90, 12
-PER_VECTOR = {"kset": made.TOP_K, "topk": 1}  # patches; centroids share all of a photo's
+PER_VECTOR = {"cover": made.TOP_K, "topk": 1}  # patches
 
 
 def vectors(local: str, n: int, seed: int) -> PhotoVectors:
     """n photos; about a third of their local vectors are padding, of some photos all."""
-    if local == "centroids":
-        return made.vectors(n, seed)
     rng = np.random.default_rng(seed)
     found = made.vectors(n, seed)
     members = np.zeros((n, made.M, PATCHES), np.bool_)
@@ -53,7 +51,7 @@ def library(folder: Path, local: str, n: int = N, parts: int = 3) -> LocalSnapsh
     (folder / "photos").mkdir(parents=True)
     store = Store.create(folder / ".mkt")
     with store.writing("test"):
-        stored = store.begin_encoding(made.encoding(local=local, precision="fp16"), model="made")
+        stored = store.begin_encoding(made.encoding(local=local), model="made")
         place = store.place_of(folder / "photos")
         for part in range(parts):
             size = n // parts
@@ -64,7 +62,7 @@ def library(folder: Path, local: str, n: int = N, parts: int = 3) -> LocalSnapsh
     return index
 
 
-@pytest.fixture(scope="module", params=["kset", "topk", "centroids"])
+@pytest.fixture(scope="module", params=["cover", "topk"])
 def index(request, tmp_path_factory) -> LocalSnapshot:
     return library(tmp_path_factory.mktemp(request.param), request.param)
 
@@ -152,7 +150,7 @@ def test_memory_stays_within_the_setting_and_does_not_grow_with_photos(
 @pytest.mark.parametrize("top", [1, 50, 0])
 @pytest.mark.parametrize("labels", [10, 10_000, 300_000])
 def test_too_little_memory_is_a_sentence_that_names_what_would_do(labels: int, top: int) -> None:
-    encoding = replace(made.encoding(), dim=512, m=16, local="kset")
+    encoding = replace(made.encoding(), dim=512, m=16)
     with pytest.raises(QueryError, match=r"memory_mb in \[tag\] allows 0: raise it") as caught:
         blocks_within(0, encoding, labels, top=top)
     enough = int(str(caught.value).split("--memory-mb ")[1].split(")")[0])
@@ -162,7 +160,7 @@ def test_too_little_memory_is_a_sentence_that_names_what_would_do(labels: int, t
 
 
 def test_more_memory_never_makes_less_of_a_block() -> None:
-    encoding = replace(made.encoding(), dim=512, m=16, local="kset")
+    encoding = replace(made.encoding(), dim=512, m=16)
     found = [blocks_within(mb, encoding, 10_000, top=5) for mb in (30, 60, 100, 200, 1_000, 9_000)]
     sizes = [(b.threads, b.photos, b.labels) for b in found]
     assert sizes == sorted(sizes)

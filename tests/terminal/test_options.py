@@ -57,7 +57,7 @@ def test_help_is_that_of_the_setting(name: str) -> None:
 def test_word_that_is_no_choice_is_a_usage_error() -> None:
     result = CliRunner().invoke(show, ["--local", "some"])
     assert result.exit_code == 2
-    assert "'cover', 'kset', 'centroids', 'ward', 'topk', 'all'" in result.stderr
+    assert "'cover', 'topk', 'all'" in result.stderr
 
 
 def test_bytes_that_are_not_utf_8_are_a_usage_error() -> None:

@@ -1,8 +1,8 @@
 """The queries about vectors: encodings, the segments that hold them, and which of them are live."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from mkt_search.store.segments.files import Written
 from mkt_search.store.sql.photos import now
 from mkt_search.store.sql.schema import ChangeRow, EncodingRow, Photo, SegmentRow, VectorRow
-from mkt_search.types import Encoding
+from mkt_search.types import Encoding, Pooling
 
 
 def encoding_rows(session: Session) -> list[EncodingRow]:
@@ -22,7 +22,17 @@ def encoding_rows(session: Session) -> list[EncodingRow]:
 
 def encoding_of(row: EncodingRow) -> Encoding:
     """Return the settings of an encoding's row."""
-    return Encoding(**{**row.settings, "grid": tuple(row.settings["grid"])})
+    return Encoding.from_settings(row.settings)
+
+
+def retired_form(settings: Mapping[str, Any]) -> str:
+    """Name what this version no longer reads of the vectors made by `settings`; "" for nothing."""
+    local, precision = settings["local"], settings["precision"]
+    if settings["scale"] != "cosine":
+        return f"scale {settings['scale']}"
+    if local not in get_args(Pooling):
+        return f"local {local}"
+    return f"{local} in fp16" if precision == "fp16" and local != "all" else ""
 
 
 def add_segment(

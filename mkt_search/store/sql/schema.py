@@ -80,7 +80,7 @@ class EncodingRow(Base):
     fingerprint: Mapped[str]
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     model: Mapped[str]
-    vocabulary: Mapped[bytes | None] = mapped_column(LargeBinary)
+    vocabulary: Mapped[bytes | None] = mapped_column(LargeBinary)  # no longer written or read
     state: Mapped[str]
     created_at: Mapped[datetime]
 

@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexer.pooling.pool import ITERATIONS, pool, seeds
+from indexer.pooling.pool import pool
 from mkt_search.errors import ModelError
 from mkt_search.scoring import scale, score, unit
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Pooling, Vector
 from tests.indexer.pooling.test_greedy_k_sets import slow_cover
-from tests.test_ward import slow_ward
 
-ENCODING = Encoding("abc", 12, (5, 7), "kset", 6, 4, "fp16", "cosine")
+ENCODING = Encoding("abc", 12, (5, 7), "cover", 6, 4, "int8")
 
 
 def draw(count: int, encoding: Encoding = ENCODING, *, seed: int = 0) -> Encoded:
@@ -30,25 +29,6 @@ def draw(count: int, encoding: Encoding = ENCODING, *, seed: int = 0) -> Encoded
     return Encoded(global_.astype(np.float32), patches.astype(np.float32))
 
 
-def slow_groups(patches: Vector, encoding: Encoding) -> NDArray[np.int64]:
-    """Spherical k-means of one photo, patch by patch: patches (P, D) -> group of each (P,)."""
-    directions = unit(patches)
-    labels = seeds(*encoding.grid, encoding.m)
-    for _ in range(ITERATIONS):
-        centres = slow_centres(directions, labels, encoding.m)
-        labels = np.array([best_group(patch, centres) for patch in directions])
-    return labels
-
-
-def slow_centres(directions: Vector, labels: NDArray[Any], m: int) -> list[Vector | None]:
-    own = [directions[labels == group] for group in range(m)]
-    return [unit(rows.sum(axis=0)) if len(rows) else None for rows in own]
-
-
-def best_group(patch: Vector, centres: list[Vector | None]) -> int:
-    return int(np.argmax([-np.inf if c is None else float(patch @ c) for c in centres]))
-
-
 def slow_members(patches: Vector, global_: Vector, encoding: Encoding) -> NDArray[np.bool_]:
     """Members (m, P) of one photo's local vectors."""
     if encoding.local == "all":
@@ -58,26 +38,11 @@ def slow_members(patches: Vector, global_: Vector, encoding: Encoding) -> NDArra
         for row, patch in enumerate(np.argsort(-(patches @ global_))[: encoding.m]):
             members[row, patch] = True
         return members
-    if encoding.local == "cover":
-        return slow_cover(patches.astype(np.float64), encoding.m, encoding.top_k)
-    if encoding.local == "ward":
-        for row, group in enumerate(slow_ward(patches, encoding.m)):
-            members[row, group] = True
-        return members
-    labels = slow_groups(patches, encoding)
-    centres = slow_centres(unit(patches), labels, encoding.m)
-    for group, centre in enumerate(centres):
-        if centre is None:
-            continue
-        if encoding.local == "centroids":
-            members[group] = labels == group
-        else:
-            members[group, np.argsort(-(patches @ centre))[: encoding.top_k]] = True
-    return members
+    return slow_cover(patches.astype(np.float64), encoding.m, encoding.top_k)
 
 
-def slow_pool(encoded: Encoded, encoding: Encoding, vocabulary: Vector | None) -> PhotoVectors:
-    scaled = scale(encoded, rule=encoding.scale, k=encoding.top_k, vocabulary=vocabulary)
+def slow_pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
+    scaled = scale(encoded)
     members = np.stack(
         [
             slow_members(patches, global_, encoding)
@@ -93,13 +58,11 @@ def slow_pool(encoded: Encoded, encoding: Encoding, vocabulary: Vector | None) -
 
 
 @pytest.mark.parametrize("local", get_args(Pooling))
-@pytest.mark.parametrize("rule", ["cosine", "vocabulary"])
-def test_pooling_is_what_the_plain_version_says(local: Any, rule: Any) -> None:
-    encoding = replace(ENCODING, local=local, scale=rule)
-    vocabulary = unit(np.random.default_rng(5).standard_normal((20, 12)).astype(np.float32))
+def test_pooling_is_what_the_plain_version_says(local: Any) -> None:
+    encoding = replace(ENCODING, local=local)
     encoded = draw(9)
-    found = pool(encoded, encoding, vocabulary)
-    expected = slow_pool(encoded, encoding, vocabulary)
+    found = pool(encoded, encoding)
+    expected = slow_pool(encoded, encoding)
     np.testing.assert_array_equal(found.members, expected.members)
     np.testing.assert_allclose(found.local_vectors, expected.local_vectors, atol=1e-6)
     np.testing.assert_array_equal(found.global_, expected.global_)
@@ -118,7 +81,7 @@ def test_every_local_vector_is_the_mean_of_its_members(
     rows, columns, m, k = shape
     encoding = replace(ENCODING, grid=(rows, columns), local=local, m=m, top_k=k)
     encoded = draw(3, encoding, seed=seed)
-    patches = scale(encoded, rule="cosine", k=k).patches
+    patches = scale(encoded).patches
     found = pool(encoded, encoding)
     means = (found.members @ patches) / np.maximum(found.counts, 1)[..., None]
     np.testing.assert_allclose(found.local_vectors, means, atol=1e-6)
@@ -133,18 +96,9 @@ def test_counts_are_those_of_the_kind(shape: tuple[int, int, int, int], seed: in
     encoding = replace(ENCODING, grid=(rows, columns), m=m, top_k=k)
     encoded = draw(3, encoding, seed=seed)
     patches = rows * columns
-    centroids = pool(encoded, replace(encoding, local="centroids"))
-    assert (centroids.members.sum(axis=1) == 1).all()  # each patch in one group
-    assert (centroids.counts.sum(axis=1) == patches).all()
-    ward = pool(encoded, replace(encoding, local="ward"))
-    assert (ward.members.sum(axis=1) == 1).all()
-    assert ((ward.counts > 0).sum(axis=1) == min(m, patches)).all()
     cover = pool(encoded, replace(encoding, local="cover"))
     assert ((cover.counts == min(k, patches)) | (cover.counts == 0)).all()
     assert (cover.counts[:, 0] > 0).all()
-    ksets = pool(encoded, encoding)
-    assert ((ksets.counts == min(k, patches)) | (ksets.counts == 0)).all()
-    assert ((ksets.counts > 0) == (centroids.counts > 0)).all()
     topk = pool(encoded, replace(encoding, local="topk"))
     assert (topk.counts == (np.arange(m) < patches)).all()
     assert (pool(encoded, replace(encoding, local="all")).counts == 1).all()
@@ -164,7 +118,7 @@ def test_a_photo_has_the_same_bits_in_every_batch(size: int, seed: int, local: A
     np.testing.assert_array_equal(part.members, whole.members[chosen])
 
 
-@pytest.mark.parametrize("local", ["kset", "cover", "ward"])
+@pytest.mark.parametrize("local", ["cover", "topk"])
 @pytest.mark.parametrize(("grid", "dim"), [((7, 7), 300), ((14, 14), 512)])
 def test_the_usual_sizes_have_the_same_bits_in_every_batch(
     grid: tuple[int, int], dim: int, local: Any
@@ -178,14 +132,13 @@ def test_the_usual_sizes_have_the_same_bits_in_every_batch(
         np.testing.assert_array_equal(part.members, whole.members[few])
 
 
-@pytest.mark.parametrize("local", ["kset", "cover", "centroids", "ward"])
-def test_pooled_scores_never_exceed_those_of_all_patches_and_come_near(local: Any) -> None:
+def test_scores_of_a_cover_never_exceed_those_of_all_patches_and_come_near() -> None:
     encoding = replace(ENCODING, dim=64, grid=(14, 14), m=16, top_k=18)
     encoded = draw(20, encoding)
     labels = unit(np.random.default_rng(1).standard_normal((50, 64)).astype(np.float32))
     exact = pool(encoded, replace(encoding, local="all"))
     true = score(labels, exact.global_, exact.local_vectors, exact.counts, k=18).local
-    kept = pool(encoded, replace(encoding, local=local))
+    kept = pool(encoded, encoding)
     found = score(labels, kept.global_, kept.local_vectors, kept.counts, k=18).local
     assert (found <= true + 1e-6).all()
     each = np.einsum("ld,nmd->nlm", labels, kept.local_vectors)
@@ -194,10 +147,10 @@ def test_pooled_scores_never_exceed_those_of_all_patches_and_come_near(local: An
     assert np.corrcoef(found.ravel(), true.ravel())[0, 1] > 0.97
 
 
-def test_identical_patches_fall_into_groups_that_all_look_alike() -> None:
+def test_identical_patches_make_sets_that_all_look_alike() -> None:
     encoded = draw(2)
     same = Encoded(encoded.global_, np.repeat(encoded.patches[:, :1], 35, axis=1))
-    for local in ("kset", "cover", "centroids", "ward"):
+    for local in ("cover", "topk"):
         found = pool(same, replace(ENCODING, local=local))
         kept = found.counts > 0
         assert kept.any(axis=1).all()
@@ -213,7 +166,7 @@ def test_patches_of_zeros_stay_zeros() -> None:
         assert np.isfinite(found.global_).all()
 
 
-@pytest.mark.parametrize("local", ["kset", "cover", "centroids", "ward", "topk"])
+@pytest.mark.parametrize("local", ["cover", "topk"])
 def test_an_empty_batch_pools_to_nothing(local: Any) -> None:
     found = pool(draw(0), replace(ENCODING, local=local))
     assert found.local_vectors.shape == (0, 6, 12) and found.members.shape == (0, 6, 35)
@@ -231,22 +184,3 @@ def test_numbers_that_are_none_are_refused_loudly(bad: float, stream: str) -> No
 def test_vectors_of_another_shape_are_refused() -> None:
     with pytest.raises(ModelError, match=r"35 patches of 12 .* 36 of 12"):
         pool(draw(2), replace(ENCODING, grid=(6, 6)))
-
-
-@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 40))
-def test_seeds_are_rectangles_that_share_the_grid_evenly(rows: int, columns: int, m: int) -> None:
-    start = seeds(rows, columns, m).reshape(rows, columns)
-    used = np.unique(start)
-    assert used.min() >= 0 and used.max() < m
-    for group in used:
-        where = np.argwhere(start == group)
-        height, width = where.max(axis=0) - where.min(axis=0) + 1
-        assert height * width == len(where)
-    if m >= rows * columns:
-        assert len(used) == rows * columns
-
-
-def test_sixteen_seeds_on_a_square_grid_are_four_by_four() -> None:
-    start = seeds(14, 14, 16).reshape(14, 14)
-    assert start[0].tolist() == [0] * 4 + [1] * 3 + [2] * 4 + [3] * 3
-    assert np.unique(start).tolist() == list(range(16))

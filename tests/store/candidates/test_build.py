@@ -81,7 +81,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     (tmp_path / "photos").mkdir()
     store = Store.create(tmp_path / ".mkt")
     with store.writing("test"):
-        stored = store.begin_encoding(made.encoding(local="kset", top_k=1), model="made")
+        stored = store.begin_encoding(made.encoding(top_k=1), model="made")
     add(store, "p", N, seed=0)
     build(store, stored)
     yield store
@@ -192,7 +192,7 @@ def test_a_query_of_which_most_is_unwanted_scores_every_photo(store: Store) -> N
     assert (told.path, told.recall) == ("every photo", 1)
 
 
-@pytest.mark.parametrize("local", ["cover", "kset", "centroids", "ward"])
+@pytest.mark.parametrize("local", ["cover", "topk"])
 def test_every_pooled_kind_is_found_as_by_scoring_one_and_all(tmp_path: Path, local: str) -> None:
     """The exact scan proves the very answer; the candidates find what was promised of it."""
     store = Store.create(tmp_path / ".mkt")

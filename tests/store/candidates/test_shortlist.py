@@ -17,7 +17,7 @@ N = 400
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = made.optimized(tmp_path_factory.mktemp("library"), N, local="kset", top_k=1)
+    store = made.optimized(tmp_path_factory.mktemp("library"), N, top_k=1)
     yield store
     store.close()
 

@@ -1,0 +1,38 @@
+"""The fingerprint of an encoding is in every segment: it never changes for the same vectors."""
+
+import pytest
+
+from mkt_search.types import Encoding
+
+CHECKPOINT = "0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "fingerprint"),
+    [
+        (Encoding(CHECKPOINT, 512, (14, 14), "cover", 16, 18, "int8"), "45c28c9258f7"),
+        (Encoding(CHECKPOINT, 512, (14, 14), "topk", 8, 18, "int4", "bfloat16"), "97c38218c5f8"),
+        (Encoding(CHECKPOINT, 300, (7, 7), "all", 49, 8, "fp16"), "dbddb38b7de8"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_fingerprints_are_those_of_earlier_versions(encoding: Encoding, fingerprint: str) -> None:
+    assert encoding.fingerprint == fingerprint
+
+
+def test_settings_are_stored_as_earlier_versions_read_them() -> None:
+    encoding = Encoding(CHECKPOINT, 512, (14, 14), "cover", 16, 18, "int8")
+    settings = encoding.as_settings()
+    assert settings == {
+        "checkpoint": CHECKPOINT,
+        "dim": 512,
+        "grid": (14, 14),
+        "local": "cover",
+        "m": 16,
+        "top_k": 18,
+        "precision": "int8",
+        "scale": "cosine",
+        "vocabulary": "",
+        "dtype": "float32",
+    }
+    assert Encoding.from_settings({**settings, "grid": [14, 14]}) == encoding
