@@ -76,9 +76,9 @@ def top_k_mean(similarities: Vector, counts: NDArray[Any], k: int) -> Vector:
     is_padded = not is_real.all()
     ranked = np.where(is_real, similarities, -np.inf) if is_padded else similarities
     if averaged == 1:
-        best = ranked.max(axis=-1, keepdims=True)
-    else:
-        best = np.partition(ranked, m - averaged, axis=-1)[..., m - averaged :]
+        largest: Vector = ranked.max(axis=-1)
+        return np.where(largest > -np.inf, largest, 0) if is_padded else largest
+    best = np.partition(ranked, m - averaged, axis=-1)[..., m - averaged :]
     if not is_padded:
         mean: Vector = best.mean(axis=-1, dtype=np.float32)
         return mean
