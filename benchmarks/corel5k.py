@@ -241,8 +241,8 @@ def measure(given: argparse.Namespace, corel: Corel, results: Results) -> None:
                 values[name].append(mean_average_precision(stream, shown).standard)
         for title, names in (("all labels", every), ("unseen labels", unseen)):
             result = top_labels(
-                tagged(home, names, corel.test), corel.shown(corel.test, names), k=3
-            )
+                tagged(home, names, corel.test), corel.shown(corel.test, names), ks=(3,)
+            )[3]
             tags[title].append((result.precision, result.recall, result.f1))
         if given.sheets and seed == 0:
             sheets(home, unseen[:: max(1, len(unseen) // 10)][:10], given.work / "sheets")

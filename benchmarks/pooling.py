@@ -32,7 +32,7 @@ from pooling_methods import METHODS, Pooled, mean_of_best, over_vocabulary
 
 from mkt_search.demo.scenes.photos import LIBRARY_SEED, write_photos
 from mkt_search.demo.scenes.world import LABELS
-from mkt_search.evaluation.metrics import mean_average_precision, overlap_at
+from mkt_search.evaluation.metrics import mean_average_precision
 from mkt_search.models.build import Model, open_model
 from mkt_search.scoring import scale
 from mkt_search.store.segments.coding import decode, encode
@@ -160,6 +160,19 @@ class Table:
         figures.append(mean_average_precision(found, self.world.shown).standard)
         cells = [what, m, precision, f"{size:,}", *(f"{v:.3f}" for v in figures), bound, ms]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def overlap_at(rankings: NDArray[np.intp], others: NDArray[np.intp], *, k: int) -> float:
+    """Return the mean share of ids that the first k of two rankings have in common.
+
+    Args:
+        rankings: (n, N) ids, best first.
+        others: (n, N'), the same queries ranked by something else.
+        k: depth; a ranking shorter than k counts with its length.
+    """
+    depth = max(min(k, rankings.shape[1]), min(k, others.shape[1]))
+    pairs = zip(rankings[:, :k], others[:, :k], strict=True)
+    return float(np.mean([len(np.intersect1d(a, b)) / depth for a, b in pairs]))
 
 
 def fidelity(world: World, rules: list[str]) -> None:

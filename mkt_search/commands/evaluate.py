@@ -1,22 +1,21 @@
-"""`mkt evaluate`: what models reach on labelled photos, by the paper's protocol and by others."""
+"""`mkt evaluate`: measure models on labeled photos."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search.commands import evaluation_output as output
 from mkt_search.commands.evaluate_ann import ann
+from mkt_search.commands.evaluation_output import Output, output_options, show_evaluations
 from mkt_search.commands.open_library import library_folder
 from mkt_search.display import printable
 from mkt_search.errors import LibraryNotFound, StoreError
-from mkt_search.progress import Progress
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
     Group,
+    advanced_option,
     library_option,
     refuse_options_before,
     setting_option,
@@ -27,12 +26,9 @@ from mkt_search.terminal.output import say
 from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
-    from mkt_search.evaluation.evaluate import Stored
     from mkt_search.evaluation.report import Report
-    from mkt_search.models.build import Model
+    from mkt_search.library import Library
     from mkt_search.settings.config import Config
-
-FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -41,59 +37,32 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "names",
     metavar="TEXT",
     multiple=True,
-    show_default="model.checkpoint of mkt.toml, or the library's",
-    help="Checkpoint folder or open_clip NAME/TAG or NAME/FILE; more than one are compared.",
+    show_default="model.checkpoint of mkt.toml, or the library's model",
+    help="Checkpoint folder, or open_clip NAME/TAG or NAME/FILE; repeat it to compare models.",
 )
+@setting_options("data")
 @click.option(
     "--only",
     type=click.Choice(["test", "train", "all"]),
     default="test",
     show_default=True,
-    help="Which of the labelled photos: those kept for the test, those learned from, or all.",
+    help="Which labeled photos to evaluate.",
 )
-@click.option(
-    "--stored",
-    is_flag=True,
-    help="Score what the library stores of the photos instead of every patch.",
+@click.option("--list", "as_list", is_flag=True, help="List earlier evaluations instead.")
+@output_options
+@advanced_option(
+    "--stored", is_flag=True, help="Score the vectors that the library stores, not every patch."
 )
-@click.option(
-    "--patches",
-    is_flag=True,
-    help="With --stored: every patch as well, to see what storing costs.",
+@advanced_option(
+    "--patches", is_flag=True, help="With --stored: score every patch as well, to compare both."
 )
-@click.option(
-    "--retrieval",
-    is_flag=True,
-    help="Print the measures of each label's best photos instead.",
-)
-@click.option(
-    "--json",
-    "json_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="Write everything as JSON; - is stdout, in place of the table.",
-)
-@click.option("--markdown", metavar="FILE", type=FILE, help="Write the tables.")
-@click.option(
-    "--html",
-    metavar="FILE",
-    type=FILE,
-    help="Write one page with tables and plots in it.",
-)
-@click.option(
-    "--plots",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write the plots as PNG: precision over recall, AP of each label, how scores spread.",
-)
-@click.option(
+@advanced_option(
     "--store/--no-store",
+    "keep",
     default=True,
     show_default=True,
-    help="Keep the results in the library, where there is one.",
+    help="Keep the results in the library, if there is one.",
 )
-@click.option("--list", "as_list", is_flag=True, help="Show earlier evaluations instead.")
-@setting_options("data")
 @setting_options("evaluate")
 @setting_option("model.device")
 @setting_option("model.dtype")
@@ -104,122 +73,116 @@ def evaluate(
     /,
     names: tuple[str, ...],
     only: Any,
+    as_list: bool,
+    keep: bool,
     stored: bool,
     patches: bool,
-    as_list: bool,
-    store: bool,
     directory: Path | None,
-    retrieval: bool,
-    json_file: Path | None,
-    markdown: Path | None,
-    html: Path | None,
-    plots: Path | None,
     **given: Any,
 ) -> None:
-    """Measure how well models find labels, trained or not.
+    """Measure how well models find labels, including labels they were never trained on.
 
-    Every model is judged on the same labelled photos (--photos, --labels, as for training) by its
-    global, its local and its fused score; one with a learned prompt also in its plain template. The
-    seen and unseen labels are those of the first checkpoint that tells of its training, else those
-    of [data]. `mkt evaluate ann` measures the candidate index of a library instead.
+    Name the labeled photos with --photos and --labels, as for training. All models are evaluated on
+    the same photos and labels, by their global, local and fused scores. A model with a learned
+    prompt is also evaluated with its plain template. The seen and unseen labels are those of the
+    first checkpoint that records its training, else those that [data] splits off.
+
+    `mkt evaluate ann` measures a library's candidate index instead.
+
+    \b
+    Examples:
+      mkt evaluate --photos photos --labels labels.json --model student
+      mkt evaluate --photos photos --labels labels.json --html evaluation.html
+      mkt evaluate --list
     """
     if context.invoked_subcommand:
         refuse_options_before(context)
         return
+    output = Output.take(given)
+    settings = _config(directory, given)
     if as_list:
-        output.show_earlier(directory, json_file)
+        with _library(directory, settings) as kept:
+            show_evaluations(kept.store.catalog.evaluations(), output.json_file)
         return
-    wanted = output.Wanted(json_file, markdown, html, plots, retrieval)
-    output.check(wanted)
-    settings = _settings(directory, given)
-    place = _library(directory, is_needed=stored or not (names or settings.model.checkpoint))
-    if place is not None and store:
-        output.check_library(place, settings)
-    with _models(names, place, settings, stored=stored, patches=patches) as (models, vectors):
-        report = _evaluate(models, settings, only, vectors)
-    if store:
-        _keep(report, place, settings, {"only": only, "stored": stored, "patches": patches})
-    output.write(report, wanted)
+    output.check()
+    names = names or tuple(filter(None, [settings.model.checkpoint]))
+    is_needed = stored or not names
+    with _library_in_reach(directory, settings, is_needed=is_needed, is_used=keep) as library:
+        report = _evaluate(names, settings, only, library, stored=stored, patches=patches)
+        if keep:
+            _keep(report, library)
+    output.write(report)
 
 
 evaluate.add_command(ann)
 
 
-def _settings(directory: Path | None, given: dict[str, Any]) -> "Config":
+def _config(directory: Path | None, given: dict[str, Any]) -> "Config":
     flags = {key: None if value == () else value for key, value in take_settings(given).items()}
     start = Path.cwd() if directory is None else config.named_library(directory)
     return config.load(start, flags=flags)
 
 
-def _library(directory: Path | None, *, is_needed: bool) -> Path | None:
-    """The library in reach; None where there is none and none was named or is needed."""
+@contextmanager
+def _library(directory: Path | None, settings: "Config") -> "Iterator[Library]":
+    from mkt_search.library import Library
+
+    with Library.open(library_folder(directory), config=settings) as library:
+        yield library
+
+
+@contextmanager
+def _library_in_reach(
+    directory: Path | None, settings: "Config", *, is_needed: bool, is_used: bool
+) -> "Iterator[Library | None]":
+    """Open the library; yield None if it has no use, or if there is none and none is needed."""
+    if not is_needed and not is_used:
+        yield None
+        return
     try:
-        return library_folder(directory)
+        library_folder(directory)
     except LibraryNotFound as problem:
         if directory is not None:
             raise
         if is_needed:
             raise LibraryNotFound(f"{problem} Or name a checkpoint with --model.") from None
-        return None
-
-
-@contextmanager
-def _models(
-    names: tuple[str, ...], place: Path | None, settings: "Config", *, stored: bool, patches: bool
-) -> "Iterator[tuple[list[Model], Stored | None]]":
-    """Open the models, and the library where its model or its vectors are wanted."""
-    from mkt_search.evaluation.evaluate import Stored
-    from mkt_search.library import Library
-    from mkt_search.models.build import open_model
-
-    chosen = list(dict.fromkeys(names or filter(None, [settings.model.checkpoint])))
-    models = [open_model(name) for name in chosen]
-    if models and not stored:
-        yield models, None
+        yield None
         return
-    assert place is not None  # `_library` needs it then
-    with Library.open(place, config=settings) as library:
-        vectors = Stored(library.index(), patches=patches) if stored else None
-        yield models or [library.model], vectors
+    with _library(directory, settings) as library:
+        yield library
 
 
 def _evaluate(
-    models: "list[Model]", settings: "Config", only: Any, vectors: "Stored | None"
+    names: tuple[str, ...],
+    settings: "Config",
+    only: Any,
+    library: "Library | None",
+    *,
+    stored: bool,
+    patches: bool,
 ) -> "Report":
-    from mkt_search.evaluation.evaluate import evaluate_models
-    from mkt_search.evaluation.labels import choose, rules_of
+    from mkt_search.evaluation.evaluate import Stored, evaluate
+    from mkt_search.models.build import open_model
 
-    notes: list[str] = []
-
-    def tell(sentence: str) -> None:
-        notes.append(sentence)
-        say(printable(sentence))
-
-    labelled, rows = choose(settings.data, models, only=only, say=tell)
-    rules = rules_of(settings.evaluate, labelled, tell, kind=settings.data.kind)
-    with show_progress() as show:
-        report = evaluate_models(
-            models,
-            labelled,
-            rows=rows,
-            rules=rules,
-            config=settings,
-            stored=vectors,
-            say=tell,
-            progress=lambda model, done, total: show(Progress(model, done, total)),
-        )
-    return replace(report, notes=tuple(notes))
+    models = [open_model(name) for name in dict.fromkeys(names)]
+    if library is not None and not models:
+        models = [library.model]
+    vectors = Stored(library.index(), patches=patches) if library is not None and stored else None
+    with show_progress() as progress:
+        return evaluate(models, settings, only=only, stored=vectors, progress=progress)
 
 
-def _keep(report: "Report", place: Path | None, settings: "Config", asked: dict[str, Any]) -> None:
-    """Store the results; they are shown all the same where that cannot be."""
-    if place is None:
-        say("no library in reach, so the results are not kept; `mkt init` makes one.")
+def _keep(report: "Report", library: "Library | None") -> None:
+    """Keep the results in the library; a failure is only reported, so that no result is lost."""
+    from mkt_search.evaluation.record import evaluations_of
+
+    if library is None:
+        say("there is no library to keep the results in; `mkt init` creates one.")
         return
-    told = {"data": asdict(settings.data), "evaluate": asdict(settings.evaluate), **asked}
     try:
-        run = output.keep(report, place, settings, told)
+        catalog = library.store.catalog
+        run = catalog.add_evaluations(evaluations_of(report), started_at=report.made_at)
     except StoreError as problem:
         say(f"the results are not kept: {problem}")
         return
-    say(f"kept as run {run} in {printable(place)}; `mkt evaluate --list` shows what is there.")
+    say(f"kept as run {run} in {printable(library.directory)}; see `mkt evaluate --list`.")

@@ -9,7 +9,7 @@ import click
 
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun
-from mkt_search.evaluation.tables import NOTHING, shown
+from mkt_search.evaluation.tables import NO_VALUE, as_cell
 from mkt_search.terminal.options import (
     TEXT,
     Command,
@@ -170,13 +170,13 @@ def _row(row: "Row") -> tuple[str, ...]:
         "none" if row.share == 1 else f"{100 * row.share:g} %",
         f"{row.photos:,}",
         f"{row.k:,}",
-        shown(row.recall),
+        as_cell(row.recall),
         way.path,
-        f"{way.candidates + way.newer:,.0f}" if is_sketched else NOTHING,
+        f"{way.candidates + way.newer:,.0f}" if is_sketched else NO_VALUE,
         *_times(row.approximate),
         *_times(row.exact),
     )
 
 
 def _times(way: "Way | None") -> tuple[str, str]:
-    return (NOTHING, NOTHING) if way is None else (f"{way.p50:.1f}", f"{way.p95:.1f}")
+    return (NO_VALUE, NO_VALUE) if way is None else (f"{way.p50:.1f}", f"{way.p95:.1f}")

@@ -1,28 +1,29 @@
-"""Show, write and keep an evaluation: what `mkt evaluate` does with a report."""
+"""The output of `mkt evaluate`: tables, JSON, Markdown, a page, plots, and the list of runs."""
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mkt_search.commands.open_library import library_folder
+import click
+
 from mkt_search.display import count_noun, local_time, printable
 from mkt_search.errors import EvaluationError
-from mkt_search.settings import config
+from mkt_search.terminal.options import option
 from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.report import Report
     from mkt_search.evaluation.tables import Table
-    from mkt_search.settings.config import Config
     from mkt_search.store.records import Evaluation
-    from mkt_search.store.store import Store
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 STDOUT = Path("-")
-EARLIER = (
+LIST_COLUMNS = (
     Column("run", is_number=True),
     Column("when"),
     Column("dataset"),
@@ -31,78 +32,125 @@ EARLIER = (
     Column("ZSL mAP", is_number=True),
     Column("GZSL mAP", is_number=True),
 )
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+_option = partial(option, section="Output")
+_OPTIONS = (
+    _option("--retrieval", is_flag=True, help="Print the ranking metrics of labels instead."),
+    _option(
+        "--json",
+        "json_file",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        help="Write everything as JSON; - writes to stdout instead of the table.",
+    ),
+    _option("--markdown", metavar="FILE", type=FILE, help="Write the tables as Markdown."),
+    _option("--html", metavar="FILE", type=FILE, help="Write one page with tables and plots."),
+    _option(
+        "--plots",
+        metavar="DIR",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Write precision-recall curves, AP of each label and score histograms as PNG.",
+    ),
+)
+
+
+def output_options(command: Decorated) -> Decorated:
+    """Add the options that say where the results go."""
+    for add in reversed(_OPTIONS):
+        command = add(command)
+    return command
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Where the results shall go; None is nowhere."""
+class Output:
+    """Where the results go; None is nowhere. `retrieval` selects the table to print."""
 
+    retrieval: bool
     json_file: Path | None
     markdown: Path | None
     html: Path | None
     plots: Path | None
-    retrieval: bool
 
+    @classmethod
+    def take(cls, given: dict[str, Any]) -> "Output":
+        """Take the values of `output_options` out of a command's keywords."""
+        return cls(**{item.name: given.pop(item.name) for item in fields(cls)})
 
-def check(wanted: Wanted) -> None:
-    """Refuse what could not be written, before hours of work. Raises EvaluationError."""
-    for file in (wanted.json_file, wanted.markdown, wanted.html):
-        if file is not None and file != STDOUT and not file.absolute().parent.is_dir():
-            raise EvaluationError(f"{file} cannot be written: there is no folder {file.parent}.")
-    if wanted.plots is not None:
+    def check(self) -> None:
+        """Check that the files can be written, before hours of work.
+
+        Raises:
+            EvaluationError: a folder is missing, or matplotlib is.
+        """
+        for file in (self.json_file, self.markdown, self.html):
+            if file is not None and file != STDOUT and not file.absolute().parent.is_dir():
+                raise EvaluationError(f"cannot write {file}: there is no folder {file.parent}.")
+        if self.plots is not None:
+            from mkt_search.evaluation import plots
+
+            plots.require_matplotlib()
+            self.plots.mkdir(parents=True, exist_ok=True)
+
+    def write(self, report: "Report") -> None:
+        """Print the table or JSON, and write the files."""
+        say(printable(report.summary()))
+        if self.json_file != STDOUT:
+            for table in self._tables(report):
+                _show_table(table)
+            if sys.stdout.isatty():
+                say(report.legend()[self.retrieval])
+        if self.json_file is not None:
+            write_json(report.as_dict(), self.json_file)
+        if self.markdown is not None:
+            _write(self.markdown, report.markdown())
+        pictures = self._draw(report)
+        if self.html is not None:
+            from mkt_search.evaluation import page
+
+            _write(self.html, page.render(report, pictures))
+        if self.plots is not None:
+            for name, png in pictures.items():
+                (self.plots / name).write_bytes(png)
+            say(f"wrote {count_noun(len(pictures), 'plot')} to {printable(self.plots)}")
+
+    def _tables(self, report: "Report") -> "list[Table]":
+        if self.retrieval:
+            return [report.retrieval_table(group) for group in report.groups]
+        return [report.paper_table()]
+
+    def _draw(self, report: "Report") -> dict[str, bytes]:
+        if self.html is None and self.plots is None:
+            return {}
         from mkt_search.evaluation import plots
 
-        plots.require()
-        wanted.plots.mkdir(parents=True, exist_ok=True)
+        try:
+            return plots.draw_all(report)
+        except EvaluationError as problem:  # no matplotlib, which only --plots requires
+            say(f"the page has no plots: {problem}")
+            return {}
 
 
-def write(report: "Report", wanted: Wanted) -> None:
-    """Print the table, or JSON, and write the files."""
-    say(printable(report.summary()))
-    if wanted.json_file == STDOUT:
-        show_json(report.as_dict())
+def write_json(value: Any, file: Path) -> None:
+    """Write JSON to a file; - is stdout."""
+    if file == STDOUT:
+        show_json(value)
     else:
-        for table in _tables(report, wanted):
-            _show(table)
-    if sys.stdout.isatty() and wanted.json_file != STDOUT:
-        say(report.legend()[wanted.retrieval])
-    if wanted.json_file not in (None, STDOUT):
-        text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-        _write(wanted.json_file, text + "\n")
-    if wanted.markdown is not None:
-        _write(wanted.markdown, report.markdown())
-    pictures = _draw(report, wanted)
-    if wanted.html is not None:
-        from mkt_search.evaluation import page as evaluation_page
-
-        _write(wanted.html, evaluation_page.render(report, pictures))
-    if wanted.plots is not None:
-        for name, png in pictures.items():
-            (wanted.plots / name).write_bytes(png)
-        say(f"wrote {count_noun(len(pictures), 'plot')} to {printable(wanted.plots)}")
+        _write(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _tables(report: "Report", wanted: Wanted) -> "list[Table]":
-    if wanted.retrieval:
-        return [report.retrieval_table(group) for group in report.groups]
-    return [report.paper_table()]
+def show_evaluations(found: "Sequence[Evaluation]", json_file: Path | None) -> None:
+    """Print the evaluations that a library keeps, or write them as JSON."""
+    if json_file is not None:
+        write_json([_as_data(evaluation) for evaluation in found], json_file)
+    elif not show_table(LIST_COLUMNS, (row for evaluation in found for row in _rows(evaluation))):
+        say("No evaluation yet. Run `mkt evaluate --photos DIR --labels FILE`.")
 
 
-def _show(table: "Table") -> None:
-    columns = [Column(name, is_number=i >= table.names) for i, name in enumerate(table.columns)]
+def _show_table(table: "Table") -> None:
+    names = enumerate(table.columns)
+    columns = [Column(name, is_number=i >= table.text_columns) for i, name in names]
     show_table(columns, table.rows)
-
-
-def _draw(report: "Report", wanted: Wanted) -> dict[str, bytes]:
-    if wanted.html is None and wanted.plots is None:
-        return {}
-    from mkt_search.evaluation import plots
-
-    try:
-        return plots.draw_all(report)
-    except EvaluationError as problem:  # of --plots, `check` has told before
-        say(f"the page is without plots: {problem}")
-        return {}
 
 
 def _write(file: Path, text: str) -> None:
@@ -110,94 +158,26 @@ def _write(file: Path, text: str) -> None:
     say(f"wrote {printable(file)}")
 
 
-# The library
+def _as_data(evaluation: "Evaluation") -> dict[str, Any]:
+    created = evaluation.created_at
+    return {
+        **vars(evaluation),
+        "created_at": created.isoformat(timespec="seconds") if created else None,
+    }
 
 
-@contextmanager
-def _store(place: Path, settings: "Config") -> "Iterator[Store]":
-    from mkt_search.store.store import Store
+def _rows(evaluation: "Evaluation") -> Iterator[tuple[str, ...]]:
+    """Yield a row for each entry of a model, with the paper's mAP of its fused score."""
+    from mkt_search.evaluation.record import summaries
+    from mkt_search.evaluation.tables import NO_VALUE, as_cell
 
-    store = Store.open(place, url=settings.library.database or None)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def check_library(place: Path, settings: "Config") -> None:
-    """Refuse a library that could not keep the results. Raises SchemaOutdated, StoreError."""
-    with _store(place, settings):
-        pass
-
-
-def keep(report: "Report", place: Path, settings: "Config", asked: dict[str, Any]) -> int:
-    """Store what each model reached in the library's database; return the run."""
-    with _store(place, settings) as store:
-        found = list(_evaluations(report, asked))
-        return store.catalog.add_evaluations(found, started_at=report.made_at)
-
-
-def _evaluations(report: "Report", asked: dict[str, Any]) -> "Iterator[Evaluation]":
-    from mkt_search.store.records import Evaluation
-
-    told = report.as_dict()
-    models = {entry.model: entry.fingerprint for entry in report.entries}
-    for model, fingerprint in models.items():
-        rows = [row for row in told["rows"] if row["model"] == model]
-        entries = [entry for entry in told["models"] if entry["model"] == model]
-        kept = ("photos", "unreadable", "seen", "unseen", "protocol", "notes")
-        yield Evaluation(
-            model=model,
-            fingerprint=fingerprint,
-            dataset=report.dataset,
-            dataset_fingerprint=report.fingerprint,
-            protocol=report.rules.name,
-            settings=asked,
-            results={**{key: told[key] for key in kept}, "entries": entries, "rows": rows},
-        )
-
-
-def show_earlier(directory: Path | None, json_file: Path | None) -> None:
-    """Print the evaluations that the library keeps, the newest first."""
-    place = library_folder(directory)
-    with _store(place, config.load(place)) as store:
-        found = store.catalog.evaluations()
-    if json_file is not None:
-        _tell_json([_as_data(item) for item in found], json_file)
-        return
-    if not show_table(EARLIER, (row for item in found for row in _rows(item))):
-        say("No evaluation yet. Run `mkt evaluate --photos DIR --labels FILE`.")
-
-
-def _tell_json(value: Any, file: Path) -> None:
-    if file == STDOUT:
-        show_json(value)
-        return
-    _write(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _as_data(item: "Evaluation") -> dict[str, Any]:
-    created = item.created_at.isoformat(timespec="seconds") if item.created_at else None
-    return {**vars(item), "created_at": created}
-
-
-def _rows(item: "Evaluation") -> Iterator[tuple[str, ...]]:
-    """A line for each entry of a model: the mAP of its fused score as the paper counts."""
-    from mkt_search.evaluation.tables import NOTHING, shown
-
-    for entry in item.results["entries"]:
-        maps = {
-            row["protocol"]: row["paper"]["mAP"]
-            for row in item.results["rows"]
-            if (row["prompt"], row["vectors"]) == (entry["prompt"], entry["vectors"])
-            and (row["stream"], row["scale"]) == ("fused", "vocabulary")
-        }
-        values = (maps.get(name) for name in ("ZSL", "GZSL"))
+    created = evaluation.created_at
+    for entry in summaries(evaluation):
         yield (
-            str(item.run),
-            local_time(item.created_at) if item.created_at else "",
-            item.dataset,
-            entry["title"],
-            f"{entry['photos']:,}",
-            *(NOTHING if value is None else shown(value) for value in values),
+            str(evaluation.run),
+            local_time(created) if created else "",
+            evaluation.dataset,
+            entry.title,
+            f"{entry.photos:,}",
+            *(NO_VALUE if value is None else as_cell(value) for value in (entry.zsl, entry.gzsl)),
         )

@@ -1,110 +1,107 @@
-"""From the scores of one entry to the rows of a report, and to what its plots are drawn from."""
+"""From the scores of one entry to the rows of a report and the data of its plots."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.evaluation.metrics import LabelMeasures, Targets, measure_labels
+from mkt_search.evaluation.metrics import LabelMetrics, Targets, label_metrics
 from mkt_search.evaluation.protocol import (
     STREAMS,
     Group,
-    Measured,
+    GroupMetrics,
+    PhotoScores,
     Rules,
     Scale,
-    Scored,
     Stream,
-    groups,
-    measure,
-    named,
-    rare_below,
-    retrieval,
+    group_metrics,
+    label_groups,
+    rarity_threshold,
+    retrieval_means,
+    top_by_name,
 )
-from mkt_search.evaluation.report import Entry, Figure, Histogram, Row
+from mkt_search.evaluation.report import Entry, Histogram, PlotData, Row
 from mkt_search.types import Vector
 
-BINS = 60  # of a histogram of scores
+HISTOGRAM_BINS = 60
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the scores of an entry are worth."""
+class EntryMetrics:
+    """The rows of an entry, one for each scale, group and stream, and the data of its plots."""
 
     rows: tuple[Row, ...]
-    figure: Figure
+    plots: PlotData
 
 
-def judge(entry: Entry, scored: Scored, *, seen: int, rules: Rules) -> Judged:
-    """Judge every stream on every group of labels, on the vocabulary scale and on the cosine scale.
+def score_entry(entry: Entry, scored: PhotoScores, *, seen: int, rules: Rules) -> EntryMetrics:
+    """Measure every stream on every group of labels, on both scales.
 
     Args:
-        entry: whose scores they are.
-        scored: of n photos; the first `seen` of the labels are the seen ones.
-        rules: how they are judged.
+        entry: what was scored.
+        scored: its scores; the first `seen` labels are seen.
+        rules: the protocol.
     """
-    parts = groups(seen, scored.targets.shape[1])
-    rare = rare_below(scored.targets, rules)
-    rows = [
-        _row(entry, stream, "vocabulary", group, found, rare)
-        for group, columns in parts.items()
-        for stream, found in _measured(scored.only(columns), group, rules)
-    ]
-    own = {
-        stream: measure_labels(scores, scored.targets, k=rules.depth)
+    groups = label_groups(seen, scored.targets.shape[1])
+    rare = rarity_threshold(scored.targets, rules)
+    cosine = {
+        stream: label_metrics(scores, scored.targets, k=rules.depth)
         for stream, scores in scored.streams("cosine").items()
     }
-    for group, columns in parts.items():
-        part = scored.only(columns)
-        for stream, scores in part.streams("cosine").items():
-            known = own[stream].only(columns)  # of this scale, the other labels change nothing
-            found = measure(scores, part.targets, group, rules=rules, labels=known)
-            rows.append(_row(entry, stream, "cosine", group, found, rare))
-    return Judged(tuple(rows), _figure(entry, scored, parts, own))
+
+    def rows(scale: Scale) -> list[Row]:
+        found = []
+        for group, columns in groups.items():
+            part = scored.only(columns)
+            for stream, scores in part.streams(scale).items():
+                # A cosine does not depend on the other labels; the vocabulary scale does.
+                known = cosine[stream].only(columns) if scale == "cosine" else None
+                metrics = group_metrics(scores, part.targets, group, rules=rules, labels=known)
+                found.append(_row(entry, stream, scale, group, metrics, rare))
+        return found
+
+    return EntryMetrics(
+        (*rows("vocabulary"), *rows("cosine")), _plot_data(entry, scored, groups, cosine)
+    )
 
 
-def _measured(part: Scored, group: Group, rules: Rules) -> Iterator[tuple[Stream, Measured]]:
-    for stream, scores in part.streams("vocabulary").items():
-        yield stream, measure(scores, part.targets, group, rules=rules)
+def histogram(scores: Vector, targets: Targets) -> Histogram:
+    """Return the distribution of the scores of positives and of negatives.
+
+    The shares of each sum to 1, or to 0 where there are none; unknown targets are left out.
+    """
+    known = scores[targets != 0]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    edges = np.linspace(low, high if high > low else low + 1, HISTOGRAM_BINS + 1)
+    return Histogram(
+        edges, _shares(scores[targets > 0], edges), _shares(scores[targets < 0], edges)
+    )
 
 
 def _row(
-    entry: Entry, stream: Stream, scale: Scale, group: Group, found: Measured, rare: float
+    entry: Entry, stream: Stream, scale: Scale, group: Group, metrics: GroupMetrics, rare: float
 ) -> Row:
-    paper = {"mAP": found.paper} | named(found.top)
-    return Row(entry, stream, scale, group, paper, retrieval(found.labels, rare))
+    paper = {"mAP": metrics.paper_map} | top_by_name(metrics.top)
+    return Row(entry, stream, scale, group, paper, retrieval_means(metrics.labels, rare))
 
 
-def _figure(
+def _plot_data(
     entry: Entry,
-    scored: Scored,
-    parts: dict[Group, slice],
-    own: dict[Stream, LabelMeasures],
-) -> Figure:
+    scored: PhotoScores,
+    groups: dict[Group, slice],
+    metrics: dict[Stream, LabelMetrics],
+) -> PlotData:
     fused = scored.streams("cosine")["fused"]
     curves = {
-        (group, stream): own[stream].only(columns).mean_curve()
-        for group, columns in parts.items()
+        (group, stream): metrics[stream].only(columns).mean_curve()
+        for group, columns in groups.items()
         for stream in STREAMS
     }
     histograms = {
         group: histogram(fused[:, columns], scored.targets[:, columns])
-        for group, columns in parts.items()
+        for group, columns in groups.items()
     }
-    return Figure(entry, own["fused"].ap, own["fused"].positives, curves, histograms)
-
-
-def histogram(scores: Vector, targets: Targets) -> Histogram:
-    """Return how the scores of entries labelled +1 and of those labelled -1 are spread.
-
-    Each kind's shares sum to 1, or are 0 where there is none of it.
-    """
-    known = scores[targets != 0]
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    return Histogram(
-        edges, _shares(scores[targets > 0], edges), _shares(scores[targets < 0], edges)
-    )
+    return PlotData(entry, metrics["fused"].ap, metrics["fused"].positives, curves, histograms)
 
 
 def _shares(values: Vector, edges: NDArray[np.float64]) -> NDArray[np.float64]:

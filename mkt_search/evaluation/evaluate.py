@@ -1,16 +1,18 @@
-"""Evaluate models on labelled photos: every stream, both scales, several models in one report.
+"""Evaluate models on labeled photos: every stream, two scales, several models in one report.
 
-from mkt_search.evaluation.evaluate import evaluate_models
+from mkt_search.evaluation.evaluate import evaluate
+from mkt_search.models.build import open_model
+from mkt_search.settings.config import Config, DataConfig
 
-labelled, rows = choose(DataConfig(photos="photos", labels="labels.json"), models)
-report = evaluate_models(models, labelled, rows=rows)
+config = Config(data=DataConfig(photos="photos", labels="labels.json"))
+report = evaluate([open_model("ViT-B-16/openai"), open_model("student")], config)
 print(report.markdown())
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +23,15 @@ from mkt_search.datasets.dataset import Rows
 from mkt_search.datasets.read import SplitDataset
 from mkt_search.display import count_noun, first_few
 from mkt_search.errors import CheckpointMismatch, EvaluationError
-from mkt_search.evaluation.entries import judge
-from mkt_search.evaluation.labels import check, rules_of
-from mkt_search.evaluation.protocol import Rules, Scored, rare_below
+from mkt_search.evaluation.entries import score_entry
+from mkt_search.evaluation.labels import Only, check_rules, make_rules, select_photos
+from mkt_search.evaluation.protocol import PhotoScores, Rules, rarity_threshold
 from mkt_search.evaluation.report import Entry, Prompt, Report
 from mkt_search.evaluation.score_dataset import Loading, score_photos
 from mkt_search.evaluation.score_stored import find_stored, score_stored
 from mkt_search.models.build import Model
 from mkt_search.models.label_table import LabelTable
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import Config
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.types import Vector
@@ -36,89 +39,130 @@ from mkt_search.types import Vector
 if TYPE_CHECKING:
     from mkt_search.models.text import PromptedTextEncoder
 
-Say = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
-
-BATCH = 256  # labels through a text tower together
+LABELS_PER_BATCH = 256  # through a text tower
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A library's vectors as what is evaluated; `patches` says to encode the photos as well."""
+    """Evaluate the vectors of a library; with `patches`, encode the photos as well."""
 
-    index: LocalSnapshot
+    snapshot: LocalSnapshot
     patches: bool = False
+
+
+def evaluate(
+    models: Sequence[Model],
+    config: Config,
+    *,
+    only: Only = "test",
+    stored: Stored | None = None,
+    progress: ProgressCallback = no_progress,
+) -> Report:
+    """Evaluate models on the labeled photos of `[data]` by the rules of `[evaluate]`.
+
+    Args:
+        models: from `open_model`.
+        config: `data` and `evaluate`; `model` has the device and number format.
+        only: the `test` photos, the `train` photos, or `all`.
+        stored: scores what a library stores, instead of or besides every patch.
+        progress: receives counts of photos, the model as the step; remarks are kept as `notes`.
+
+    Raises:
+        CheckpointMismatch: the library's vectors are those of another model.
+        DatasetError: the photos or their labels cannot be read or split.
+        EvaluationError: the models, photos and labels cannot be evaluated together.
+        UnknownLabel: a model has no vector for a label.
+    """
+    notes: list[str] = []
+
+    def noted(event: Progress) -> None:
+        if event.message:
+            notes.append(event.message)
+        progress(event)
+
+    dataset, rows = select_photos(config.data, models, only=only, progress=noted)
+    rules = make_rules(config.evaluate, dataset, kind=config.data.kind, progress=noted)
+    report = evaluate_models(
+        models, dataset, rows=rows, rules=rules, config=config, stored=stored, progress=noted
+    )
+    settings = {
+        "data": asdict(config.data),
+        "evaluate": asdict(config.evaluate),
+        "only": only,
+        "stored": stored is not None,
+        "patches": stored is not None and stored.patches,
+    }
+    return replace(report, notes=tuple(notes), settings=settings)
 
 
 def evaluate_models(
     models: Sequence[Model],
-    labelled: SplitDataset,
+    dataset: SplitDataset,
     *,
     rows: Rows | None = None,
     rules: Rules | None = None,
     config: Config | None = None,
     stored: Stored | None = None,
-    say: Say = lambda sentence: None,
-    progress: Progress = lambda model, done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> Report:
-    """Score photos for their labels with every model, and judge global, local and fused scores.
+    """Score photos for their labels with every model.
 
-    Each photo is encoded once for a model, with every patch; its vectors are not kept. A model with
-    a learned prompt is also judged in its plain template.
+    A model encodes each photo once, with every patch; its vectors are not kept. A model with a
+    learned prompt is also evaluated with its plain template.
 
     Args:
-        models: from `open_model`; the photos that one cannot read are left out for the next.
-        labelled: photos and labels, see `evaluation_labels.choose`.
-        rows: which photos; the test photos by default.
-        rules: how scores are judged; those of `config.evaluate` by default.
-        config: device, number format and how photos are read; the defaults where not given.
-        stored: score what a library stores of the photos, instead or beside.
-        say: hears what is left out.
-        progress: hears of which model how many photos of how many are done.
+        models: from `open_model`; photos that one cannot read are left out for the next.
+        dataset: photos and labels, see `select_photos`.
+        rows: the photos to evaluate; the test photos by default.
+        rules: the protocol; that of `config.evaluate` by default.
+        config: device, number format and how photos are read; the defaults if not given.
+        stored: scores what a library stores, instead of or besides every patch.
+        progress: receives counts of photos, the model as the step, and remarks.
 
     Raises:
         CheckpointMismatch: the library's vectors are those of another model.
         EvaluationError: no photo can be evaluated, or the rules do not fit the labels.
         UnknownLabel: a model has no vector for a label.
     """
-    began = datetime.now(UTC).replace(tzinfo=None)
+    made_at = datetime.now(UTC).replace(tzinfo=None)
     config = config or Config()
-    rules = rules or rules_of(config.evaluate, labelled, say)
-    check(rules, labelled)
-    sets = [label_sets(model, labelled.dataset.labels) for model in models]
-    photos = _Photos(labelled, labelled.photos.test if rows is None else rows)
-    asked = photos.rows
-    if not len(asked):
+    rules = rules or make_rules(config.evaluate, dataset, progress=progress)
+    check_rules(rules, dataset)
+    vectors = [label_vectors(model, dataset.dataset.labels) for model in models]
+    requested = dataset.photos.test if rows is None else rows
+    if not len(requested):
         raise EvaluationError("there is no photo to evaluate.")
+    photos = _Photos(dataset, requested, progress)
     if stored is not None:
-        photos.find(stored, models, say)
-    among = len(photos.rows)
-    job = _Job(photos, config, stored, say, progress)
-    judged = [
-        judge(entry, scored, seen=len(labelled.labels.seen), rules=rules)
-        for model, title, prompts in zip(models, titles(models), sets, strict=True)
-        for entry, scored in job.scores(model, title, prompts)
+        _check_models(models, stored)
+        photos.keep_stored(stored.snapshot)
+    candidates = len(photos.rows)
+    scorer = _Scorer(photos, config, stored, progress)
+    metrics = [
+        score_entry(entry, scored, seen=len(dataset.labels.seen), rules=rules)
+        for model, title, by_prompt in zip(models, titles(models), vectors, strict=True)
+        for entry, scored in scorer.scores(model, title, by_prompt)
     ]
     return Report(
-        dataset=_name_of(labelled.dataset.folder),
-        fingerprint=fingerprint(labelled, asked),
+        dataset=_name_of(dataset.dataset.folder),
+        fingerprint=fingerprint(dataset, requested),
         photos=len(photos.rows),
-        unreadable=among - len(photos.rows),
-        seen=labelled.labels.seen,
-        unseen=labelled.labels.unseen,
+        unreadable=candidates - len(photos.rows),
+        seen=dataset.labels.seen,
+        unseen=dataset.labels.unseen,
         rules=rules,
-        rare=rare_below(labelled.dataset.targets[photos.rows], rules),
-        rows=tuple(row for found in judged for row in found.rows),
-        made_at=began,
-        figures=tuple(found.figure for found in judged),
+        rare=rarity_threshold(dataset.dataset.targets[photos.rows], rules),
+        rows=tuple(row for entry in metrics for row in entry.rows),
+        made_at=made_at,
+        plot_data=tuple(entry.plots for entry in metrics),
     )
 
 
-def label_sets(model: Model, labels: Sequence[str]) -> dict[Prompt, Vector]:
-    """Return the vectors (L, D) of labels by their prompt: a learned one and the plain template.
+def label_vectors(model: Model, labels: Sequence[str]) -> dict[Prompt, Vector]:
+    """Return the vectors (L, D) of labels by prompt: the learned prompt and the plain template.
 
     Raises:
-        UnknownLabel: a label is outside the model's table.
+        UnknownLabel: a label is not in the model's table.
     """
     encoder = model.label_encoder()
     vectors = encoder.encode(labels)
@@ -129,11 +173,11 @@ def label_sets(model: Model, labels: Sequence[str]) -> dict[Prompt, Vector]:
     assert isinstance(encoder, PromptedTextEncoder)
     if encoder.context is None:
         return {"template": vectors}
-    return {"learned": vectors, "template": _in_template(encoder, labels)}
+    return {"learned": vectors, "template": _template_vectors(encoder, labels)}
 
 
 def titles(models: Sequence[Model]) -> list[str]:
-    """Return short names that tell models apart: of a folder its own name, if no other has it."""
+    """Return unique short names; a folder's base name unless two models share it."""
     folders = [Path(model.name).expanduser() for model in models]
     short = [
         f.resolve().name if f.is_dir() else m.name for f, m in zip(folders, models, strict=True)
@@ -144,116 +188,128 @@ def titles(models: Sequence[Model]) -> list[str]:
     ]
 
 
-def fingerprint(labelled: SplitDataset, rows: Rows) -> str:
-    """Return 12 hex digits over the photos' names, the labels and what is known of them."""
-    dataset = labelled.dataset
-    names = [[dataset.files[row] for row in rows], dataset.labels, len(labelled.labels.seen)]
+def fingerprint(dataset: SplitDataset, rows: Rows) -> str:
+    """Return 12 hex digits that identify photos by name, their labels and their targets."""
+    found = dataset.dataset
+    names = [[found.files[row] for row in rows], found.labels, len(dataset.labels.seen)]
     digest = hashlib.sha256(json.dumps(names).encode())
-    digest.update(np.ascontiguousarray(dataset.targets[rows]).tobytes())
+    digest.update(np.ascontiguousarray(found.targets[rows]).tobytes())
     return digest.hexdigest()[:12]
 
 
 def _name_of(folder: Path) -> str:
-    """The last two parts of a path, since many a folder of photos is called "images"."""
+    """Return the last two parts of a path; the last alone is often just "images"."""
     return "/".join(folder.resolve().parts[-2:]).lstrip("/")
 
 
-def _in_template(encoder: "PromptedTextEncoder", labels: Sequence[str]) -> Vector:
-    """The vectors of labels in the encoder's template, without what its prompt learned."""
+def _template_vectors(encoder: "PromptedTextEncoder", labels: Sequence[str]) -> Vector:
+    """Return the vectors (L, D) of labels in the encoder's template, without the learned prompt."""
     import torch
 
-    batches = [labels[start : start + BATCH] for start in range(0, len(labels), BATCH)]
+    starts = range(0, len(labels), LABELS_PER_BATCH)
     with torch.inference_mode():
-        vectors = [encoder.scaled(encoder.vectors(batch)).float().cpu() for batch in batches]
+        vectors = [
+            encoder.scaled(encoder.vectors(labels[start : start + LABELS_PER_BATCH])).float().cpu()
+            for start in starts
+        ]
         return torch.cat(vectors).numpy()
+
+
+def _check_models(models: Sequence[Model], stored: Stored) -> None:
+    """Refuse models other than the one that made the stored vectors."""
+    made_by = stored.snapshot.encoding.checkpoint
+    for model in models:
+        if model.fingerprint != made_by:
+            raise CheckpointMismatch(
+                f"the library was made with checkpoint {made_by}, but {model.name} is"
+                f" {model.fingerprint}. Leave out --stored, or name the library's model."
+            )
 
 
 @dataclass
 class _Photos:
-    """The photos that are evaluated, and where a library has them; what one model cannot read is
-    out for the next."""
+    """The photos under evaluation: rows of the dataset and, for a library, of its snapshot."""
 
-    labelled: SplitDataset
+    dataset: SplitDataset
     rows: Rows
-    slots: Rows | None = None
+    progress: ProgressCallback
+    stored_rows: Rows | None = None
 
-    def find(self, stored: Stored, models: Sequence[Model], say: Say) -> None:
-        """Keep the photos that the library has, made by the very models."""
-        made_by = stored.index.encoding.checkpoint
-        for model in models:
-            if model.fingerprint != made_by:
-                raise CheckpointMismatch(
-                    f"the library was made with checkpoint {made_by}, but {model.name} is"
-                    f" {model.fingerprint}. Leave out --stored, or name the library's model."
-                )
-        asked, folder = self.rows, self.labelled.dataset.folder
-        self.rows, self.slots = find_stored(stored.index, self.labelled.dataset, asked)
-        if not len(self.rows):
-            raise EvaluationError(
-                f"none of the {len(asked):,} photos is in the library. Add them with `mkt index"
-                f" {folder}`, or leave out --stored."
-            )
-        self._tell_missing(asked, "that the library does not have", say)
-
-    def keep(self, rows: Rows, say: Say) -> None:
-        """Go on with the photos that could be read."""
+    def keep_stored(self, snapshot: LocalSnapshot) -> None:
+        """Leave out photos that the library does not have."""
+        found = self.dataset.dataset
+        rows, stored_rows = find_stored(snapshot, found, self.rows)
         if not len(rows):
             raise EvaluationError(
-                f"none of the {len(self.rows):,} photos in {self.labelled.dataset.folder} can be"
+                f"none of the {len(self.rows):,} photos is in the library. Add them with `mkt index"
+                f" {found.folder}`, or leave out --stored."
+            )
+        self._keep(rows, "that the library does not have")
+        self.stored_rows = stored_rows
+
+    def keep_readable(self, rows: Rows) -> None:
+        """Leave out photos that could not be read."""
+        if not len(rows):
+            raise EvaluationError(
+                f"none of the {len(self.rows):,} photos in {self.dataset.dataset.folder} can be"
                 " read, so there is nothing to measure."
             )
-        asked = self.rows
-        if self.slots is not None:
-            self.slots = self.slots[np.isin(asked, rows)]
-        self.rows = rows
-        self._tell_missing(asked, "that cannot be read", say)
+        if self.stored_rows is not None:
+            self.stored_rows = self.stored_rows[np.isin(self.rows, rows)]
+        self._keep(rows, "that cannot be read")
 
-    def _tell_missing(self, asked: Rows, why: str, say: Say) -> None:
-        names = [self.labelled.dataset.files[row] for row in np.setdiff1d(asked, self.rows)]
+    def _keep(self, rows: Rows, why: str) -> None:
+        files = self.dataset.dataset.files
+        names = [files[row] for row in np.setdiff1d(self.rows, rows)]
+        self.rows = rows
         if names:
-            say(f"left out {count_noun(len(names), 'photo')} {why}: {first_few(names)}")
+            sentence = f"left out {count_noun(len(names), 'photo')} {why}: {first_few(names)}"
+            self.progress(Progress("reading photos", message=sentence))
 
 
 @dataclass(frozen=True)
-class _Job:
-    """Gives the scores of one model after the other, so that only one entry's are in memory."""
+class _Scorer:
+    """Scores photos with one model after another; only the scores of one model are in memory."""
 
     photos: _Photos
     config: Config
     stored: Stored | None
-    say: Say
-    progress: Progress
+    progress: ProgressCallback
 
     def scores(
-        self, model: Model, title: str, prompts: Mapping[Prompt, Vector]
-    ) -> Iterator[tuple[Entry, Scored]]:
-        """Yield what a model says of the photos, for each prompt and each kind of vectors."""
-        entry = Entry(title, model.fingerprint, is_retold=len(prompts) > 1)
+        self, model: Model, title: str, vectors: Mapping[Prompt, Vector]
+    ) -> Iterator[tuple[Entry, PhotoScores]]:
+        """Yield the entries of a model with their scores: each prompt, patches and stored."""
+        entry = Entry(title, model.fingerprint, has_several_prompts=len(vectors) > 1)
         if self.stored is None or self.stored.patches:
-            found = self._encoded(model, title, list(prompts.values()))
-            for prompt in prompts:
-                scored = found.pop(0)
+            found = self._encode(model, title, list(vectors.values()))
+            for prompt in vectors:
+                scored = found.pop(0)  # frees each when the next is measured
                 yield replace(entry, prompt=prompt, photos=len(scored.targets)), scored
         if self.stored is not None:
             entry = replace(entry, vectors="stored", photos=len(self.photos.rows))
-            for prompt, labels in prompts.items():
-                yield replace(entry, prompt=prompt), self._looked_up(self.stored, labels)
+            for prompt, labels in vectors.items():
+                yield replace(entry, prompt=prompt), self._look_up(self.stored, labels)
 
-    def _encoded(self, model: Model, title: str, labels: Sequence[Vector]) -> list[Scored]:
-        settings = self.config.evaluate
-        kept, scored = score_photos(
-            model.photo_encoder(device=self.config.model.device, dtype=self.config.model.dtype),
-            self.photos.labelled.dataset,
+    def _encode(self, model: Model, title: str, labels: Sequence[Vector]) -> list[PhotoScores]:
+        config = self.config
+        loading = Loading(
+            config.evaluate.batch_size, config.evaluate.workers, config.index.max_pixels
+        )
+        readable, scored = score_photos(
+            model.photo_encoder(device=config.model.device, dtype=config.model.dtype),
+            self.photos.dataset.dataset,
             self.photos.rows,
             labels,
             k=model.top_k,
-            loading=Loading(settings.batch_size, settings.workers, self.config.index.max_pixels),
-            progress=lambda done, total: self.progress(title, done, total),
+            loading=loading,
+            step=title,
+            progress=self.progress,
         )
-        self.photos.keep(kept, self.say)
+        self.photos.keep_readable(readable)
         return scored
 
-    def _looked_up(self, stored: Stored, labels: Vector) -> Scored:
-        assert self.photos.slots is not None
-        scores = score_stored(stored.index, self.photos.slots, labels)
-        return Scored(scores, scores, self.photos.labelled.dataset.targets[self.photos.rows])
+    def _look_up(self, stored: Stored, labels: Vector) -> PhotoScores:
+        assert self.photos.stored_rows is not None
+        scores = score_stored(stored.snapshot, self.photos.stored_rows, labels)
+        return PhotoScores(scores, scores, self.photos.dataset.dataset.targets[self.photos.rows])

@@ -1,10 +1,10 @@
-"""What an evaluation is about: which photos, which labels are seen and unseen, by which rules.
+"""Select what is evaluated: the photos, the seen and unseen labels, and the rules.
 
-What a checkpoint was trained on stands in its story, so that the labels nobody trained are known
-without asking; a model without a story takes the split that `[data]` makes.
+A checkpoint records which labels it was trained on (its provenance), so the unseen labels of an
+evaluation are known without asking. A model without a record takes the split of `[data]`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,19 +20,22 @@ from mkt_search.errors import EvaluationError
 from mkt_search.evaluation.protocol import F1_AT, Rules
 from mkt_search.models.build import CheckpointModel, Model
 from mkt_search.models.label_table import LabelTable
-from mkt_search.progress import ProgressCallback
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import DataConfig, EvaluateConfig
 
 Only = Literal["test", "train", "all"]
-Say = Callable[[str], None]
 
-DRAWS = ("test_fraction", "split_seed")  # what decides on the test photos
+STEP = "selecting photos and labels"
+DRAW_SETTINGS = ("test_fraction", "split_seed")  # they determine the test photos that are drawn
 
 
 @dataclass(frozen=True)
-class Story:
-    """The labels that a model was trained on, and those that were kept from it; with what settings
-    that was, and on how many photos of each part."""
+class Provenance:
+    """What a checkpoint records of its training.
+
+    `seen` and `unseen` are labels; `settings` are those of `[data]`; `photos` counts the photos of
+    each part of the split.
+    """
 
     model: str
     seen: tuple[str, ...]
@@ -41,197 +44,229 @@ class Story:
     photos: Mapping[str, int]
 
 
-def story_of(model: Model) -> Story | None:
-    """Return what a checkpoint tells of its labels; None for a model that tells nothing."""
+def provenance_of(model: Model) -> Provenance | None:
+    """Return what a checkpoint records of its training; None if there is no record."""
     trained = model.meta.trained if isinstance(model, CheckpointModel) else {}
     if not trained.get("seen"):
         return None
     seen, unseen = tuple(trained["seen"]), tuple(trained.get("unseen", ()))
-    return Story(model.name, seen, unseen, trained.get("settings", {}), trained.get("photos", {}))
+    settings, photos = trained.get("settings", {}), trained.get("photos", {})
+    return Provenance(model.name, seen, unseen, settings, photos)
 
 
-def choose(
+def select_photos(
     data: DataConfig,
     models: Sequence[Model],
     *,
     only: Only = "test",
-    say: Say = lambda sentence: None,
+    progress: ProgressCallback = no_progress,
 ) -> tuple[SplitDataset, Rows]:
-    """Read labelled photos and settle what of them is evaluated, alike for all models.
+    """Read labeled photos and select the photos and labels to evaluate, the same for all models.
+
+    The unseen labels are those in `data.unseen`, else those of the first model with a provenance,
+    else those that `data` splits off.
 
     Args:
-        data: `[data]` of mkt.toml. `unseen` names the unseen labels whatever was trained.
-        models: those that will be evaluated; the first with a story decides on the labels.
-        only: `test` photos, those to `train` on, or `all` of the dataset.
-        say: hears in sentences whose labels are taken, and what is left out.
+        data: `[data]` of mkt.toml.
+        models: the models to evaluate.
+        only: the `test` photos, the `train` photos, or `all`.
+        progress: receives remarks about what is selected and left out.
 
     Returns:
-        The labelled photos, the labels seen ones first, and the rows to evaluate.
+        The labeled photos, seen labels first, and the rows to evaluate.
 
     Raises:
         DatasetError: the photos or their labels cannot be read or split.
-        EvaluationError: no photo shows the labels, or a model was trained on what should be unseen.
+        EvaluationError: no photo shows the labels, or a model was trained on an unseen label.
     """
-    found = read_published(data, _progress(say))
-    stories = [story for story in map(story_of, models) if story]
-    labels = _labels(data, found, models, stories, say)
-    _compare(labels, stories, say)
-    photos = _photos(data, found, only)
+    published = read_published(data, progress)
+    known = [found for found in map(provenance_of, models) if found]
+    labels = _select_labels(data, published, models, known, progress)
+    _check_training(labels, known, progress)
+    photos = _split_photos(data, published, only)
     rows = photos.train if only == "train" else photos.test
     if only == "test":
-        for story in stories:
-            _compare_tests(data, found, story, len(rows), say)
-    dataset = found.dataset.only((*labels.seen, *labels.unseen))
+        for provenance in known:
+            _compare_test_photos(data, published, provenance, len(rows), progress)
+    dataset = published.dataset.only((*labels.seen, *labels.unseen))
     _require_positives(dataset, rows, labels, only)
     return SplitDataset(dataset, photos, labels), rows
 
 
-def rules_of(config: EvaluateConfig, labelled: SplitDataset, say: Say, *, kind: str = "") -> Rules:
-    """Return the rules that the settings ask for; `kind` is that of the dataset.
+def make_rules(
+    config: EvaluateConfig,
+    dataset: SplitDataset,
+    *,
+    kind: str = "",
+    progress: ProgressCallback = no_progress,
+) -> Rules:
+    """Return the rules of `[evaluate]`.
 
-    Of a protocol's own depths of F1, those with more labels than there are are left out.
+    Args:
+        config: `[evaluate]` of mkt.toml. Without `f1_at`, the depths of the protocol are taken, but
+            for those that exceed the number of labels.
+        dataset: the labeled photos.
+        kind: the kind of the dataset, which decides on the protocol "auto".
+        progress: receives a remark for each depth left out.
+
+    Raises:
+        EvaluationError: a depth of `f1_at` exceeds the number of labels.
     """
     name = config.protocol
     if name == "auto":
         name = "open-images" if kind == "open-images" else "nus-wide"
     if config.f1_at:
-        return Rules(name, config.f1_at, config.depth, config.rare_below)
-    fewest, what = _fewest(labelled)
-    fitting = tuple(k for k in F1_AT[name] if k <= fewest)
-    for k in sorted(set(F1_AT[name]) - set(fitting)):
-        say(f"left out F1@{k}: there are {fewest} {what} labels")
-    return Rules(name, fitting, config.depth, config.rare_below)
+        rules = Rules(name, config.f1_at, config.depth, config.rare_below)
+        check_rules(rules, dataset)
+        return rules
+    fewest, group = _smallest_group(dataset)
+    for k in sorted(k for k in F1_AT[name] if k > fewest):
+        _remark(progress, f"left out F1@{k}: there are {fewest} {group} labels")
+    f1_at = tuple(k for k in F1_AT[name] if k <= fewest)
+    return Rules(name, f1_at, config.depth, config.rare_below)
 
 
-def check(rules: Rules, labelled: SplitDataset) -> None:
-    """Refuse rules that cannot be followed. Raises EvaluationError."""
-    fewest, what = _fewest(labelled)
-    too_deep = [k for k in rules.f1_at if k > fewest]
-    if too_deep or min(rules.f1_at, default=1) < 1:
-        wrong = too_deep[0] if too_deep else min(rules.f1_at)
+def check_rules(rules: Rules, dataset: SplitDataset) -> None:
+    """Check that every depth of F1 fits the number of labels.
+
+    Raises:
+        EvaluationError: one does not.
+    """
+    fewest, group = _smallest_group(dataset)
+    wrong = [k for k in rules.f1_at if not 1 <= k <= fewest]
+    if wrong:
         raise EvaluationError(
-            f"--f1-at {wrong} makes no sense with {fewest} {what} labels; take 1 to {fewest}."
+            f"--f1-at {wrong[0]} does not fit {fewest} {group} labels; use 1 to {fewest}."
         )
 
 
-def _photos(data: DataConfig, found: PublishedDataset, only: Only) -> PhotoSplit:
-    """The split, with every photo as a test photo for `all`; validation is of no use here, but what
-    is held out for it was not learned from."""
+def _split_photos(data: DataConfig, published: PublishedDataset, only: Only) -> PhotoSplit:
+    """Return the split; with `all`, every photo is a test photo.
+
+    Validation photos take no part in an evaluation. They count as held out for `train`, since the
+    model did not learn from them.
+    """
     if only == "all":
         nothing = np.zeros(0, np.int64)
-        return PhotoSplit(nothing, nothing, np.arange(len(found.dataset)))
-    return photo_split(data if only == "train" else replace(data, validation="none"), found)
+        return PhotoSplit(nothing, nothing, np.arange(len(published.dataset)))
+    return photo_split(data if only == "train" else replace(data, validation="none"), published)
 
 
-def _labels(
+def _select_labels(
     data: DataConfig,
-    found: PublishedDataset,
+    published: PublishedDataset,
     models: Sequence[Model],
-    stories: Sequence[Story],
-    say: Say,
+    known: Sequence[Provenance],
+    progress: ProgressCallback,
 ) -> LabelSplit:
-    """The labels by --unseen, else by the first story, else as [data] splits them."""
+    """Split the labels by --unseen, else by the first provenance, else as `[data]` does."""
+    labels = published.dataset.labels
     if data.unseen:
-        return _named_unseen(Path(data.unseen), found.dataset.labels, stories, say)
-    if stories:
-        return _of_story(stories[0], found.dataset.labels, say)
+        return _split_by_file(Path(data.unseen), labels, known, progress)
+    if known:
+        return _split_by_provenance(known[0], labels, progress)
     tables = [t for t in (model.label_encoder() for model in models) if isinstance(t, LabelTable)]
-    return read(
-        data,
-        is_known=lambda label: all(label in table for table in tables),
-        progress=_progress(say),
-    ).labels
+
+    def is_known(label: str) -> bool:
+        return all(label in table for table in tables)
+
+    return read(data, is_known=is_known, progress=progress).labels
 
 
-def _named_unseen(
-    file: Path, labels: Sequence[str], stories: Sequence[Story], say: Say
+def _split_by_file(
+    file: Path, labels: Sequence[str], known: Sequence[Provenance], progress: ProgressCallback
 ) -> LabelSplit:
-    named = {line.strip() for line in read_text(file).splitlines() if line.strip()}
-    strange = sorted(named - set(labels))
+    unseen = {line.strip() for line in read_text(file).splitlines() if line.strip()}
+    strange = sorted(unseen - set(labels))
     if strange:
         raise EvaluationError(
-            f"{file} names {count_noun(len(strange), 'label')} that the photos are not labelled "
-            "with:"
+            f"{file} names {count_noun(len(strange), 'label')} that no photo is labeled with:"
             f" {first_few(strange)}. Take them out."
         )
-    if not named:
-        raise EvaluationError(f"{file} names no label. Write the unseen ones, one a line.")
-    rest = [label for label in labels if label not in named]
-    trained = {label for story in stories for label in story.seen}
-    seen = [label for label in rest if not stories or label in trained]
-    _say_left_out(sorted(set(rest) - set(seen)), "neither trained on nor named unseen", say)
-    return LabelSplit(tuple(sorted(seen)), tuple(sorted(named)))
+    if not unseen:
+        raise EvaluationError(f"{file} names no label. Write the unseen labels, one a line.")
+    rest = [label for label in labels if label not in unseen]
+    trained = {label for provenance in known for label in provenance.seen}
+    seen = [label for label in rest if not known or label in trained]
+    left_out = sorted(set(rest) - set(seen))
+    _report_left_out(left_out, "neither trained on nor named unseen", progress)
+    return LabelSplit(tuple(sorted(seen)), tuple(sorted(unseen)))
 
 
-def _of_story(story: Story, labels: Sequence[str], say: Say) -> LabelSplit:
-    there = set(labels)
-    found = LabelSplit(
-        tuple(label for label in story.seen if label in there),
-        tuple(label for label in story.unseen if label in there),
+def _split_by_provenance(
+    provenance: Provenance, labels: Sequence[str], progress: ProgressCallback
+) -> LabelSplit:
+    here = set(labels)
+    split = LabelSplit(
+        tuple(label for label in provenance.seen if label in here),
+        tuple(label for label in provenance.unseen if label in here),
     )
-    if not found.seen and not found.unseen:
-        say(f"none of the labels here is in the story of {story.model}: all are unseen")
+    if not split.seen and not split.unseen:
+        _remark(progress, f"{provenance.model} knows none of these labels: all count as unseen")
         return LabelSplit((), tuple(sorted(labels)))
-    say(f"seen and unseen labels are those of {story.model}")
-    kept = {*found.seen, *found.unseen}
-    lacking = [label for label in (*story.seen, *story.unseen) if label not in there]
+    _remark(progress, f"seen and unseen labels are those of {provenance.model}")
+    lacking = [label for label in (*provenance.seen, *provenance.unseen) if label not in here]
     if lacking:
-        say(
-            f"no photo here is labelled with {count_noun(len(lacking), 'label')} of the story: "
-            f"{first_few(lacking)}"
-        )
-    _say_left_out(sorted(there - kept), "that the story does not name", say)
-    return found
+        count = count_noun(len(lacking), "label")
+        _remark(progress, f"{count} of {provenance.model} on no photo: {first_few(lacking)}")
+    left_out = sorted(here - {*split.seen, *split.unseen})
+    _report_left_out(left_out, f"that {provenance.model} does not name", progress)
+    return split
 
 
-def _progress(say: Say) -> ProgressCallback:
-    return lambda event: say(event.message)
-
-
-def _say_left_out(labels: Sequence[str], why: str, say: Say) -> None:
+def _report_left_out(labels: Sequence[str], why: str, progress: ProgressCallback) -> None:
     if labels:
-        say(f"left out {count_noun(len(labels), 'label')} {why}: {first_few(labels)}")
+        count = count_noun(len(labels), "label")
+        _remark(progress, f"left out {count} {why}: {first_few(labels)}")
 
 
-def _compare(labels: LabelSplit, stories: Sequence[Story], say: Say) -> None:
-    """Refuse models that were trained on unseen labels; tell of seen ones that were not trained."""
-    for story in stories:
-        trained_on = sorted(set(story.seen) & set(labels.unseen))
-        if trained_on:
-            raise EvaluationError(
-                f"{story.model} was trained on {count_noun(len(trained_on), 'label')} that would "
-                "count as unseen"
-                f" ({first_few(trained_on)}). Evaluate it apart, or name labels with --unseen "
-                "that no"
-                " model was trained on."
-            )
-        missed = sorted(set(labels.seen) - set(story.seen))
-        if missed:
-            say(
-                f"{story.model} was not trained on {count_noun(len(missed), 'label')} that count "
-                "as seen:"
-                f" {first_few(missed)}"
-            )
-
-
-def _compare_tests(
-    data: DataConfig, found: PublishedDataset, story: Story, count: int, say: Say
+def _check_training(
+    labels: LabelSplit, known: Sequence[Provenance], progress: ProgressCallback
 ) -> None:
-    """Tell when the test photos are hardly those of the training."""
-    is_drawn = not data.splits and not found.photos
+    """Refuse models trained on unseen labels; report seen labels that a model lacked."""
+    for provenance in known:
+        trained_on = sorted(set(provenance.seen) & set(labels.unseen))
+        if trained_on:
+            count = count_noun(len(trained_on), "label")
+            raise EvaluationError(
+                f"{provenance.model} was trained on {count} that would count as unseen"
+                f" ({first_few(trained_on)}). Evaluate it separately, or name labels with --unseen"
+                " that no model was trained on."
+            )
+        lacking = sorted(set(labels.seen) - set(provenance.seen))
+        if lacking:
+            count = count_noun(len(lacking), "seen label")
+            sentence = f"{provenance.model} was not trained on {count}: {first_few(lacking)}"
+            _remark(progress, sentence)
+
+
+def _compare_test_photos(
+    data: DataConfig,
+    published: PublishedDataset,
+    provenance: Provenance,
+    count: int,
+    progress: ProgressCallback,
+) -> None:
+    """Report settings that suggest a model was trained on some of the test photos."""
+    is_drawn = not data.splits and not published.photos
     here = asdict(data) | {"test photos": count}
-    there = {key: story.settings[key] for key in DRAWS if is_drawn and key in story.settings}
-    if "test" in story.photos:
-        there["test photos"] = story.photos["test"]
-    other = [
+    there = {
+        key: provenance.settings[key]
+        for key in DRAW_SETTINGS
+        if is_drawn and key in provenance.settings
+    }
+    if "test" in provenance.photos:
+        there["test photos"] = provenance.photos["test"]
+    differences = [
         f"{key} {value} there, {here[key]} here"
         for key, value in there.items()
         if value != here[key]
     ]
-    if other:
-        say(
-            f"{story.model} was trained with another split ({', '.join(other)}): photos it learned"
-            " from may be among those evaluated"
+    if differences:
+        _remark(
+            progress,
+            f"{provenance.model} was trained with another split ({', '.join(differences)}): the"
+            " photos evaluated may include some of its training photos",
         )
 
 
@@ -242,13 +277,17 @@ def _require_positives(dataset: PhotoDataset, rows: Rows, labels: LabelSplit, on
         if len(counts) and not counts.any():
             raise EvaluationError(
                 f"none of the {len(rows):,} photos ({only}) shows any of the {len(counts):,} {name}"
-                " labels, so there is nothing to measure. Take --only all, or other photos."
+                " labels, so there is nothing to measure. Use --only all, or other photos."
             )
 
 
-def _fewest(labelled: SplitDataset) -> tuple[int, str]:
-    """The size of the smallest group of labels that F1 is told of, and its name."""
-    labels = labelled.labels
+def _smallest_group(dataset: SplitDataset) -> tuple[int, str]:
+    """Return the size and the name of the smallest group of labels that F1 is computed for."""
+    labels = dataset.labels
     if labels.unseen:
         return len(labels.unseen), "unseen"
     return len(labels.seen), "seen"
+
+
+def _remark(progress: ProgressCallback, sentence: str) -> None:
+    progress(Progress(STEP, message=sentence))

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file with its tables and plots in it, for offline, without scripts."""
+"""An evaluation as one HTML file with tables and plots inside and no scripts."""
 
 import base64
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from mkt_search.pages import html
 
 
 def render(report: Report, plots: Mapping[str, bytes]) -> str:
-    """Return the page.
+    """Return an evaluation as an HTML page.
 
     Args:
-        report: what was found.
-        plots: PNG bytes by name, as `plots.draw_all` gives them; may be empty.
+        report: the evaluation.
+        plots: PNG bytes by file name, from `plots.draw_all`; may be empty.
     """
     uris = {
         name: "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,7 +1,7 @@
-"""Plots of an evaluation as PNG: precision over recall, AP of each label, how scores are spread.
+"""Plots of an evaluation as PNG: precision-recall curves, AP of each label, score histograms.
 
-Needs matplotlib, which is imported when a plot is drawn. All are on the cosine scale, as a
-library scores: the vocabulary scale changes with the set of labels.
+Needs matplotlib, which is imported when a plot is drawn. All plots are on the cosine scale, as a
+library scores; the vocabulary scale changes with the set of labels.
 """
 
 import io
@@ -14,18 +14,17 @@ import numpy as np
 
 from mkt_search.errors import EvaluationError
 from mkt_search.evaluation.protocol import Group, Stream
-from mkt_search.evaluation.report import Figure, Histogram, Report
+from mkt_search.evaluation.report import Histogram, PlotData, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
 
 COLOURS = ("#3a6ea5", "#c1571a", "#2f8f6b", "#8f4fa8", "#b8860b", "#c04a6b", "#557a2c", "#5f5e59")
 SEEN, UNSEEN, FAINT = "#9db4cc", "#c1571a", "#5f5e59"
 STYLES: dict[Stream, Any] = {"fused": "solid", "global": "dashed", "local": (0, (1, 1.2))}
-MOST_BARS = 40  # of labels in one plot; of more, the best and the worst
-MOST_IN_FULL = 1  # entries whose three streams are all drawn
-NAME = 28  # characters of a label, or of a title in a narrow place
+MAX_BARS = 40  # labels in one plot; of more labels, the best and the worst are drawn
+MAX_NAME_LENGTH = 28  # of a label, or of a title in a narrow place, in characters
 DPI = 130
 
 
@@ -36,14 +35,20 @@ def draw_all(report: Report) -> dict[str, bytes]:
         EvaluationError: matplotlib is not installed.
     """
     found = {"precision-recall.png": precision_recall(report), "scores.png": scores(report)}
-    for number, figure in enumerate(report.figures, start=1):
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", figure.entry.title).strip("-")[-NAME:] or "model"
-        found[f"labels-{number}-{slug}.png"] = label_precision(report, figure)
+    for number, data in enumerate(report.plot_data, start=1):
+        slug = (
+            re.sub(r"[^A-Za-z0-9]+", "-", data.entry.title).strip("-")[-MAX_NAME_LENGTH:] or "model"
+        )
+        found[f"labels-{number}-{slug}.png"] = label_precision(report, data)
     return found
 
 
-def require() -> None:
-    """Raise EvaluationError, with the way out, where matplotlib is not installed."""
+def require_matplotlib() -> None:
+    """Check that matplotlib is installed.
+
+    Raises:
+        EvaluationError: it is not; the text says how to install it.
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -54,31 +59,33 @@ def require() -> None:
 
 
 def precision_recall(report: Report) -> bytes:
-    """Return the mean precision at each level of recall, a panel for each group of labels."""
+    """Return the mean precision-recall curves as PNG, a panel for each group of labels."""
 
-    def draw(canvas: "Canvas") -> None:
+    def draw(canvas: "Figure") -> None:
         panels = canvas.subplots(1, len(report.groups), sharey=True, squeeze=False)[0]
         for panel, group in zip(panels, report.groups, strict=True):
             panel.grid(color=FAINT, alpha=0.15)
             _draw_curves(panel, report, group)
-            panel.set(xlabel="recall", title=_words(report, group), xlim=(0, 1), ylim=(0, 1.02))
+            panel.set(
+                xlabel="recall", title=_group_title(report, group), xlim=(0, 1), ylim=(0, 1.02)
+            )
         panels[0].set_ylabel("precision, mean over labels")
 
-    return _png(draw, width=5.2 * len(report.groups), height=4.2 + 0.2 * len(report.figures))
+    return _png(draw, width=5.2 * len(report.groups), height=4.2 + 0.2 * len(report.plot_data))
 
 
-def label_precision(report: Report, figure: Figure) -> bytes:
-    """Return the AP of each label as bars with the number of its positives, best first."""
-    shown = np.flatnonzero(~np.isnan(figure.ap))
-    order = shown[np.argsort(-figure.ap[shown], kind="stable")]
-    is_cut = len(order) > MOST_BARS
-    half = MOST_BARS // 2
+def label_precision(report: Report, data: PlotData) -> bytes:
+    """Return the AP of each label as PNG: bars with the number of positives, best first."""
+    shown = np.flatnonzero(~np.isnan(data.ap))
+    order = shown[np.argsort(-data.ap[shown], kind="stable")]
+    is_cut = len(order) > MAX_BARS
+    half = MAX_BARS // 2
     kept = np.concatenate([order[:half], order[-half:]]) if is_cut else order
 
-    def draw(canvas: "Canvas") -> None:
+    def draw(canvas: "Figure") -> None:
         panel = canvas.subplots()
-        places = np.arange(len(kept)) + (np.arange(len(kept)) >= half) * 1.5 * is_cut
-        _draw_bars(panel, report, figure, kept, places)
+        positions = np.arange(len(kept)) + (np.arange(len(kept)) >= half) * 1.5 * is_cut
+        _draw_bars(panel, report, data, kept, positions)
         if is_cut:
             rest = f"{len(order) - len(kept):,} labels between"
             panel.text(
@@ -89,15 +96,17 @@ def label_precision(report: Report, figure: Figure) -> bytes:
 
 
 def scores(report: Report) -> bytes:
-    """Return how the fused scores of what photos show, and of what they do not, are spread."""
-    rows, columns = len(report.figures), len(report.groups)
+    """Return histograms of the fused scores of positives and negatives as PNG."""
+    rows, columns = len(report.plot_data), len(report.groups)
 
-    def draw(canvas: "Canvas") -> None:
+    def draw(canvas: "Figure") -> None:
         panels = canvas.subplots(rows, columns, squeeze=False)
-        for line, figure in zip(panels, report.figures, strict=True):
+        for line, data in zip(panels, report.plot_data, strict=True):
             for panel, group in zip(line, report.groups, strict=True):
-                _draw_histogram(panel, figure.histograms[group])
-                panel.set_title(f"{_short(figure.entry.title)}: {_words(report, group)}", size=9)
+                _draw_histogram(panel, data.histograms[group])
+                panel.set_title(
+                    f"{_short(data.entry.title)}: {_group_title(report, group)}", size=9
+                )
         for panel in panels[-1]:
             panel.set_xlabel("fused score (cosine)")
         handles, names = panels[0][0].get_legend_handles_labels()
@@ -108,65 +117,65 @@ def scores(report: Report) -> bytes:
 
 def _draw_curves(panel: "Axes", report: Report, group: Group) -> None:
     streams: list[Stream] = ["fused"]
-    if len(report.figures) <= MOST_IN_FULL:
+    if len(report.plot_data) == 1:
         streams += ["global", "local"]
-    for number, figure in enumerate(report.figures):
+    for number, data in enumerate(report.plot_data):
         for stream in streams:
-            row = report.find(figure.entry, stream, group, "cosine")
-            curve = figure.curves[group, stream]
+            row = report.find(data.entry, stream, group, "cosine")
+            curve = data.curves[group, stream]
             panel.plot(
                 np.linspace(0, 1, len(curve)),
                 curve,
                 color=COLOURS[number % len(COLOURS)],
                 linestyle=STYLES[stream],
                 linewidth=2.0 if stream == "fused" else 1.3,
-                label=f"{_short(figure.entry.title, 40)}, {stream}: mAP {row.standard:.3f}",
+                label=f"{_short(data.entry.title, 40)}, {stream}: mAP {row.standard:.3f}",
             )
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=8, frameon=False)
 
 
 def _draw_bars(
-    panel: "Axes", report: Report, figure: Figure, kept: np.ndarray[Any, Any], places: Any
+    panel: "Axes", report: Report, data: PlotData, kept: np.ndarray[Any, Any], positions: Any
 ) -> None:
     is_seen = kept < len(report.seen)
     for name, chosen, colour in (("unseen", ~is_seen, UNSEEN), ("seen", is_seen, SEEN)):
         if chosen.any():
             panel.barh(
-                places[chosen], figure.ap[kept[chosen]], color=colour, height=0.72, label=name
+                positions[chosen], data.ap[kept[chosen]], color=colour, height=0.72, label=name
             )
-    for place, column in zip(places, kept, strict=True):
-        count = f"{figure.positives[column]:,}"
-        panel.text(figure.ap[column] + 0.01, place, count, va="center", size=7, color=FAINT)
+    for position, column in zip(positions, kept, strict=True):
+        count = f"{data.positives[column]:,}"
+        panel.text(data.ap[column] + 0.01, position, count, va="center", size=7, color=FAINT)
     panel.grid(axis="x", color=FAINT, alpha=0.15)
     panel.set_axisbelow(True)
     names = [_short(report.labels[column]) for column in kept]
-    panel.set_yticks(places, names, size=8)
+    panel.set_yticks(positions, names, size=8)
     panel.set(
         xlim=(0, 1.08),
-        xlabel="AP of the fused score; beside each bar, how many photos show the label",
+        xlabel="AP of the fused score; the number at a bar counts the photos that show the label",
     )
-    panel.set_ylim(float(places[-1]) + 0.8 if len(places) else 1, -0.8)
-    panel.set_title(f"{_short(figure.entry.title, 60)}: AP of each label", loc="left")
+    panel.set_ylim(float(positions[-1]) + 0.8 if len(positions) else 1, -0.8)
+    panel.set_title(f"{_short(data.entry.title, 60)}: AP of each label", loc="left")
     panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, fontsize=8)
 
 
 def _draw_histogram(panel: "Axes", found: Histogram) -> None:
-    spread = (("not shown", found.negatives, SEEN), ("shown", found.positives, UNSEEN))
-    for name, shares, colour in spread:
+    histograms = (("not shown", found.negatives, SEEN), ("shown", found.positives, UNSEEN))
+    for name, shares, colour in histograms:
         panel.stairs(shares, found.edges, fill=True, color=colour, alpha=0.55, label=name)
         panel.stairs(shares, found.edges, color=colour, linewidth=1.2)
     panel.set_yticks([])
     panel.spines["left"].set_visible(False)
 
 
-def _png(draw: "Callable[[Canvas], None]", *, width: float, height: float) -> bytes:
-    """Draw on a canvas of so many inches and return it as PNG, on any machine, with any labels."""
-    require()
+def _png(draw: "Callable[[Figure], None]", *, width: float, height: float) -> bytes:
+    """Draw on a figure and return it as PNG; width and height are in inches."""
+    require_matplotlib()
     from matplotlib import rc_context
-    from matplotlib.figure import Figure as Canvas
+    from matplotlib.figure import Figure
 
     style: dict[Any, Any] = {
-        "text.parse_math": False,  # a label may hold dollar signs
+        "text.parse_math": False,  # labels may contain dollar signs
         "font.size": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -175,18 +184,18 @@ def _png(draw: "Callable[[Canvas], None]", *, width: float, height: float) -> by
     }
     target = io.BytesIO()
     with rc_context(style), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a label may hold letters that the font has not
-        canvas = Canvas(figsize=(width, height), layout="constrained")
+        warnings.simplefilter("ignore")  # the font may lack letters of a label
+        canvas = Figure(figsize=(width, height), layout="constrained")
         draw(canvas)
         canvas.savefig(target, format="png", dpi=DPI)
     return target.getvalue()
 
 
-def _words(report: Report, group: Group) -> str:
+def _group_title(report: Report, group: Group) -> str:
     counts = {"unseen": len(report.unseen), "seen": len(report.seen), "all": len(report.labels)}
     return f"{counts[group]:,} {'' if group == 'all' else group + ' '}labels"
 
 
-def _short(text: str, most: int = NAME) -> str:
-    """A name that fits; of a long one the end, where paths differ."""
-    return text if len(text) <= most else "…" + text[1 - most :]
+def _short(text: str, length: int = MAX_NAME_LENGTH) -> str:
+    """Return a name that fits; a long one loses its start, as paths differ at the end."""
+    return text if len(text) <= length else "…" + text[1 - length :]

@@ -1,4 +1,4 @@
-"""What an evaluation found, and how it is told: as rows, as tables, in Markdown, HTML and JSON."""
+"""The result of an evaluation, as rows, tables, Markdown and JSON."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mkt_search.display import count_noun
 from mkt_search.evaluation.protocol import PROTOCOLS, STREAMS, Group, Rules, Scale, Stream
-from mkt_search.evaluation.tables import Table, shown
+from mkt_search.evaluation.tables import Table, as_cell
 
 Prompt = Literal["learned", "template", "table"]
 Vectors = Literal["patches", "stored"]
@@ -19,10 +20,11 @@ Metrics = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing evaluated: a model, the prompt its labels stood in, and the photos' vectors.
+    """What was scored: a model, the prompt of its labels, and the vectors of the photos.
 
-    `vectors` are every patch straight from the student, or what a library stores of them. `photos`
-    could be read. `is_retold`: another entry differs by the prompt alone.
+    `vectors` says whether the photos were encoded with every patch, or read from a library.
+    `photos` is the number of readable photos. `has_several_prompts`: another entry differs only in
+    its prompt.
     """
 
     model: str
@@ -30,21 +32,22 @@ class Entry:
     prompt: Prompt = "template"
     vectors: Vectors = "patches"
     photos: int = 0
-    is_retold: bool = False
+    has_several_prompts: bool = False
 
     @property
     def title(self) -> str:
-        """The model's name, and what sets this entry apart from others of the same model."""
-        told = {"template": ", plain template"}.get(self.prompt, "") if self.is_retold else ""
-        return self.model + told + (", stored" if self.vectors == "stored" else "")
+        """The model's name, with what distinguishes this entry from others of the model."""
+        is_plain = self.has_several_prompts and self.prompt == "template"
+        prompt = ", plain template" if is_plain else ""
+        return self.model + prompt + (", stored" if self.vectors == "stored" else "")
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one stream of an entry reaches on one group of labels, on one scale.
+    """The metrics of one stream of an entry on one group of labels, on one scale.
 
-    `paper` has mAP, and P@k, R@k and F1@k of the k best labels of each photo; `retrieval` the means
-    of what the best photos of each label are worth, over "all", "common" and "rare" labels.
+    `paper` has mAP, and P@k, R@k and F1@k of the k best labels of each photo; `retrieval` has the
+    means of the labels' ranking metrics, over "all", "common" and "rare" labels.
     """
 
     entry: Entry
@@ -56,26 +59,27 @@ class Row:
 
     @property
     def protocol(self) -> str:
-        """ZSL for unseen labels, GZSL for all, else seen."""
+        """ZSL for unseen labels, GZSL for all labels, else seen."""
         return PROTOCOLS[self.labels]
 
     @property
     def standard(self) -> float:
-        """The mean AP over the labels that some photo shows; NaN when there is none."""
+        """The mean AP over the labels that some photo shows; NaN if there are none."""
         return self.retrieval["all"]["mAP"]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the row for JSON, its entry by name; NaN is None."""
+        """Return the row for JSON, its entry by name; NaN becomes None."""
         entry = {key: getattr(self.entry, key) for key in ("model", "prompt", "vectors")}
         about = {"stream": self.stream, "scale": self.scale, "labels": self.labels}
-        parts = {name: _plain(values) for name, values in self.retrieval.items()}
-        found = {"protocol": self.protocol, "paper": _plain(self.paper), "retrieval": parts}
-        return {**entry, **about, **found, "standard": _or_none(self.standard)}
+        parts = {name: _without_nan(values) for name, values in self.retrieval.items()}
+        metrics = {"paper": _without_nan(self.paper), "retrieval": parts}
+        standard = _none_if_nan(self.standard)
+        return {**entry, **about, "protocol": self.protocol, **metrics, "standard": standard}
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Fused scores of what is shown and what is not: (B + 1,) edges, (B,) shares of each."""
+    """Distributions of fused scores: (B + 1,) edges, and (B,) shares of positives and negatives."""
 
     edges: NDArray[np.float64]
     positives: NDArray[np.float64]
@@ -83,11 +87,11 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """What the plots of an entry are drawn from, all on the cosine scale.
+class PlotData:
+    """The data of an entry's plots, on the cosine scale.
 
-    `ap` and `positives` (L,) are of the fused score, seen labels first; `curves` has the mean
-    precision at R levels of recall by (labels, stream), `histograms` the scores by labels.
+    `ap` and `positives` (L,) are those of the fused score, seen labels first; `curves` has the mean
+    precision at R recall levels by (group, stream), `histograms` the scores by group.
     """
 
     entry: Entry
@@ -99,11 +103,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Report:
-    """An evaluation: the same photos and labels, several models.
+    """An evaluation of several models on the same photos and labels.
 
-    `dataset` names the photos, `fingerprint` is made of them, the labels and what is known;
-    `unreadable` photos took no part. `rare` is the number of positives below which a label is rare;
-    `made_at` when it began, in UTC.
+    `dataset` names the photos; `fingerprint` identifies them with their labels and targets.
+    `unreadable` counts the photos left out, `rare` is the number of positives below which a label
+    is rare, and `made_at` is the start in UTC. `notes` are remarks about what was left out,
+    `settings` those that the evaluation was made with.
     """
 
     dataset: str
@@ -117,7 +122,8 @@ class Report:
     rows: tuple[Row, ...]
     made_at: datetime
     notes: tuple[str, ...] = ()
-    figures: tuple[Figure, ...] = field(default=(), repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    plot_data: tuple[PlotData, ...] = field(default=(), repr=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -126,74 +132,77 @@ class Report:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """The groups of labels that can be told apart here."""
+        """The groups of labels that differ: without unseen or seen labels there is only one."""
         if not self.seen:
             return ("unseen",)
         return ("unseen", "all") if self.unseen else ("all",)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """What was evaluated, in order."""
+        """The entries, in order."""
         return tuple(dict.fromkeys(row.entry for row in self.rows))
 
     def find(self, entry: Entry, stream: Stream, labels: Group, scale: Scale = "vocabulary") -> Row:
-        """Return one row. Raises KeyError when there is none."""
+        """Return one row.
+
+        Raises:
+            KeyError: there is no such row.
+        """
         for row in self.rows:
             if (row.entry, row.stream, row.labels, row.scale) == (entry, stream, labels, scale):
                 return row
         raise KeyError((entry.title, stream, labels, scale))
 
     def summary(self) -> str:
-        """Return in one sentence what was evaluated on what."""
+        """Return a sentence about the photos and labels."""
         parts = [f"{len(self.seen):,} seen and {len(self.unseen):,} unseen labels"]
         if self.unreadable:
-            plural = "s" * (self.unreadable != 1)
-            parts += [f"{self.unreadable:,} unreadable photo{plural} left out"]
-        return f"{self.photos:,} photos of {self.dataset}, {', '.join(parts)}"
+            parts.append(f"{count_noun(self.unreadable, 'unreadable photo')} left out")
+        return f"{count_noun(self.photos, 'photo')} of {self.dataset}, {', '.join(parts)}"
 
     def paper_table(self) -> Table:
         """Return the paper's figures: mAP and F1 of each stream, on the vocabulary scale."""
-        names = {group: self._paper_names(group) for group in self.groups}
-        heads = [f"{PROTOCOLS[group]} {name}" for group, some in names.items() for name in some]
+        names = {group: self._paper_columns(group) for group in self.groups}
+        columns = [f"{PROTOCOLS[group]} {name}" for group in names for name in names[group]]
         rows = [
-            (entry.title, stream, *map(shown, self._paper_values(entry, stream, names)))
+            (entry.title, stream, *map(as_cell, self._paper_values(entry, stream, names)))
             for entry in self.entries
             for stream in STREAMS
         ]
-        return Table(("model", "stream", *heads), tuple(rows), names=2)
+        return Table(("model", "stream", *columns), tuple(rows), text_columns=2)
 
     def retrieval_table(self, labels: Group) -> Table:
-        """Return the photos' ranking of each label in standard measures, on both scales."""
+        """Return the standard metrics of the ranking of a group's labels, on both scales."""
         rows = [row for row in self.rows if row.labels == labels]
-        deep = [name for name in rows[0].retrieval["all"] if "@" in name]
-        heads = ("model", "labels", "scale", "stream", "mAP", "common", "rare", *deep)
+        at_k = [name for name in rows[0].retrieval["all"] if "@" in name]
+        columns = ("model", "labels", "scale", "stream", "mAP", "common", "rare", *at_k)
         cells = [
             (
                 row.entry.title,
                 labels,
                 row.scale,
                 row.stream,
-                *map(shown, _retrieval_cells(row, deep)),
+                *map(as_cell, _retrieval_values(row, at_k)),
             )
             for row in rows
         ]
-        return Table(heads, tuple(cells), names=4)
+        return Table(columns, tuple(cells), text_columns=4)
 
     def legend(self) -> list[str]:
-        """Return what the tables' words mean here, in sentences."""
-        is_partly = any(map(self._is_partly, self.groups))
-        zero = ", where `mAP shown` leaves it out" if is_partly else ""
+        """Return what the columns mean: a sentence about each of the two tables."""
+        is_partial = any(map(self._has_labels_without_photos, self.groups))
+        zero = " in `mAP` and is left out of `mAP shown`" if is_partial else ""
         rule = "as set" if self.rules.rare_below else "the median of all labels"
         return [
-            "ZSL ranks the unseen labels alone, GZSL seen and unseen ones together; each stream is"
+            "ZSL ranks the unseen labels only, GZSL seen and unseen labels together; each stream is"
             " divided by its norm over exactly these labels. Counted as in the paper"
             f" ({self.rules.name}): a label that no photo shows has AP 0{zero}.",
-            "Retrieval: the photos of each label, best first; means over the labels that some photo"
+            "Retrieval ranks the photos of each label; means are over the labels that some photo"
             f" shows. A label with fewer than {self.rare:g} positives is rare ({rule}).",
         ]
 
     def markdown(self) -> str:
-        """Return the report as Markdown: what was evaluated, the tables, what their words mean."""
+        """Return the report as Markdown: the summary, the tables, their legend and the notes."""
         parts = [f"## Evaluation\n\n{self.summary()}.", self.paper_table().markdown()]
         for group in self.groups:
             parts += [f"### Retrieval, {group} labels", self.retrieval_table(group).markdown()]
@@ -201,13 +210,13 @@ class Report:
         return "\n\n".join([*parts, *self.legend(), *filter(None, [notes])]) + "\n"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything but the plots as plain values for JSON; NaN is None.
+        """Return everything but the plots as plain values for JSON; NaN becomes None.
 
-        `rows` has every measure, `labels` the AP of each label's fused score in every entry, on the
-        cosine scale.
+        `rows` has every metric; `labels` has the AP of each label's fused score in every entry, on
+        the cosine scale.
         """
         about = ("dataset", "fingerprint", "photos", "unreadable")
-        entries = [{**asdict(entry), "title": entry.title} for entry in self.entries]
+        entries = [_entry_as_dict(entry) for entry in self.entries]
         return {
             **{name: getattr(self, name) for name in about},
             "made_at": self.made_at.isoformat(timespec="seconds"),
@@ -217,15 +226,15 @@ class Report:
             "notes": list(self.notes),
             "models": entries,
             "rows": [row.as_dict() for row in self.rows],
-            "labels": list(self._by_label()),
+            "labels": list(self._labels_as_dicts()),
         }
 
-    def _paper_names(self, group: Group) -> list[str]:
-        """The columns of a group; both means where some label is shown by no photo."""
-        means = ["mAP", "mAP shown"] if self._is_partly(group) else ["mAP"]
+    def _paper_columns(self, group: Group) -> list[str]:
+        """Return the columns of a group; both means if some label is shown by no photo."""
+        means = ["mAP", "mAP shown"] if self._has_labels_without_photos(group) else ["mAP"]
         return means + [f"F1@{k}" for k in self.rules.f1_at]
 
-    def _is_partly(self, group: Group) -> bool:
+    def _has_labels_without_photos(self, group: Group) -> bool:
         counts = {"unseen": len(self.unseen), "seen": len(self.seen), "all": len(self.labels)}
         rows = (row for row in self.rows if row.labels == group)
         return any(row.retrieval["all"]["labels"] < counts[group] for row in rows)
@@ -237,28 +246,31 @@ class Report:
             row = self.find(entry, stream, group)
             yield from (row.standard if c == "mAP shown" else row.paper[c] for c in columns)
 
-    def _by_label(self) -> Iterator[dict[str, Any]]:
-        """Each label with its AP in every entry."""
+    def _labels_as_dicts(self) -> Iterator[dict[str, Any]]:
         for column, label in enumerate(self.labels):
-            is_seen = column < len(self.seen)
-            positives = [int(figure.positives[column]) for figure in self.figures]
-            aps = {f.entry.title: _or_none(float(f.ap[column])) for f in self.figures}
+            positives = [int(data.positives[column]) for data in self.plot_data]
+            ap = {d.entry.title: _none_if_nan(float(d.ap[column])) for d in self.plot_data}
             yield {
                 "label": label,
-                "is_seen": is_seen,
+                "is_seen": column < len(self.seen),
                 "positives": max(positives, default=0),
-                "ap": aps,
+                "ap": ap,
             }
 
 
-def _retrieval_cells(row: Row, deep: Sequence[str]) -> Iterator[float]:
+def _entry_as_dict(entry: Entry) -> dict[str, Any]:
+    names = ("model", "fingerprint", "prompt", "vectors", "photos", "title")
+    return {name: getattr(entry, name) for name in names}
+
+
+def _retrieval_values(row: Row, at_k: Sequence[str]) -> Iterator[float]:
     yield from (row.retrieval[part]["mAP"] for part in ("all", "common", "rare"))
-    yield from (row.retrieval["all"][name] for name in deep)
+    yield from (row.retrieval["all"][name] for name in at_k)
 
 
-def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: _or_none(value) for name, value in values.items()}
+def _without_nan(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _none_if_nan(value) for name, value in values.items()}
 
 
-def _or_none(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value

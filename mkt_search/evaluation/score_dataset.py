@@ -1,11 +1,11 @@
-"""Photos of a dataset against its labels, streamed through a student.
+"""Score the photos of a dataset for its labels with a student, batch by batch.
 
-Every patch of a photo is scored, and forgotten with its batch: what stays is (N, L).
+Every patch of a photo is scored; only the scores (N, L) are kept.
 """
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 
 from mkt_search.datasets.dataset import PhotoDataset, Rows, machine_memory
 from mkt_search.errors import EvaluationError, PhotoError
-from mkt_search.evaluation.protocol import Scored, score_encoded
+from mkt_search.evaluation.protocol import PhotoScores, score_encoded
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos import decode as images
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.scoring import StreamScores
 from mkt_search.types import ImageSpec, Vector
 
-Progress = Callable[[int, int], None]
 Pixels = NDArray[np.uint8]
-ARRAYS = 8  # of (N, L) float32 at a time: two streams on two scales, and what judging them takes
+SCORE_ARRAYS = 8  # (N, L) float32 in memory: two streams on two scales, and as much to measure them
 
 
 @dataclass(frozen=True)
 class Loading:
-    """How photos are read: together in a batch, by so many threads, and the largest there may be.
+    """How photos are read: photos per batch, decoding threads, and the largest photo in pixels.
 
-    `workers` 0 is a thread for each processor.
+    `workers` 0 means a thread per processor.
     """
 
     batch_size: int = 32
@@ -47,30 +47,36 @@ def score_photos(
     *,
     k: int,
     loading: Loading | None = None,
-    progress: Progress = lambda done, total: None,
-) -> tuple[Rows, list[Scored]]:
-    """Score photos with every patch; each is encoded once for all sets of label vectors.
+    memory_bytes: int | None = None,
+    step: str = "encoding photos",
+    progress: ProgressCallback = no_progress,
+) -> tuple[Rows, list[PhotoScores]]:
+    """Score photos by every patch; a photo is encoded once for all sets of label vectors.
 
     Args:
         encoder: the student.
-        dataset: where the photos are, and what is known of its L labels.
-        rows: which of them.
-        labels: sets of label vectors, (L, D) each, such as of two prompts.
-        k: patches averaged in the local score.
-        loading: how the photos are read.
-        progress: hears after every batch how many photos of how many are done.
+        dataset: the photos and their targets for L labels.
+        rows: the photos to score.
+        labels: sets of label vectors, (L, D) each, for example of two prompts.
+        k: patches in the mean of the local score.
+        loading: how photos are read.
+        memory_bytes: memory that the scores may take; that of the machine by default.
+        step: the step in progress events.
+        progress: receives the number of photos done after every batch.
 
     Returns:
-        The rows that could be read, and the scores of these photos for each set.
+        The rows that could be read, and their scores for each set of label vectors.
 
     Raises:
-        EvaluationError: the student gives numbers that are not finite, or the scores of all photos
-            do not fit into this machine's memory.
+        EvaluationError: the student returns numbers that are not finite, or the scores do not fit
+            into the machine's memory.
     """
-    _require_memory(len(rows), sum(map(len, labels)))
-    tables = [_empty_tables(len(rows), len(vectors)) for vectors in labels]
+    available = machine_memory() if memory_bytes is None else memory_bytes
+    _require_memory(len(rows), sum(map(len, labels)), available)
+    tables = [_empty_scores(len(rows), len(vectors)) for vectors in labels]
     read: list[int] = []
     done = 0
+    progress(Progress(step, 0, len(rows)))
     for batch, pixels in _batches(dataset, rows, encoder.spec, loading or Loading()):
         if pixels is not None:
             encoded = encoder.encode(pixels)
@@ -81,16 +87,16 @@ def score_photos(
             _require_finite(tables, kept, dataset.files[batch.readable[0]])
             read += batch.readable
         done += batch.size
-        progress(done, len(rows))
+        progress(Progress(step, done, len(rows), failed=done - len(read)))
     readable = np.array(read, np.int64)
     targets = dataset.targets[readable]
     shortened = [[_first(part, len(read)) for part in table] for table in tables]
-    return readable, [Scored(dot, cosine, targets) for dot, cosine in shortened]
+    return readable, [PhotoScores(dot, cosine, targets) for dot, cosine in shortened]
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """`readable` rows of a batch of `size` photos."""
+    """The readable rows of a batch of `size` photos."""
 
     readable: list[int]
     size: int
@@ -99,18 +105,18 @@ class _Batch:
 def _batches(
     dataset: PhotoDataset, rows: Rows, spec: ImageSpec, loading: Loading
 ) -> Iterator[tuple[_Batch, Pixels | None]]:
-    """Yield batches with their pixels (B, H, W, 3); None where no photo of a batch can be read."""
+    """Yield batches with their pixels (B, H, W, 3), or None if no photo of a batch is readable."""
     photos = _load(dataset, rows, spec, loading)
-    while some := list(islice(photos, loading.batch_size)):
-        kept = [(row, pixels) for row, pixels in some if pixels is not None]
-        batch = _Batch([row for row, _ in kept], len(some))
+    while loaded := list(islice(photos, loading.batch_size)):
+        kept = [(row, pixels) for row, pixels in loaded if pixels is not None]
+        batch = _Batch([row for row, _ in kept], len(loaded))
         yield batch, np.stack([pixels for _, pixels in kept]) if kept else None
 
 
 def _load(
     dataset: PhotoDataset, rows: Rows, spec: ImageSpec, loading: Loading
 ) -> Iterator[tuple[int, Pixels | None]]:
-    """Decode on threads while the student works; no more than two batches wait."""
+    """Decode on threads while the student works, at most two batches ahead."""
     waiting: deque[tuple[int, Future[Pixels | None]]] = deque()
     ahead = 2 * loading.batch_size
     with ThreadPoolExecutor(loading.workers or os.cpu_count(), thread_name_prefix="load") as pool:
@@ -129,7 +135,7 @@ def _load(
 
 
 def _pixels(path: Path, spec: ImageSpec, max_pixels: int) -> Pixels | None:
-    """The photo as the student sees it; None for one that cannot be read."""
+    """Return a photo as the student's input; None if it cannot be read."""
     try:
         data = images.read(path)
         side = spec.decode_side
@@ -139,13 +145,13 @@ def _pixels(path: Path, spec: ImageSpec, max_pixels: int) -> Pixels | None:
         return None
 
 
-def _require_memory(photos: int, labels: int) -> None:
-    """Refuse what would be killed for its memory in the end, after hours."""
-    there, needed = machine_memory(), 4 * ARRAYS * photos * labels
-    if there and needed > there:
+def _require_memory(photos: int, labels: int, available: int) -> None:
+    """Refuse an evaluation that would run out of memory after hours."""
+    needed = 4 * SCORE_ARRAYS * photos * labels
+    if available and needed > available:
         raise EvaluationError(
             f"the scores of {photos:,} photos for {labels:,} labels take {needed / 2**30:.1f} GiB,"
-            f" this machine has {there / 2**30:.1f}. Name fewer test photos with --splits."
+            f" there are {available / 2**30:.1f}. Name fewer test photos with --splits."
         )
 
 
@@ -155,12 +161,12 @@ def _require_finite(
     for table in tables:
         if not all(np.isfinite(part.fused[kept]).all() for part in table):
             raise EvaluationError(
-                f"the model gives numbers that are not finite for {file} or a photo beside it; its"
-                " weights are damaged, or --dtype float32 is needed."
+                f"the model returns numbers that are not finite for {file} or another photo of its"
+                " batch; its weights are damaged, or it needs --dtype float32."
             )
 
 
-def _empty_tables(photos: int, labels: int) -> tuple[StreamScores, StreamScores]:
+def _empty_scores(photos: int, labels: int) -> tuple[StreamScores, StreamScores]:
     dot, cosine = (
         StreamScores(*(np.zeros((photos, labels), np.float32) for _ in range(2))) for _ in range(2)
     )

@@ -1,29 +1,29 @@
-"""A table of measures, and its Markdown; the best number of each column is bold."""
+"""A table of metrics, and its Markdown; the best number of each column is bold."""
 
 import math
 from dataclasses import dataclass
 
-NOTHING = "–"  # shown for NaN
+NO_VALUE = "–"  # shown for NaN
 
 
-def shown(value: float) -> str:
-    """Return a measure in [0, 1] with four decimals."""
-    return NOTHING if math.isnan(value) else f"{value:.4f}"
+def as_cell(value: float) -> str:
+    """Return a metric in [0, 1] with four decimals."""
+    return NO_VALUE if math.isnan(value) else f"{value:.4f}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Headings and cells; the first `names` columns are text, the others numbers."""
+    """Headings and cells; the first `text_columns` are text, the others numbers."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    names: int
+    text_columns: int
 
     def best(self) -> set[tuple[int, int]]:
         """Return (row, column) of the highest number of each column whose numbers differ."""
         found: set[tuple[int, int]] = set()
-        for column in range(self.names, len(self.columns)):
-            values = {i: float(r[column]) for i, r in enumerate(self.rows) if r[column] != NOTHING}
+        for column in range(self.text_columns, len(self.columns)):
+            values = {i: float(r[column]) for i, r in enumerate(self.rows) if r[column] != NO_VALUE}
             if len(set(values.values())) > 1:
                 most = max(values.values())
                 found |= {(i, column) for i, value in values.items() if value == most}
@@ -34,7 +34,7 @@ class Table:
         best = self.best()
         lines = [
             "| " + " | ".join(self.columns) + " |",
-            "|" + "---|" * self.names + "--:|" * (len(self.columns) - self.names),
+            "|" + "---|" * self.text_columns + "--:|" * (len(self.columns) - self.text_columns),
         ]
         for i, row in enumerate(self.rows):
             cells = [

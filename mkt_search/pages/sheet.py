@@ -74,7 +74,7 @@ class Card:
         return self.thumbnail.width / self.thumbnail.height
 
     def bar(self, part: float) -> float:
-        """Return the length of the bar of a part of the score, in percent; 0 for a negative part."""
+        """Return the length of the bar of a part of a score in percent; 0 if negative."""
         return max(0.0, 100 * part / self.longest)
 
 

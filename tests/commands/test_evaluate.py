@@ -1,4 +1,4 @@
-"""`mkt evaluate`: tables, files, what the library keeps, and what is refused."""
+"""`mkt evaluate`: tables, files, what the library keeps, and errors."""
 
 import json
 import shutil
@@ -12,15 +12,15 @@ from alembic.config import Config
 from mkt_search.store.sql.database import open_engine
 from mkt_search.store.sql.upgrade import migrations_folder
 from tests.command_line import columns, mkt
-from tests.judged import colour_model, labelled_photos, prompted_model, told
+from tests.labeled import colour_model, labeled_photos, prompted_model, record_training
 
 ALL = ("--only", "all", "--f1-at", "1")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Labelled photos, a checkpoint that tells what it was trained on, and a library of both."""
-    home = labelled_photos(tmp_path_factory.mktemp("made"))
+    """Labeled photos, a checkpoint with a record of its training, and a library of both."""
+    home = labeled_photos(tmp_path_factory.mktemp("made"))
     colour_model(home / "student", seen=("red", "green"))
     mkt("init", home)
     mkt("index", home / "photos", "--model", home / "student", "--library", home)
@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same in a folder of its own where work happens, its library still to be changed."""
+    """A copy of it as the current folder, for a test to change."""
     shutil.copytree(made, tmp_path / "home")
     monkeypatch.chdir(tmp_path / "home")
     return tmp_path / "home"
@@ -37,7 +37,7 @@ def home(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def bare(home: Path, tmp_path: Path) -> Path:
-    """The same without any library in reach."""
+    """The same without a library."""
     shutil.rmtree(home / ".mkt")
     (home / "mkt.toml").unlink()
     return home
@@ -56,14 +56,14 @@ def test_every_stream_of_a_model_is_a_line(home: Path) -> None:
     assert "seen and unseen labels are those of student" in result.stderr
 
 
-def test_several_models_are_judged_on_the_same_labels(home: Path, tmp_path: Path) -> None:
+def test_several_models_are_evaluated_on_the_same_labels(home: Path, tmp_path: Path) -> None:
     prompted_model(tmp_path / "tuned")
     result = mkt("evaluate", *DATA, *ALL, "--model", "student", "--model", str(tmp_path / "tuned"))
     rows = columns(result)
     assert [row[0] for row in rows[::3]] == ["student", "tuned", "tuned, plain template"]
 
 
-def test_retrieval_prints_the_measures_of_each_label(home: Path) -> None:
+def test_retrieval_prints_the_ranking_metrics(home: Path) -> None:
     rows = columns(mkt("evaluate", *DATA, *ALL, "--model", "student", "--retrieval"))
     assert len(rows) == 2 * 2 * 3  # unseen and all; two scales; three streams
     assert rows[3][:4] == ["student", "unseen", "cosine", "global"] and len(rows[0]) == 4 + 7
@@ -87,12 +87,12 @@ def test_files_hold_the_whole_report(home: Path) -> None:
     assert "wrote 3 plots to plots" in result.stderr
 
 
-def test_json_on_stdout_takes_the_place_of_the_table(home: Path) -> None:
+def test_json_on_stdout_replaces_the_table(home: Path) -> None:
     result = mkt("evaluate", *DATA, *ALL, "--model", "student", "--json", "-")
     assert json.loads(result.stdout)["photos"] == 12
 
 
-def test_photos_that_cannot_be_read_are_told(home: Path) -> None:
+def test_photos_that_cannot_be_read_are_reported(home: Path) -> None:
     (home / "photos" / "03.png").write_bytes(b"no photo")
     result = mkt("evaluate", *DATA, *ALL, "--model", "student")
     assert "left out 1 photo that cannot be read: 03.png" in result.stderr
@@ -100,7 +100,7 @@ def test_photos_that_cannot_be_read_are_told(home: Path) -> None:
     assert "1 unreadable photo left out" in result.stderr
 
 
-def test_settings_stand_in_mkt_toml_too(home: Path) -> None:
+def test_settings_can_come_from_mkt_toml(home: Path) -> None:
     (home / "mkt.toml").write_text("[evaluate]\nf1_at = [2]\ndepth = 4\n")
     result = mkt("evaluate", *DATA, "--only", "all", "--model", "student", "--json", "-")
     row = json.loads(result.stdout)["rows"][0]
@@ -110,7 +110,7 @@ def test_settings_stand_in_mkt_toml_too(home: Path) -> None:
 # ---- the library ----
 
 
-def test_the_librarys_model_is_taken_when_none_is_named(home: Path) -> None:
+def test_the_librarys_model_is_the_default(home: Path) -> None:
     assert columns(mkt("evaluate", *DATA, *ALL))[0][0] == "student"
 
 
@@ -143,9 +143,9 @@ def test_no_store_keeps_nothing(home: Path) -> None:
     assert columns(mkt("evaluate", "--list")) == []
 
 
-def test_without_a_library_nothing_is_kept_and_that_is_said(bare: Path) -> None:
+def test_without_a_library_nothing_is_kept(bare: Path) -> None:
     result = mkt("evaluate", *DATA, *ALL, "--model", "student")
-    assert "no library in reach, so the results are not kept" in result.stderr
+    assert "there is no library to keep the results in" in result.stderr
     assert not (bare / ".mkt").exists() and len(columns(result)) == 3
 
 
@@ -172,7 +172,7 @@ def test_a_library_of_an_older_version_is_refused_before_any_work(home: Path) ->
         (("--model", "nowhere"), "there is no checkpoint at nowhere"),
         (
             ("--model", "student", *ALL, "--f1-at", "3"),
-            "--f1-at 3 makes no sense with 2 unseen labels",
+            "--f1-at 3 does not fit 2 unseen labels",
         ),
         (("--model", "student", "--html", "no/e.html"), "there is no folder no"),
         (("--model", "student", "--splits", "s.json"), 'assigns no labeled photo to "test"'),
@@ -195,7 +195,7 @@ def test_splits_that_conflict_are_refused(home: Path) -> None:
 
 
 def test_a_label_outside_the_table_names_the_nearest(home: Path) -> None:
-    told(home / "student", seen=["red"], unseen=["magento"])
+    record_training(home / "student", seen=["red"], unseen=["magento"])
     (home / "labels.json").write_text(json.dumps({"00.png": ["red", "magento"], "01.png": ["red"]}))
     result = mkt("evaluate", *DATA, *ALL, "--model", "student", code=1)
     assert 'unknown label "magento" (nearest: magenta' in result.stderr
@@ -208,7 +208,7 @@ def test_an_empty_labels_file_is_a_sentence(home: Path) -> None:
 
 
 def test_labels_that_no_photo_shows_are_a_sentence(home: Path) -> None:
-    told(home / "student", seen=["red"], unseen=["blue"])
+    record_training(home / "student", seen=["red"], unseen=["blue"])
     labels = {"00.png": {"labels": ["red"], "absent": ["blue"]}, "01.png": {"labels": ["red"]}}
     lines = [json.dumps({"file": name, **said}) for name, said in labels.items()]
     (home / "labels.jsonl").write_text(
@@ -236,5 +236,5 @@ def test_without_matplotlib_plots_are_refused_and_a_page_has_none(
     result = mkt("evaluate", *DATA, *ALL, "--model", "student", "--plots", "p", code=1)
     assert "pip install 'mkt-search[plots]'" in result.stderr and not (home / "p").exists()
     result = mkt("evaluate", *DATA, *ALL, "--model", "student", "--html", "e.html")
-    assert "the page is without plots" in result.stderr
+    assert "the page has no plots" in result.stderr
     assert "<img" not in (home / "e.html").read_text()

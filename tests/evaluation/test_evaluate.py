@@ -1,4 +1,4 @@
-"""Several models on the same photos and labels: figures one works out in the head."""
+"""Several models on the same photos and labels, with values computed by hand."""
 
 import json
 from pathlib import Path
@@ -8,17 +8,26 @@ import pytest
 
 from mkt_search.datasets.read import SplitDataset
 from mkt_search.errors import CheckpointMismatch, EvaluationError, UnknownLabel
-from mkt_search.evaluation.evaluate import Stored, evaluate_models, fingerprint, label_sets, titles
-from mkt_search.evaluation.labels import choose
+from mkt_search.evaluation.evaluate import (
+    Stored,
+    evaluate,
+    evaluate_models,
+    fingerprint,
+    label_vectors,
+    titles,
+)
+from mkt_search.evaluation.labels import select_photos
 from mkt_search.evaluation.metrics import mean_average_precision, top_labels
 from mkt_search.evaluation.protocol import Group, Rules
 from mkt_search.evaluation.report import Report
 from mkt_search.library import Library
 from mkt_search.models.build import CheckpointModel
+from mkt_search.progress import Progress
 from mkt_search.search.score_photo import label_scores
-from mkt_search.settings.config import Config, DataConfig, ModelConfig
+from mkt_search.settings.config import Config, DataConfig, EvaluateConfig, ModelConfig
 from tests.command_line import mkt
-from tests.judged import colour_model, labelled_photos, prompted_model
+from tests.labeled import colour_model, labeled_photos, prompted_model
+from tests.messages import Messages
 
 RULES = Rules(f1_at=(1,), depth=3)
 CONFIG = Config(model=ModelConfig(device="cpu", dtype="float32"))
@@ -26,7 +35,7 @@ CONFIG = Config(model=ModelConfig(device="cpu", dtype="float32"))
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = labelled_photos(tmp_path_factory.mktemp("home"))
+    folder = labeled_photos(tmp_path_factory.mktemp("home"))
     colour_model(folder / "student", seen=("red", "green"))
     return folder
 
@@ -38,12 +47,12 @@ def student(home: Path) -> CheckpointModel:
 
 def all_of(home: Path, *models: CheckpointModel) -> tuple[SplitDataset, np.ndarray]:
     data = DataConfig(photos=str(home / "photos"), labels=str(home / "labels.json"), min_photos=1)
-    return choose(data, models, only="all")
+    return select_photos(data, models, only="all")
 
 
 def run(home: Path, *models: CheckpointModel, **more: object) -> Report:
-    labelled, rows = all_of(home, *models)
-    return evaluate_models(models, labelled, rows=rows, rules=RULES, config=CONFIG, **more)  # type: ignore[arg-type]
+    dataset, rows = all_of(home, *models)
+    return evaluate_models(models, dataset, rows=rows, rules=RULES, config=CONFIG, **more)  # type: ignore[arg-type]
 
 
 def test_the_best_patch_finds_every_colour_and_the_mean_colour_does_not(
@@ -59,14 +68,14 @@ def test_the_best_patch_finds_every_colour_and_the_mean_colour_does_not(
 
 
 @pytest.mark.parametrize(("group", "first"), [("unseen", 2), ("all", 0)])
-def test_the_papers_figures_are_those_of_each_photo_scored_alone(
+def test_the_papers_metrics_are_those_of_each_photo_scored_alone(
     home: Path, student: CheckpointModel, group: Group, first: int
 ) -> None:
-    labelled, rows = all_of(home, student)
-    labels, targets = labelled.dataset.labels[first:], labelled.dataset.targets[:, first:]
+    dataset, rows = all_of(home, student)
+    labels, targets = dataset.dataset.labels[first:], dataset.dataset.targets[:, first:]
     scores = np.zeros(targets.shape, np.float32)
     for row in rows:
-        path = labelled.dataset.folder / labelled.dataset.files[row]
+        path = dataset.dataset.folder / dataset.dataset.files[row]
         found = label_scores(path, labels, student, CONFIG, fuse="vocabulary")
         by_label = {item.label: item.score for item in found}
         scores[row] = [by_label[label] for label in labels]
@@ -75,10 +84,10 @@ def test_the_papers_figures_are_those_of_each_photo_scored_alone(
     assert row_of.protocol == ("ZSL" if first else "GZSL")
     expected = mean_average_precision(scores, targets)
     assert row_of.paper["mAP"] == pytest.approx(expected.paper, abs=1e-6)
-    assert row_of.paper["F1@1"] == pytest.approx(top_labels(scores, targets, k=1).f1)
+    assert row_of.paper["F1@1"] == pytest.approx(top_labels(scores, targets, ks=(1,))[1].f1)
 
 
-def test_a_learned_prompt_is_judged_beside_its_plain_template(
+def test_a_learned_prompt_is_evaluated_beside_its_plain_template(
     home: Path, student: CheckpointModel, tmp_path: Path
 ) -> None:
     tuned = prompted_model(tmp_path / "tuned")
@@ -97,41 +106,41 @@ def test_the_plain_template_is_that_of_the_untuned_checkpoint(
     home: Path, student: CheckpointModel, tmp_path: Path
 ) -> None:
     labels = ["red", "a big blue thing"]
-    tuned = label_sets(prompted_model(tmp_path / "tuned"), labels)
-    plain = label_sets(prompted_model(tmp_path / "plain", learned=False), labels)
+    tuned = label_vectors(prompted_model(tmp_path / "tuned"), labels)
+    plain = label_vectors(prompted_model(tmp_path / "plain", learned=False), labels)
     assert list(tuned) == ["learned", "template"] and list(plain) == ["template"]
     np.testing.assert_allclose(tuned["template"], plain["template"], atol=1e-6)
     assert np.abs(tuned["learned"] - tuned["template"]).max() > 0.01
 
 
-def test_photos_that_cannot_be_read_are_counted_and_told(
+def test_photos_that_cannot_be_read_are_counted_and_reported(
     tmp_path: Path, student: CheckpointModel
 ) -> None:
-    labelled_photos(tmp_path)
+    labeled_photos(tmp_path)
     (tmp_path / "photos" / "04.png").write_bytes(b"no photo")
-    heard: list[str] = []
-    report = run(tmp_path, student, say=heard.append)
+    messages = Messages()
+    report = run(tmp_path, student, progress=messages)
     assert (report.photos, report.unreadable) == (11, 1)
-    assert "left out 1 photo that cannot be read: 04.png" in heard
+    assert "left out 1 photo that cannot be read: 04.png" in messages
     assert "1 unreadable photo" in report.summary()
 
 
-def test_no_photo_that_can_be_read_is_a_sentence(tmp_path: Path, student: CheckpointModel) -> None:
-    labelled_photos(tmp_path)
+def test_no_readable_photo_is_an_error(tmp_path: Path, student: CheckpointModel) -> None:
+    labeled_photos(tmp_path)
     for file in (tmp_path / "photos").iterdir():
         file.write_bytes(b"no photo")
     with pytest.raises(EvaluationError, match=r"none of the 12 photos in .* can be read"):
         run(tmp_path, student)
 
 
-def test_no_photo_at_all_is_a_sentence(home: Path, student: CheckpointModel) -> None:
-    labelled, rows = all_of(home, student)
+def test_no_photo_at_all_is_an_error(home: Path, student: CheckpointModel) -> None:
+    dataset, rows = all_of(home, student)
     with pytest.raises(EvaluationError, match="no photo to evaluate"):
-        evaluate_models([student], labelled, rows=rows[:0], rules=RULES)
+        evaluate_models([student], dataset, rows=rows[:0], rules=RULES)
 
 
 def test_a_label_outside_the_table_is_named(tmp_path: Path) -> None:
-    labelled_photos(tmp_path)
+    labeled_photos(tmp_path)
     shown = json.loads((tmp_path / "labels.json").read_text())
     (tmp_path / "labels.json").write_text(json.dumps({**shown, "00.png": ["red", "magento"]}))
     (tmp_path / "unseen.txt").write_text("magento\n")
@@ -141,25 +150,38 @@ def test_a_label_outside_the_table_is_named(tmp_path: Path) -> None:
         labels=str(tmp_path / "labels.json"),
         unseen=str(tmp_path / "unseen.txt"),
     )
-    labelled, rows = choose(data, [model], only="all")
+    dataset, rows = select_photos(data, [model], only="all")
     with pytest.raises(UnknownLabel, match=r'unknown label "magento" \(nearest: magenta'):
-        evaluate_models([model], labelled, rows=rows, rules=Rules(f1_at=()))
+        evaluate_models([model], dataset, rows=rows, rules=Rules(f1_at=()))
 
 
-def test_names_are_short_where_they_tell_models_apart(tmp_path: Path) -> None:
+def test_an_evaluation_reads_the_data_and_keeps_the_messages(
+    home: Path, student: CheckpointModel
+) -> None:
+    data = DataConfig(photos=str(home / "photos"), labels=str(home / "labels.json"), min_photos=1)
+    config = Config(model=CONFIG.model, data=data, evaluate=EvaluateConfig(f1_at=(1,), depth=3))
+    events: list[Progress] = []
+    report = evaluate([student], config, only="all", progress=events.append)
+    expected = run(home, student)
+    assert [row.as_dict() for row in report.rows] == [row.as_dict() for row in expected.rows]
+    assert report.notes == tuple(event.message for event in events if event.message)
+    assert f"seen and unseen labels are those of {student.name}" in report.notes
+    assert Progress("student", 12, 12) in events
+    assert report.settings["only"] == "all" and report.settings["evaluate"]["depth"] == 3
+
+
+def test_names_are_short_unless_two_models_share_them(tmp_path: Path) -> None:
     models = [colour_model(tmp_path / name / "student") for name in "ab"]
     assert titles(models[:1]) == ["student"]
     assert titles(models) == [str(tmp_path / name / "student") for name in "ab"]
     assert titles([models[0], models[0]]) == [str(tmp_path / "a" / "student")] * 2
 
 
-def test_the_fingerprint_is_of_photos_labels_and_what_is_known(
-    home: Path, student: CheckpointModel
-) -> None:
-    labelled, rows = all_of(home, student)
-    assert fingerprint(labelled, rows) == fingerprint(*all_of(home, student))
-    assert fingerprint(labelled, rows) != fingerprint(labelled, rows[1:])
-    assert len(fingerprint(labelled, rows)) == 12
+def test_the_fingerprint_depends_on_photos_and_labels(home: Path, student: CheckpointModel) -> None:
+    dataset, rows = all_of(home, student)
+    assert fingerprint(dataset, rows) == fingerprint(*all_of(home, student))
+    assert fingerprint(dataset, rows) != fingerprint(dataset, rows[1:])
+    assert len(fingerprint(dataset, rows)) == 12
 
 
 # ---- what a library stores ----
@@ -172,7 +194,7 @@ def library_home(home: Path) -> Path:
     return home
 
 
-def test_stored_vectors_are_judged_beside_every_patch(
+def test_stored_vectors_are_evaluated_beside_every_patch(
     library_home: Path, student: CheckpointModel
 ) -> None:
     with Library.open(library_home) as library:
@@ -186,15 +208,15 @@ def test_stored_vectors_are_judged_beside_every_patch(
     assert kept == pytest.approx(exact, abs=0.05)  # int8 of the same global vectors
 
 
-def test_photos_that_the_library_lacks_are_told(
+def test_photos_that_the_library_lacks_are_reported(
     library_home: Path, student: CheckpointModel, tmp_path: Path
 ) -> None:
-    labelled_photos(tmp_path)
+    labeled_photos(tmp_path)
     (tmp_path / "photos" / "00.png").write_bytes(b"other bytes")
-    heard: list[str] = []
+    messages = Messages()
     with Library.open(library_home) as library:
-        report = run(tmp_path, student, stored=Stored(library.index()), say=heard.append)
-    assert "left out 1 photo that the library does not have: 00.png" in heard
+        report = run(tmp_path, student, stored=Stored(library.index()), progress=messages)
+    assert "left out 1 photo that the library does not have: 00.png" in messages
     assert report.photos == 11 and report.unreadable == 0
 
 
@@ -210,14 +232,14 @@ def test_vectors_of_another_checkpoint_are_refused(library_home: Path, tmp_path:
 def test_a_library_without_the_photos_says_how_to_add_them(
     student: CheckpointModel, tmp_path: Path
 ) -> None:
-    labelled_photos(tmp_path / "here")
+    labeled_photos(tmp_path / "here")
     mkt("init", tmp_path)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes((tmp_path / "here/photos/00.png").read_bytes())
     mkt("index", tmp_path / "photos", "--model", student.directory, "--library", tmp_path)
-    labelled, rows = all_of(tmp_path / "here", student)
+    dataset, rows = all_of(tmp_path / "here", student)
     with (
         Library.open(tmp_path) as library,
         pytest.raises(EvaluationError, match=r"none of the 1 photos .* `mkt index"),
     ):
-        evaluate_models([student], labelled, rows=rows[1:2], stored=Stored(library.index()))
+        evaluate_models([student], dataset, rows=rows[1:2], stored=Stored(library.index()))

@@ -1,4 +1,4 @@
-"""Plots of an evaluation: readable pictures of any labels, and the way out without matplotlib."""
+"""Plots of an evaluation: pictures of any labels, and the error without matplotlib."""
 
 import io
 import sys
@@ -43,8 +43,8 @@ def test_plots_are_the_same_bytes_every_time(report: Report) -> None:
 
 def test_many_labels_are_cut_to_the_best_and_the_worst(report: Report) -> None:
     many = made(seen=30, labels=90)
-    height = size(plots.label_precision(many, many.figures[0]))[1]
-    few = size(plots.label_precision(report, report.figures[0]))[1]
+    height = size(plots.label_precision(many, many.plot_data[0]))[1]
+    few = size(plots.label_precision(report, report.plot_data[0]))[1]
     assert few < height < 1_600
 
 
@@ -62,9 +62,9 @@ def test_one_group_of_labels_is_one_panel(seen: int) -> None:
 
 
 def test_labels_that_no_photo_shows_have_no_bar() -> None:
-    report = made(is_partly=True)
-    whole = size(plots.label_precision(made(), made().figures[0]))[1]
-    assert size(plots.label_precision(report, report.figures[0]))[1] < whole
+    report = made(is_partial=True)
+    whole = size(plots.label_precision(made(), made().plot_data[0]))[1]
+    assert size(plots.label_precision(report, report.plot_data[0]))[1] < whole
 
 
 def test_without_matplotlib_the_error_says_what_to_install(

@@ -1,4 +1,4 @@
-"""The rules of an evaluation against the reference's, written out slowly; groups; what is rare."""
+"""The protocol against a slow plain version of the reference."""
 
 import math
 
@@ -7,16 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mkt_search.evaluation import metrics as evaluation
-from mkt_search.evaluation import protocol
+from mkt_search.evaluation.metrics import label_metrics, mean_average_precision, top_labels
 from mkt_search.evaluation.protocol import (
+    PhotoScores,
     Rules,
-    Scored,
-    measure,
+    group_metrics,
+    label_groups,
     paper_map,
-    rare_below,
+    rarity_threshold,
     results,
-    retrieval,
+    retrieval_means,
+    score_encoded,
 )
 from mkt_search.scoring import StreamScores
 from mkt_search.types import Encoded
@@ -24,26 +25,26 @@ from mkt_search.types import Encoded
 OPEN = Rules("open-images", f1_at=(1, 2))
 
 
-def some(seed: int, photos: int = 14, labels: int = 6) -> tuple[np.ndarray, np.ndarray]:
+def random_case(seed: int, photos: int = 14, labels: int = 6) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 8, (photos, labels)).astype(np.float32)  # many ties
     targets = rng.choice([-1, 0, 1], (photos, labels), p=[0.4, 0.45, 0.15]).astype(np.int8)
-    targets[:, 0] = np.minimum(targets[:, 0], 0)  # nobody shows it
-    targets[:, 1] = 0  # nothing is known of it
+    targets[:, 0] = np.minimum(targets[:, 0], 0)  # shown by no photo
+    targets[:, 1] = 0  # unknown on every photo
     return scores, targets
 
 
-def scored(seed: int, labels: int = 6) -> Scored:
+def scored(seed: int, labels: int = 6) -> PhotoScores:
     rng = np.random.default_rng(seed)
     dot, cosine = (
         StreamScores(*(rng.normal(size=(14, labels)).astype(np.float32) for _ in range(2)))
         for _ in range(2)
     )
-    return Scored(dot, cosine, some(seed, labels=labels)[1])
+    return PhotoScores(dot, cosine, random_case(seed, labels=labels)[1])
 
 
 def slow_ap(scores: list[float], targets: list[int]) -> float:
-    """AP of one label as the reference has it, tie by tie in the order of the photos."""
+    """Return the AP of one label as the reference does; ties keep the order of the photos."""
     entries = [(-s, i, t) for i, (s, t) in enumerate(zip(scores, targets, strict=True)) if t]
     found, total = 0, 0.0
     for rank, (_, _, target) in enumerate(sorted(entries), start=1):
@@ -65,32 +66,34 @@ def slow_top(scores: np.ndarray, targets: np.ndarray, k: int) -> tuple[float, fl
 
 @given(st.integers(0, 10_000))
 def test_nus_wide_counts_every_photo_and_every_label(seed: int) -> None:
-    scores, targets = some(seed)
-    found = measure(scores, targets, "all", rules=Rules(f1_at=(1, 3)))
+    scores, targets = random_case(seed)
+    found = group_metrics(scores, targets, "all", rules=Rules(f1_at=(1, 3)))
     columns = range(targets.shape[1])
     aps = [slow_ap(scores[:, j].tolist(), targets[:, j].tolist()) for j in columns]
-    assert found.paper == pytest.approx(np.mean(aps))
+    assert found.paper_map == pytest.approx(np.mean(aps))
     for k, ratios in found.top.items():
         expected = slow_top(scores, targets, k)
         assert (ratios.precision, ratios.recall, ratios.f1) == pytest.approx(expected)
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["unseen", "all"]))
-def test_open_images_leaves_out_what_nothing_is_shown_or_known_of(seed: int, group: str) -> None:
-    scores, targets = some(seed)
+def test_open_images_leaves_out_photos_without_positives_and_unknown_labels(
+    seed: int, group: str
+) -> None:
+    scores, targets = random_case(seed)
     kept = [i for i in range(len(targets)) if (targets[i] == 1).any()]
     s, t = scores[kept], targets[kept]
     counted = [j for j in range(t.shape[1]) if group == "unseen" or t[:, j].any()]
     aps = [slow_ap(s[:, j].tolist(), t[:, j].tolist()) for j in counted]
-    found = measure(scores, targets, group, rules=OPEN)  # type: ignore[arg-type]
-    assert found.paper == pytest.approx(np.mean(aps) if aps else 0)
+    found = group_metrics(scores, targets, group, rules=OPEN)  # type: ignore[arg-type]
+    assert found.paper_map == pytest.approx(np.mean(aps) if aps else 0)
     for k, ratios in found.top.items():
         expected = slow_top(s, t, k)
         assert (ratios.precision, ratios.recall, ratios.f1) == pytest.approx(expected)
 
 
-def test_vocabulary_scores_are_normalised_over_the_group_alone() -> None:
-    of_two = Scored(
+def test_vocabulary_scores_are_normalized_over_the_group_alone() -> None:
+    of_two = PhotoScores(
         StreamScores(np.array([[3, 4, 12]], np.float32), np.array([[0, 1, 0]], np.float32)),
         StreamScores(np.zeros((1, 3), np.float32), np.zeros((1, 3), np.float32)),
         np.ones((1, 3), np.int8),
@@ -107,10 +110,10 @@ def test_vocabulary_scores_are_normalised_over_the_group_alone() -> None:
 def test_every_patch_is_scored_on_both_scales(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     global_, patches = rng.normal(size=(3, 4)), rng.normal(size=(3, 5, 4))
-    patches[0, 0] = 0  # a patch that says nothing
+    patches[0, 0] = 0  # a zero patch
     labels = rng.normal(size=(6, 4))
     encoded = Encoded(global_.astype(np.float32), patches.astype(np.float32))
-    found = protocol.score_encoded(encoded, labels.astype(np.float32), k=k)
+    found = score_encoded(encoded, labels.astype(np.float32), k=k)
     for scores, is_unit in zip(found, (False, True), strict=True):
         for n in range(3):
             for j, z in enumerate(labels):
@@ -127,38 +130,38 @@ def test_every_patch_is_scored_on_both_scales(seed: int, k: int) -> None:
                 assert scores.local[n, j] == pytest.approx(np.mean(best) / 2, abs=1e-5)
 
 
-def test_labels_are_scored_in_blocks_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_do_not_depend_on_the_block_size() -> None:
     rng = np.random.default_rng(0)
     encoded = Encoded(
         rng.normal(size=(2, 4)).astype(np.float32), rng.normal(size=(2, 3, 4)).astype(np.float32)
     )
     labels = rng.normal(size=(5, 4)).astype(np.float32)
-    whole = protocol.score_encoded(encoded, labels, k=2)
-    monkeypatch.setattr(protocol, "LABELS_AT_ONCE", 2)
-    for a, b in zip(whole, protocol.score_encoded(encoded, labels, k=2), strict=True):
+    whole = score_encoded(encoded, labels, k=2)
+    blocks = score_encoded(encoded, labels, k=2, labels_per_block=2)
+    for a, b in zip(whole, blocks, strict=True):
         np.testing.assert_allclose(a.fused, b.fused, rtol=1e-6)
 
 
-def test_groups_without_labels_are_not_there() -> None:
-    assert list(protocol.groups(2, 5)) == ["unseen", "seen", "all"]
-    assert protocol.groups(2, 5)["unseen"] == slice(2, 5)
-    assert list(protocol.groups(0, 5)) == ["unseen", "all"]
-    assert list(protocol.groups(5, 5)) == ["seen", "all"]
+def test_empty_groups_are_left_out() -> None:
+    assert list(label_groups(2, 5)) == ["unseen", "seen", "all"]
+    assert label_groups(2, 5)["unseen"] == slice(2, 5)
+    assert list(label_groups(0, 5)) == ["unseen", "all"]
+    assert list(label_groups(5, 5)) == ["seen", "all"]
 
 
-def test_rare_is_below_the_median_of_labels_that_are_shown() -> None:
+def test_labels_below_the_median_of_positives_are_rare() -> None:
     targets = -np.ones((6, 4), np.int8)
     for column, count in enumerate([1, 2, 5, 0]):
         targets[:count, column] = 1
-    assert rare_below(targets, Rules()) == 2
-    assert rare_below(targets, Rules(rare_below=4)) == 4
-    assert rare_below(-np.ones((2, 2), np.int8), Rules()) == 0
+    assert rarity_threshold(targets, Rules()) == 2
+    assert rarity_threshold(targets, Rules(rare_below=4)) == 4
+    assert rarity_threshold(-np.ones((2, 2), np.int8), Rules()) == 0
 
 
-def test_common_and_rare_labels_are_told_apart() -> None:
+def test_common_and_rare_labels_have_their_own_means() -> None:
     scores = np.array([[3, 1], [2, 2], [1, 3]], np.float32)
     targets = np.array([[1, 1], [1, -1], [-1, -1]], np.int8)
-    parts = retrieval(evaluation.measure_labels(scores, targets, k=1), 2)
+    parts = retrieval_means(label_metrics(scores, targets, k=1), 2)
     assert {name: part["labels"] for name, part in parts.items()} == {
         "all": 2,
         "common": 1,
@@ -168,9 +171,9 @@ def test_common_and_rare_labels_are_told_apart() -> None:
     assert parts["all"]["mAP"] == pytest.approx(2 / 3)
 
 
-def test_no_rare_label_is_not_a_number() -> None:
-    found = evaluation.measure_labels(np.ones((2, 1), np.float32), np.ones((2, 1), np.int8))
-    assert math.isnan(retrieval(found, 1)["rare"]["mAP"])
+def test_the_mean_over_no_rare_label_is_nan() -> None:
+    found = label_metrics(np.ones((2, 1), np.float32), np.ones((2, 1), np.int8))
+    assert math.isnan(retrieval_means(found, 1)["rare"]["mAP"])
 
 
 def test_results_of_training_have_both_protocols_and_scales() -> None:
@@ -181,10 +184,10 @@ def test_results_of_training_have_both_protocols_and_scales() -> None:
     assert list(found["paper"]["ZSL"]) == ["mAP", "P@3", "R@3", "F1@3", "P@5", "R@5", "F1@5"]
     part = scored(3).only(slice(4, 6))
     fused = part.streams("vocabulary")["fused"]
-    expected = evaluation.mean_average_precision(fused, part.targets)
+    expected = mean_average_precision(fused, part.targets)
     assert found["vocabulary"]["unseen"]["fused"] == expected.standard
     assert found["paper"]["ZSL"]["mAP"] == expected.paper
-    assert found["paper"]["ZSL"]["F1@3"] == evaluation.top_labels(fused, part.targets, k=3).f1
+    assert found["paper"]["ZSL"]["F1@3"] == top_labels(fused, part.targets, ks=(3,))[3].f1
 
 
 def test_results_without_unseen_labels_have_no_zsl() -> None:
@@ -192,10 +195,10 @@ def test_results_without_unseen_labels_have_no_zsl() -> None:
     assert list(found["paper"]) == ["GZSL"] and list(found["cosine"]) == ["seen", "all"]
 
 
-def test_known_rankings_of_labels_are_taken_over() -> None:
+def test_known_label_metrics_are_reused() -> None:
     part = scored(5)
     scores = part.cosine.fused
-    known = evaluation.measure_labels(scores, part.targets)
-    found = measure(scores, part.targets, "all", rules=Rules(), labels=known)
+    known = label_metrics(scores, part.targets)
+    found = group_metrics(scores, part.targets, "all", rules=Rules(), labels=known)
     assert found.labels is known
-    assert found.paper == paper_map(scores, part.targets, "all", rules=Rules()).paper
+    assert found.paper_map == paper_map(scores, part.targets, "all", rules=Rules()).paper

@@ -1,4 +1,4 @@
-"""Photos of a dataset through a student: every patch, in batches, against a plain version."""
+"""Photos of a dataset scored by a student in batches, against each photo alone."""
 
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from mkt_search.errors import EvaluationError
 from mkt_search.evaluation.score_dataset import Loading, score_photos
 from mkt_search.models.build import CheckpointModel
 from mkt_search.photos import decode as images
+from mkt_search.progress import Progress
 from mkt_search.search.score_photo import fused
 from mkt_search.settings.config import DataConfig
 from mkt_search.types import Encoded
-from tests.judged import colour_model, labelled_photos
+from tests.labeled import colour_model, labeled_photos
 
-ROWS = np.array([0, 3, 4, 7, 11])
+PHOTO_ROWS = np.array([0, 3, 4, 7, 11])
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> CheckpointModel:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> PhotoDataset:
-    labelled_photos(tmp_path)
+    labeled_photos(tmp_path)
     data = DataConfig(photos=str(tmp_path / "photos"), labels=str(tmp_path / "labels.json"))
     return read_published(data).dataset
 
@@ -38,18 +39,18 @@ def test_scores_are_those_of_each_photo_alone(
     labels = model.label_encoder().encode(dataset.labels)
     encoder = model.photo_encoder(device="cpu", dtype="float32")
     rows, (scored,) = score_photos(
-        encoder, dataset, ROWS, [labels], k=2, loading=Loading(batch_size, workers=2)
+        encoder, dataset, PHOTO_ROWS, [labels], k=2, loading=Loading(batch_size, workers=2)
     )
-    assert rows.tolist() == ROWS.tolist()
-    np.testing.assert_array_equal(scored.targets, dataset.targets[ROWS])
-    for place, row in enumerate(ROWS):
+    assert rows.tolist() == PHOTO_ROWS.tolist()
+    np.testing.assert_array_equal(scored.targets, dataset.targets[PHOTO_ROWS])
+    for i, row in enumerate(PHOTO_ROWS):
         path = dataset.folder / dataset.files[row]
         pixels = images.to_pixels(images.decode(images.read(path)).image, model.image)
         encoded = encoder.encode(pixels[None])
         for scores, fuse in ((scored.dot, "none"), (scored.cosine, "cosine")):
             expected = fused(encoded, labels, k=2, fuse=fuse)  # type: ignore[arg-type]
-            np.testing.assert_allclose(scores.global_[place], expected.global_[0], atol=1e-6)
-            np.testing.assert_allclose(scores.local[place], expected.local[0], atol=1e-6)
+            np.testing.assert_allclose(scores.global_[i], expected.global_[0], atol=1e-6)
+            np.testing.assert_allclose(scores.local[i], expected.local[0], atol=1e-6)
 
 
 def test_photos_that_cannot_be_read_are_left_out(
@@ -58,19 +59,25 @@ def test_photos_that_cannot_be_read_are_left_out(
     (dataset.folder / dataset.files[3]).write_bytes(b"no photo")
     (dataset.folder / dataset.files[4]).unlink()
     labels = model.label_encoder().encode(dataset.labels)
-    heard: list[tuple[int, int]] = []
+    events: list[Progress] = []
     rows, (scored,) = score_photos(
         model.photo_encoder(device="cpu"),
         dataset,
-        ROWS,
+        PHOTO_ROWS,
         [labels],
         k=1,
         loading=Loading(2),
-        progress=lambda done, total: heard.append((done, total)),
+        step="student",
+        progress=events.append,
     )
     assert rows.tolist() == [0, 7, 11]
     assert scored.targets.shape == scored.dot.fused.shape == (3, 4)
-    assert heard == [(2, 5), (4, 5), (5, 5)]
+    assert events == [
+        Progress("student", 0, 5),
+        Progress("student", 2, 5, failed=1),
+        Progress("student", 4, 5, failed=2),
+        Progress("student", 5, 5, failed=2),
+    ]
 
 
 def test_each_set_of_label_vectors_has_its_scores(
@@ -78,11 +85,11 @@ def test_each_set_of_label_vectors_has_its_scores(
 ) -> None:
     labels = model.label_encoder().encode(dataset.labels)
     encoder = model.photo_encoder(device="cpu")
-    _, (first, second) = score_photos(encoder, dataset, ROWS, [labels, -labels], k=16)
+    _, (first, second) = score_photos(encoder, dataset, PHOTO_ROWS, [labels, -labels], k=16)
     np.testing.assert_allclose(first.dot.global_, -second.dot.global_)
 
 
-def test_numbers_that_are_not_finite_name_the_photos(dataset: PhotoDataset) -> None:
+def test_numbers_that_are_not_finite_are_an_error_that_names_a_photo(dataset: PhotoDataset) -> None:
     class Broken:
         spec = colour_model(dataset.folder.parent / "student").image
 
@@ -90,14 +97,14 @@ def test_numbers_that_are_not_finite_name_the_photos(dataset: PhotoDataset) -> N
             shape = (len(pixels), 16, 8)
             return Encoded(np.full(shape[::2], np.nan, np.float32), np.zeros(shape, np.float32))
 
-    with pytest.raises(EvaluationError, match=r"not finite for 00\.png or a photo beside it"):
-        score_photos(Broken(), dataset, ROWS, [np.ones((4, 8), np.float32)], k=1)  # type: ignore[arg-type]
+    with pytest.raises(EvaluationError, match=r"not finite for 00\.png or another photo"):
+        score_photos(Broken(), dataset, PHOTO_ROWS, [np.ones((4, 8), np.float32)], k=1)  # type: ignore[arg-type]
 
 
 def test_more_scores_than_memory_are_refused_before_any_work(
-    dataset: PhotoDataset, model: CheckpointModel, monkeypatch: pytest.MonkeyPatch
+    dataset: PhotoDataset, model: CheckpointModel
 ) -> None:
-    monkeypatch.setattr("mkt_search.evaluation.score_dataset.memory", lambda: 100)
     labels = model.label_encoder().encode(dataset.labels)
-    with pytest.raises(EvaluationError, match=r"5 photos for 4 labels take .* GiB, this machine"):
-        score_photos(model.photo_encoder(device="cpu"), dataset, ROWS, [labels], k=1)
+    encoder = model.photo_encoder(device="cpu")
+    with pytest.raises(EvaluationError, match=r"5 photos for 4 labels take .* GiB, there are"):
+        score_photos(encoder, dataset, PHOTO_ROWS, [labels], k=1, memory_bytes=100)

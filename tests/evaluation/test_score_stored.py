@@ -13,12 +13,12 @@ from mkt_search.evaluation.score_stored import find_stored, score_stored
 from mkt_search.library import Library
 from mkt_search.settings.config import DataConfig
 from tests.command_line import mkt
-from tests.judged import colour_model, labelled_photos
+from tests.labeled import colour_model, labeled_photos
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    labelled_photos(tmp_path)
+    labeled_photos(tmp_path)
     colour_model(tmp_path / "student")
     (tmp_path / "photos" / "05.png").rename(tmp_path / "05.png")
     (tmp_path / "photos" / "11.png").unlink()

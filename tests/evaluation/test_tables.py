@@ -1,16 +1,16 @@
-"""Tables of measures in Markdown and HTML."""
+"""Tables of metrics in Markdown."""
 
-from mkt_search.evaluation.tables import Table, shown
+from mkt_search.evaluation.tables import Table, as_cell
 
 TABLE = Table(
     ("model", "mAP", "F1"),
     (("a|b", "0.5000", "–"), ("<c>", "0.7500", "0.1000")),
-    names=1,
+    text_columns=1,
 )
 
 
 def test_measures_have_four_decimals_and_none_is_a_dash() -> None:
-    assert shown(0.12345) == "0.1235" and shown(float("nan")) == "–"
+    assert as_cell(0.12345) == "0.1235" and as_cell(float("nan")) == "–"
 
 
 def test_the_best_of_each_column_is_where_numbers_differ() -> None:
@@ -27,5 +27,5 @@ def test_markdown_marks_the_best_and_keeps_bars_out_of_cells() -> None:
 
 
 def test_a_table_without_rows_is_a_heading() -> None:
-    empty = Table(("model",), (), names=1)
+    empty = Table(("model",), (), text_columns=1)
     assert empty.best() == set() and empty.markdown().count("\n") == 1

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from mkt_search.datasets.dataset import Targets
-from mkt_search.evaluation.protocol import Scored, results
+from mkt_search.evaluation.protocol import PhotoScores, results
 from mkt_search.models.student import StudentVectors
 from mkt_search.scoring import StreamScores
 from mkt_search.types import Vector
@@ -17,7 +17,9 @@ from training.learning.losses import ScoreKind, two_stream_scores
 __all__ = ["results", "score_photos"]
 
 
-def score_photos(batches: Iterable[Batch], targets: Targets, labels: Vector, *, k: int) -> Scored:
+def score_photos(
+    batches: Iterable[Batch], targets: Targets, labels: Vector, *, k: int
+) -> PhotoScores:
     """Score photos for labels (L, D); targets (N, L) are those of the whole dataset.
 
     Photos that could not be read are left out.
@@ -28,7 +30,7 @@ def score_photos(batches: Iterable[Batch], targets: Targets, labels: Vector, *, 
         dots.append(_streams(batch.vectors, labels, k, "dot", kept))
         cosines.append(_streams(batch.vectors, labels, k, "cosine", kept))
         truths.append(targets[batch.rows[kept]])
-    return Scored(_join(dots), _join(cosines), np.concatenate(truths))
+    return PhotoScores(_join(dots), _join(cosines), np.concatenate(truths))
 
 
 def _streams(

@@ -1,11 +1,10 @@
-"""A small labelled world for tests of evaluation, and checkpoints that tell of their training.
+"""Labeled photos for tests of evaluation, and checkpoints with a record of their training.
 
-Twelve photos, four each of red, green and blue, one patch of each in the next colour; the colour
-checkpoint finds a colour wherever it is, so every figure can be worked out in the head.
+Twelve photos, four each of red, green and blue, with one patch in the next colour. The colour
+checkpoint finds a colour wherever it is, so every figure can be computed by hand.
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 
 from mkt_search.models import checkpoint
 from mkt_search.models.build import CheckpointModel
-from mkt_search.models.checkpoint import Prompt, read_meta
+from mkt_search.models.checkpoint import META, Prompt
 from tests.tiny import colour_checkpoint, paint, tiny_clip, tiny_meta, tiny_student
 
 MAIN = ("red", "green", "blue")
@@ -21,10 +20,10 @@ LABELS = (*MAIN, "yellow")
 PATCH = {"red": "green", "green": "blue", "blue": "red"}
 
 
-def labelled_photos(home: Path) -> Path:
-    """Paint the photos, write what they show to labels.json, and return `home`.
+def labeled_photos(home: Path) -> Path:
+    """Paint the photos, write their labels to labels.json, and return `home`.
 
-    A photo shows its own colour and that of its patch; one in four is yellow instead of a patch.
+    A photo shows its own colour and that of its patch, which is yellow in one of four.
     """
     shown: dict[str, list[str]] = {}
     for number in range(12):
@@ -38,23 +37,25 @@ def labelled_photos(home: Path) -> Path:
     return home
 
 
-def told(folder: Path, **trained: Any) -> Path:
-    """Write into a checkpoint's description what it was trained on."""
-    meta = read_meta(folder)
-    checkpoint._save_meta(replace(meta, trained=trained), folder)
+def record_training(folder: Path, **trained: Any) -> Path:
+    """Write into a checkpoint's meta.json what it was trained on."""
+    meta = json.loads((folder / META).read_text())
+    (folder / META).write_text(json.dumps({**meta, "trained": trained}))
     return folder
 
 
 def colour_model(folder: Path, *, seen: tuple[str, ...] = ()) -> CheckpointModel:
-    """The colour checkpoint; `seen` labels it says it was trained on, of the four here."""
+    """Make the colour checkpoint; `seen` are the labels that it records as trained on."""
     colour_checkpoint(folder)
     if seen:
-        told(folder, seen=list(seen), unseen=[label for label in LABELS if label not in seen])
+        record_training(
+            folder, seen=list(seen), unseen=[label for label in LABELS if label not in seen]
+        )
     return CheckpointModel(folder, name=str(folder))
 
 
 def prompted_model(folder: Path, *, learned: bool = True) -> CheckpointModel:
-    """A random student with the text tower of a tiny CLIP, in a prompt that was learned or not."""
+    """Make a random student with the text tower of a tiny CLIP and, if asked, a learned prompt."""
     name, _, weights = tiny_clip(folder.parent / "clip").partition("/")
     meta = tiny_meta(prompt=Prompt(name, weights))
     context = torch.randn(6, 32, generator=torch.Generator().manual_seed(1)) if learned else None
