@@ -22,73 +22,73 @@ FOLDER = ".mkt"
 
 @dataclass(frozen=True)
 class LibraryConfig:
-    """Where the library keeps what it knows."""
+    """Where the library keeps its database."""
 
-    database: str = setting(
-        "", 'SQLAlchemy URL of the database; "" is SQLite in the library folder.'
-    )
+    database: str = setting("", 'URL of the database; "" is SQLite in the library folder.')
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The student and how it runs."""
+    """The model and how it runs."""
 
     checkpoint: str = setting(
         "",
-        'Checkpoint folder or open_clip NAME/TAG or NAME/FILE; "" is the one the library has.',
+        'Checkpoint folder, or open_clip NAME/TAG or NAME/FILE; "" is the library\'s model.',
         is_path=True,
     )
     device: str = setting(
-        "auto", "Where the student runs: auto, cpu, cuda, cuda:1 or mps.", advanced=True
+        "auto", "Where the model runs: auto, cpu, cuda, cuda:1 or mps.", advanced=True
     )
     dtype: Literal["auto", "bfloat16", "float32"] = setting(
         "auto",
-        "Number format of the student: auto (the faster one), bfloat16 or float32.",
+        "Number format of the model: auto (the faster one), bfloat16 or float32.",
         advanced=True,
     )
 
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """How photos become vectors. The first four decide what a stored vector is."""
+    """How photos become vectors. The first four define what a stored vector is."""
 
     local: Literal["cover", "topk", "all"] = setting(
         "cover",
-        "What is kept of the patches: cover, topk or all (much disk).",
+        "How a photo's patches are pooled: cover, topk or all (no pooling, much disk).",
+        advanced=True,
     )
-    m: int = setting(16, "Local vectors kept per photo.", at_least=1, at_most=1024, advanced=True)
+    m: int = setting(16, "Local vectors stored per photo.", at_least=1, at_most=1024, advanced=True)
     top_k: int = setting(
         0,
-        "Best patches averaged into the local part; 0 is the checkpoint's own.",
+        "Best patches averaged by the local score; 0 is the checkpoint's own.",
         at_least=0,
         advanced=True,
     )
     precision: Literal["int8", "int4"] = setting(
         "int8",
         "Number format of stored vectors: int8 or int4; `all` is always float16.",
+        advanced=True,
     )
     batch_size: int = setting(
         32, "Photos encoded and committed together.", at_least=1, advanced=True
     )
     workers: int = setting(
-        0, "Threads that read and decode photos; 0 is one per processor.", at_least=0, advanced=True
+        0, "Threads that decode photos; 0 is one per processor.", at_least=0, advanced=True
     )
     max_pixels: int = setting(
         179_000_000,
-        "Pixels of the largest photo that is decoded; larger ones fail.",
+        "Largest photo to decode, in pixels; larger ones fail.",
         at_least=1,
         advanced=True,
     )
-    hidden: bool = setting(False, "Also walk into folders whose name starts with a dot.")
+    hidden: bool = setting(False, "Include folders whose name starts with a dot.")
     optimize_from: int = setting(
         20_000,
-        "Photos from which a candidate index is kept up; 0 is never.",
+        "Photos from which the library gets a candidate index; 0 is never.",
         at_least=0,
         advanced=True,
     )
     optimize_after: float = setting(
         0.2,
-        "Share of photos newer than the candidate index that has it built anew.",
+        "Share of new photos at which the candidate index is rebuilt.",
         at_least=0,
         advanced=True,
     )
@@ -98,17 +98,17 @@ class IndexConfig:
 class SearchConfig:
     """What a search shows."""
 
-    k: int = setting(20, "Photos shown, best first.", at_least=1)
+    k: int = setting(20, "Photos to show, best first.", at_least=1)
     recall: float = setting(
         0.99,
-        "Share of the best photos that a candidate index must find; 1 reads every photo.",
+        "Share of the exact best photos that a search must find; 1 scores every photo.",
         at_least=0.5,
         at_most=1,
         advanced=True,
     )
     thumbnail: int = setting(
         320,
-        "Longer side of a contact sheet's thumbnails, in pixels.",
+        "Longer side of the thumbnails of a contact sheet, in pixels.",
         at_least=32,
         at_most=4096,
         advanced=True,
@@ -117,13 +117,13 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class TagConfig:
-    """Which labels of a vocabulary become tags, both conditions together, and in which memory."""
+    """Which labels of a vocabulary become tags (both conditions hold), and the memory for it."""
 
-    top: int = setting(5, "Labels a photo gets at most, best first; 0 is no limit.", at_least=0)
+    top: int = setting(5, "Most labels per photo, best first; 0 is no limit.", at_least=0)
     threshold: float = setting(0.0, "Lowest score that becomes a tag.")
     memory_mb: int = setting(
         1000,
-        "Memory for the vectors and scores of a run, in MB; decides how much is scored at once.",
+        "Memory for vectors and scores, in MB.",
         at_least=1,
         advanced=True,
     )
@@ -340,33 +340,33 @@ class Stage2Config:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How models are judged on labelled photos (`mkt evaluate`)."""
+    """How models are evaluated on labeled photos (`mkt evaluate`)."""
 
     protocol: Literal["auto", "nus-wide", "open-images"] = setting(
         "auto",
-        "Whose counting the paper's figures follow: auto (the dataset's), or a name.",
+        "Counting of the paper's metrics: nus-wide, open-images or auto (the dataset's).",
         advanced=True,
     )
     f1_at: tuple[int, ...] = setting(
         (),
-        "Labels given to every photo for F1; none is 3 and 5, for open-images 10 and 20.",
+        "Labels given to every photo for F1; none is 3 and 5, or 10 and 20 for open-images.",
         advanced=True,
     )
     depth: int = setting(
         10,
-        "Photos looked at for each label, for P, R, nDCG and mAP at that depth.",
+        "Best photos of each label, for P, R, nDCG and mAP at k.",
         at_least=1,
         advanced=True,
     )
     rare_below: int = setting(
         0,
-        "A label with fewer positives is rare; 0 is the median of all labels.",
+        "Labels with fewer positives are rare; 0 is the median of all labels.",
         at_least=0,
         advanced=True,
     )
     batch_size: int = setting(32, "Photos encoded together.", at_least=1, advanced=True)
     workers: int = setting(
-        0, "Threads that read and decode photos; 0 is one per processor.", at_least=0, advanced=True
+        0, "Threads that decode photos; 0 is one per processor.", at_least=0, advanced=True
     )
 
 
