@@ -1,7 +1,6 @@
-"""Spherical k-means of the patches of a photo, from which two of the methods that lost are made.
+"""Spherical k-means of the patches of a photo, the basis of two rejected pooling methods.
 
-It needs nothing but the patches' P x P inner products, so an iteration costs no more for long
-vectors than for short ones.
+It works on the P x P inner products of the patches, so its cost does not depend on D.
 """
 
 import numpy as np
@@ -15,12 +14,12 @@ ITERATIONS = 6
 
 
 def centroids(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
-    """The groups of k-means."""
+    """Return the groups of k-means, (B, m, P) bool."""
     return k_means(patches, grid, m)[1]
 
 
 def k_sets(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
-    """The k patches of largest inner product with the centre of each group of k-means."""
+    """Return the k patches of largest inner product with the center of each group, (B, m, P)."""
     agreement, groups = k_means(patches, grid, m)
     best = agreement.topk(min(k, patches.shape[1]), sorted=False).indices  # (B, m, k)
     members = torch.zeros_like(groups).scatter_(2, best, True)
@@ -31,7 +30,7 @@ def k_means(patches: Tensor, grid: tuple[int, int], m: int) -> tuple[Tensor, Ten
     """Group the directions of the patches (B, P, D), starting from rectangles of the grid.
 
     Returns:
-        agreement (B, m, P): the inner product of the unit centre of each group with each patch,
+        agreement (B, m, P): the inner product of the unit center of each group with each patch,
         -inf where the group is empty; groups (B, m, P) bool: each patch in its one group.
     """
     gram = torch.bmm(patches, patches.transpose(1, 2))
@@ -48,11 +47,11 @@ def k_means(patches: Tensor, grid: tuple[int, int], m: int) -> tuple[Tensor, Ten
 
 
 def _agreement(gram: Tensor, inverse: Tensor, labels: Tensor, m: int) -> Tensor:
-    """Return <unit centre of a group, patch>, (B, m, P); a centre is the sum of unit patches."""
+    """Return <unit center of a group, patch>, (B, m, P); a center is the sum of unit patches."""
     groups = gram.new_zeros(len(gram), m, gram.shape[2])
     groups.scatter_(1, labels[:, None, :], inverse[:, None, :])
     sums = torch.bmm(groups, gram)
-    squares = (sums * groups).sum(dim=2, keepdim=True)  # (B, m, 1): of the centres' lengths
+    squares = (sums * groups).sum(dim=2, keepdim=True)  # (B, m, 1): squared lengths of the centers
     scaled = sums.mul_(squares.clamp_min_(float(TINY)).rsqrt_())
     return scaled.masked_fill_(groups.amax(dim=2, keepdim=True) == 0, -torch.inf)
 
@@ -60,7 +59,7 @@ def _agreement(gram: Tensor, inverse: Tensor, labels: Tensor, m: int) -> Tensor:
 def seeds(rows: int, columns: int, m: int) -> NDArray[np.int64]:
     """Return (P,) int64: which of at most m rectangles of the grid each patch starts in.
 
-    The rectangles are as square as they come; for m = 16 on 14 x 14 patches, 4 x 4 of them. When
+    The rectangles are as square as possible: 4 x 4 of them for m = 16 on 14 x 14 patches. When
     there are fewer patches than m, each patch starts alone.
     """
     bands = min(rows, m, max(1, round((m * rows / columns) ** 0.5)))

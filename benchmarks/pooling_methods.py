@@ -1,8 +1,8 @@
-"""Ways to pool the patches of a photo: those of the product, and others they were measured against.
+"""Pooling methods: those of the library, and those that were measured against them and lost.
 
-Each takes scaled photos and gives back what would be stored of them; those that a segment cannot
-hold say how many bytes a photo of theirs would take. Here are also the scale rule and the score
-that only these others need, plain and slow.
+A method takes scaled photos, the grid, m and k, and returns what would be stored. The rejected ones
+are plain and slow. The vocabulary scale and the score of groups of different sizes, which only they
+need, are here too.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,16 @@ from mkt_search.types import Encoded, PhotoVectors, Vector
 Members = Callable[[Tensor, tuple[int, int], int, int], Tensor]
 """patches (B, P, D), grid, m, k -> members (B, m, P) bool."""
 
-AT_ONCE = 32  # photos pooled together
+PHOTOS_PER_BATCH = 32
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """What is stored, how many patches each vector stands for, and the bytes if not a segment's."""
+    """What is stored of n photos.
+
+    `counts` (n, m) are the patches that each vector stands for, when they are not those of its
+    members; `size` is the bytes of a photo when a segment cannot hold it.
+    """
 
     vectors: PhotoVectors
     counts: Vector | None = None
@@ -48,11 +52,11 @@ def over_vocabulary(encoded: Encoded, vocabulary: Vector, k: int) -> Encoded:
 
 
 def mean_of_best(similarities: Vector, counts: Vector, k: int) -> Vector:
-    """Return the mean of the k best patches where vectors stand for any number of them.
+    """Return the mean of the k best patches, (n, L), when each vector stands for some of them.
 
     Args:
         similarities: (n, m, L), of local vectors with labels.
-        counts: (n, m), patches that each stands for, whole or not; 0 is padding.
+        counts: (n, m), patches that each vector stands for, fractions allowed; 0 is padding.
         k: patches to average.
     """
     order = np.argsort(-similarities, axis=1)  # (n, m, L)
@@ -65,7 +69,7 @@ def mean_of_best(similarities: Vector, counts: Vector, k: int) -> Vector:
 
 
 def as_means(members: Members) -> Callable[..., Pooled]:
-    """Store the means of sets of patches."""
+    """Return the method that stores the means of these sets of patches."""
 
     def pooled(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
         chosen = _in_parts(scaled, lambda patches: members(patches, grid, m, k))
@@ -75,7 +79,7 @@ def as_means(members: Members) -> Callable[..., Pooled]:
 
 
 def salient(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
-    """The m patches that go best with the global vector."""
+    """Store the m patches most similar to the global vector."""
     salience = np.einsum("npd,nd->np", scaled.patches, scaled.global_)
     best = np.argsort(-salience, axis=1, kind="stable")[:, :m]
     members = best[..., None] == np.arange(scaled.patches.shape[1])
@@ -83,7 +87,7 @@ def salient(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
 
 
 def windows(_: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
-    """m squares of about k patches, evenly over the grid, whatever it shows: members (1, m, P)."""
+    """Return m squares of about k patches, evenly spread over the grid: members (1, m, P)."""
     side, across = max(1, round(k**0.5)), round(m**0.5)
     starts = [np.linspace(0, length - side, across).round().astype(int) for length in grid]
     members = np.zeros((across * across, *grid), bool)
@@ -93,19 +97,19 @@ def windows(_: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
 
 
 def spatial_ward(weight: float) -> Members:
-    """Ward's groups of patches whose place counts: the photo's diagonal is as far as `weight`."""
+    """Return Ward's groups by similarity and position; the photo's diagonal has length `weight`."""
 
     def members(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
         length = patches.norm(dim=2).square().mean(dim=1).sqrt()[:, None, None]
-        place = torch.from_numpy(np.indices(grid).reshape(2, -1).T.astype(np.float32))
-        place = weight * place / torch.tensor(grid).float().norm()
-        return ward(torch.cat([patches, length * place], dim=2), m)
+        position = torch.from_numpy(np.indices(grid).reshape(2, -1).T.astype(np.float32))
+        position = weight * position / torch.tensor(grid).float().norm()
+        return ward(torch.cat([patches, length * position], dim=2), m)
 
     return members
 
 
 def refined_ward(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
-    """Ward's groups, then single patches moved while that lowers the squares (Hartigan)."""
+    """Return Ward's groups after moving single patches while that lowers the squares (Hartigan)."""
     members = ward(patches, m)
     for _ in range(30):
         members = _best_move(torch.bmm(patches, patches.transpose(1, 2)), members)
@@ -113,7 +117,7 @@ def refined_ward(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tens
 
 
 def ward_sets(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
-    """The k patches that go best with each of Ward's groups, all less the photo's mean patch."""
+    """Return the k patches most similar to each of Ward's groups, the photo's mean subtracted."""
     centred = patches - patches.mean(dim=1, keepdim=True)
     groups = ward(patches, m)
     agreement = torch.bmm(torch.bmm(groups.float(), centred), centred.transpose(1, 2))
@@ -122,7 +126,7 @@ def ward_sets(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
 
 
 def moved_cover(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
-    """A cover after each of its anchors was moved to the patches that its set is best for."""
+    """Return a cover whose anchors are moved to the patches that their sets are best for."""
     members, centred = cover(patches, m, k), patches - patches.mean(dim=1, keepdim=True)
     products = torch.bmm(centred, centred.transpose(1, 2))
     best = torch.bmm(members.float(), products).argmax(dim=1)  # (B, P): the best set for a patch
@@ -133,7 +137,7 @@ def moved_cover(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tenso
 
 
 def pushed_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
-    """Ward's groups moved 5 % away from the photo's mean, to make up for what a mean takes off."""
+    """Store Ward's groups moved 5 % away from the photo's mean, as averaging shortens them."""
     vectors = METHODS["ward"](scaled, grid, m, k).vectors
     mean = scaled.patches.mean(axis=1, keepdims=True)
     further = vectors.local_vectors + np.float32(0.05) * (vectors.local_vectors - mean)
@@ -141,9 +145,10 @@ def pushed_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Poole
 
 
 def salient_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
-    """Ward's groups whose patches count by how well they go with the global vector, 1 on average.
+    """Store Ward's groups with patches counted by their similarity to the global vector.
 
-    Before that, the patch that goes with it least counts half, the one that goes best 1.5.
+    Counts run from 0.5 for the least similar patch of a photo to 1.5 for the most similar one, and
+    are then divided by their mean.
     """
     vectors = METHODS["ward"](scaled, grid, m, k).vectors
     salience = np.einsum("npd,nd->np", scaled.patches, scaled.global_)
@@ -155,33 +160,35 @@ def salient_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pool
 
 
 def low_rank(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
-    """The mean patch, m main axes of the photo's patches, and m coefficients of every patch.
+    """Store the mean patch, m principal axes, and m coefficients of every patch, all in int8.
 
-    Given back are the patches that come out of it, all in int8. No segment holds that, and no
-    single vector of it bounds the score.
+    The result holds the reconstructed patches. A segment cannot store this, and no stored vector
+    bounds the score.
     """
     count, patches, dim = scaled.patches.shape
     back = np.empty_like(scaled.patches)
-    for start in range(0, count, AT_ONCE):
-        own = torch.from_numpy(scaled.patches[start : start + AT_ONCE])
+    for start in range(0, count, PHOTOS_PER_BATCH):
+        own = torch.from_numpy(scaled.patches[start : start + PHOTOS_PER_BATCH])
         mean = own.mean(dim=1, keepdim=True)
         u, lengths, axes = torch.linalg.svd(own - mean, full_matrices=False)
         coefficients = (u[..., :m] * lengths[:, None, :m]).transpose(1, 2)  # (B, m, P)
         parts = [int8(part.numpy()) for part in (mean, coefficients, axes[:, :m])]
-        back[start : start + AT_ONCE] = parts[0] + np.einsum("nmp,nmd->npd", parts[1], parts[2])
+        back[start : start + PHOTOS_PER_BATCH] = parts[0] + np.einsum(
+            "nmp,nmd->npd", parts[1], parts[2]
+        )
     size = (2 + m) * (dim + 4) + m * (patches + 4) + 32
     own_rows = np.broadcast_to(np.eye(patches, dtype=np.bool_), (count, patches, patches))
     return Pooled(PhotoVectors(scaled.global_, back, own_rows), size=size)
 
 
 def int8(vectors: Vector) -> Vector:
-    """Return vectors as int8 gives them back."""
+    """Return vectors after coding to int8 and decoding."""
     codes, steps = encode(np.ascontiguousarray(vectors), "int8")
     return decode(codes, steps, "int8", vectors.shape[-1])
 
 
 def _best_move(products: Tensor, members: Tensor) -> Tensor:
-    """Move, in each photo, the one patch whose move lowers the squares most, if there is one."""
+    """Move in each photo the patch whose move lowers the squares most, if any does."""
     sizes = members.sum(dim=2).float()
     means = torch.bmm(members.float(), products) / sizes.clamp_min(1)[..., None]
     squares = (means * members).sum(dim=2) / sizes.clamp_min(1)
@@ -203,8 +210,8 @@ def _best_move(products: Tensor, members: Tensor) -> Tensor:
 def _in_parts(scaled: Encoded, members: Callable[[Tensor], Tensor]) -> np.ndarray:
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(scaled.patches), AT_ONCE):
-            patches = torch.from_numpy(scaled.patches[start : start + AT_ONCE])
+        for start in range(0, len(scaled.patches), PHOTOS_PER_BATCH):
+            patches = torch.from_numpy(scaled.patches[start : start + PHOTOS_PER_BATCH])
             parts.append(members(patches).expand(len(patches), -1, -1).numpy())
     return np.concatenate(parts)
 
@@ -215,18 +222,23 @@ def _means(patches: Vector, members: np.ndarray) -> Vector:
 
 
 METHODS: dict[str, Callable[..., Pooled]] = {
-    "kset": as_means(k_sets),
     "cover": as_means(lambda patches, _, m, k: cover(patches, m, k)),
+    "topk": salient,
+    "kset": as_means(k_sets),
     "centroids": as_means(centroids),
     "ward": as_means(lambda patches, _, m, k: ward(patches, m)),
-    "topk": salient,
+}
+"""By name; the library has `cover` and `topk`, and had the others in earlier versions."""
+
+VARIATIONS: dict[str, Callable[..., Pooled]] = {
     "windows": as_means(windows),
-    "Ward, place counts 0.2": as_means(spatial_ward(0.2)),
-    "Ward, patches moved after": as_means(refined_ward),
-    "Ward, pushed outwards": pushed_ward,
-    "Ward, salient patches count more": salient_ward,
+    "ward, position weighted 0.2": as_means(spatial_ward(0.2)),
+    "ward, patches moved": as_means(refined_ward),
+    "ward, means pushed outwards": pushed_ward,
+    "ward, patches weighted by saliency": salient_ward,
     "k-sets of Ward's groups": as_means(ward_sets),
-    "cover, anchors moved after": as_means(moved_cover),
+    "cover, anchors moved": as_means(moved_cover),
     "mean + m axes": low_rank,
 }
-"""By name, what benchmarks/pooling.py compares; the product has `cover` and `topk`."""
+"""Methods that were only tried."""
+METHODS |= VARIATIONS

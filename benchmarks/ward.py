@@ -1,11 +1,11 @@
-"""Ward's groups of the patches of a photo: merge, again and again, what costs the least to merge.
+"""Ward's hierarchical clustering of the patches of a photo, for many photos at once.
 
-Merging two groups costs the squared distance of their means times n1 n2 / (n1 + n2): what it adds
-to the squares of the patches about their group's mean (Ward, JASA 1963). The plain way does P - m
-merges one after another. Here every two groups that are each other's cheapest partner merge at
-once, a few rounds for all photos together. That is the same tree, because a merge never makes a
-third group nearer than both its parts were (Murtagh, The Computer Journal 1983); its P - m cheapest
-merges are the m groups.
+Merging two groups costs the squared distance of their means times n1 n2 / (n1 + n2), which is what
+it adds to the squares of the patches about their group's mean (Ward, JASA 1963). The plain
+algorithm does P - m merges one after another. Here all pairs of groups that are each other's
+cheapest partner merge in one round. The tree is the same, because a merge never brings a third
+group nearer than both its parts were (Murtagh, The Computer Journal 1983). Its P - m cheapest
+merges give m groups.
 """
 
 import torch
@@ -13,29 +13,29 @@ from torch import Tensor
 
 
 def ward(patches: Tensor, m: int) -> Tensor:
-    """Return (B, m, P) bool, each patch of (B, P, D) in one of min(m, P) groups, for any scale.
+    """Return (B, m, P) bool: each patch of (B, P, D) in one of min(m, P) groups.
 
-    Groups run in the order of their first patches; where P < m, the last rows are empty.
+    Groups are in the order of their first patches; if P < m, the last rows are empty.
     """
     into, costs = _tree(patches)
     count = patches.shape[1]
-    order = costs.argsort(dim=1, stable=True)[:, : max(count - m, 0)]  # the merges that are done
+    order = costs.argsort(dim=1, stable=True)[:, : max(count - m, 0)]  # the cheapest merges
     first = torch.arange(count).repeat(len(patches), 1)
-    first = first.scatter(1, order, into.gather(1, order))  # (B, P): an earlier patch of the group
+    first = first.scatter(1, order, into.gather(1, order))  # (B, P): an earlier patch of its group
     for _ in range(count.bit_length()):
-        first = first.gather(1, first)  # twice as far back: in the end, the first of the group
+        first = first.gather(1, first)  # pointer doubling, up to the first patch of the group
     number = (first == torch.arange(count)).cumsum(dim=1) - 1
     return number.gather(1, first)[:, None, :] == torch.arange(m)[:, None]
 
 
 def _tree(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Merge down to one group; a group is called after its first patch.
+    """Merge down to one group; a group is named by its first patch.
 
     Returns:
-        into (B, P): the group that the group called p is merged into, always one called less;
-        costs (B, P): of that merge, infinite for the group that is left.
+        into (B, P): the group that group p is merged into, which has a smaller name;
+        costs (B, P): the cost of that merge, infinite for the last group.
     """
-    products = torch.bmm(patches, patches.transpose(1, 2))  # of the groups' sums, (B, groups, same)
+    products = torch.bmm(patches, patches.transpose(1, 2))  # of the groups' sums, (B, n, n)
     sizes = products.new_ones(products.shape[:2])
     names = torch.arange(products.shape[1]).repeat(len(products), 1)
     into, costs = names.clone(), torch.full_like(sizes, torch.inf)
@@ -62,13 +62,13 @@ def _tree(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _costs(products: Tensor, sizes: Tensor) -> Tensor:
-    """Return what merging two groups costs, (B, n, n); infinite with itself or an empty group.
+    """Return the costs of merging two groups, (B, n, n); infinite with itself or an empty group.
 
-    The same from both sides to the bit, or there might be no two that agree on each other.
+    They are symmetric to the bit; otherwise there might be no pair of mutually cheapest partners.
     """
     shares = sizes.clamp_min(1).reciprocal()
     means = products * (shares[:, :, None] * shares[:, None, :])
-    squares = means.diagonal(dim1=1, dim2=2).clone()  # else the next line changes them
+    squares = means.diagonal(dim1=1, dim2=2).clone()  # a copy: the next line writes over it
     apart = means.mul_(-2).add_(squares[:, :, None] + squares[:, None, :])
     cost = apart.clamp_min_(0).div_(shares[:, :, None] + shares[:, None, :])
     cost = torch.minimum(cost, cost.transpose(1, 2))
@@ -79,7 +79,7 @@ def _costs(products: Tensor, sizes: Tensor) -> Tensor:
 
 
 def _merged(products: Tensor, keep: Tensor, partner: Tensor, grows: Tensor) -> Tensor:
-    """Keep some rows of (B, n, n), to those that grow their partners' added: (B, kept, n)."""
+    """Return the rows to keep of (B, n, n), each with the row of its partner added if it grows."""
     photos = torch.arange(len(products))[:, None]
     other, added = partner.gather(1, keep), grows.gather(1, keep)
     return products[photos, keep].addcmul_(added[..., None], products[photos, other])

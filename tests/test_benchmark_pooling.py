@@ -1,4 +1,4 @@
-"""The pooling methods that only benchmarks compare still run, and score as they say."""
+"""The pooling methods that only the benchmarks use run and score as documented."""
 
 from pathlib import Path
 from types import ModuleType
@@ -38,7 +38,7 @@ def test_every_method_pools(methods: ModuleType) -> None:
         vectors = pooled.vectors
         assert len(vectors) == 3 and np.isfinite(vectors.local_vectors).all(), name
         means = (vectors.members @ scaled.patches) / np.maximum(vectors.counts, 1)[..., None]
-        if name not in ("Ward, pushed outwards", "mean + m axes"):
+        if name not in ("ward, means pushed outwards", "mean + m axes"):
             np.testing.assert_allclose(vectors.local_vectors, means, atol=1e-6, err_msg=name)
     for name in ("centroids", "ward"):
         assert (methods.METHODS[name](scaled, GRID, M, K).vectors.members.sum(axis=1) == 1).all()
@@ -46,7 +46,7 @@ def test_every_method_pools(methods: ModuleType) -> None:
     assert np.isin(counts, (0, K)).all()
 
 
-def test_the_mean_of_the_best_writes_each_vector_out_once_a_patch(methods: ModuleType) -> None:
+def test_mean_of_the_best_counts_each_vector_once_per_patch(methods: ModuleType) -> None:
     rng = np.random.default_rng(0)
     similarities = rng.standard_normal((4, 6, 3)).astype(np.float32)
     counts = rng.integers(0, 4, (4, 6))
@@ -88,7 +88,7 @@ def slow_ward(patches: Vector, m: int) -> list[list[int]]:
 
 
 def cost(patches: Vector, a: list[int], b: list[int]) -> float:
-    """Return what the squares about the mean grow by when two groups become one."""
+    """Return by how much the squares about the mean grow when two groups merge."""
     return squares(patches, a + b) - squares(patches, a) - squares(patches, b)
 
 
