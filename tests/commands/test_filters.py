@@ -1,0 +1,62 @@
+"""The filter options, as search and tags share them."""
+
+from datetime import datetime
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mkt_search.commands.filters import filter_options, take_filters
+from mkt_search.types import Filters
+
+
+def parse(*arguments: str) -> Filters:
+    """Return the filters that a command with these arguments gets."""
+    taken: list[Filters] = []
+
+    @click.command()
+    @filter_options
+    def command(**given: Any) -> None:
+        taken.append(take_filters(given))
+        assert not given
+
+    result = CliRunner().invoke(command, arguments, standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return taken[0]
+
+
+def test_no_option_is_no_filter() -> None:
+    assert parse().is_empty
+
+
+def test_every_option_is_a_filter() -> None:
+    found = parse(
+        *("--path", "trip/*", "--tag", "dog", "--camera", "Pinhole"),
+        *("--after", "2024", "--before", "2024-05-17", "--min-width", "100", "--min-height", "50"),
+    )
+    assert found == Filters(
+        path="trip/*",
+        tag="dog",
+        camera="Pinhole",
+        after=datetime(2024, 1, 1),
+        before=datetime(2024, 5, 17),
+        min_width=100,
+        min_height=50,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [("2024", (2024, 1, 1)), ("2024-05", (2024, 5, 1)), ("2024-05-17", (2024, 5, 17))],
+)
+def test_a_date_is_a_day_or_the_first_of_a_month_or_year(
+    text: str, day: tuple[int, int, int]
+) -> None:
+    assert parse("--after", text).after == datetime(*day)
+
+
+def test_another_date_is_refused_with_the_formats() -> None:
+    with pytest.raises(click.BadParameter, match=r'"17\.5\.2024" is not a date; write 2024'):
+        parse("--after", "17.5.2024")
