@@ -1,19 +1,19 @@
-"""How much of the student's own speed is left when photos come from disk and go into the library?
+"""Measure how much of the student's speed remains when photos come from disk and are stored.
 
     python benchmarks/indexing.py --data ../shared/data
 
-For each student: photos/s of the bare forward pass (batches that are already on the device),
-photos/s of `index` end to end (read, hash, decode, resize, normalise, forward, pool, store; each
-batch one commit), and their ratio, from rounds that alternate the two, so that other work on the
-machine hurts both. Below stands where the rest goes: processor milliseconds a photo of each step by
-itself, on one thread. Decoding runs on other threads than the student, but on the same cores.
+For each student: photos/s of the bare forward pass on batches that are already on the device,
+photos/s of a whole index run (read, hash, decode, resize, normalize, encode, pool, store; one
+commit a batch), and their ratio. Rounds alternate the two, so that other work on the machine slows
+both. A second table shows the processor time of each step, timed alone on one thread. Decoding has
+threads of its own, but runs on the same cores as the student.
 
-Without --data the photos are painted and MobileNetV2 has random weights; neither changes its speed.
+Without --data the photos are synthetic and MobileNetV2 has random weights, which does not change
+the speed.
 """
 
 import argparse
 import hashlib
-import os
 import statistics
 import tempfile
 import time
@@ -26,6 +26,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
+from results import Results, Table, add_json_option, met
 
 from indexer.index import Options, index
 from indexer.pooling.pool import pool
@@ -35,16 +36,21 @@ from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos.decode import decode, read, to_pixels
 from mkt_search.process import keep_freed_memory
 from mkt_search.settings.config import IndexConfig
+from mkt_search.store.records import NewPhoto
 from mkt_search.store.store import Batch, Store
-from mkt_search.types import Encoding, ImageSpec, PhotoVectors, Pooling
+from mkt_search.types import Encoding, ImageSpec, PhotoFacts, PhotoVectors, Pooling
 
 MEAN_STD = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SPEC = ImageSpec(224, 224, *MEAN_STD)
+RATE_COLUMNS = {
+    **{"student": "", "dtype": "", "forward pass, photos/s": ".1f", "index, photos/s": ".1f"},
+    **{"ratio": ".3f", "least": ".3f", "most": ".3f", "aim": ".2f", "result": ""},
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A student, the photos of one round, and the ratio it should reach."""
+    """A student, the photos of one round, and the ratio to reach."""
 
     backbone: str
     dim: int
@@ -60,7 +66,7 @@ CASES = (
 
 
 def paint_photos(folder: Path, count: int) -> None:
-    """Paint photos as large as Corel's, 192 x 128, of JPEG quality 90, no two alike."""
+    """Write different photos of Corel's size, 192 x 128, as JPEGs of quality 90."""
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = rng.integers(0, 256, (8, 12, 3), dtype=np.uint8)
@@ -70,7 +76,7 @@ def paint_photos(folder: Path, count: int) -> None:
 
 
 def take_photos(folder: Path, data: Path | None, count: int) -> None:
-    """Fill a folder with links to real photos, or with painted ones."""
+    """Fill a folder with links to photos of Corel-5k, or with synthetic photos."""
     if data is None:
         paint_photos(folder, count)
         return
@@ -79,7 +85,7 @@ def take_photos(folder: Path, data: Path | None, count: int) -> None:
 
 
 def make_encoder(case: Case, data: Path | None, dtype: Any) -> PhotoEncoder:
-    """Build the student with fresh heads."""
+    """Build the student with random heads."""
     weights = None
     if data is not None and case.backbone == "mobilenetv2_100":
         weights = data / "backbones" / "mobilenetv2_100_imagenet.safetensors"
@@ -89,7 +95,7 @@ def make_encoder(case: Case, data: Path | None, dtype: Any) -> PhotoEncoder:
 
 
 def encoding_of(case: Case, encoder: PhotoEncoder, local: Any) -> Encoding:
-    """16 local vectors in int8, or every patch in fp16."""
+    """Return an encoding of 16 local vectors in int8, or of every patch in fp16."""
     m, precision = 16, "int8"
     if local == "all":
         m, precision = encoder.grid[0] * encoder.grid[1], "fp16"
@@ -99,7 +105,7 @@ def encoding_of(case: Case, encoder: PhotoEncoder, local: Any) -> Encoding:
 
 
 def forward_rate(encoder: PhotoEncoder, batch: int, photos: int) -> float:
-    """Photos/s of the bare forward pass on batches that are normalised and on the device."""
+    """Return photos/s of the forward pass on batches that are normalized and on the device."""
     pixels = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
     images = encoder._normalise(pixels)
     with torch.inference_mode():
@@ -113,9 +119,9 @@ def forward_rate(encoder: PhotoEncoder, batch: int, photos: int) -> float:
 def index_rate(
     encoder: PhotoEncoder, encoding: Encoding, folder: Path, batch: int, workers: int
 ) -> float:
-    """Photos/s of a whole index run into a new library."""
-    with tempfile.TemporaryDirectory() as place:
-        store = Store.create(Path(place) / ".mkt")
+    """Return photos/s of a whole index run into a new library."""
+    with tempfile.TemporaryDirectory() as temporary:
+        store = Store.create(Path(temporary) / ".mkt")
         options = Options(batch_size=batch, workers=workers)
         started = time.perf_counter()
         summary = index(
@@ -128,7 +134,7 @@ def index_rate(
 
 
 def milliseconds(step: Callable[[], object], photos: int, repeats: int = 5) -> float:
-    """Processor milliseconds a photo of a step over some photos, the least of some tries."""
+    """Return processor milliseconds a photo of a step, the fastest of some tries."""
     taken = []
     for _ in range(repeats):
         started = time.process_time()
@@ -140,7 +146,7 @@ def milliseconds(step: Callable[[], object], photos: int, repeats: int = 5) -> f
 def steps(
     case: Case, encoder: PhotoEncoder, encoding: Encoding, folder: Path, batch: int
 ) -> dict[str, float]:
-    """Processor milliseconds a photo of each step, on one thread."""
+    """Return processor milliseconds a photo of each step, on one thread."""
     files = list(islice(Walk(folder, folder), batch))
     data = [read(file.absolute) for file in files]
     images = [decode(one, shorter_side=224).image for one in data]
@@ -156,7 +162,7 @@ def steps(
             ),
             "decode": milliseconds(lambda: [decode(one, shorter_side=224) for one in data], batch),
             "resize": milliseconds(lambda: [to_pixels(image, SPEC) for image in images], batch),
-            "normalise": milliseconds(lambda: encoder._normalise(pixels), batch),
+            "normalize": milliseconds(lambda: encoder._normalise(pixels), batch),
             "forward": milliseconds(lambda: encoder.encode(pixels), batch, repeats=2),
             "pool": milliseconds(lambda: pool(encoded, encoding), batch),
             "store": store_milliseconds(encoding, files, pooled),
@@ -166,13 +172,10 @@ def steps(
 
 
 def store_milliseconds(encoding: Encoding, files: Sequence[Any], vectors: PhotoVectors) -> float:
-    """Processor milliseconds a photo of one commit."""
-    from mkt_search.store.records import NewPhoto
-    from mkt_search.types import PhotoFacts
-
+    """Return processor milliseconds a photo of one commit."""
     facts = PhotoFacts(192, 128, "JPEG")
-    with tempfile.TemporaryDirectory() as place:
-        store = Store.create(Path(place) / ".mkt")
+    with tempfile.TemporaryDirectory() as temporary:
+        store = Store.create(Path(temporary) / ".mkt")
         stored = store.begin_encoding(encoding, model="benchmark")
         root = store.place_of(files[0].root)
         tries = iter(range(100))
@@ -190,13 +193,13 @@ def store_milliseconds(encoding: Encoding, files: Sequence[Any], vectors: PhotoV
     return taken
 
 
-def measure(case: Case, arguments: argparse.Namespace) -> None:
-    """Run the rounds of one student and print its part of the table."""
+def measure(case: Case, arguments: argparse.Namespace, table: Table) -> dict[str, float]:
+    """Run the rounds of one student and add its row; return the time of each step."""
     encoder = make_encoder(case, arguments.data, arguments.dtype)
     encoding = encoding_of(case, encoder, arguments.local)
     batch, count = arguments.batch_size, arguments.photos or case.photos
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         take_photos(folder, arguments.data, count)
         forward_rate(encoder, batch, batch)  # warms up
         bare, whole, ratios = [], [], []
@@ -206,43 +209,45 @@ def measure(case: Case, arguments: argparse.Namespace) -> None:
             after = forward_rate(encoder, batch, count)
             bare.append(2 / (1 / before + 1 / after))
             ratios.append(whole[-1] / bare[-1])
-        parts = steps(case, encoder, encoding, folder, batch)
-    print(
-        f"{case.backbone:<22} {encoder.dtype:<9} {batch:>5} {statistics.median(bare):>10.1f} "
-        f"{statistics.median(whole):>10.1f} {statistics.median(ratios):>7.3f} {case.aim:>6.2f}   "
-        f"({min(ratios):.3f} to {max(ratios):.3f})"
+        taken = steps(case, encoder, encoding, folder, batch)
+    ratio = statistics.median(ratios)
+    table.row(
+        *(case.backbone, encoder.dtype, statistics.median(bare), statistics.median(whole)),
+        *(ratio, min(ratios), max(ratios), case.aim, met(ratio >= case.aim)),
     )
-    total = sum(parts.values())
-    for name, taken in parts.items():
-        print(f"    {name:<14} {taken:>8.3f} ms  {100 * taken / total:>5.1f} %")
+    return taken
 
 
 def main() -> None:
-    """Parse the arguments and measure."""
+    """Read the options, measure each student, print the tables, and save them."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="folder with corel5k/ and backbones/")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--workers", type=int, default=0, help="0 is one per processor")
-    parser.add_argument("--photos", type=int, help="photos of a round; by default as the student")
+    parser.add_argument("--photos", type=int, help="photos of a round; the default is 512 or 64")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--local", choices=get_args(Pooling), default=IndexConfig().local)
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--only", help="one student, by the name of its backbone")
+    add_json_option(parser)
     arguments = parser.parse_args()
     keep_freed_memory()  # as `mkt index` does; it speeds up both
-    print(
-        f"{os.cpu_count()} cores, torch {torch.__version__} on {torch.get_num_threads()} threads; "
-        f"photos: {'painted' if arguments.data is None else 'Corel-5k'}, 192 x 128 JPEG"
-    )
-    print(
-        f"{'student':<22} {'dtype':<9} {'batch':>5} {'bare /s':>10} {'index /s':>10} {'ratio':>7} "
-        f"{'aim':>6}"
-    )
-    for case in CASES:
-        if arguments.only in (None, case.backbone):
-            measure(case, arguments)
+    results = Results(arguments.json)
+    results.fact("photos", "synthetic" if arguments.data is None else "Corel-5k")
+    results.fact("batch size", arguments.batch_size)
+    results.fact("threads", torch.get_num_threads())
+    table = results.table("rates", RATE_COLUMNS)
+    taken = {
+        case.backbone: measure(case, arguments, table)
+        for case in CASES
+        if arguments.only in (None, case.backbone)
+    }
+    table = results.table("steps", {"step": "", **dict.fromkeys(taken, ".2f")})
+    for step in next(iter(taken.values()), {}):
+        table.row(step, *(of_student[step] for of_student in taken.values()))
+    results.save()
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
-"""How long tagging with a large vocabulary takes, against the bare matrix products in it.
+"""Time tagging with a large vocabulary against the matrix products in it.
 
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1    tagging has threads of its own
     python benchmarks/tagging.py --photos 2000 --photos 6000
     python benchmarks/tagging.py --photos 100000 --base 5000     1 GB of disk, some minutes
 
-Simulated photos (`simulated.py`) go through the real store, labels are concepts with noise, and the
-real tagging chooses and writes, then replaces ("again"), then only counts ("dry run"). The floor
-multiplies as many vectors with all labels, in products of the same shapes on as many threads; it is
-taken before and after each of the three, and each is compared with the two beside it, in seconds of
-processors, which other programs disturb least. The shares are of the first: reading and decoding,
-timed alone on the same threads; the product, which is the floor; the database, from the last score
-to the commit; the choice is what is left: maximum over a photo's vectors, sum, best labels, the
-file in between. Every library is measured in a process of its own, so that its peak memory is its
-own; "before" is with the index and the label vectors loaded.
+Simulated photos (`simulated.py`) are stored, and labels are concepts with noise. The first run
+chooses and writes tags, the second replaces them with the same ones, and a dry run only counts.
+The floor multiplies as many vectors with all labels, in products of the same shapes on as many
+threads. It is measured before and after each run, and each run is compared with its two neighbors
+in processor time, which other programs disturb least.
+
+The shares are of the first run: reading and decoding, timed alone on the same threads; the
+product, which is the floor; the database, from the last score to the commit; and the rest, which
+is the maximum over a photo's vectors, the sum, the best labels and the spill file. Each library is
+measured in a process of its own, so that its peak memory is its own; "before" is the memory with
+the snapshot and the label vectors loaded.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from results import Results, add_json_option
 
 from mkt_search.progress import Progress
 from mkt_search.store.records import TagReport
@@ -37,46 +40,49 @@ from mkt_search.tagging.assign import COLUMNS, Blocks, TagRule, blocks_within
 from mkt_search.tagging.bulk import SCORING, tag
 from mkt_search.types import Vector
 
-HEAD = (
-    "| photos | labels | memory_mb | blocks | floor s | run s | again s | dry run s | each / floor "
-    "| decode | product | choice | database | MB before | MB peak |"
-)
+KINDS = ("cover", "topk")
+RUN_COLUMNS = {
+    **{"photos": ",", "labels": ",", "floor s": ".2f", "run s": ".2f", "again s": ".2f"},
+    **{"dry run s": ".2f", "run / floor": ".2f", "again / floor": ".2f", "dry run / floor": ".2f"},
+}
+SHARE_COLUMNS = {
+    **{"photos": ",", "memory_mb": ",", "threads x photos x labels": "", "decode": ".1%"},
+    **{"product": ".1%", "database": ".1%", "rest": ".1%", "MB before": ".0f", "MB peak": ".0f"},
+}
+Cells = tuple[str | int | float, ...]
 
 
 class Span:
-    """The time something takes: seconds on the wall, and of processors, all threads together."""
+    """A stopwatch: elapsed seconds, and processor seconds of all threads."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter(), time.process_time()
         self.wall = self.work = 0.0
 
     def stop(self) -> None:
-        """Take the time so far."""
+        """Record the time since the start."""
         self.wall, self.work = (
             time.perf_counter() - self._start[0],
             time.process_time() - self._start[1],
         )
 
 
-KINDS = ("cover", "topk")
-
-
 @dataclass
 class Clock:
-    """Takes the time of a run, and of its last score."""
+    """The time of a run, and of its last score."""
 
     whole: Span = field(default_factory=Span)
     scored: Span = field(default_factory=Span)
 
     def progress(self, event: Progress) -> None:
-        """Note when the last photo was scored."""
+        """Record when the last photo was scored."""
         if event.step == SCORING:
             self.scored.stop()
 
 
 def make(folder: Path, photos: int, base: int, labels: int, local: str) -> None:
     """Fill a library with simulated photos, and write label vectors beside them."""
-    import simulated  # not above: its libraries are no part of what is measured
+    import simulated  # not at the top: its libraries would count as memory of the measured process
 
     world, stored = simulated.World.make(), simulated.encoding(local)
     store = Store.create(folder)
@@ -85,8 +91,8 @@ def make(folder: Path, photos: int, base: int, labels: int, local: str) -> None:
     store.close()
 
 
-def measure(folder: Path, top: int, memory: int, threads: int) -> str:
-    """Tag a library anew, once more and dry, floors in between; return a row of the table."""
+def measure(folder: Path, top: int, memory: int, threads: int) -> tuple[Cells, Cells]:
+    """Tag a library, tag it again, and run dry, with floors in between; return both rows."""
     store = Store.open(folder)
     assert store.active is not None
     index = LocalSnapshot.open(store, store.active)
@@ -110,38 +116,36 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> str:
 
     with store.writing("benchmark"):
         with store.run("tag", {"labels": names}) as first:
-            anew = run(first.id)
+            written = run(first.id)
         with store.run("tag", {"labels": names}) as second:
             again = run(second.id)
     dry = run(None)
-    assert anew.added == again.kept == dry.kept == top * len(index), "the same labels each time"
+    assert written.added == again.kept == dry.kept == top * len(index), "the same labels each time"
     most, decode = peak(), decoding_of(index, blocks).work
     for number in (second.id, first.id):
         store.catalog.revert_run(number)
     store.close()
     near = [(one.work + other.work) / 2 for one, other in pairwise(floors)]
     whole, scored = clocks[0].whole.work, clocks[0].scored.work
-    shares = decode, near[0], scored - near[0] - decode, whole - scored
+    shares = decode, near[0], whole - scored, scored - near[0] - decode
     walls = [np.median([floor.wall for floor in floors]), *(clock.whole.wall for clock in clocks)]
     ratios = [clock.whole.work / there for clock, there in zip(clocks, near, strict=True)]
+    shape = f"{blocks.threads} x {blocks.photos} x {blocks.labels:,}"
+    of_whole = (share / whole for share in shares)
     return (
-        f"| {len(index):,} | {labels:,} | {memory:,} "
-        f"| {blocks.threads} x {blocks.photos} x {blocks.labels:,} | "
-        + " | ".join(f"{wall:.2f}" for wall in walls)
-        + f" | {' '.join(f'{ratio:.2f}' for ratio in ratios)} | "
-        + " | ".join(f"{share / whole:.1%}" for share in shares)
-        + f" | {before:.0f} | {most:.0f} |"
+        (len(index), labels, *map(float, walls), *ratios),
+        (len(index), memory, shape, *of_whole, before, most),
     )
 
 
 def peak() -> float:
-    """Return the most memory the process ever had, in MB of 10^6 bytes."""
+    """Return the peak memory of the process in MB of 10^6 bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def floor_of(index: LocalSnapshot, labels: Vector, blocks: Blocks) -> Span:
-    """Take the time of the products alone: vectors decoded before, results thrown away."""
+    """Time the matrix products alone, on vectors that are already decoded."""
     rows = index.read(np.flatnonzero(index.live)[: blocks.photos]).reshape(-1, labels.shape[1])
     out = np.zeros((blocks.threads, len(rows), COLUMNS), np.float32)
     starts = range(0, len(index), blocks.photos)
@@ -157,7 +161,7 @@ def floor_of(index: LocalSnapshot, labels: Vector, blocks: Blocks) -> Span:
 
 
 def decoding_of(index: LocalSnapshot, blocks: Blocks) -> Span:
-    """Take the time of reading and decoding every photo."""
+    """Time reading and decoding every photo."""
     parts = list(index.blocks(np.flatnonzero(index.live), most=blocks.photos))
 
     def work(number: int) -> None:
@@ -168,7 +172,7 @@ def decoding_of(index: LocalSnapshot, blocks: Blocks) -> Span:
 
 
 def on_threads(threads: int, work: Callable[[int], None]) -> Span:
-    """Take the time of some threads that work side by side, each told its number."""
+    """Time threads that work in parallel; each gets its number."""
     with ThreadPoolExecutor(threads) as pool:
         span = Span()
         list(pool.map(work, range(threads)))
@@ -177,28 +181,40 @@ def on_threads(threads: int, work: Callable[[int], None]) -> Span:
 
 
 def main() -> None:
-    """Read the options and print the table."""
+    """Read the options, measure, print the tables, and save them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--photos", type=int, action="append", help="may be given several times")
-    parser.add_argument("--base", type=int, default=2_000, help="photos with patches of their own")
+    parser.add_argument("--base", type=int, default=2_000, help="photos that are not recombined")
     parser.add_argument("--labels", type=int, default=10_000)
     parser.add_argument("--top", type=int, default=5)
-    parser.add_argument("--memory-mb", type=int, action="append", help="as [tag] memory_mb")
-    parser.add_argument("--threads", type=int, default=0, help="0: as many as processors")
+    parser.add_argument(
+        "--memory-mb",
+        type=int,
+        action="append",
+        help="as [tag] memory_mb; may be given several times",
+    )
+    parser.add_argument("--threads", type=int, default=0, help="0 is one per processor")
     parser.add_argument("--local", choices=KINDS, default=KINDS[0])
+    add_json_option(parser)
     given = parser.parse_args()
-    print(HEAD)
-    print("|--:|--:|--:|---|" + "--:|" * 11, flush=True)
-    fresh = multiprocessing.get_context("spawn")
+    results, shares = Results(given.json), []
+    table = results.table("runs", RUN_COLUMNS)
+    spawn = multiprocessing.get_context("spawn")
     for photos in given.photos or [2_000]:
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / ".mkt"
-            with fresh.Pool(1) as pool:
-                pool.apply(make, (place, photos, given.base, given.labels, given.local))
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / ".mkt"
+            with spawn.Pool(1) as pool:
+                pool.apply(make, (folder, photos, given.base, given.labels, given.local))
             for memory in given.memory_mb or [1_000]:
-                with fresh.Pool(1) as pool:
-                    asked = (place, given.top, memory, given.threads)
-                    print(pool.apply(measure, asked), flush=True)
+                with spawn.Pool(1) as pool:
+                    options = (folder, given.top, memory, given.threads)
+                    run, share = pool.apply(measure, options)
+                table.row(*run)
+                shares.append(share)
+    table = results.table("shares", SHARE_COLUMNS)
+    for share in shares:
+        table.row(*share)
+    results.save()
 
 
 if __name__ == "__main__":
