@@ -31,7 +31,7 @@ from mkt_search.store.sql.candidate_index import CandidateIndex
 from mkt_search.store.sql.catalog import SqlCatalog
 from mkt_search.store.sql.database import check_schema, open_engine, reading, transaction
 from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
-from mkt_search.types import Encoding, PhotoVectors
+from mkt_search.types import Encoding, ModelRecord, PhotoVectors
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class StoredEncoding:
     """An encoding the library knows: its id, its settings, the model asked for, and its state.
 
     `retired` names what this version can no longer read of its vectors; "" for one in use.
+    `record` describes the model as it was when it was last opened, if it was ever recorded.
     """
 
     id: int
@@ -65,6 +66,7 @@ class StoredEncoding:
     model: str
     state: str
     retired: str = ""
+    record: ModelRecord | None = None
 
     def is_of(self, encoding: Encoding) -> bool:
         """True if these vectors can be compared with new ones of `encoding`."""
@@ -257,10 +259,21 @@ class Store:
 
     def _rename_model(self, stored: StoredEncoding, model: str) -> StoredEncoding:
         with transaction(self.engine) as session:
-            session.execute(
-                update(EncodingRow).where(EncodingRow.id == stored.id).values(model=model)
-            )
-        return replace(stored, model=model)
+            encodings.set_model(session, stored.id, model, None)
+        return replace(stored, model=model, record=None)
+
+    def record_model(self, model: str, checkpoint: str, record: ModelRecord | None) -> None:
+        """Record what is known of a model with every encoding that it made.
+
+        Args:
+            model: its name, as it is opened.
+            checkpoint: its fingerprint.
+            record: what a search needs of it; None if that is unknown.
+        """
+        with transaction(self.engine) as session:
+            for row in encodings.encoding_rows(session):
+                if row.settings["checkpoint"] == checkpoint:
+                    encodings.set_model(session, row.id, model, record)
 
     def finish_encoding(self, stored: StoredEncoding) -> bool:
         """Switch to a rebuilt encoding once every photo has its vectors; the old ones go.
@@ -472,7 +485,8 @@ def _sqlite(directory: Path) -> URL:
 
 def _stored(row: EncodingRow) -> StoredEncoding:
     encoding, retired = encodings.encoding_of(row), encodings.retired_form(row.settings)
-    return StoredEncoding(row.id, encoding, row.model, row.state, retired)
+    record = encodings.model_record_of(row)
+    return StoredEncoding(row.id, encoding, row.model, row.state, retired, record)
 
 
 def _mismatch(active: StoredEncoding, encoding: Encoding, model: str) -> str:

@@ -96,4 +96,4 @@ def test_file_is_no_library(tmp_path: Path) -> None:
 def test_database_in_no_folder_is_told_with_what_it_needs(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/nowhere/mkt.db"
     result = mkt("init", tmp_path, "--database", url, code=1)
-    assert "Its folder must be there and be writable" in result.stderr
+    assert "Its folder must exist and be writable" in result.stderr

@@ -184,7 +184,7 @@ def test_the_truth_is_named(cover: Store, every_patch: Store) -> None:
 def test_a_recall_that_no_number_of_candidates_reached_is_told(own: Store) -> None:
     with transaction(own.engine) as session:
         poor = {"10": [[100, 0.9]], "100": [[100, 0.5]]}
-        session.execute(update(CandidateIndexRow).values(curve=poor))
+        session.execute(update(CandidateIndexRow).values(recall_curve=poor))
     report = measured(own, target=0.8, depths=(100,))
     assert report.notes[1] == (
         "No number of candidates reached a recall of 0.8 when the index was built, so searches for "

@@ -644,7 +644,7 @@ def test_a_database_that_cannot_grow_loses_nothing_that_was_committed(
             break
         except StoreError as problem:
             refused += 1
-            assert "disk with the library is full" in str(problem)
+            assert "disk with the database is full" in str(problem)
         assert checks.verify(store) == []
     assert refused > 2 and len(vectors(store)) == 40 and checks.verify(store) == []
 

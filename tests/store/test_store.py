@@ -4,6 +4,7 @@ import errno
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from mkt_search.store.sql import photos as photo_queries
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.status import status
 from mkt_search.store.store import Batch, Store
-from mkt_search.types import Filters, PhotoFacts
+from mkt_search.types import Filters, ImageSpec, ModelRecord, PhotoFacts
 from tests import made
 
 
@@ -377,3 +378,17 @@ def test_labels_are_remembered_until_a_rebuild_by_another_student(
     assert store.finish_encoding(building)
     with reading(store.engine) as session:
         assert len(runs.label_vectors(session, "words", ["dog"])) == kept
+
+
+def test_what_is_known_of_a_model_is_recorded_with_every_encoding_it_made(
+    store: Store, root: Path
+) -> None:
+    stored = made.fill(store, root, 1)
+    assert stored.record is None
+    image = ImageSpec(32, 48, (0.1, 0.2, 0.3), (1, 1, 1), "crop", 50)
+    record = ModelRecord("stamp", "label encoder", image)
+    store.record_model("moved", stored.encoding.checkpoint, record)
+    store.record_model("other", "ffffffffffff", replace(record, stamp="other"))
+    assert store.active == replace(stored, model="moved", record=record)
+    renamed = store.begin_encoding(stored.encoding, model="renamed")
+    assert store.active == renamed == replace(stored, model="renamed", record=None)

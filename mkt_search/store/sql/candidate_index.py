@@ -28,7 +28,8 @@ from mkt_search.store.sql.schema import CandidateIndexRow, Content
 from mkt_search.types import Encoding
 
 PIECE = 1 << 24
-SKETCH, PLACES = ".sketch", ".places"  # the ends of file names
+SKETCH, PLACES = ".pq", ".rows"  # ends of file names
+READABLE = (SKETCH, ".sketch")  # and of those that earlier versions wrote
 ONWARD = (0, 1, 1)  # from a place to the next: the same segment, the next row, the next content
 
 
@@ -62,17 +63,17 @@ def find(session: Session, encoding_id: int) -> CandidateIndex | None:
     row = session.scalar(
         select(CandidateIndexRow).where(CandidateIndexRow.encoding_id == encoding_id)
     )
-    if row is None or not row.file.endswith(SKETCH):
+    if row is None or not row.pq_file.endswith(READABLE):
         return None
-    curve = RecallCurve.of_data(row.curve)
-    sketch = Written(row.file, row.size, row.sha256)
-    places = Written(row.places_file, row.places_size, row.places_sha256)
+    curve = RecallCurve.of_data(row.recall_curve)
+    sketch = Written(row.pq_file, row.pq_size, row.pq_sha256)
+    places = Written(row.rowmap_file, row.rowmap_size, row.rowmap_sha256)
     return CandidateIndex(sketch, places, row.photos, row.revision, curve)
 
 
 def files(session: Session) -> set[str]:
     """Return the files of all generations."""
-    rows = session.execute(select(CandidateIndexRow.file, CandidateIndexRow.places_file))
+    rows = session.execute(select(CandidateIndexRow.pq_file, CandidateIndexRow.rowmap_file))
     return {file for row in rows for file in row}
 
 
@@ -80,7 +81,7 @@ def drop(session: Session, encoding_ids: Sequence[int]) -> list[str]:
     """Delete the generations of encodings; return the files that are now nobody's."""
     mine = CandidateIndexRow.encoding_id.in_(encoding_ids)
     rows = session.execute(
-        select(CandidateIndexRow.file, CandidateIndexRow.places_file).where(mine)
+        select(CandidateIndexRow.pq_file, CandidateIndexRow.rowmap_file).where(mine)
     )
     gone = [file for row in rows for file in row]
     session.execute(delete(CandidateIndexRow).where(mine))
@@ -93,16 +94,16 @@ def switch(session: Session, encoding_id: int, built: CandidateIndex) -> list[st
     session.add(
         CandidateIndexRow(
             encoding_id=encoding_id,
-            file=built.sketch.file,
-            size=built.sketch.size,
-            sha256=built.sketch.sha256,
-            places_file=built.places.file,
-            places_size=built.places.size,
-            places_sha256=built.places.sha256,
+            pq_file=built.sketch.file,
+            pq_size=built.sketch.size,
+            pq_sha256=built.sketch.sha256,
+            rowmap_file=built.places.file,
+            rowmap_size=built.places.size,
+            rowmap_sha256=built.places.sha256,
             revision=built.revision,
             photos=built.photos,
             newest_content=session.scalar(select(func.max(Content.id))) or 0,
-            curve=built.curve.as_data(),
+            recall_curve=built.curve.as_data(),
             created_at=now(),
         )
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -18,19 +18,36 @@ PRAGMAS = (
     "PRAGMA busy_timeout=30000",
 )
 
-WRITES = "mkt_writes"  # the execution option of a connection that will write
+WRITES = "mkt_writes"  # execution option of a connection that will write
+DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
 def open_engine(url: str | URL) -> Engine:
-    """Return an engine for any URL; SQLite gets WAL, foreign keys and real transactions."""
+    """Return an engine for a SQLite or PostgreSQL URL.
+
+    SQLite gets WAL, foreign keys and transactions that cover DDL. PostgreSQL is used through
+    psycopg 3.
+
+    Raises:
+        StoreError: the URL cannot be used, names another database, or its driver is missing.
+    """
     try:
-        engine = create_engine(url)
+        url = make_url(url)
+        url = url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
+        dialect = url.get_dialect().name
+        if dialect in ("sqlite", "postgresql"):
+            engine = create_engine(url, pool_pre_ping=dialect == "postgresql")
     except (ArgumentError, ImportError) as problem:
         raise StoreError(
             f"The database URL cannot be used ({problem}). Correct it under [library] in mkt.toml "
-            "or in --database, or install its driver."
+            'or in --database; PostgreSQL needs `pip install "mkt-search[postgres]"`.'
         ) from problem
-    if engine.dialect.name == "sqlite":
+    if dialect not in ("sqlite", "postgresql"):
+        raise StoreError(
+            f"The database URL names {dialect}, but a library is kept in SQLite or PostgreSQL: "
+            "leave the URL out, or write postgresql+psycopg://USER@HOST/NAME."
+        )
+    if dialect == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -43,14 +60,17 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Begin; a writer takes its turn at once, for SQLite fails one that has read before it must
-    wait, and readers of another process write too: the vectors of labels."""
+    """Begin a transaction; one that writes takes the write lock at once.
+
+    SQLite fails a transaction that reads, then has to wait for another writer. Readers write too:
+    they remember label vectors.
+    """
     writes = connection.get_execution_options().get(WRITES, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def check_schema(engine: Engine) -> None:
-    """Raise SchemaOutdated unless the database stands at the migration this code knows."""
+    """Raise SchemaOutdated unless the database is at the migration this code was written for."""
     with reading(engine) as session:
         if not inspect(session.connection()).has_table("alembic_version"):
             raise SchemaOutdated("The library was left half made; run `mkt init` again.")
@@ -68,8 +88,8 @@ def check_schema(engine: Engine) -> None:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """Give a session for reading; what it sees is one moment of the library."""
-    if engine.dialect.name != "sqlite":  # which has no other kind
+    """Give a session for reading; all that it reads was true at one time."""
+    if engine.dialect.name == "postgresql":  # a transaction of SQLite always is a snapshot
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
     with translated(), Session(engine) as session:
         yield session
@@ -85,19 +105,19 @@ def transaction(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the database's own errors into ours."""
+    """Turn errors of the database into errors of the store."""
     try:
         yield
     except OperationalError as error:
-        reason = str(error.orig)
-        if "full" in reason:
+        reason = " ".join(str(error.orig).split())  # PostgreSQL's have several lines
+        if "full" in reason or "No space left" in reason:
             raise StoreError(
-                "The disk with the library is full; what was committed before is safe. "
+                "The disk with the database is full; what was committed before is safe. "
                 "Free some space and run the command again."
             ) from error
         hint = ""
         if "unable to open" in reason:
-            hint = " Its folder must be there and be writable, even to read (SQLite's WAL)."
+            hint = " Its folder must exist and be writable, even to read (SQLite's WAL)."
         raise StoreError(f"The database cannot be used now: {reason}.{hint}") from error
     except DBAPIError as error:
         if "malformed" in str(error.orig) or "not a database" in str(error.orig):

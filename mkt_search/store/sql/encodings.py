@@ -1,18 +1,19 @@
 """The queries about vectors: encodings, the segments that hold them, and which of them are live."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import chain
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, delete, exists, func, insert, select
+from sqlalchemy import Select, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from mkt_search.store.segments.files import Written
 from mkt_search.store.sql.photos import now
 from mkt_search.store.sql.schema import ChangeRow, EncodingRow, Photo, SegmentRow, VectorRow
-from mkt_search.types import Encoding, Pooling
+from mkt_search.types import Encoding, ImageSpec, ModelRecord, Pooling
 
 
 def encoding_rows(session: Session) -> list[EncodingRow]:
@@ -33,6 +34,29 @@ def retired_form(settings: Mapping[str, Any]) -> str:
     if local not in get_args(Pooling):
         return f"local {local}"
     return f"{local} in fp16" if precision == "fp16" and local != "all" else ""
+
+
+def set_model(session: Session, encoding_id: int, model: str, record: ModelRecord | None) -> None:
+    """Record the name of an encoding's model, and what is known of the model."""
+    session.execute(
+        update(EncodingRow)
+        .where(EncodingRow.id == encoding_id)
+        .values(
+            model=model,
+            label_encoder=record.label_encoder if record else None,
+            image=asdict(record.image) if record else None,
+            model_stamp=record.stamp if record else None,
+        )
+    )
+
+
+def model_record_of(row: EncodingRow) -> ModelRecord | None:
+    """Return what an encoding's row records of the model; None if that is not complete."""
+    if row.model_stamp is None or row.label_encoder is None or row.image is None:
+        return None
+    image: dict[str, Any] = dict(row.image)
+    image["mean"], image["std"] = tuple(image["mean"]), tuple(image["std"])
+    return ModelRecord(row.model_stamp, row.label_encoder, ImageSpec(**image))
 
 
 def add_segment(

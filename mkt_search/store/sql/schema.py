@@ -2,17 +2,30 @@
 
 root ──< photo >── content ──< vector >── segment >── encoding
           └──< tag >── label      tag >── run ──< evaluation      label_vector    revision, change
-                                                                      encoding ── generation
+                                                                      encoding ── candidate_index
 """
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, LargeBinary, MetaData, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0004"
+HEAD = "0005"
 """The migration this code was written for; a database at another one is refused."""
+
+BytewiseText = String().with_variant(String(collation="C"), "postgresql")
+"""Text that PostgreSQL orders and folds as SQLite does: by bytes, and A to Z alone."""
 
 
 class Base(DeclarativeBase):
@@ -34,7 +47,7 @@ class Root(Base):
 
     __tablename__ = "root"
     id: Mapped[int] = mapped_column(primary_key=True)
-    path: Mapped[str] = mapped_column(unique=True)
+    path: Mapped[str] = mapped_column(BytewiseText, unique=True)
 
 
 class Content(Base):
@@ -56,7 +69,7 @@ class Photo(Base):
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     root_id: Mapped[int] = mapped_column(ForeignKey("root.id"))
-    path: Mapped[str]
+    path: Mapped[str] = mapped_column(BytewiseText)
     size: Mapped[int] = mapped_column(BigInteger)
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
     content_id: Mapped[int | None] = mapped_column(ForeignKey("content.id"))
@@ -67,22 +80,27 @@ class Photo(Base):
     format: Mapped[str | None]
     orientation: Mapped[int | None]
     taken_at: Mapped[datetime | None] = mapped_column(index=True)
-    camera: Mapped[str | None]
+    camera: Mapped[str | None] = mapped_column(BytewiseText)
     latitude: Mapped[float | None] = mapped_column(Double)
     longitude: Mapped[float | None] = mapped_column(Double)
 
 
 class EncodingRow(Base):
-    """One `Encoding`: `active` is searched, `building` is being made beside it by a rebuild."""
+    """One `Encoding`: `active` is searched, `building` is being made beside it by a rebuild.
+
+    The last three columns record the model, so that a search need not open it; all NULL if unknown.
+    """
 
     __tablename__ = "encoding"
     id: Mapped[int] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     model: Mapped[str]
-    vocabulary: Mapped[bytes | None] = mapped_column(LargeBinary)  # no longer written or read
     state: Mapped[str]
     created_at: Mapped[datetime]
+    label_encoder: Mapped[str | None]
+    image: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    model_stamp: Mapped[str | None]
 
 
 class SegmentRow(Base):
@@ -109,26 +127,26 @@ class VectorRow(Base):
 
 
 class CandidateIndexRow(Base):
-    """The candidate index of an encoding: two files over `photos` contents, replaced whole.
+    """The candidate index of an encoding: two files about `photos` contents, replaced together.
 
-    `file` is the sketch, `places_file` where the vectors stood at `revision`. `newest_content` is
-    the largest content id there was; `curve` what validation measured.
+    `pq_file` is the PQ index; `rowmap_file` lists the vector rows as they were at `revision`.
+    `newest_content` is the largest content id at that time.
     """
 
-    __tablename__ = "generation"
+    __tablename__ = "candidate_index"
     id: Mapped[int] = mapped_column(primary_key=True)
     encoding_id: Mapped[int] = mapped_column(ForeignKey("encoding.id"), unique=True)
-    file: Mapped[str] = mapped_column(unique=True)
-    size: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    pq_file: Mapped[str] = mapped_column(unique=True)
+    pq_size: Mapped[int] = mapped_column(BigInteger)
+    pq_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    rowmap_file: Mapped[str] = mapped_column(unique=True)
+    rowmap_size: Mapped[int] = mapped_column(BigInteger)
+    rowmap_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
     photos: Mapped[int]
-    newest_content: Mapped[int]
-    curve: Mapped[dict[str, Any]] = mapped_column(JSON)
-    created_at: Mapped[datetime]
     revision: Mapped[int] = mapped_column(BigInteger)
-    places_file: Mapped[str] = mapped_column(unique=True)
-    places_size: Mapped[int] = mapped_column(BigInteger)
-    places_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    newest_content: Mapped[int]
+    recall_curve: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime]
 
 
 class LabelRow(Base):
@@ -136,7 +154,7 @@ class LabelRow(Base):
 
     __tablename__ = "label"
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(BytewiseText, unique=True)
 
 
 class RunRow(Base):
@@ -170,10 +188,24 @@ class EvaluationRow(Base):
 
 
 class TagRow(Base):
-    """A label on a photo. One a later run replaced stays aside until that run is taken back."""
+    """A label on a photo. One that a later run replaced is kept until that run is reverted.
+
+    No index begins with `superseded_by` of current tags: SQLite would take it for selective, and
+    read every current tag to find those of a few photos or labels.
+    """
 
     __tablename__ = "tag"
     __table_args__ = (
+        *(
+            Index(
+                f"ix_tag_superseded_by_{column}",
+                "superseded_by",
+                column,
+                sqlite_where=text("superseded_by IS NOT NULL"),
+                postgresql_where=text("superseded_by IS NOT NULL"),
+            )
+            for column in ("photo_id", "label_id")
+        ),
         Index(
             "uq_tag_current",
             "photo_id",
@@ -190,7 +222,7 @@ class TagRow(Base):
     source: Mapped[str]
     score: Mapped[float | None] = mapped_column(Double)
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
-    superseded_by: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
+    superseded_by: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
     created_at: Mapped[datetime]
 
 

@@ -18,7 +18,6 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -28,10 +27,6 @@ from mkt_search.paths import text_to_path
 from mkt_search.store.sql.photos import filtered, in_pieces, now
 from mkt_search.store.sql.schema import LabelRow, Photo, Root, RunRow, TagRow
 from mkt_search.types import Filters, Source, Tag
-
-_put_aside = TagRow.superseded_by + 0
-"""The run that put a tag aside, where its index must not be the way in: SQLite takes it for a good
-one and walks through all the tags of a run for each few photos or labels."""
 
 ROWS_AT_ONCE = 10_000  # tags handed to the database together: a run over a million photos has more
 
@@ -82,7 +77,7 @@ def auto_pairs(
             .where(
                 TagRow.photo_id.in_(piece),
                 TagRow.source == "auto",
-                _put_aside == superseded_by,  # None becomes IS NULL
+                TagRow.superseded_by == superseded_by,  # None becomes IS NULL
             )
             .execution_options(yield_per=ROWS_AT_ONCE)
         )
@@ -102,7 +97,7 @@ def _auto(labels: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
     """The conditions on a current automatic tag of some labels, on a photo that can be found."""
     return (
         TagRow.source == "auto",
-        _put_aside.is_(None),
+        TagRow.superseded_by.is_(None),
         TagRow.label_id.in_(labels),
         exists().where(Photo.id == TagRow.photo_id, Photo.state == "indexed"),
     )
@@ -268,5 +263,4 @@ def forget_photos(session: Session, photos: Sequence[int]) -> None:
 
 def forget_unused_labels(session: Session) -> None:
     """Delete labels that no tag names."""
-    used = select(TagRow.label_id)
-    session.execute(delete(LabelRow).where(or_(LabelRow.id.not_in(used))))
+    session.execute(delete(LabelRow).where(~exists().where(TagRow.label_id == LabelRow.id)))

@@ -496,7 +496,7 @@ def test_a_generation_that_this_program_does_not_read_is_none_and_is_made_anew(
     old = file.with_suffix(".faiss")
     file.rename(old)
     with transaction(store.engine) as session:
-        session.execute(update(CandidateIndexRow).values(file=old.name))
+        session.execute(update(CandidateIndexRow).values(pq_file=old.name))
     assert opened(store).generation is None and opened(store).sketch is None
     assert status(store).candidate_index is None
     assert checks.verify(store) == []

@@ -90,3 +90,39 @@ def test_a_library_of_the_first_version_keeps_everything(tmp_path: Path) -> None
         assert connection.execute(text("SELECT path FROM root")).all() == [("/photos",)]
         assert connection.execute(text("SELECT count(*) FROM evaluation")).scalar() == 0
     engine.dispose()
+
+
+def test_candidate_indexes_and_encodings_keep_their_values(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        connection.execute(
+            text(
+                "INSERT INTO encoding (id, fingerprint, settings, model, vocabulary, state,"
+                " created_at) VALUES (3, 'f', '{}', 'm', x'00', 'active', '2024-05-17')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO generation (encoding_id, file, size, sha256, photos, newest_content,"
+                " curve, created_at, revision, places_file, places_size, places_sha256) VALUES"
+                " (3, 'a.sketch', 1, x'01', 2, 4, '{\"one\": {}}', '2024-05-17', 5, 'b.places', 6,"
+                " x'07')"
+            )
+        )
+    upgrade(engine)
+    with engine.connect() as connection:
+        [row] = connection.execute(text("SELECT * FROM candidate_index")).mappings()
+        assert dict(row) | {"created_at": ""} == {
+            **{"id": 1, "encoding_id": 3, "photos": 2, "revision": 5, "newest_content": 4},
+            **{"pq_file": "a.sketch", "pq_size": 1, "pq_sha256": b"\1"},
+            **{"rowmap_file": "b.places", "rowmap_size": 6, "rowmap_sha256": b"\7"},
+            **{"recall_curve": '{"one": {}}', "created_at": ""},
+        }
+        [row] = connection.execute(text("SELECT * FROM encoding")).mappings()
+        assert (row["id"], row["model"], row["label_encoder"]) == (3, "m", None)
+        assert "vocabulary" not in row
+    engine.dispose()

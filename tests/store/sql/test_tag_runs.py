@@ -158,7 +158,7 @@ def test_a_full_disk_in_the_middle_leaves_the_tags_as_they_were(store: Store, mo
     event.listen(store.engine, "connect", limit)
     store.engine.dispose()
     every = [(content, label) for label in labels for content in (0, 1, 2)]
-    with pytest.raises(StoreError, match="disk with the library is full"):
+    with pytest.raises(StoreError, match="disk with the database is full"):
         run_tags(store, ["a", *labels], every)
     event.remove(store.engine, "connect", limit)
     store.engine.dispose()
