@@ -1,13 +1,13 @@
-"""How long the exact scan takes for one query, against reading the same bytes from memory.
+"""Time the exact scan for one query against reading the same bytes from memory.
 
     python benchmarks/search.py                        5,000 and 100,000 photos, about 1 GB of disk
     python benchmarks/search.py --photos 5000 --local topk
 
 Photos are simulated: each shows a few of 2,000 concepts, its local vectors are concepts in a scene
-with noise, its global vector is their mean with noise. They go through the real store (segments in
-a temporary folder) and the real search; every tenth answer is checked against scoring every photo.
-Medians over the queries. The floor is a sum over as many bytes as the scan reads, in the same run,
-by one thread and by as many as the scan uses; "query" is the whole search for k photos.
+with noise, its global vector is their mean with noise. They are stored as segments and searched by
+the library's code; every tenth answer is compared with scoring every photo. Times are medians over
+the queries. The floor is a sum over as many bytes as the scan reads, in the same run, by one thread
+and by as many as the scan uses. "query" is the whole search for k photos.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import simulated
+from results import Results, Table, add_json_option, met
 from simulated import CONCEPTS, DIM, GRID, TOP_K, M
 
 from mkt_search.scoring import unit
@@ -28,11 +29,19 @@ from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoVectors, Vector
 
-OBJECTS, BATCH = 6, 1_024
+OBJECTS = 6  # a photo
+PHOTOS_PER_COMMIT = 1_024
+AIM = 2.0  # times the floor
+COLUMNS = {
+    **{"photos": ",", "MB read": ",.0f", "load s": ".2f", "read ms, 1 thread": ".2f"},
+    **{"read ms, all threads": ".2f", "scan ms": ".2f", "query ms": ".2f"},
+    **{"query / read, 1 thread": ".2f", "query / read, all threads": ".2f"},
+    **{"aim": ".0f", "result": ""},
+}
 
 
 def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> PhotoVectors:
-    """Return n photos of about six concepts each."""
+    """Draw n photos of about six concepts each."""
     frequency = 1 / np.arange(1, CONCEPTS + 1)
     shown = rng.choice(CONCEPTS, (n, OBJECTS), p=frequency / frequency.sum())
     scene = unit(rng.standard_normal((n, 1, DIM), np.float32)) * 0.7
@@ -52,22 +61,24 @@ def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> 
 
 
 def fill(store: Store, photos: int, concepts: Vector, local: str) -> StoredEncoding:
-    """Write simulated photos through the store and open them."""
+    """Store simulated photos; return their encoding."""
     rng = np.random.default_rng(0)
-    sizes = (min(BATCH, photos - start) for start in range(0, photos, BATCH))
+    sizes = (
+        min(PHOTOS_PER_COMMIT, photos - start) for start in range(0, photos, PHOTOS_PER_COMMIT)
+    )
     parts = (simulate(n, concepts, local, rng) for n in sizes)
     return simulated.fill(store, simulated.encoding(local), parts)
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long one call takes."""
+    """Return the seconds of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def measure(photos: int, local: str, queries: int, k: int) -> None:
-    """Print one row of the table."""
+def measure(photos: int, local: str, queries: int, k: int, table: Table) -> None:
+    """Add one row to the table."""
     rng = np.random.default_rng(1)
     concepts = unit(rng.standard_normal((CONCEPTS, DIM), np.float32))
     labels = unit(
@@ -77,9 +88,7 @@ def measure(photos: int, local: str, queries: int, k: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / ".mkt")
         stored = fill(store, photos, concepts, local)
-        start = time.perf_counter()
         index = LocalSnapshot.open(store, stored)
-        opening = time.perf_counter() - start
         loading = seconds(lambda: index.scan)
         one = np.ones(1, np.float32)
         memory = np.ones(index.scan.bytes // 8, np.int64)  # as many bytes as a query reads
@@ -102,30 +111,27 @@ def measure(photos: int, local: str, queries: int, k: int) -> None:
     read, both, scan, query = (
         float(np.median(values)) * 1e3 for values in (reads, shared, scans, times)
     )
-    print(
-        f"| {photos:,} | {local} | {memory.nbytes / 1e6:,.0f} | {opening:.2f} | {loading:.2f} "
-        f"| {read:.2f} | {both:.2f} | {scan:.2f} | {query:.2f} | {scan / read:.2f} "
-        f"| {query / read:.2f} | {query / both:.2f} |",
-        flush=True,
+    table.row(
+        *(photos, memory.nbytes / 1e6, loading, read, both, scan, query),
+        *(query / read, query / both, AIM, met(query <= AIM * min(read, both))),
     )
 
 
 def main() -> None:
-    """Read the options and print the table."""
+    """Read the options, print the table, and save it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--photos", type=int, action="append", help="may be given several times")
     parser.add_argument("--local", choices=simulated.KINDS, default=simulated.KINDS[0])
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("-k", type=int, default=20)
+    add_json_option(parser)
     given = parser.parse_args()
     faiss.omp_set_num_threads(1)
-    print(
-        "| photos | local | MB read | open s | load s | read ms, 1 thread | read ms, all threads "
-        "| scan ms | query ms | scan / read | query / read | query / read, all threads |"
-    )
-    print("|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    results = Results(given.json)
+    table = results.table("queries", COLUMNS)
     for photos in given.photos or [5_000, 100_000]:
-        measure(photos, given.local, given.queries, given.k)
+        measure(photos, given.local, given.queries, given.k, table)
+    results.save()
 
 
 if __name__ == "__main__":
