@@ -1,8 +1,9 @@
 """The architecture as a test: imports point down, and each foreign library has one home."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -11,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 # Floors from the roof down, of the house and inside the store. Folders end with "/"; the longest
 # entry that fits is a module's room. A module imports from its own room and from lower floors.
 HOUSE: tuple[tuple[str, ...], ...] = (
-    ("mkt_search/cli.py", "mkt_search/__main__.py", "mkt_search/__init__.py"),
+    ("mkt_search/__main__.py",),
+    ("mkt_search/cli.py", "mkt_search/__init__.py"),
     ("mkt_search/demo/",),
     ("mkt_search/commands/",),
     ("mkt_search/library.py",),
@@ -67,36 +69,54 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pyarrow": ("mkt_search/tagging/export.py",),
     "h5py": ("mkt_search/datasets/nus_wide.py",),
 }
-SOURCES = sorted(
-    path for top in ("mkt_search", "indexer", "training") for path in (ROOT / top).rglob("*.py")
-)
+ROOFS = {"mkt_search/library.py", "mkt_search/cli.py"}
+"""The files of mkt_search that may import `indexer` and `training`."""
+
+STRANGERS = {"indexer": ("training",), "training": ("indexer", "mkt_search.store")}
+"""What a package may not import."""
 
 
-def name_of(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+class Source(NamedTuple):
+    """A source file: every dotted name that it imports, and those outside TYPE_CHECKING blocks."""
+
+    name: str
+    imports: list[str]
+    imports_at_run_time: list[str]
 
 
-every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
-
-
-def imports(path: Path, *, at_run_time: bool = False) -> Iterator[str]:
-    """Yield every dotted name that a file imports; `at_run_time` skips TYPE_CHECKING blocks."""
+def read(path: Path) -> Source:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = {
+    for_types = {
         child
         for node in ast.walk(tree)
-        if at_run_time and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for child in node.body
     }
+    found: list[str] = []
+    at_run_time: list[str] = []
     for node in ast.walk(tree):
-        if node in skipped:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        names = imported_names(node)
+        found += names
+        at_run_time += names if node not in for_types else []
+    return Source(path.relative_to(ROOT).as_posix(), found, at_run_time)
 
 
+def imported_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+SOURCES = [
+    read(path)
+    for package in ("mkt_search", "indexer", "training")
+    for path in sorted((ROOT / package).rglob("*.py"))
+]
+
+
+@cache
 def file_of(module: str) -> str | None:
     """Return the project file that a dotted name leads to; None for a foreign module."""
     parts = module.split(".")
@@ -116,50 +136,64 @@ def room_of(file: str, floors: tuple[tuple[str, ...], ...]) -> tuple[int, str] |
     return (floor, room) if room else None
 
 
-@every_source
+def points_down(importing: str, module: str, floors: tuple[tuple[str, ...], ...]) -> bool:
+    imported = file_of(module)
+    here, there = room_of(importing, floors), room_of(imported, floors) if imported else None
+    return not here or not there or here[1] == there[1] or here[0] < there[0]
+
+
 @pytest.mark.parametrize("floors", [HOUSE, STORE], ids=["house", "store"])
-def test_imports_point_down(path: Path, floors: tuple[tuple[str, ...], ...]) -> None:
-    here = room_of(name_of(path), floors)
-    for module in imports(path):
-        target = file_of(module)
-        there = room_of(target, floors) if target else None
-        if here and there and there[1] != here[1]:
-            assert there[0] > here[0], f"{name_of(path)} imports {module}"
+def test_imports_point_down(floors: tuple[tuple[str, ...], ...]) -> None:
+    assert not [
+        f"{source.name} imports {module}"
+        for source in SOURCES
+        for module in source.imports
+        if not points_down(source.name, module, floors)
+    ]
 
 
-@every_source
-def test_only_the_roof_of_the_core_knows_indexer_and_training(path: Path) -> None:
-    roof = {"mkt_search/library.py", "mkt_search/cli.py"}
-    if name_of(path).startswith("mkt_search/") and name_of(path) not in roof:
-        found = [name for name in imports(path) if name.split(".")[0] in ("indexer", "training")]
-        assert not found, f"{name_of(path)} imports {found}"
+def test_only_the_roof_of_the_core_imports_indexer_and_training() -> None:
+    assert not [
+        f"{source.name} imports {module}"
+        for source in SOURCES
+        for module in source.imports
+        if source.name.startswith("mkt_search/") and source.name not in ROOFS
+        if module.split(".")[0] in ("indexer", "training")
+    ]
 
 
-@every_source
-def test_sql_stays_inside_the_store(path: Path) -> None:
-    if not name_of(path).startswith("mkt_search/store/"):
-        found = [name for name in imports(path) if name.startswith("mkt_search.store.sql")]
-        assert not found, f"{name_of(path)} imports {found}; use `store.catalog`"
+def test_indexer_and_training_do_not_import_each_other() -> None:
+    assert not [
+        f"{source.name} imports {module}"
+        for source in SOURCES
+        for module in source.imports
+        for stranger in STRANGERS.get(source.name.split("/")[0], ())
+        if f"{module}.".startswith(f"{stranger}.")
+    ]
 
 
-@every_source
-def test_indexer_and_training_do_not_know_each_other(path: Path) -> None:
-    strangers = {"indexer": ("training",), "training": ("indexer", "mkt_search.store")}
-    for module in imports(path):
-        for stranger in strangers.get(name_of(path).split("/")[0], ()):
-            assert not f"{module}.".startswith(f"{stranger}."), f"{name_of(path)} imports {module}"
+def test_sql_stays_inside_the_store() -> None:
+    assert not [
+        f"{source.name} imports {module}; use `store.catalog`"
+        for source in SOURCES
+        for module in source.imports
+        if module.startswith("mkt_search.store.sql")
+        if not source.name.startswith("mkt_search/store/")
+    ]
 
 
-@every_source
-def test_a_foreign_library_is_imported_only_at_home(path: Path) -> None:
-    for module in imports(path, at_run_time=True):
-        homes = HOMES.get(module.split(".")[0])
-        assert homes is None or name_of(path).startswith(homes), f"{name_of(path)} imports {module}"
+def test_a_foreign_library_is_imported_only_at_home() -> None:
+    assert not [
+        f"{source.name} imports {module}"
+        for source in SOURCES
+        for module in source.imports_at_run_time
+        if not source.name.startswith(HOMES.get(module.split(".")[0], ("",)))
+    ]
 
 
 def test_migrations_import_nothing_of_the_project() -> None:
     for path in (ROOT / "migrations").rglob("*.py"):
-        assert not [module for module in imports(path) if file_of(module)]
+        assert not [module for module in read(path).imports if file_of(module)]
 
 
 def test_training_is_our_package() -> None:
