@@ -1,4 +1,4 @@
-"""`mkt demo`: the whole tool on a world of its own, without a network."""
+"""`mkt demo`: every command on a small synthetic world, without a network."""
 
 from functools import partial
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 import click
 
 from mkt_search.display import printable
+from mkt_search.terminal.output import say
+from mkt_search.terminal.progress import show_progress
 
 
-@click.command(short_help="Try everything on a made-up world.")
+@click.command(short_help="Try everything on a small synthetic world.")
 @click.argument(
     "folder", metavar="[DIR]", type=click.Path(path_type=Path, file_okay=False), default="mkt-demo"
 )
@@ -17,30 +19,27 @@ from mkt_search.display import printable
     default=1_000,
     show_default=True,
     type=click.IntRange(min=50),
-    help="How many scenes to render; those of an earlier run are kept.",
+    help="Scenes to render; those of an earlier run are kept.",
 )
 @click.pass_context
 def demo(context: click.Context, folder: Path, photos: int) -> None:
     """Render a library of scenes in DIR, then index, search, tag and evaluate it.
 
-    Ends with DIR/report.html, which has it all to look at. The scenes are made by rules, so what
-    they show is known; the checkpoint is the built-in one, `--model demo`, which no photo of this
-    library took part in training. DIR is a library like any other: go on in it as you like.
+    The results are in DIR/report.html. The scenes are drawn by rules, so their labels are known.
+    The model is the built-in `--model demo`, which was trained on other scenes. Afterwards DIR is a
+    library like any other.
     """
     from mkt_search.demo.tour import Tour
 
-    report = Tour(folder, photos=photos, mkt=partial(_run, context), say=_say).go()
+    run = partial(_run, context)
+    report = Tour(folder, photos=photos, mkt=run, say=say, show_progress=show_progress).go()
     click.echo(printable(report))
 
 
 def _run(context: click.Context, words: list[str]) -> None:
-    """Run another command of `mkt`, as talkative as this one; where it was stopped, so is this."""
+    """Run another command of `mkt` with the same verbosity; exit with its code if it fails."""
     root = context.find_root()
     words = ["-v"] * root.params["verbose"] + words
     code = root.command.main(words, prog_name="mkt", standalone_mode=False)
     if code:
         context.exit(code)
-
-
-def _say(sentence: str) -> None:
-    click.echo(sentence, err=True)

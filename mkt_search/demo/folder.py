@@ -1,8 +1,8 @@
-"""The folders that `mkt demo` works in: its own ones, never over what is somebody else's."""
+"""The folder of `mkt demo`: a new one, or one that it made."""
 
 from pathlib import Path
 
 
 def is_ours(folder: Path, mark: str) -> bool:
-    """True when nothing is in the folder, or `mark` is: what the demo puts there first."""
+    """Return True if the folder is missing or empty, or contains `mark`, the demo's first file."""
     return not folder.exists() or (folder / mark).exists() or not any(folder.iterdir())

@@ -1,4 +1,4 @@
-"""The report of the demo: one HTML file with everything in it, to look at offline."""
+"""The report of the demo: one HTML file with everything in it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SIDE = 220  # pixels of a thumbnail
 
 @dataclass(frozen=True)
 class Step:
-    """One command of the tour, as a user would give it, and how long it took in seconds."""
+    """A command of the tour and its time in seconds."""
 
     command: str
     seconds: float
@@ -24,7 +24,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Search:
-    """A query and its hits. `kind` is seen, unseen or mixed; `right` says which hits show it."""
+    """A query and its hits. `kind` is seen, unseen or mixed; `right` marks hits that show it."""
 
     query: str
     kind: str
@@ -33,13 +33,13 @@ class Search:
 
     @property
     def cards(self) -> list[Card]:
-        """The hits as figures."""
+        """The hits as cards."""
         return list(sheet.cards(self.hits, SIDE))
 
 
 @dataclass(frozen=True)
 class TaggedPhoto:
-    """A photo, the tags it was given with their scores, and the labels it shows."""
+    """A photo, its automatic tags with scores, and the labels that it shows."""
 
     path: Path
     tags: Sequence[tuple[str, float]]
@@ -47,18 +47,18 @@ class TaggedPhoto:
 
     @property
     def thumbnail(self) -> Thumbnail:
-        """The photo, small."""
+        """A thumbnail of the photo."""
         return make_thumbnail(self.path, SIDE)
 
     @property
     def missed(self) -> list[str]:
-        """What it shows and was not tagged with."""
+        """The labels that it shows and was not tagged with."""
         return sorted(self.shows - {label for label, _ in self.tags})
 
 
 @dataclass(frozen=True)
 class Tagging:
-    """What tagging did to all photos: tags given, share of them right, share of labels found."""
+    """The result of tagging: the number of tags, their precision and their recall in [0, 1]."""
 
     tags: int
     precision: float
@@ -68,7 +68,7 @@ class Tagging:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the report tells; `evaluation` is what `mkt evaluate --json` wrote."""
+    """The content of the report; `evaluation` is the JSON of `mkt evaluate`."""
 
     photos: int
     searches: Sequence[Search]
@@ -92,7 +92,7 @@ def render(findings: Findings) -> str:
 def table_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row of the evaluation table for each model, prompt and stream.
 
-    On the vocabulary scale: mAP of unseen (ZSL) and of all labels (GZSL), F1@3 and F1@5 of all.
+    On the vocabulary scale: mAP of the unseen labels (ZSL) and of all (GZSL), F1@3 and F1@5 of all.
     """
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in evaluation["rows"]:

@@ -1,11 +1,11 @@
-"""The demo: a library of scenes, made, indexed, searched, tagged and evaluated by `mkt` itself."""
+"""The demo: render scenes, then index, search, tag and evaluate them with the commands of `mkt`."""
 
 import json
 import shlex
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,25 +20,25 @@ from mkt_search.files import write_atomically
 from mkt_search.library import Library
 from mkt_search.models.build import DEMO, DEMO_TEACHER, open_model
 from mkt_search.pages.picture import Row, hits_as_png
+from mkt_search.progress import ProgressCallback
 
 Shown = Mapping[str, Sequence[str]]
 
 SIDE = 320  # pixels of a photo
-HITS = 8  # photos shown of each search
+HITS = 8  # photos of each search in the report
 UNSEEN_SEARCHES, SEEN_SEARCHES = 4, 2
-TAGS = 6  # labels a photo gets at most: a place and five things
-THRESHOLD = 0.35  # lowest score that becomes a tag: right far more often than wrong
-TAGGED = 12  # photos whose tags are shown
-BETWEEN_LINES = 250  # scenes rendered
+TAGS = 6  # most tags per photo: a place and five things
+THRESHOLD = 0.35  # lowest score that becomes a tag; most such tags are right
+TAGGED = 12  # photos with tags in the report
 REPORT = "report.html"
 PICTURE = "hits.png"
 PICTURE_SEARCHES, PICTURE_HITS = 3, 4
 MARK = "demo.txt"
-ABOUT = """Made by `mkt demo`, which may be run again: it goes on with what is here.
+ABOUT = """Made by `mkt demo`; run it again to continue.
 
-photos/           scenes made by rules; labels.json tells what each of them shows
-labels.txt        every label there is; unseen.txt those here that no student was trained on
-report.html       what the tour found, to open in a browser
+photos/           scenes drawn by rules; labels.json has the labels of each
+labels.txt        every label; unseen.txt has those that the student was never trained on
+report.html       the results, to open in a browser
 hits.png          the best photos of three searches, with boxes
 evaluation.json   the numbers of `mkt evaluate`
 .mkt, mkt.toml    a library like any other
@@ -47,28 +47,30 @@ evaluation.json   the numbers of `mkt evaluate`
 
 @dataclass
 class Tour:
-    """Everything `mkt` does, in one folder.
+    """A tour of the commands of `mkt`, in one folder.
 
     Args:
-        folder: where photos, library and report go: a new one, or that of an earlier tour, whose
+        folder: holds photos, library and report: a new folder, or that of an earlier tour, whose
             photos are kept.
-        photos: how many scenes, at least.
-        mkt: runs one command of the program, given as its words.
-        say: tells the user what happens.
+        photos: the least number of scenes.
+        mkt: runs a command of the program, given as its words.
+        say: prints a sentence for the user.
+        show_progress: gives the callback that shows the progress of rendering.
     """
 
     folder: Path
     photos: int
     mkt: Callable[[list[str]], None]
     say: Callable[[str], None]
+    show_progress: Callable[[], AbstractContextManager[ProgressCallback]]
     steps: list[Step] = field(default_factory=list)
 
     def go(self) -> Path:
-        """Take the whole tour and return the report's path.
+        """Take the whole tour and return the path of the report.
 
         Raises:
-            StoreError: the folder has other things in it than a tour left there.
-            MktError: a command of the program refused.
+            StoreError: the folder contains other files.
+            MktError: a command of the program failed.
         """
         folder, at = self.folder, ("--library", str(self.folder))
         photos, found = str(folder / "photos"), folder / "evaluation.json"
@@ -102,25 +104,26 @@ class Tour:
         return (folder / REPORT).resolve()
 
     def _prepare(self) -> None:
-        """Refuse what cannot go well before there is any work in it, and mark the folder."""
+        """Check the folder and the model, and mark the folder as the demo's."""
         if not is_ours(self.folder, MARK):
             raise StoreError(
-                f"{printable(self.folder)} has other things in it; name a new folder: `mkt demo "
-                "DIR`."
+                f"{printable(self.folder)} contains other files; name a new folder: `mkt demo DIR`."
             )
         open_model(DEMO)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / MARK, ABOUT)
 
     def _render(self) -> Shown:
-        """Paint the photos, write beside them what they show, and return that."""
+        """Render the photos, write their labels beside them, and return the labels."""
         folder, there = self.folder / "photos", seeds_in(self.folder / "photos")
         seeds = sorted({*range(LIBRARY_SEED, LIBRARY_SEED + self.photos), *there})
         missing = len(seeds) - len(there)
         if there:
-            self.say(f"{len(there):,} scenes are there already, and all of them take part")
-        with self._timed(f"render {missing:,} scenes of {SIDE} x {SIDE} pixels"):
-            shown = write_photos(folder, seeds, side=SIDE, progress=self._say_rendered)
+            self.say(f"{len(there):,} scenes of an earlier run are kept")
+        what = f"render {missing:,} scenes of {SIDE} x {SIDE} pixels"
+        self.say(what)
+        with self._timed(what), self.show_progress() as progress:
+            shown = write_photos(folder, seeds, side=SIDE, progress=progress)
         files = {
             "labels.json": json.dumps(shown, indent=0),
             "labels.txt": "\n".join(LABELS),
@@ -130,24 +133,20 @@ class Tour:
             write_atomically(self.folder / name, text)
         return shown
 
-    def _say_rendered(self, done: int, total: int) -> None:
-        if done % BETWEEN_LINES == 0 or done == total:
-            self.say(f"rendered {done:,} of {total:,} scenes")
-
     def _draw(self, searches: Sequence[Search]) -> None:
         """Write a picture of the first searches, with the boxes of their hits."""
         rows = [Row(one.query, one.hits[:PICTURE_HITS]) for one in searches[:PICTURE_SEARCHES]]
         write_atomically(self.folder / PICTURE, hits_as_png(rows))
 
     def _search(self, library: Library, shown: Shown) -> list[Search]:
-        """Ask for labels that some photos show: unseen ones, seen ones, and a thing in a place."""
+        """Search for the most common labels: unseen ones, seen ones, and a thing in a place."""
         hidden = set(unseen_things())
         common = sorted(THINGS, key=lambda label: -sum(label in s for s in shown.values()))
         unseen = [label for label in common if label in hidden][:UNSEEN_SEARCHES]
         seen = [label for label in common if label not in hidden][:SEEN_SEARCHES]
-        asked = [(label, "unseen") for label in unseen] + [(label, "seen") for label in seen]
+        labels = [(label, "unseen") for label in unseen] + [(label, "seen") for label in seen]
         pair = most_common_pair(shown)
-        searches = [(query, kind, {query}) for query, kind in asked]
+        searches = [(label, kind, {label}) for label, kind in labels]
         searches.append((" + ".join(pair), "mixed", set(pair)))
         made = []
         for query, kind, wanted in searches:
@@ -165,7 +164,7 @@ class Tour:
 
     @contextmanager
     def _shown(self, *words: str) -> Iterator[None]:
-        """Show a command before it runs, and keep how long it took."""
+        """Print a command before it runs, and record its time."""
         line = shlex.join(("mkt", *words))
         self.say(f"$ {printable(line)}")
         with self._timed(line):
@@ -179,7 +178,7 @@ class Tour:
 
 
 def most_common_pair(shown: Shown) -> tuple[str, str]:
-    """Return the thing and the place that stand together on most photos."""
+    """Return the thing and the place that most photos show together."""
     count: dict[tuple[str, str], int] = defaultdict(int)
     for labels in shown.values():
         places = [label for label in labels if label in PLACES]
@@ -190,7 +189,7 @@ def most_common_pair(shown: Shown) -> tuple[str, str]:
 
 
 def tags_of(library: Library, shown: Shown) -> Tagging:
-    """Compare the tags that a run gave with what the photos show."""
+    """Compare the automatic tags with the labels of the photos."""
     given: dict[str, list[tuple[str, float]]] = defaultdict(list)
     paths: dict[str, Path] = {}
     for tag in library.tags():

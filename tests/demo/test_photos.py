@@ -1,4 +1,4 @@
-"""Scenes as files: whole or not at all, rendered once, and told truly by their labels."""
+"""Scenes as files: complete, rendered once, with the right labels."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from mkt_search.datasets.folder import read_dataset
-from mkt_search.demo.scenes import photos
 from mkt_search.demo.scenes.photos import (
+    ONE_PROCESS_UP_TO,
     TEST_SEED,
     photo_name,
     pixels,
@@ -20,15 +20,16 @@ from mkt_search.demo.scenes.photos import (
 )
 from mkt_search.demo.scenes.render import render
 from mkt_search.demo.scenes.world import COLOURS, LABELS, SHAPES, Scene, Thing, draw_scene
+from mkt_search.progress import Progress
 
 
 def hidden(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_photos_are_the_rendered_scenes_and_their_labels_are_told(tmp_path: Path) -> None:
-    told = write_photos(tmp_path / "new" / "photos", [5, 2], side=48)
-    assert told == {photo_name(s): list(draw_scene(s).labels) for s in (5, 2)}
+def test_photos_are_the_rendered_scenes_with_their_labels(tmp_path: Path) -> None:
+    labels = write_photos(tmp_path / "new" / "photos", [5, 2], side=48)
+    assert labels == {photo_name(s): list(draw_scene(s).labels) for s in (5, 2)}
     for seed in (5, 2):
         with Image.open(tmp_path / "new" / "photos" / photo_name(seed)) as photo:
             assert (photo.format, photo.size) == ("JPEG", (48, 48))
@@ -39,11 +40,11 @@ def test_photos_are_the_rendered_scenes_and_their_labels_are_told(tmp_path: Path
 
 def test_a_photo_that_is_there_is_kept(tmp_path: Path) -> None:
     (tmp_path / photo_name(1)).write_bytes(b"mine")
-    heard: list[tuple[int, int]] = []
-    told = write_photos(tmp_path, range(3), side=32, progress=lambda *it: heard.append(it))
+    events: list[Progress] = []
+    labels = write_photos(tmp_path, range(3), side=32, progress=events.append)
     assert (tmp_path / photo_name(1)).read_bytes() == b"mine"
-    assert list(told) == [photo_name(seed) for seed in range(3)]
-    assert heard == [(2, 3), (3, 3)]
+    assert list(labels) == [photo_name(seed) for seed in range(3)]
+    assert [(event.done, event.total) for event in events] == [(2, 3), (3, 3)]
 
 
 def test_a_write_that_fails_leaves_no_half_file(
@@ -114,14 +115,14 @@ def test_pixels_are_the_rendered_scenes_in_order(tmp_path: Path, close_up: bool)
 
 def test_pixels_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = pixels(tmp_path / "p.npy", range(3), side=16, close_up=False)
-    monkeypatch.setattr(photos, "_pixels", None)
+    monkeypatch.setattr("mkt_search.demo.scenes.render.render", None)
     again = pixels(tmp_path / "p.npy", range(3), side=16, close_up=False)
     np.testing.assert_array_equal(first, again)
 
 
-def test_pixels_that_were_interrupted_are_made_anew(tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == 2:
+def test_interrupted_pixels_are_rendered_again(tmp_path: Path) -> None:
+    def stop(event: Progress) -> None:
+        if event.done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -131,10 +132,8 @@ def test_pixels_that_were_interrupted_are_made_anew(tmp_path: Path) -> None:
     assert hidden(tmp_path) == []
 
 
-def test_other_processes_paint_the_same_photos(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alone = pixels(tmp_path / "alone.npy", range(20), side=16, close_up=True)
-    monkeypatch.setattr(photos, "FEW", 4)
-    shared = pixels(tmp_path / "shared.npy", range(20), side=16, close_up=True)
-    np.testing.assert_array_equal(shared, alone)
+def test_several_processes_render_the_same_photos(tmp_path: Path) -> None:
+    count = ONE_PROCESS_UP_TO + 1
+    several = pixels(tmp_path / "several.npy", range(count), side=16, close_up=True)
+    alone = pixels(tmp_path / "alone.npy", range(count - 9, count), side=16, close_up=True)
+    np.testing.assert_array_equal(several[-9:], alone)

@@ -1,4 +1,4 @@
-"""`mkt demo`: the real commands, one after the other, and a report that has it all in it."""
+"""`mkt demo`: the real commands, one after another, and the report."""
 
 import json
 import os
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from mkt_search.demo import tour
-from mkt_search.demo.report import Findings, Search, Step, TaggedPhoto, Tagging, render, table_rows
-from mkt_search.demo.scenes import photos
+from mkt_search.demo.report import Findings, Search, Step, TaggedPhoto, Tagging, table_rows
+from mkt_search.demo.report import render as render_report
+from mkt_search.demo.scenes import render
 from mkt_search.demo.scenes.photos import LIBRARY_SEED, photo_name
-from mkt_search.demo.scenes.world import LABELS, THINGS, draw_scene, unseen_things
+from mkt_search.demo.scenes.world import LABELS, THINGS, Scene, draw_scene, unseen_things
 from mkt_search.demo.tour import most_common_pair, tags_of
 from mkt_search.library import Library
 from mkt_search.models import build
@@ -31,7 +33,7 @@ def _shipped(demo_build: Path) -> Iterator[None]:
         patch.setattr(build, "DEMO_CHECKPOINT", demo_build / "checkpoint")
         patch.setattr(build, "DEMO_CLIP", demo_build / "clip")
         patch.setattr(tour, "SIDE", 96)
-        patch.setattr(tour, "THRESHOLD", 0.0)  # what these models say is nothing but noise
+        patch.setattr(tour, "THRESHOLD", 0.0)  # the scores of these models are noise
         yield
 
 
@@ -81,19 +83,19 @@ def test_the_commands_are_shown_and_the_report_s_path_is_the_last_word(toured: P
     said = (toured.parent / "stderr").read_text()
     shown = re.findall(r"^\$ mkt (\S+)", said, re.MULTILINE)
     assert shown == ["init", "index", *["search"] * 7, "tag", "evaluate"]
-    assert "rendered 60 of 60 scenes" in said
+    assert "render 60 scenes of 96 x 96 pixels" in said
     assert re.search(r"[0-8] of 8 photos show it", said)
     last = (toured.parent / "stdout").read_text().splitlines()[-1]
     assert Path(last) == (toured / "report.html").resolve()
 
 
-def test_the_photos_are_the_scenes_and_are_told_truly(toured: Path) -> None:
-    told = json.loads((toured / "labels.json").read_text())
+def test_the_photos_are_the_scenes_with_their_labels(toured: Path) -> None:
+    labels = json.loads((toured / "labels.json").read_text())
     seeds = range(LIBRARY_SEED, LIBRARY_SEED + 60)
-    assert told == {photo_name(seed): list(draw_scene(seed).labels) for seed in seeds}
-    assert {path.name for path in (toured / "photos").iterdir()} == set(told)
+    assert labels == {photo_name(seed): list(draw_scene(seed).labels) for seed in seeds}
+    assert {path.name for path in (toured / "photos").iterdir()} == set(labels)
     assert (toured / "labels.txt").read_text().splitlines() == list(LABELS)
-    shown = {label for labels in told.values() for label in labels}
+    shown = {label for named in labels.values() for label in named}
     unseen = (toured / "unseen.txt").read_text().splitlines()
     assert set(unseen) == shown & set(unseen_things())
 
@@ -145,10 +147,10 @@ def test_a_second_tour_goes_over_the_first(_shipped: None, tmp_path: Path) -> No
     mkt("demo", folder, "--photos", "52")
     photo = folder / "photos" / photo_name(LIBRARY_SEED)
     before = photo.stat().st_mtime_ns
-    # fewer are asked for than there are, and one is the user's own: all of them stay
+    # Fewer than there are, and one of the user's own: all of them stay.
     paint(folder / "photos" / "mine.png", "red")
     again = mkt("demo", folder, "--photos", "50")
-    assert "52 scenes are there already, and all of them take part" in again.stderr
+    assert "52 scenes of an earlier run are kept" in again.stderr
     assert photo.stat().st_mtime_ns == before
     assert "52 photos" in report_of(folder)
     with Library.open(folder) as library:
@@ -162,7 +164,7 @@ def test_a_folder_with_other_things_is_left_alone(_shipped: None, tmp_path: Path
     mkt("init", tmp_path)
     (tmp_path / "labels.json").write_text("mine")
     result = mkt("demo", tmp_path, "--photos", "50", code=1)
-    assert "has other things in it; name a new folder: `mkt demo DIR`" in result.stderr
+    assert "contains other files; name a new folder: `mkt demo DIR`" in result.stderr
     assert (tmp_path / "labels.json").read_text() == "mine"
     assert not (tmp_path / "photos").exists()
 
@@ -185,18 +187,19 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(_shipped: None, tmp_path:
     assert "Permission denied" in result.stderr
 
 
-def test_a_full_disk_is_a_sentence_and_the_next_run_goes_on(
+def test_a_full_disk_is_a_sentence(
     _shipped: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, count = photos._write_photo, iter(range(100))
+    count = iter(range(100))
 
-    def full(folder: Path, side: int, seed: int) -> None:
+    def full(scene: Scene, side: int) -> Image.Image:
         if next(count) == 20:
-            raise OSError(28, "No space left on device", str(folder / photo_name(seed)))
-        real(folder, side, seed)
+            raise OSError(28, "No space left on device", "scene.jpg")
+        return rendered(scene, side)
 
+    rendered = render.render
     with monkeypatch.context() as patch:
-        patch.setattr(photos, "_write_photo", full)
+        patch.setattr(render, "render", full)
         result = mkt("demo", tmp_path / "d", "--photos", "50", code=1)
     assert "No space left on device" in result.stderr
     assert len(list((tmp_path / "d" / "photos").iterdir())) == 20
@@ -219,7 +222,7 @@ def test_ctrl_c_ends_the_whole_tour(
         raise KeyboardInterrupt
 
     place = {
-        "render": (photos, "_write_photo"),
+        "render": (render, "render"),
         "index": (build.CheckpointModel, "photo_encoder"),
         "tag": (Library, "tag"),
     }[where]
@@ -279,8 +282,8 @@ def findings(folder: Path, **changes: Any) -> Findings:
     return Findings(**{**given, **changes})
 
 
-def test_a_report_marks_what_is_wrong_and_escapes_what_it_is_told(tmp_path: Path) -> None:
-    text = render(findings(tmp_path))
+def test_a_report_marks_errors_and_escapes_text(tmp_path: Path) -> None:
+    text = render_report(findings(tmp_path))
     assert "<b>" not in text.split("<body>")[1].replace("<b>0.5000</b>", "")
     assert "1 of 2 right" in text
     assert text.count('class="wrong"') == 1
@@ -297,5 +300,5 @@ def test_a_row_of_the_table_may_lack_a_measure(tmp_path: Path) -> None:
     evaluation = {"rows": rows, "seen": ["a"], "unseen": ["b"]}
     (found,) = table_rows(evaluation)
     assert (found["zsl"], found["gzsl"], found["f3"], found["f5"]) == (None, 0.25, 0.5, None)
-    text = render(findings(tmp_path, evaluation=evaluation))
+    text = render_report(findings(tmp_path, evaluation=evaluation))
     assert "0.250" in text and "–" in text

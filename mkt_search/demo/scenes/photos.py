@@ -1,4 +1,4 @@
-"""Scenes of the demo world as files: photos with their labels, or arrays to learn from."""
+"""Scenes of the demo world as files: photos with their labels, or arrays to train on."""
 
 import json
 import os
@@ -17,29 +17,30 @@ from numpy.typing import NDArray
 
 from mkt_search.demo.scenes.world import LABELS, Scene, draw_scene
 from mkt_search.files import write_atomically
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]
 
 TEST_SEED = 10_000_000  # seeds from here on are never trained on
 LIBRARY_SEED = 20_000_000
 LABELS_FILE, SPLITS_FILE = "labels.json", "splits.json"
 QUALITY = 92
 CHUNK = 16
-FEW = 256  # scenes; as many are rendered before other processes have started
+ONE_PROCESS_UP_TO = 256  # scenes that are rendered before other processes would have started
+STEP = "rendering scenes"
 
 
 def write_photos(
-    folder: Path, seeds: Sequence[int], *, side: int, progress: Progress = lambda done, total: None
+    folder: Path, seeds: Sequence[int], *, side: int, progress: ProgressCallback = no_progress
 ) -> dict[str, list[str]]:
     """Render scenes as JPEGs of `side` x `side` pixels, and return file name -> labels.
 
-    A file that is there already is kept: the same seed paints the same photo.
+    An existing file is kept, since a seed always renders to the same photo.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (folder / photo_name(seed)).exists()]
     for done, _ in enumerate(_in_parallel(partial(_write_photo, folder, side), missing), 1):
-        progress(len(seeds) - len(missing) + done, len(seeds))
+        progress(Progress(STEP, len(seeds) - len(missing) + done, len(seeds)))
     return {photo_name(seed): list(draw_scene(seed).labels) for seed in seeds}
 
 
@@ -49,9 +50,9 @@ def write_dataset(
     train: int,
     test: int,
     side: int,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> None:
-    """Render photos to train and to test on, with labels.json and splits.json beside them."""
+    """Render training and test photos, with labels.json and splits.json beside them."""
     seeds = [*range(train), *range(TEST_SEED, TEST_SEED + test)]
     labels = write_photos(folder / "photos", seeds, side=side, progress=progress)
     splits = {photo_name(seed): "test" if seed >= TEST_SEED else "train" for seed in seeds}
@@ -65,17 +66,17 @@ def photo_name(seed: int) -> str:
 
 
 def seeds_in(folder: Path) -> list[int]:
-    """Return the seeds of the scenes whose photos lie in a folder; other files do not count."""
+    """Return the seeds of the scenes whose photos are in a folder; other files are ignored."""
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     found = (re.fullmatch(r"scene-(\d{8})\.jpg", name) for name in names)
     return sorted(int(match[1]) for match in found if match)
 
 
 def targets_of(scenes: Iterable[Scene], words: Sequence[str] = LABELS) -> NDArray[np.bool_]:
-    """Return (N, W): which words tell of each scene: its labels, their colours and shapes."""
+    """Return (N, W): which words describe each scene: its labels, their colours and shapes."""
     column = {word: i for i, word in enumerate(words)}
-    told = [{word for label in s.labels for word in (label, *label.split())} for s in scenes]
-    rows = [[column[word] for word in said if word in column] for said in told]
+    described = [{word for label in s.labels for word in (label, *label.split())} for s in scenes]
+    rows = [[column[word] for word in found if word in column] for found in described]
     targets = np.zeros((len(rows), len(words)), np.bool_)
     for row, columns in enumerate(rows):
         targets[row, columns] = True
@@ -88,9 +89,9 @@ def pixels(
     *,
     side: int,
     close_up: bool,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> NDArray[np.uint8]:
-    """Return rendered scenes (N, side, side, 3) uint8, memory-mapped from a file made once."""
+    """Return rendered scenes (N, side, side, 3) uint8, memory-mapped from a file written once."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         shape = (len(seeds), side, side, 3)
@@ -98,7 +99,7 @@ def pixels(
             array = np.lib.format.open_memmap(made, mode="w+", dtype=np.uint8, shape=shape)
             for row, image in enumerate(_in_parallel(partial(_pixels, side, close_up), seeds)):
                 array[row] = image
-                progress(row + 1, len(seeds))
+                progress(Progress(STEP, row + 1, len(seeds)))
             array.flush()
     found: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return found
@@ -120,7 +121,7 @@ def _pixels(side: int, close_up: bool, seed: int) -> NDArray[np.uint8]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """Give a name to write to. It becomes `path` when all is written, and else vanishes."""
+    """Yield a temporary path; rename it to `path` at the end, or delete it after an error."""
     made = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield made
@@ -130,13 +131,13 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _in_parallel(work: Callable[[int], T], seeds: Sequence[int]) -> Iterator[T]:
-    """Yield what `work` gives for each seed, in order."""
-    if len(seeds) <= FEW:
+    """Yield the result of `work` for each seed, in order."""
+    if len(seeds) <= ONE_PROCESS_UP_TO:
         yield from map(work, seeds)
         return
     with ProcessPoolExecutor(
         mp_context=get_context("spawn"),
-        initializer=signal.signal,  # Ctrl-C is for this process, which ends the others
+        initializer=signal.signal,  # this process handles Ctrl-C and ends the others
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as workers:
         yield from workers.map(work, seeds, chunksize=CHUNK)

@@ -68,13 +68,13 @@ def unseen_things() -> tuple[str, ...]:
 
 
 def unseen_shown(scenes: Iterable[Iterable[str]]) -> list[str]:
-    """Return the unseen labels that scenes show, given the labels of each; of many, all of them."""
+    """Return the unseen labels that scenes show, given the labels of each scene."""
     shown = {label for labels in scenes for label in labels}
     return [label for label in unseen_things() if label in shown]
 
 
 def draw_scene(seed: int, *, close_up: bool = False) -> Scene:
-    """Draw a scene; the same seed gives the same one. A close-up has one thing that fills it."""
+    """Return the scene of a seed; a close-up shows one large thing."""
     rng = np.random.default_rng([seed, int(close_up)])
     place = str(rng.choice(PLACES))
     if close_up:
@@ -94,8 +94,8 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     """Return a sentence about the scene, in words and an order drawn from `rng`."""
     names = [thing.label for thing in scene.things]
     listed = [f"a {names[i]}" for i in rng.permutation(len(names))]
-    told = " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
-    return str(rng.choice([f"{told}, {scene.place}", f"{scene.place}: {told}", f"{told}"]))
+    things = " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
+    return str(rng.choice([f"{things}, {scene.place}", f"{scene.place}: {things}", things]))
 
 
 def _thing(rng: np.random.Generator, *, size: float) -> Thing:
@@ -111,7 +111,7 @@ def _thing(rng: np.random.Generator, *, size: float) -> Thing:
 
 
 def _covered(old: Thing, new: Thing) -> float:
-    """The share of the smaller one's square that the other one's square covers."""
+    """Return the share of the smaller thing's square that the other thing's square covers."""
     reach = (old.size + new.size) / 2
     smaller = min(old.size, new.size)
     width = min(reach - abs(old.x - new.x), smaller)
