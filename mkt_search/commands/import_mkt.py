@@ -67,6 +67,6 @@ def import_mkt(
         text=text,
         names=names,
         out=out,
-        say=lambda sentence: say(printable(sentence)),
+        progress=lambda event: say(printable(event.message)),
     )
     say(f"wrote {printable(out)}; use it with `mkt index --model {printable(out)} PHOTOS`")

@@ -1,1 +1,1 @@
-"""What a vector is: students, label encoders, checkpoints."""
+"""Models: students, label encoders, checkpoints, and open_clip models as either."""

@@ -1,7 +1,7 @@
-"""The only place that assembles models: from a checkpoint, or from open_clip by name.
+"""Assemble models: from a checkpoint, or from open_clip by name.
 
-Light to import, and light to open: torch is loaded when an encoder is asked for that needs it, so a
-search in a library whose checkpoint carries a label table never loads it.
+Light to import and light to open: torch is loaded only when an encoder that needs it is built, so
+a search with a label table never loads it.
 """
 
 from abc import ABC, abstractmethod
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from mkt_search.models.text import PromptedTextEncoder
 
 DEMO, DEMO_TEACHER = "demo", "demo-teacher"
-"""The names of the built-in checkpoint, which knows the demo world, and of the CLIP it is from."""
+"""The names of the built-in checkpoint, trained on the demo world, and of its teacher, a CLIP."""
 _SHIPPED = Path(__file__).parent.parent / "demo" / "shipped"
 DEMO_CHECKPOINT, DEMO_CLIP = _SHIPPED / "checkpoint", _SHIPPED / "clip"
 
 
 class Model(ABC):
-    """A student and the label encoder of the same space, each built when first asked for."""
+    """A student and a label encoder of the same vector space; each is built on first use."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -40,12 +40,12 @@ class Model(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """12 hex digits over what decides a photo's vectors."""
+        """12 hex digits over all that affects a photo's vectors."""
 
     @property
     @abstractmethod
     def image(self) -> ImageSpec:
-        """The pixels that the student wants."""
+        """The student's input pixels."""
 
     @property
     @abstractmethod
@@ -60,7 +60,7 @@ class Model(ABC):
     @property
     @abstractmethod
     def top_k(self) -> int:
-        """How many patches the local score is the mean of."""
+        """The number of best patches that the local score averages."""
 
     @property
     @abstractmethod
@@ -69,14 +69,26 @@ class Model(ABC):
 
     @abstractmethod
     def student(self) -> "TwoStream":
-        """Build the student, in float32 on the CPU."""
+        """Build the student in float32 on the CPU.
+
+        Raises:
+            ModelError: its weights are missing, damaged or do not fit.
+        """
 
     @abstractmethod
     def label_encoder(self) -> LabelEncoder:
-        """Return the label encoder; the same one every time."""
+        """Return the label encoder, always the same object.
+
+        Raises:
+            ModelError: the model has none, or its files are missing or damaged.
+        """
 
     def photo_encoder(self, *, device: str = "auto", dtype: "Dtype" = "auto") -> "PhotoEncoder":
-        """Build the student on a device, ready to encode photos."""
+        """Build the student on a device, ready to encode photos.
+
+        Raises:
+            ModelError: as `student`; or this machine does not have the device.
+        """
         from mkt_search.models.encoder import PhotoEncoder
 
         return PhotoEncoder(self.student(), self.image, device=device, dtype=dtype)
@@ -92,12 +104,12 @@ class CheckpointModel(Model):
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hex digits over the weights and how they are used; not the path, not the story."""
+        """12 hex digits over the weights and how they are used; not the path or the provenance."""
         return checkpoint.fingerprint(self.directory)
 
     @property
     def image(self) -> ImageSpec:
-        """The pixels that the student wants."""
+        """The student's input pixels."""
         return self.meta.image
 
     @property
@@ -112,7 +124,7 @@ class CheckpointModel(Model):
 
     @property
     def top_k(self) -> int:
-        """How many patches the local score is the mean of."""
+        """The number of best patches that the local score averages."""
         return self.meta.top_k
 
     @cached_property
@@ -127,7 +139,7 @@ class CheckpointModel(Model):
         return prompt_fingerprint(tower, prompt.template, self._context(), prompt.lengths)
 
     def student(self) -> "TwoStream":
-        """Build the student and fill it. Raises ModelError for weights that do not fit."""
+        """Build the student and load its weights. Raises ModelError if they do not fit."""
         from mkt_search.models.student import read_tensors
 
         path = checkpoint.checked_file(self.directory, checkpoint.STUDENT, self.meta)
@@ -148,7 +160,7 @@ class CheckpointModel(Model):
             return table
         if self.meta.prompt is None:
             raise ModelError(
-                f"the checkpoint {self.name} carries no label encoder; train it with a label table"
+                f"the checkpoint {self.name} has no label encoder; train it with a label table"
             )
         if checkpoint.TOWER in self.meta.files:
             checkpoint.checked_file(self.directory, checkpoint.TOWER, self.meta)
@@ -164,7 +176,7 @@ class CheckpointModel(Model):
 
 
 class ClipModel(Model):
-    """An open_clip model as it is: image tower the student, text tower the label encoder."""
+    """An open_clip model: its image tower as the student, its text tower as the label encoder."""
 
     def __init__(self, weights: "ClipWeights | ClipFolder", *, name: str) -> None:
         super().__init__(name)
@@ -172,7 +184,7 @@ class ClipModel(Model):
 
     @property
     def fingerprint(self) -> str:
-        """12 hex digits over the architecture, the pixels and the bytes of the weights file."""
+        """12 hex digits over the architecture, the preprocessing and the weights file."""
         return self._weights.fingerprint
 
     @property
@@ -192,7 +204,7 @@ class ClipModel(Model):
 
     @property
     def top_k(self) -> int:
-        """The paper's share of the patches: 18 of 196."""
+        """The paper's fraction of the patches, 18 of 196."""
         rows, columns = self.grid
         return max(1, round(rows * columns * 18 / 196))
 
@@ -204,11 +216,11 @@ class ClipModel(Model):
         return prompt_fingerprint(self._weights.fingerprint, checkpoint.TEMPLATE, None, "one")
 
     def student(self) -> "ClipStudent":
-        """Return a copy of the image tower, which a `PhotoEncoder` may cast."""
+        """Return a copy of the image tower: a `PhotoEncoder` casts it in place."""
         return deepcopy(self._student)
 
     def label_encoder(self) -> LabelEncoder:
-        """Return the text tower in the plain template."""
+        """Return the text tower with the default template."""
         return self._label_encoder
 
     @cached_property
@@ -234,7 +246,7 @@ class ClipModel(Model):
 
 
 def locate(spec: str | Path) -> str:
-    """Return where a model is: the folder of a built-in one, else what was named."""
+    """Return the folder of a built-in model, or the name itself."""
     name = str(spec)
     return {DEMO: str(DEMO_CHECKPOINT), DEMO_TEACHER: str(DEMO_CLIP)}.get(name, name)
 
@@ -245,26 +257,25 @@ def open_model(spec: str | Path) -> Model:
     Args:
         spec: a checkpoint directory; or "demo" or "demo-teacher", which are built in; or NAME/TAG
             of open_clip, such as "ViT-B-16/openai"; or NAME/FILE with a local weights file,
-            "ViT-B-16-quickgelu//home/me/clip.safetensors"; or the folder of an open_clip model with
-            its description.
+            "ViT-B-16-quickgelu//home/me/clip.safetensors"; or the folder of an open_clip model.
 
     Raises:
-        ModelError: it is none of these; the text names what comes near.
+        ModelError: it is none of these; the text names the nearest.
     """
-    name, place = str(spec), locate(spec)
-    directory = Path(place).expanduser()
+    name, path = str(spec), locate(spec)
+    directory = Path(path).expanduser()
     if checkpoint.is_checkpoint(directory):
         return CheckpointModel(directory, name=name)
-    model, _, weights = place.partition("/")
+    model, _, weights = path.partition("/")
     is_name = model not in ("", ".", "..", "~") and bool(weights) and not directory.is_dir()
     if not is_name and not (directory / checkpoint.CLIP_CONFIG).is_file():
         raise ModelError(
-            f"there is no checkpoint at {place}; name the directory of one, or a model of open_clip"
+            f"there is no checkpoint at {path}; name the directory of one, or a model of open_clip"
             f" as NAME/TAG (ViT-B-16/openai) or NAME/FILE"
         )
     from mkt_search.models.clip import open_clip_weights
 
-    return ClipModel(open_clip_weights(place), name=name)
+    return ClipModel(open_clip_weights(path), name=name)
 
 
 def create_student(
@@ -276,13 +287,15 @@ def create_student(
     weights: Path | None = None,
     **timm_kwargs: Any,
 ) -> "Student":
-    """Build a new student for training: a timm backbone and fresh heads.
+    """Build a new student for training: a timm backbone and new heads.
 
     Args:
-        image_size: height and width, which need not be equal.
-        dim: D, the length of the label vectors to learn.
+        backbone: a timm architecture.
+        image_size: height and width in pixels, which may differ.
+        dim: D, the length of the label vectors.
+        heads: the kind of the two heads, see `create_heads`.
         weights: a local file for the backbone; None leaves it random.
-        timm_kwargs: further arguments of the backbone; they belong into `Meta.options`.
+        timm_kwargs: further arguments of the backbone; store them in `Meta.options`.
 
     Raises:
         ModelError: unknown backbone, or weights that do not fit.
@@ -295,7 +308,7 @@ def create_student(
 
 
 def _empty_student(meta: Meta) -> "Student | ClipStudent":
-    """The student that a checkpoint describes, before its weights are loaded."""
+    """Build the student that a checkpoint describes, without loading its weights."""
     size = (meta.image.height, meta.image.width)
     if meta.library == "timm":
         return create_student(
@@ -308,8 +321,7 @@ def _empty_student(meta: Meta) -> "Student | ClipStudent":
 
 
 def _text_weights(prompt: Prompt, *, directory: Path) -> "ClipWeights | ClipFolder":
-    """The weights of the text tower that a checkpoint names, inside its directory, beside it, or of
-    open_clip."""
+    """Locate the weights of a checkpoint's text tower: in its directory, beside it, or a tag."""
     from mkt_search.models.clip import ClipFolder, ClipWeights
 
     beside = directory / prompt.weights
@@ -321,14 +333,16 @@ def _text_weights(prompt: Prompt, *, directory: Path) -> "ClipWeights | ClipFold
 def _prompted(
     prompt: Prompt, *, directory: Path, context: "Tensor | None"
 ) -> "PromptedTextEncoder":
-    """The text tower that a checkpoint names, in its prompt."""
+    """Build the text tower that a checkpoint names, with its prompt."""
     from mkt_search.models.clip import load_text_tower
     from mkt_search.models.text import PromptedTextEncoder
 
     weights = _text_weights(prompt, directory=directory)
-    is_alone = prompt.weights == checkpoint.TOWER
+    is_tower_only = prompt.weights == checkpoint.TOWER
     return PromptedTextEncoder(
-        load_text_tower(prompt.model, directory / prompt.weights) if is_alone else weights.load(),
+        load_text_tower(prompt.model, directory / prompt.weights)
+        if is_tower_only
+        else weights.load(),
         weights.tokenizer(),
         template=prompt.template,
         tower=weights.fingerprint,

@@ -1,14 +1,13 @@
-"""A checkpoint: a directory of weights and `meta.json`, from which a model can be rebuilt anywhere.
+"""Read and write checkpoints: a directory of weights and `meta.json` that defines a whole model.
 
     student.safetensors   every weight of the student, once
-    labels.npz            the label table, when that is the label encoder
-    prompt.safetensors    `context` (C, W): the learned prompt, when that is a text tower
-    tower.safetensors     the text tower, when its weights are this checkpoint's alone
-    meta.json             how to build the model, what trained it, what it reached
+    labels.npz            the label table, if that is the label encoder
+    prompt.safetensors    `context` (C, W): the learned prompt, if the label encoder has one
+    tower.safetensors     the text tower, if the checkpoint has its own
+    meta.json             how to build the model, its provenance, its evaluation results
 
-`meta.json` keeps the SHA-256 of the other files: it makes the fingerprint cheap, and files that
-were exchanged or damaged are refused when they are loaded. Light to import: torch is loaded only to
-write.
+`meta.json` has the SHA-256 of the other files: that makes the fingerprint cheap, and a replaced or
+damaged file is refused when it is loaded. Light to import: torch is loaded only to write.
 """
 
 import contextlib
@@ -37,7 +36,7 @@ META, STUDENT, LABELS, PROMPT, TOWER = (
     "prompt.safetensors",
     "tower.safetensors",
 )
-CLIP_CONFIG = "open_clip_config.json"  # makes a folder that of an open_clip model
+CLIP_CONFIG = "open_clip_config.json"  # marks a folder as an open_clip model
 CLIP_WEIGHTS = "open_clip_model.safetensors"  # beside it; open_clip's HF_SAFE_WEIGHTS_NAME
 TEMPLATE = "There is a {} in the scene"
 
@@ -46,10 +45,14 @@ TEMPLATE = "There is a {} in the scene"
 class Prompt:
     """A text tower of open_clip as the label encoder.
 
-    `weights` is a pretrained tag of open_clip, or a file: absolute, or relative to the checkpoint.
-    "" says that `model` is the folder of an open_clip model, absolute or relative likewise. `TOWER`
-    is a text tower alone. `lengths` says how long a label's vector is: "one"; or its "own", as the
-    tower gives it, in units of that of the word "label", so that some labels weigh more.
+    Args:
+        model: the name of an open_clip model; or, if `weights` is "", the folder of one, absolute
+            or relative to the checkpoint.
+        weights: a pretrained tag of open_clip; or a file, absolute or relative to the checkpoint;
+            `TOWER` is a file with a text tower only.
+        template: text with one "{}" for the label.
+        lengths: "one" scales label vectors to length 1; "own" keeps the lengths of the tower,
+            divided by the length for the word "label", so some labels weigh more.
     """
 
     model: str
@@ -60,11 +63,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Meta:
-    """All that is said of a checkpoint besides its tensors.
+    """The content of `meta.json`: everything about a checkpoint except its tensors.
 
-    `backbone` is a name of `library` and `options` its further arguments. `trained` tells what made
-    the checkpoint and `results` what it reached; neither changes a vector, so neither counts in the
-    fingerprint. `files` (name -> SHA-256) is filled in by `write`.
+    `backbone` is an architecture of `library`, `options` are its further arguments. `trained` is
+    the provenance and `results` the evaluation; neither affects a vector, so neither is part of
+    the fingerprint. `write` fills in `files` (name -> SHA-256).
     """
 
     backbone: str
@@ -83,7 +86,11 @@ class Meta:
 
 
 def read_meta(directory: Path) -> Meta:
-    """Read `meta.json`. Raises ModelError when this is no checkpoint, or one of a newer program."""
+    """Read `meta.json`.
+
+    Raises:
+        ModelError: the directory is not a checkpoint, or one of a newer version of this program.
+    """
     path = directory / META
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -98,15 +105,18 @@ def read_meta(directory: Path) -> Meta:
 
 
 def is_checkpoint(directory: Path) -> bool:
-    """True when the directory holds a `meta.json`."""
+    """Return True if the directory has a `meta.json`."""
     return (directory / META).is_file()
 
 
 def fingerprint(directory: Path) -> str:
-    """Return 12 hex digits over what decides a photo's vectors: the weights and how they are used.
+    """Return the fingerprint of the student, 12 hex digits over all that affects a photo's vectors.
 
-    The path, the story, the results and the label encoder do not count, so photos need not be
-    indexed again for a new prompt; label encoders have fingerprints of their own.
+    The path, the provenance, the results and the label encoder are not part of it, so a new prompt
+    does not require photos to be indexed again; label encoders have their own fingerprints.
+
+    Raises:
+        ModelError: `meta.json` cannot be read.
     """
     meta = read_meta(directory)
     parts = [meta.library, meta.backbone, meta.options, meta.heads, meta.dim, meta.grid]
@@ -115,15 +125,19 @@ def fingerprint(directory: Path) -> str:
 
 
 def checked_file(directory: Path, name: str, meta: Meta) -> Path:
-    """Return the path of a file of the checkpoint. Raises ModelError if it was changed."""
+    """Return the path of a file of the checkpoint after comparing its SHA-256 with `meta`.
+
+    Raises:
+        ModelError: the file is missing, was replaced or is damaged.
+    """
     path = directory / name
     try:
-        found = hash_file(path)
+        digest = hash_file(path)
     except OSError as error:
         raise ModelError(f"the checkpoint {directory} is incomplete: {error}") from error
-    if found != meta.files.get(name):
+    if digest != meta.files.get(name):
         raise ModelError(
-            f"{path} is not the file that {META} names: it was changed or damaged; copy the"
+            f"{path} is not the file that {META} describes: it was replaced or damaged; copy the"
             f" checkpoint again"
         )
     return path
@@ -144,95 +158,101 @@ def write(
     context: "Tensor | None" = None,
     text: "Mapping[str, Tensor] | None" = None,
 ) -> Meta:
-    """Write a whole checkpoint or none; one that is already there is replaced.
+    """Write a checkpoint atomically; replace an existing one.
 
     Args:
+        directory: where to write it.
+        meta: everything but the tensors; `files` is filled in here.
         student: the tensors of `Student.state()`.
-        labels: the label table to carry along.
+        labels: the label table to include.
         context: (C, W), the learned prompt, for a `meta.prompt`.
         text: the tensors of a text tower, for a `meta.prompt` whose weights are `TOWER`.
 
     Returns:
-        The meta as written, with the hashes of the files.
+        The meta as written.
 
     Raises:
-        ModelError: the directory exists and is something else than a checkpoint.
+        ModelError: the directory exists and is not a checkpoint, or it cannot be written.
     """
-    with _making(directory) as made:
-        _save(student, made / STUDENT)
+    with _replacing(directory) as folder:
+        _save(student, folder / STUDENT)
         if text is not None:
-            _save(text, made / TOWER)
+            _save(text, folder / TOWER)
         if labels is not None:
-            labels.save(made / LABELS)
+            labels.save(folder / LABELS)
         if context is not None:
-            _save({"context": context}, made / PROMPT)
-        meta = replace(meta, files={path.name: hash_file(path) for path in _entries(made)})
-        _save_meta(meta, made)
+            _save({"context": context}, folder / PROMPT)
+        meta = replace(meta, files={path.name: hash_file(path) for path in _entries(folder)})
+        _save_meta(meta, folder)
     return meta
 
 
 def write_tuned(directory: Path, meta: Meta, source: Path, *, context: "Tensor") -> Meta:
-    """Write a checkpoint that is `source` with another learned prompt, whole or not at all.
+    """Write a copy of `source` with another learned prompt, atomically.
 
-    The files of the source are taken over byte for byte: linked where the disk can, else copied.
+    The files of the source are hard-linked, or copied where the disk has no links.
 
     Args:
-        meta: that of the source, with a story and results of its own.
+        directory: where to write it.
+        meta: that of the source, with its own provenance and results.
+        source: the directory of a checkpoint.
         context: (C, W), the learned prompt.
 
     Returns:
-        The meta as written, with the hashes of the files.
+        The meta as written.
 
     Raises:
-        ModelError: the directory exists and is something else than a checkpoint, or the source
-            lacks a file.
+        ModelError: the directory exists and is not a checkpoint, it cannot be written, or the
+            source lacks a file.
     """
     kept = {name: digest for name, digest in read_meta(source).files.items() if name != PROMPT}
     tower = _own_tower(source, meta.prompt)
-    with _making(directory) as made:
+    with _replacing(directory) as folder:
         try:
             for name in {*kept, *([tower] if tower else [])}:
-                _take(source / name, made / name)
+                _link_or_copy(source / name, folder / name)
         except OSError as error:
             raise ModelError(f"the checkpoint {source} cannot be copied: {error}") from error
-        _save({"context": context}, made / PROMPT)
-        files = {**kept, PROMPT: hash_file(made / PROMPT)}
-        meta = replace(meta, files=files, prompt=_seen_from(directory, source, meta.prompt))
-        _save_meta(meta, made)
+        _save({"context": context}, folder / PROMPT)
+        files = {**kept, PROMPT: hash_file(folder / PROMPT)}
+        meta = replace(meta, files=files, prompt=_relocated(meta.prompt, source, directory))
+        _save_meta(meta, folder)
     return meta
 
 
 def _own_tower(directory: Path, prompt: Prompt | None) -> str:
-    """The file or folder of the text tower, if it lies in the checkpoint; else empty."""
+    """Return the file or folder of the text tower if it is inside the checkpoint, else ""."""
     name = (prompt.weights or prompt.model) if prompt else ""
     is_inside = not Path(name).is_absolute() and ".." not in Path(name).parts
     return name if name and is_inside and (directory / name).exists() else ""
 
 
-def _seen_from(directory: Path, source: Path, prompt: Prompt | None) -> Prompt | None:
-    """The prompt as another checkpoint has to say it whose text tower lies beside the source."""
+def _relocated(prompt: Prompt | None, source: Path, directory: Path) -> Prompt | None:
+    """Return the prompt with a path outside of `source` made relative to `directory`."""
     name = (prompt.weights or prompt.model) if prompt else ""
     if prompt is None or ".." not in Path(name).parts or not (source / name).exists():
         return prompt
-    near = os.path.relpath(source / name, directory)
-    return replace(prompt, weights=near) if prompt.weights else replace(prompt, model=near)
+    relative = os.path.relpath(source / name, directory)
+    return replace(prompt, weights=relative) if prompt.weights else replace(prompt, model=relative)
 
 
-def _take(source: Path, target: Path) -> None:
-    """Link a file or the files of a folder; copy them where the disk has no links."""
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link a file or the files of a folder; copy them where the disk has no links."""
     if source.is_dir():
         for path in source.iterdir():
-            _take(path, target / path.name)
+            _link_or_copy(path, target / path.name)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        target.hardlink_to(source.resolve())  # never a link to a link, which may be relative
+        target.hardlink_to(
+            source.resolve()
+        )  # resolved: a hard link to a relative symlink would break
     except OSError:
         shutil.copyfile(source, target)
 
 
 def _save(tensors: "Mapping[str, Tensor]", path: Path) -> None:
-    """Write tensors. Raises OSError, of safetensors' own error too, when the disk does not."""
+    """Write tensors. Raises OSError if the disk fails, also for an error of safetensors."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -248,17 +268,17 @@ def _save_meta(meta: Meta, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _making(directory: Path) -> Iterator[Path]:
-    """Lend a folder to fill; it takes the place of `directory` when all went well."""
+def _replacing(directory: Path) -> Iterator[Path]:
+    """Yield a temporary folder that replaces `directory` if the block succeeds."""
     if directory.exists() and not is_checkpoint(directory) and any(_entries(directory)):
         raise ModelError(f"{directory} exists and is not a checkpoint; name another directory")
     directory.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    folder = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
-        yield made
-        _publish(made, directory)
+        yield folder
+        _publish(folder, directory)
     except BaseException as error:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
             raise ModelError(
                 f"the checkpoint {directory} cannot be written: {error.strerror or error}; make"
@@ -267,18 +287,18 @@ def _making(directory: Path) -> Iterator[Path]:
         raise
 
 
-def _publish(made: Path, directory: Path) -> None:
-    """Put a finished directory in its place; the former one goes only when the new one stands."""
-    made.chmod(0o755)  # mkdtemp makes it private, safetensors its files
-    for path in _entries(made):
+def _publish(folder: Path, directory: Path) -> None:
+    """Rename a finished folder to its place; delete the former one only after that."""
+    folder.chmod(0o755)  # mkdtemp makes it private, and safetensors its files
+    for path in _entries(folder):
         path.chmod(0o644)
-    for path in [*_entries(made), made]:
+    for path in [*_entries(folder), folder]:
         _sync(path)
-    former = made.with_name(made.name + ".former")
+    former = folder.with_name(folder.name + ".former")
     if directory.exists():
         directory.rename(former)
     try:
-        made.rename(directory)
+        folder.rename(directory)
     except OSError:
         if former.exists():
             former.rename(directory)
@@ -292,7 +312,7 @@ def _entries(directory: Path) -> list[Path]:
 
 
 def _sync(path: Path) -> None:
-    with contextlib.suppress(PermissionError):  # Windows opens no directories
+    with contextlib.suppress(PermissionError):  # Windows cannot open directories
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,7 +1,8 @@
-"""open_clip models by name, with pretrained weights or a local file: the one place that loads them.
+"""Load open_clip models: by name with pretrained weights or a local file, or from a folder.
 
-What open_clip does quietly is done here on purpose: the activation a tag was trained with is built
-(OpenAI's weights want QuickGELU), and a local file gets the mean and std of its model's tags.
+Two things that open_clip leaves to the caller are done here: a model is built with the activation
+its tag was trained with (QuickGELU for OpenAI's weights), and a local file gets the mean and std
+of its model's tags.
 """
 
 import contextlib
@@ -30,13 +31,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mkt_search.errors import ModelError
-from mkt_search.models import conv_vit as _conv_vit  # noqa: F401  makes its name known
+from mkt_search.models import conv_vit as _conv_vit  # noqa: F401  registers its name
 from mkt_search.models.checkpoint import CLIP_CONFIG, hash_file, is_checkpoint
 from mkt_search.models.student import check_fit, read_tensors, unreadable
 
 _HUB_FILES = [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
 _PREPROCESS = ("mean", "std", "resize_mode", "interpolation")
-_NO_WEIGHTS = (  # what open_clip raises for files that hold something else
+_NO_WEIGHTS = (  # what open_clip raises for files of another kind
     *(RuntimeError, OSError, pickle.UnpicklingError),
     *(KeyError, ValueError, AttributeError, TypeError, AssertionError),
 )
@@ -44,7 +45,7 @@ _NO_IMAGE_TOWER = dict(image_size=8, patch_size=8, width=8, head_width=8, layers
 
 
 class ClipWeights:
-    """An open_clip architecture and where its weights come from.
+    """An open_clip architecture and the source of its weights.
 
     Args:
         model: a name that open_clip knows, such as "ViT-B-16".
@@ -72,26 +73,30 @@ class ClipWeights:
 
     @cached_property
     def path(self) -> Path:
-        """The weights file; a tag is downloaded once, into open_clip's cache."""
+        """The weights file; a tag is downloaded once, into open_clip's cache.
+
+        Raises:
+            ModelError: it cannot be downloaded.
+        """
         if not self._tag:
             return Path(self.weights).expanduser()
         try:
             return _cached(self._tag) or _download(self._tag)
-        except Exception as error:  # whatever the hub, the proxy or the disk come up with
+        except Exception as error:  # the hub, a proxy or the disk may fail in any way
             raise ModelError(self._offline_message()) from error
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hex digits over the architecture, the preparation of images, and the file's bytes."""
+        """12 hex digits over the architecture, the preprocessing and the bytes of the file."""
         parts = [open_clip.get_model_config(self.model), self._preprocess, self._quick_gelu]
         text = json.dumps([*parts, hash_file(self.path)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def load(self) -> Any:
-        """Build the whole model, both towers, float32 on the CPU, in evaluation mode.
+        """Build both towers in float32 on the CPU, in evaluation mode.
 
         Raises:
-            ModelError: the file is damaged or holds the weights of another architecture.
+            ModelError: the file is damaged or has the weights of another architecture.
         """
         try:
             return self._load_archive() if _is_torchscript(self.path) else self._load()
@@ -111,14 +116,14 @@ class ClipWeights:
         )
 
     def _load_archive(self) -> Any:
-        """OpenAI's own files: TorchScript, of which only the tensors are used."""
+        """Load one of OpenAI's files: TorchScript, of which only the tensors are used."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated, these files are not
+            warnings.simplefilter("ignore")  # TorchScript is deprecated; OpenAI's files are not
             archive = torch.jit.load(self.path, map_location="cpu")  # type: ignore[no-untyped-call]
         model = create_clip(
             self.model, force_quick_gelu=True, force_preprocess_cfg=self._preprocess
         )
-        own = model.state_dict()  # the archive has settings among its tensors
+        own = model.state_dict()  # the archive stores settings as tensors too
         model.load_state_dict({n: t.float() for n, t in archive.state_dict().items() if n in own})
         return model
 
@@ -128,10 +133,10 @@ class ClipWeights:
 
     @cached_property
     def _preprocess(self) -> dict[str, Any]:
-        """What to do to images: as the tag says; for a file, as all tags of the model agree."""
-        given = [self._tag] if self._tag else _tags(self.model)
-        wanted = [{key: tag[key] for key in _PREPROCESS if tag.get(key)} for tag in given]
-        agreed = wanted[0] if wanted and all(item == wanted[0] for item in wanted) else {}
+        """The preprocessing of the tag; for a file, of the model's tags if they all agree."""
+        tags = [self._tag] if self._tag else _tags(self.model)
+        configs = [{key: tag[key] for key in _PREPROCESS if tag.get(key)} for tag in tags]
+        agreed = configs[0] if configs and all(item == configs[0] for item in configs) else {}
         merged: dict[str, Any] = merge_preprocess_dict(asdict(PreprocessCfg()), agreed)
         return {key: merged[key] for key in _PREPROCESS}
 
@@ -141,21 +146,21 @@ class ClipWeights:
         name = quick_gelu_name(self.model) if self._quick_gelu else self.model
         return (
             f'the weights "{self.weights}" of {self.model} cannot be downloaded. Without a network,'
-            f" copy the file from {source} to this machine and name it: {name}/PATH/TO/FILE"
+            f" copy the file from {source} to this machine and use {name}/PATH/TO/FILE"
         )
 
 
 class ClipFolder:
-    """An open_clip model that lies in a folder of its own, of any architecture.
+    """An open_clip model in a folder, of any architecture.
 
-    The folder holds `open_clip_config.json` and `open_clip_model.safetensors`, as open_clip and the
-    hubs keep a model that has no name among open_clip's.
+    The folder holds `open_clip_config.json` and `open_clip_model.safetensors`, the layout that
+    open_clip and the Hugging Face hub use.
 
     Args:
-        folder: where they are.
+        folder: the folder of these files.
 
     Raises:
-        ModelError: the description is missing or is none.
+        ModelError: the description is missing or malformed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -175,12 +180,12 @@ class ClipFolder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hex digits over the architecture, the preparation of images, and the file's bytes."""
+        """12 hex digits over the architecture, the preprocessing and the bytes of the file."""
         text = json.dumps([self._config, self._weights_hash()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def load(self) -> Any:
-        """Build the whole model, both towers, float32 on the CPU, in evaluation mode.
+        """Build both towers in float32 on the CPU, in evaluation mode.
 
         Raises:
             ModelError: the weights are missing, damaged or of another architecture.
@@ -189,7 +194,7 @@ class ClipFolder:
         try:
             with _quiet():
                 model = open_clip.create_model(self._name, pretrained_text=False, weights_only=True)
-        except Exception as error:  # whatever a damaged description makes open_clip stumble over
+        except Exception as error:  # a damaged description makes open_clip raise anything
             raise ModelError(_misfit(self.path, str(self.folder), error)) from error
         return model.eval()
 
@@ -207,7 +212,7 @@ class ClipFolder:
 
 
 def is_clip_folder(path: Path) -> bool:
-    """True when open_clip's description of a model lies in the folder."""
+    """Return True if the folder has open_clip's description of a model."""
     return (path / CLIP_CONFIG).is_file()
 
 
@@ -215,17 +220,17 @@ def open_clip_weights(spec: str) -> ClipWeights | ClipFolder:
     """Return the open_clip model that "NAME/TAG", "NAME/FILE" or the folder of a model names.
 
     Raises:
-        ModelError: it is none of these; the text names what comes near.
+        ModelError: it is none of these; the text names the nearest.
     """
     folder = Path(spec).expanduser()
     if is_clip_folder(folder):
         return ClipFolder(folder)
     name, _, weights = spec.partition("/")
     if not name.strip(".~") or not weights or folder.is_dir():
-        what = "is a checkpoint" if is_checkpoint(folder) else "names no model of open_clip"
+        what = "is a checkpoint" if is_checkpoint(folder) else "is not a model of open_clip"
         raise ModelError(
-            f"{spec} {what}; what is needed here is a model of open_clip: NAME/TAG"
-            f" (ViT-B-16/openai), NAME/FILE, or a folder with {CLIP_CONFIG}"
+            f"{spec} {what}; name a model of open_clip: NAME/TAG (ViT-B-16/openai), NAME/FILE, or"
+            f" a folder with {CLIP_CONFIG}"
         )
     return ClipWeights(name, weights)
 
@@ -238,27 +243,33 @@ def write_clip_folder(
     preprocess_cfg: dict[str, Any],
     half: bool = False,
 ) -> None:
-    """Write a model as an open_clip folder: weights first, then the description that makes it one.
+    """Write a model as an open_clip folder; the description, which marks the folder, comes last.
 
     Args:
+        folder: where to write; made if it does not exist.
         model: an open_clip model of `model_cfg`.
+        model_cfg: open_clip's description of the architecture.
         preprocess_cfg: mean, std, resize_mode and interpolation of its images.
-        half: keep the weights as float16, which halves the file.
+        half: write the weights as float16, which halves the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     weights = folder / HF_SAFE_WEIGHTS_NAME
     save_file({n: t.half() if half else t for n, t in state.items()}, weights)
-    weights.chmod(0o644)  # safetensors makes it private
+    weights.chmod(0o644)  # safetensors creates it private
     description = {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg}
     (folder / CLIP_CONFIG).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
 def create_clip(model: str, **options: Any) -> Any:
-    """Build an open_clip model in evaluation mode, of random weights unless `pretrained` is set.
+    """Build an open_clip model in evaluation mode; random weights unless `pretrained` is set.
+
+    Args:
+        model: a name that open_clip knows.
+        options: further arguments of `open_clip.create_model`.
 
     Raises:
-        ModelError: there is no such model, or a part of it cannot be had without a network.
+        ModelError: there is no such model.
     """
     if model not in open_clip.list_models():
         near = _nearest(model, open_clip.list_models())
@@ -269,13 +280,13 @@ def create_clip(model: str, **options: Any) -> Any:
 
 
 def quick_gelu_name(model: str) -> str:
-    """Return open_clip's name of the same model with OpenAI's QuickGELU, where it has one."""
+    """Return open_clip's name of the same model with QuickGELU, or `model` if there is none."""
     quick = f"{model}-quickgelu"
     return quick if quick in open_clip.list_models() else model
 
 
 def load_text_tower(model: str, path: Path) -> Any:
-    """Build an open_clip model for its text tower alone, and fill that from `text_state` in a file.
+    """Build an open_clip model, with a tiny image tower, for the text tower in a `text_state` file.
 
     Raises:
         ModelError: there is no such model, or the file is damaged or does not fit.
@@ -289,7 +300,7 @@ def load_text_tower(model: str, path: Path) -> Any:
 
 
 def text_state(model: Any) -> dict[str, Tensor]:
-    """Return the tensors of an open_clip model that make its text tower."""
+    """Return the tensors of an open_clip model's text tower."""
     others = ("visual.", "logit_scale", "logit_bias")
     state: dict[str, Tensor] = model.state_dict()
     return {name: tensor for name, tensor in state.items() if not name.startswith(others)}
@@ -299,14 +310,14 @@ def tokenizer(model: str) -> Any:
     """Return open_clip's tokenizer of a model: texts -> ids (L, T).
 
     Raises:
-        ModelError: the tokenizer is one that has to be downloaded, and cannot be.
+        ModelError: the tokenizer must be downloaded, and that fails.
     """
     try:
         with _quiet():
             return open_clip.get_tokenizer(model)
     except Exception as error:  # transformers missing, or no network
         raise ModelError(
-            f"the tokenizer of {model} cannot be had ({str(error).splitlines()[0][:120]});"
+            f"the tokenizer of {model} cannot be loaded ({str(error).splitlines()[0][:120]});"
             f" install transformers and be online once, or take a model such as ViT-B-16"
         ) from error
 
@@ -316,19 +327,19 @@ def _misfit(path: Path, model: str, error: Exception) -> str:
 
 
 def _cached(tag: dict[str, Any]) -> Path | None:
-    """The file of a tag in the hub's cache on this machine; asks no network."""
+    """Return a tag's file in the hub's cache on this machine, without using the network."""
     repository, _, name = str(tag.get("hf_hub", "")).rpartition("/")
     names = [Path(name).stem + ".safetensors", name] if name else _HUB_FILES
     for file in names if repository else []:
-        found = huggingface_hub.try_to_load_from_cache(repository, file)
-        if isinstance(found, str):
-            return Path(found)
+        path = huggingface_hub.try_to_load_from_cache(repository, file)
+        if isinstance(path, str):
+            return Path(path)
     return None
 
 
 def _download(tag: dict[str, Any]) -> Path:
     if tag.get("hf_hub") and not urllib.request.getproxies():
-        # a name that does not resolve is no network: say so now, not after a minute of retries
+        # fail now if the name does not resolve, not after a minute of retries
         socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, None)
     with _quiet("huggingface_hub"):
         return Path(open_clip.download_pretrained(tag))
@@ -346,7 +357,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _is_torchscript(path: Path) -> bool:
-    """True for a zip archive with code in it."""
+    """Return True for a zip archive with code in it."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -355,7 +366,7 @@ def _is_torchscript(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _quiet(logger: str | None = None) -> Iterator[None]:
-    """Keep remarks off a logger: open_clip writes to the root, and would configure it too."""
+    """Silence a logger: open_clip logs to the root logger and would configure it too."""
     root = logging.getLogger(logger)
     level, handler = root.level, logging.NullHandler()
     root.addHandler(handler)

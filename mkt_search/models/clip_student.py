@@ -1,9 +1,9 @@
-"""CLIP's own image tower as the student, so that a user without a checkpoint searches at once.
+"""CLIP's image tower as the student, so a user without a checkpoint can search.
 
-The global vector is open_clip's `encode_image`, exactly. A patch vector is what the tower would say
-if its last pooling saw that patch alone: for CLIP's ViTs the token after the last norm, projected
-as the class token is; for attention pooling (ResNet, SigLIP) the value of that one cell. It lies in
-the space of the labels without any training (Zhou et al., MaskCLIP, ECCV 2022;
+The global vector equals open_clip's `encode_image`. A patch vector is the result of the tower's
+last pooling over that patch alone: for CLIP's ViTs the token after the last norm, projected like
+the class token; for attention pooling (ResNet, SigLIP) the value of that one cell. Patch vectors
+are in the space of the labels without any training (Zhou et al., MaskCLIP, ECCV 2022;
 https://arxiv.org/abs/2112.01071).
 """
 
@@ -47,7 +47,7 @@ class ClipStudent(nn.Module, ABC):
         self.image = image_spec(visual)
 
     def forward(self, images: Tensor) -> StudentVectors:
-        """Encode images (B, 3, H, W), already normalised."""
+        """Encode images (B, 3, H, W), already normalized."""
         return self.project(*self.features(images))
 
     @abstractmethod
@@ -64,7 +64,7 @@ class ClipStudent(nn.Module, ABC):
         return {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
 
     def load(self, state: Mapping[str, Tensor], *, source: str) -> None:
-        """Take over the tensors of `state()`. Raises ModelError when they do not fit."""
+        """Load the tensors of `state()`. Raises ModelError if they do not fit."""
         check_fit(self.state(), state, complaint=f"{source} does not fit this student")
         self.visual.load_state_dict(dict(state), strict=False)
 
@@ -75,8 +75,8 @@ class VitStudent(ClipStudent):
     def __init__(self, visual: VisionTransformer) -> None:
         if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
             raise ModelError(
-                "this tower pools its patches by queries (CoCa), so they have no vectors of their"
-                " own; take a plain one such as ViT-B-16"
+                "this tower pools its patches with queries (CoCa), so patches have no vectors of"
+                " their own; take a plain one such as ViT-B-16"
             )
         super().__init__(visual, dim=visual.output_dim, grid=visual.grid_size)
 
@@ -115,11 +115,11 @@ class ResNetStudent(ClipStudent):
         out = self.visual.forward_intermediates(images, indices=1, intermediates_only=True)
         cells = out["image_intermediates"][0]  # (B, C, rows, columns)
         pool = self.visual.attnpool
-        placed = cells.flatten(2).mT + pool.positional_embedding[1:].to(cells.dtype)  # (B, P, C)
-        return pool(cells), pool.c_proj(pool.v_proj(placed))
+        values = cells.flatten(2).mT + pool.positional_embedding[1:].to(cells.dtype)  # (B, P, C)
+        return pool(cells), pool.c_proj(pool.v_proj(values))
 
     def project(self, cls: Tensor, patches: Tensor) -> StudentVectors:
-        """Pass through: the projection is a part of the pooling."""
+        """Return the inputs; the projection is part of the pooling."""
         return StudentVectors(cls, patches)
 
 
@@ -130,7 +130,7 @@ class TimmStudent(ClipStudent):
         trunk = visual.trunk
         if getattr(getattr(trunk, "attn_pool", None), "pos_embed", None) is not None:
             raise ModelError(
-                "this tower pools its patches by place, so they have no vectors of their own;"
+                "this tower pools its patches by position, so patches have no vectors of their own;"
                 " take a plain one such as ViT-B-16"
             )
         _, grid = measure_backbone(trunk, visual.image_size)
@@ -138,14 +138,13 @@ class TimmStudent(ClipStudent):
         self.is_convolutional = not hasattr(trunk, "num_prefix_tokens")
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pooled features (B, C), and each patch (B, P, C) pooled alone."""
+        """Return the pooled features (B, C) and each patch pooled alone (B, P, C)."""
         trunk = self.visual.trunk
         features = trunk.forward_features(images)
-        _, patches = split_streams(trunk, features)
+        _, patches = split_streams(trunk, features)  # (B, P, C)
         alone = _as_features(trunk, patches.flatten(0, 1), features)
-        return trunk.forward_head(features), trunk.forward_head(alone).unflatten(
-            0, patches.shape[:2]
-        )
+        pooled = trunk.forward_head(alone)  # (B * P, C)
+        return trunk.forward_head(features), pooled.unflatten(0, patches.shape[:2])
 
     def project(self, cls: Tensor, patches: Tensor) -> StudentVectors:
         """Apply the head that open_clip puts on the trunk."""
@@ -154,7 +153,11 @@ class TimmStudent(ClipStudent):
 
 
 def clip_student(model: Any) -> ClipStudent:
-    """Return the image tower of an open_clip model as a student. Raises ModelError if unfit."""
+    """Return the image tower of an open_clip model as a student.
+
+    Raises:
+        ModelError: patches of such a tower have no vectors of their own.
+    """
     visual = model.visual
     if isinstance(visual, VisionTransformer):
         return VitStudent(visual)
@@ -166,20 +169,24 @@ def clip_student(model: Any) -> ClipStudent:
 
 
 def image_spec(visual: Any) -> ImageSpec:
-    """Return the pixels that a tower was trained on, from open_clip's own description."""
-    given = visual.preprocess_cfg
-    size = given["size"]
+    """Return a tower's input pixels, from open_clip's description of it.
+
+    Raises:
+        ModelError: images are resized in an unsupported way.
+    """
+    config = visual.preprocess_cfg
+    size = config["size"]
     height, width = (size, size) if isinstance(size, int) else size
     modes = {"shortest": "crop", "squash": "squash"}
-    if given["resize_mode"] not in modes:
-        raise ModelError(f'images resized by "{given["resize_mode"]}" are not supported')
-    mean, std = tuple(given["mean"]), tuple(given["std"])
-    return ImageSpec(height, width, mean, std, modes[given["resize_mode"]])  # type: ignore[arg-type]
+    if config["resize_mode"] not in modes:
+        raise ModelError(f'images resized by "{config["resize_mode"]}" are not supported')
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    return ImageSpec(height, width, mean, std, modes[config["resize_mode"]])  # type: ignore[arg-type]
 
 
 def _as_features(trunk: Any, patches: Tensor, like: Tensor) -> Tensor:
-    """Give each of N patches (N, C) the form of the features of an image that is all that patch."""
-    if like.ndim == 3:  # prefix tokens too: whichever the pooling reads, it finds the patch
+    """Shape each of N patches (N, C) like the features of an image with only that patch."""
+    if like.ndim == 3:  # the prefix tokens become the patch too, whichever the pooling reads
         prefix = int(getattr(trunk, "num_prefix_tokens", 0))
         return patches[:, None].expand(-1, prefix + 1, -1)
     is_channels_last = str(getattr(trunk, "output_fmt", "NCHW")).endswith("NHWC")

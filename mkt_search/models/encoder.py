@@ -1,5 +1,6 @@
-"""Photos in, vectors out: a student on a device, in the number format that is fastest there."""
+"""Encode photos: a student on a device, in the fastest number format there."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mkt_search.errors import ModelError
-from mkt_search.models.normaliser import Normaliser
+from mkt_search.models.normalizer import Normalizer
 from mkt_search.models.student import StudentVectors
 from mkt_search.types import Encoded, ImageSpec
 
@@ -17,28 +18,31 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 class TwoStream(Protocol):
-    """What `Student` and `ClipStudent` have in common."""
+    """The common interface of `Student` and `ClipStudent`."""
 
     dim: int
     grid: tuple[int, int]
 
     @property
     def is_convolutional(self) -> bool:
-        """True when the backbone is fastest in channels-last memory."""
+        """True if the backbone is fastest in channels-last memory."""
 
     def __call__(self, images: Tensor) -> StudentVectors:
-        """Encode images (B, 3, H, W), already normalised."""
+        """Encode images (B, 3, H, W), already normalized."""
 
 
 class PhotoEncoder:
-    """A student ready to encode photos; it takes the student over, moves and casts it.
+    """A student ready to encode photos. It moves and casts the student in place.
 
     Args:
         student: `Student` or `ClipStudent`.
-        spec: what pixels the student wants, and how they are normalised.
-        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one.
-        dtype: "auto" is bfloat16 on a GPU, and for a transformer on a processor that computes in
-            it; float32 otherwise.
+        spec: the student's input pixels and their normalization.
+        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU if there is one.
+        dtype: "auto" is bfloat16 on a GPU, and for a transformer on a CPU with native bfloat16;
+            float32 otherwise.
+
+    Raises:
+        ModelError: this machine does not have the device, or the dtype is unknown.
     """
 
     def __init__(
@@ -55,31 +59,31 @@ class PhotoEncoder:
         self._student = _cast(student.to(self._device).eval(), DTYPES[self.dtype])
         if student.is_convolutional:
             self._student.to(memory_format=torch.channels_last)
-        self._normaliser = Normaliser(spec, self._device)
+        self._normalizer = Normalizer(spec, self._device)
 
     @torch.inference_mode()
     def encode(self, pixels: NDArray[np.uint8]) -> Encoded:
-        """Encode pixels (B, H, W, 3) uint8 RGB, as `images.to_pixels` gives them.
+        """Encode pixels (B, H, W, 3) uint8 RGB, as `photos.decode.to_pixels` returns them.
 
-        Returns float32 vectors, unscaled. The same batch gives the same bits every time on one
-        machine; in another batch, or another place of it, a photo's vectors differ by rounding
-        (1e-6 of their length in float32, 1e-2 in bfloat16), since the matrix products of another
-        size are summed in another order.
+        Returns unscaled float32 vectors. On one machine the same batch gives the same bits every
+        time. In a batch of another size or order, a photo's vectors differ by rounding (1e-6 of
+        their length in float32, 1e-2 in bfloat16), because the sums of the matrix products run in
+        another order.
         """
         expected = (self.spec.height, self.spec.width, 3)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != expected:
             raise ValueError(f"expected uint8 (B, {expected}), got {pixels.dtype} {pixels.shape}")
-        vectors = self._student(self._normalise(pixels))
+        vectors = self._student(self._normalize(pixels))
         return Encoded(_to_numpy(vectors.global_), _to_numpy(vectors.patches))
 
-    def _normalise(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, 3, H, W) on the device, in the student's number format."""
-        images = self._normaliser(torch.from_numpy(np.ascontiguousarray(pixels)))
+    def _normalize(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """Normalize (B, H, W, 3) uint8 -> (B, 3, H, W) on the student's device, in its dtype."""
+        images = self._normalizer(torch.from_numpy(np.ascontiguousarray(pixels)))
         return images.to(DTYPES[self.dtype])
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the torch device that was asked for. Raises ModelError when this machine lacks it."""
+    """Return the torch device of a name. Raises ModelError if this machine does not have it."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -88,32 +92,48 @@ def choose_device(device: str) -> torch.device:
         raise ModelError(f'unknown device "{device}"; take auto, cpu, cuda or cuda:N') from None
     if chosen.type not in ("cpu", "cuda", "mps"):
         raise ModelError(f'unknown device "{device}"; take auto, cpu, cuda or cuda:N')
-    is_there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": torch.mps.device_count()}
-    if (chosen.index or 0) >= is_there[chosen.type]:
+    devices = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": torch.mps.device_count()}
+    if (chosen.index or 0) >= devices[chosen.type]:
         raise ModelError(f'there is no device "{device}" on this machine; take auto or cpu')
     return chosen
 
 
-def choose_dtype(dtype: Dtype, device: torch.device, *, is_convolutional: bool) -> str:
-    """Return "bfloat16" or "float32": what was asked for or, for "auto", what is faster."""
+def has_native_bfloat16() -> bool:
+    """Return True if this CPU multiplies bfloat16 natively; emulated it is slow."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def choose_dtype(
+    dtype: Dtype,
+    device: torch.device,
+    *,
+    is_convolutional: bool,
+    is_bfloat16_native: Callable[[], bool] = has_native_bfloat16,
+) -> str:
+    """Return "bfloat16" or "float32": as named or, for "auto", the faster one on the device.
+
+    Args:
+        dtype: "auto", "bfloat16" or "float32".
+        device: where the student runs.
+        is_convolutional: True for a student that is no transformer; bfloat16 does not speed it up.
+        is_bfloat16_native: returns True if the CPU computes in bfloat16.
+
+    Raises:
+        ModelError: unknown dtype.
+    """
     if dtype == "auto":
         if device.type == "cuda":
             return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-        is_fast = device.type == "cpu" and computes_in_bfloat16() and not is_convolutional
+        is_fast = device.type == "cpu" and is_bfloat16_native() and not is_convolutional
         return "bfloat16" if is_fast else "float32"
     if dtype not in DTYPES:
         raise ModelError(f'unknown dtype "{dtype}"; take auto, {" or ".join(DTYPES)}')
     return dtype
 
 
-def computes_in_bfloat16() -> bool:
-    """True when this processor multiplies bfloat16 natively; emulated it is slow."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
 def _cast(student: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Cast all but batch norm, whose running statistics need the digits."""
+    """Cast all but batch norm, whose running statistics need full precision."""
     norms = [m for m in student.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     kept = {id(t) for norm in norms for t in [*norm.parameters(), *norm.buffers()]}
     for tensor in [*student.parameters(), *student.buffers()]:

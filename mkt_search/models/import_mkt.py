@@ -1,16 +1,16 @@
-"""Read what the authors of MKT released, and make a checkpoint of it that scores as theirs does.
+"""Convert the files that the authors of MKT released to a checkpoint with the same scores.
 
 Their first stage is CLIP's image tower with QuickGELU: the norm after its last block on every
-token, then one projection for the class token and the patches alike; what lies beside it
-(`projection.fc1`, `projection.fc2`) is never used. Their second stage is CLIP's whole text tower,
-of which the table of token embeddings was trained. Meanwhile the tokens of the name in "There is a
-{name} in the scene" kept the embeddings of the start; trained were those of the other words and of
-the two special tokens around them. Vectors of labels keep the lengths that the tower gives them.
+token, then one projection for the class token and the patches; its `projection.fc1` and
+`projection.fc2` are never used. Their second stage is CLIP's whole text tower, in which only the
+table of token embeddings was trained. During that training the label's tokens in "There is a
+{name} in the scene" kept their initial embeddings, so only those of the other words and of the two
+special tokens changed. Label vectors keep the lengths that the tower gives.
 
 Released with He et al., AAAI 2023: https://github.com/sunanhe/MKT
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -31,20 +31,22 @@ from mkt_search.models.clip import (
 from mkt_search.models.student import check_fit, read_tensors
 from mkt_search.models.text import PromptedTextEncoder
 from mkt_search.models.towers import QUICK_GELU_VIT, timm_backbone_of, to_timm_names
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.types import ImageSpec
 
 Names = Literal["clip", "tuned"]
 
-TOP_K, TRAINED_TOP_K = 18, 16  # patches in the local score: when they use it, and in training
+TOP_K, TRAINED_TOP_K = 18, 16  # patches in the local score: in evaluation and in training
 SOURCE = "https://github.com/sunanhe/MKT"
+STEP = "import"  # the name of this work in progress events
 
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, even for CLIP
-_RESIZE, _CROP = 256, 224
-_UNUSED = "projection."
-_ROUNDING = 0.01  # of a tensor's largest number
-_TABLE = "token_embedding.weight"
-_SIGNS = {"image": "projection_dist", "text": _TABLE}
-"""A tensor that only this one of the two state dicts has."""
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, although it is CLIP
+_RESIZE, _CROP = 256, 224  # shorter side and center crop, in pixels
+_UNUSED_PREFIX = "projection."
+_ROUNDING_TOLERANCE = 0.01  # relative to a tensor's largest value
+_EMBEDDINGS = "token_embedding.weight"
+_DISTINCTIVE = {"image": "projection_dist", "text": _EMBEDDINGS}
+"""For each of the two state dicts, a tensor that only it has."""
 
 
 def import_mkt(
@@ -55,25 +57,28 @@ def import_mkt(
     text: Path,
     out: Path,
     names: Names = "clip",
-    say: Callable[[str], None] = lambda sentence: None,
+    progress: ProgressCallback = no_progress,
 ) -> Meta:
-    """Write a checkpoint of the two state dicts that the authors released.
+    """Write a checkpoint from the two state dicts that the authors released.
 
     Args:
-        clip: the CLIP they started from, as open_clip names it: "ViT-B-16".
-        clip_weights: its weights, a local file or a tag of open_clip; only `names` "clip" reads it.
+        clip: open_clip's name of the CLIP they started from: "ViT-B-16".
+        clip_weights: its weights, a local file or a tag of open_clip; read only for `names` "clip".
         image: the state dict of their first stage.
         text: the state dict of their second stage.
-        out: the directory to make.
-        names: whose embeddings the tokens of a label have: "clip", as in their evaluation, or
-            "tuned", as in their program for a single photo.
-        say: hears when `text` does not look tuned from `clip_weights`.
+        out: the directory to write.
+        names: the embeddings of a label's tokens: "clip", as in their evaluation, or "tuned", as
+            in their program for a single photo.
+        progress: receives a remark if `text` was apparently not tuned from `clip_weights`.
+
+    Returns:
+        The meta of the checkpoint.
 
     Raises:
-        ModelError: a file cannot be read or is not what it should be, or `out` is there already.
+        ModelError: a file cannot be read or is of another kind, or `out` is not empty.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ModelError(f"{out} exists already; name another directory by --out")
+        raise ModelError(f"{out} already exists; name another directory with --out")
     first, second = _read(image, "image"), _read(text, "text")
     model = quick_gelu_name(clip)
     original = _original(model, clip_weights, names)
@@ -83,57 +88,62 @@ def import_mkt(
     check_fit(text_state(original), second, complaint=complaint)
     context = None
     if names == "clip":
-        differing = _moved(text_state(original), second)
+        differing = _differing_tensor(text_state(original), second)
         if differing:
-            say(
+            remark = (
                 f"{text} differs from {clip_weights} in more than its embeddings, such as"
-                f" {differing}: if MKT was trained from another CLIP, name that by --clip-weights"
+                f" {differing}; if MKT was trained from another CLIP, name it with --clip-weights"
             )
-        second, context = _with_names_of_clip(original, second, tokenizer(model))
-    story = {
+            progress(Progress(STEP, message=remark))
+        second, context = _with_clip_embeddings(original, second, tokenizer(model))
+    provenance = {
         **{"by": "mkt import-mkt", "source": SOURCE, "clip": model, "names": names},
         **{"image": checkpoint.hash_file(image), "text": checkpoint.hash_file(text)},
         "top_k": TRAINED_TOP_K,
     }
     return checkpoint.write(
-        out, replace(meta, trained=story), _student(meta, first), context=context, text=second
+        out, replace(meta, trained=provenance), _student(meta, first), context=context, text=second
     )
 
 
 def _read(path: Path, kind: str) -> dict[str, Tensor]:
-    """Read one of the two state dicts, as float32; the other one in its place is told so."""
+    """Read one of the two state dicts as float32.
+
+    Raises:
+        ModelError: it is another file; the text says if the two were swapped.
+    """
     state = read_tensors(path)
-    if _SIGNS[kind] not in state:
-        swapped = next((other for other, sign in _SIGNS.items() if sign in state), None)
-        way_out = "did --image-checkpoint and --text-checkpoint change places?"
+    if _DISTINCTIVE[kind] not in state:
+        swapped = next((other for other, name in _DISTINCTIVE.items() if name in state), None)
+        way_out = "were --image-checkpoint and --text-checkpoint swapped?"
         raise ModelError(
-            f"{path} is not the {kind} checkpoint of MKT: there is no {_SIGNS[kind]} in it"
+            f"{path} is not the {kind} checkpoint of MKT: it has no {_DISTINCTIVE[kind]}"
             + (f", but it looks like the {swapped} checkpoint; {way_out}" if swapped else "")
         )
     return {name: tensor.float() for name, tensor in state.items()}
 
 
 def _original(model: str, weights: str | None, names: Names) -> Any:
-    """The CLIP that the authors started from; only with `names` "clip" its weights matter."""
+    """Build the CLIP that the authors started from; its weights matter only for "clip"."""
     if names == "tuned":
         return create_clip(model)
     if weights is None:
         raise ModelError(
-            f"the names of labels have the embeddings of CLIP itself: name the weights of {model}"
-            " by --clip-weights, or take the tuned embeddings by --names tuned"
+            f"the tokens of a label get CLIP's own embeddings: name the weights of {model} with"
+            " --clip-weights, or use the tuned embeddings with --names tuned"
         )
     return ClipWeights(model, weights).load()
 
 
 def _meta(visual: Any, model: str) -> Meta:
-    """Describe the student that computes what the image encoder of MKT does, and its label encoder.
+    """Describe a student equal to MKT's image encoder, and its label encoder.
 
     Raises:
         ModelError: the CLIP is not a plain ViT with QuickGELU.
     """
     backbone, options = timm_backbone_of(visual)
     if backbone != QUICK_GELU_VIT:
-        raise ModelError(f"{model} has no QuickGELU, which MKT computes with; take ViT-B-16")
+        raise ModelError(f"{model} has no QuickGELU, which MKT uses; take ViT-B-16")
     height, width = visual.image_size
     side = max(height, width) * _RESIZE // _CROP
     return Meta(
@@ -149,47 +159,48 @@ def _meta(visual: Any, model: str) -> Meta:
 
 
 def _check_image(visual: Any, state: Mapping[str, Tensor], *, path: Path, model: str) -> None:
-    own = {_SIGNS["image"] if n == "proj" else n: t for n, t in visual.state_dict().items()}
-    used = {name: tensor for name, tensor in state.items() if not name.startswith(_UNUSED)}
+    own = {_DISTINCTIVE["image"] if n == "proj" else n: t for n, t in visual.state_dict().items()}
+    used = {name: tensor for name, tensor in state.items() if not name.startswith(_UNUSED_PREFIX)}
     complaint = f"{path} does not hold the image encoder of MKT over {model}"
     check_fit(own, used, complaint=complaint)
 
 
-def _moved(own: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> str:
-    """Return a tensor that stood still in the second stage and yet is another one; "" for none.
+def _differing_tensor(own: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> str:
+    """Return the name of a tensor that should not have changed in the second stage but did, or "".
 
-    Rounding to half precision makes none another.
+    Differences as small as rounding to half precision do not count.
     """
-    for name in sorted(set(own) - {_TABLE}):
+    for name in sorted(set(own) - {_EMBEDDINGS}):
         largest = float((own[name] - tuned[name]).abs().max())
-        if largest > _ROUNDING * float(own[name].abs().max()):
+        if largest > _ROUNDING_TOLERANCE * float(own[name].abs().max()):
             return name
     return ""
 
 
 def _student(meta: Meta, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of the student: CLIP's tower, and one head without bias."""
-    sign = _SIGNS["image"]
-    tower = {n: t for n, t in state.items() if n != sign and not n.startswith(_UNUSED)}
+    """Return the tensors of the student: CLIP's tower, and one head with bias 0."""
+    projection = _DISTINCTIVE["image"]
+    tower = {n: t for n, t in state.items() if n != projection and not n.startswith(_UNUSED_PREFIX)}
     return {
         **{f"backbone.{name}": tensor for name, tensor in to_timm_names(tower).items()},
-        "global_head.weight": state[sign].T,
+        "global_head.weight": state[projection].T,
         "global_head.bias": torch.zeros(meta.dim),
     }
 
 
-def _with_names_of_clip(
+def _with_clip_embeddings(
     clip: Any, tuned: Mapping[str, Tensor], tokens: Any
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the text tower with CLIP's own table, and the trained context (C, W).
+    """Return the text tower with CLIP's own embeddings, and the trained context (C, W).
 
-    Of the trained table the two special tokens, which stand in no name, stay in the tower, and the
-    words of the template become the context. Padding stands behind all that a token looks at.
+    The trained embeddings of the two special tokens, which are in no label, stay in the tower;
+    those of the template's words become the context. Padding does not matter: it follows every
+    token that the causal tower attends to.
     """
     table = clip.token_embedding.weight.detach().clone()
     clip.load_state_dict(tuned, strict=False)
     prompted = PromptedTextEncoder(clip, tokens, template=checkpoint.TEMPLATE, tower="")
     empty = tokens([""])[0]
     special = empty[empty != empty[-1]]
-    table[special] = tuned[_TABLE][special]
-    return {**tuned, _TABLE: table}, prompted.template_context()
+    table[special] = tuned[_EMBEDDINGS][special]
+    return {**tuned, _EMBEDDINGS: table}, prompted.template_context()

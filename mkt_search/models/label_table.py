@@ -1,4 +1,4 @@
-"""Label -> vector by looking it up: GloVe words, or text vectors that somebody computed before."""
+"""Encode labels by lookup: GloVe words, or text vectors computed in advance."""
 
 import difflib
 import gzip
@@ -20,16 +20,19 @@ Column = Literal["names", "words"]
 
 
 class LabelTable:
-    """Vectors of known labels; the `LabelEncoder` of a checkpoint that needs no text tower.
+    """A `LabelEncoder` that looks up vectors of known labels.
 
-    A label is looked up as it stands; then without regard to case, with "_" and "-" read as a
-    space; then, for several words that are each in the table, as the mean of their unit vectors.
-    What remains is an `UnknownLabel`.
+    A label is looked up as written; then ignoring case, with "_" and "-" read as spaces; then, if
+    each of its words is in the table, as the mean of their unit vectors. Any other label raises
+    `UnknownLabel`.
 
     Args:
-        names: L labels. A name that comes twice stands for the mean of its unit vectors.
+        names: L labels. A repeated name gets the mean of its unit vectors.
         vectors: (L, D), any float type; rows are scaled to length 1.
-        source: what to call the table in messages.
+        source: the name of the table in messages.
+
+    Raises:
+        ValueError: the shapes do not fit.
     """
 
     def __init__(self, names: Sequence[str], vectors: Vector, *, source: str = "the table") -> None:
@@ -51,9 +54,10 @@ class LabelTable:
         """Read a table from `.npz` (`names` or `words`, and `vectors`) or GloVe `.txt`, `.txt.gz`.
 
         Args:
-            center: subtract the mean of all unit vectors and scale to length 1 again, which takes
-                out what every GloVe vector has in common.
-            column: the array of the `.npz` that holds the labels; None takes the one that is there.
+            path: the file.
+            center: subtract the mean of all unit vectors and rescale to length 1; this removes the
+                component that all GloVe vectors share.
+            column: the array of the `.npz` that holds the labels; None takes the existing one.
 
         Raises:
             ModelError: the file is missing, damaged or of another kind.
@@ -61,11 +65,11 @@ class LabelTable:
         try:
             names, vectors = _read_npz(path, column) if path.suffix == ".npz" else _read_text(path)
         except FileNotFoundError:
-            raise ModelError(f"no label table at {path}; check the path") from None
+            raise ModelError(f"there is no label table at {path}; check the path") from None
         except (OSError, EOFError, UnicodeDecodeError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path} cannot be read as a label table: {error}") from error
         if not np.isfinite(vectors).all():
-            raise ModelError(f"{path} holds vectors that are not finite numbers")
+            raise ModelError(f"{path} has vectors with NaN or infinity")
         table = cls(names, vectors, source=path.name)
         return table.centered() if center else table
 
@@ -91,14 +95,14 @@ class LabelTable:
     def encode(self, labels: Sequence[str]) -> Vector:
         """Return (L, D) float32, each row of length 1. Raises UnknownLabel."""
         rows = [self._rows(label) for label in labels]
-        unknown = [label for label, found in zip(labels, rows, strict=True) if not found]
+        unknown = [label for label, own in zip(labels, rows, strict=True) if not own]
         if unknown:
             raise UnknownLabel(self._unknown_message(unknown))
-        vectors = [self.vectors[found].mean(axis=0) for found in rows]
+        vectors = [self.vectors[own].mean(axis=0) for own in rows]
         return unit(np.array(vectors, np.float32).reshape(len(labels), self.dim))
 
     def centered(self) -> "LabelTable":
-        """Return the table with the mean of its unit vectors taken out of every row."""
+        """Return the table with the mean of its unit vectors subtracted from every row."""
         return LabelTable(self.names, self.vectors - self.vectors.mean(axis=0), source=self.source)
 
     def save(self, path: Path) -> None:
@@ -106,7 +110,7 @@ class LabelTable:
         np.savez(path, names=np.array(self.names, np.str_), vectors=self.vectors)
 
     def _rows(self, label: str) -> list[int]:
-        """The rows whose mean is the vector of the label; empty for an unknown label."""
+        """Return the rows whose mean is the vector of the label; empty for an unknown label."""
         row = self._exact.get(label)
         loose = _loosen(label)
         if row is None:
@@ -120,7 +124,7 @@ class LabelTable:
     def _unknown_message(self, unknown: Sequence[str]) -> str:
         shown = ", ".join(self._with_nearest(label) for label in unknown[:5])
         more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
-        known = f"{self.source} knows {len(self):,} labels, no other text"
+        known = f"{self.source} has only its {len(self):,} labels"
         if len(unknown) == 1:
             return f"unknown label {shown}: {known}"
         return f"{len(unknown):,} unknown labels: {shown}{more}: {known}"
@@ -138,7 +142,7 @@ class LabelTable:
 
 
 def _unit_rows(vectors: Vector) -> Vector:
-    """Scale rows to length 1, and leave alone those that are: a table read back keeps its bits."""
+    """Scale rows to length 1; rows that already are stay bitwise equal, so files round-trip."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.where(np.abs(lengths - 1) < 1e-5, vectors, unit(vectors))
 
@@ -148,7 +152,7 @@ def _loosen(label: str) -> str:
 
 
 def _merge_repeated(names: Sequence[str], vectors: Vector) -> tuple[tuple[str, ...], Vector]:
-    """One row per name, in order of first appearance, each the unit mean of its rows."""
+    """Merge equal names, in order of first appearance; each row is the unit mean of its rows."""
     first: dict[str, int] = {}
     rows = np.array([first.setdefault(name, len(first)) for name in names], np.int64)
     if len(first) == len(names):
@@ -162,13 +166,13 @@ def _read_npz(path: Path, column: Column | None) -> tuple[list[str], Vector]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             columns = [column] if column else ["names", "words"]
-            found = [name for name in columns if name in archive]
-            if not found or "vectors" not in archive:
-                wanted = " or ".join(f'"{name}"' for name in columns)
+            present = [name for name in columns if name in archive]
+            if not present or "vectors" not in archive:
+                needed = " or ".join(f'"{name}"' for name in columns)
                 has = ", ".join(archive.files)
-                raise ModelError(f'{path} needs the arrays {wanted} and "vectors"; it has: {has}')
-            names, vectors = archive[found[0]], archive["vectors"]
-    except ValueError as error:  # pickled arrays, which are never loaded
+                raise ModelError(f'{path} needs the arrays {needed} and "vectors"; it has: {has}')
+            names, vectors = archive[present[0]], archive["vectors"]
+    except ValueError as error:  # pickled arrays are never loaded
         raise ModelError(f"{path} cannot be read as a label table: {error}") from error
     if vectors.ndim != 2 or len(names) != len(vectors) or vectors.dtype.kind != "f":
         raise ModelError(f"{path}: {len(names)} labels do not fit vectors {vectors.shape}")
@@ -176,18 +180,20 @@ def _read_npz(path: Path, column: Column | None) -> tuple[list[str], Vector]:
 
 
 def _read_text(path: Path) -> tuple[list[str], Vector]:
-    """GloVe: a word and its D numbers on a line; a word2vec header line is passed over."""
+    """Read GloVe text: a word and its D numbers per line; skip a word2vec header line."""
     names: list[str] = []
     rows: list[Vector] = []
     dim = 0
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8", newline="\n") as stream:
+    open_text = gzip.open if path.suffix == ".gz" else open
+    with open_text(path, "rt", encoding="utf-8", newline="\n") as stream:
         for number, line in enumerate(stream, start=1):
             line = line.rstrip("\r\n ")
             if number == 1 and re.fullmatch(r"\d+ \d+", line):
                 continue
             dim = dim or line.count(" ")
-            name, *values = line.rsplit(" ", dim)  # from the right: a few GloVe words hold spaces
+            name, *values = line.rsplit(
+                " ", dim
+            )  # from the right: a few GloVe words contain spaces
             row = _numbers(values)
             if not dim or len(row) != dim or not name:
                 raise ModelError(f"{path}:{number}: expected a word and {dim or 'some'} numbers")

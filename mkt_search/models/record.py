@@ -1,6 +1,6 @@
-"""Use a model without opening it: what a library recorded of it holds while its files are the same.
+"""Use a model without opening it, from the facts a library recorded while its files are unchanged.
 
-Reading a text tower takes seconds and torch; comparing a stamp takes a few file names and sizes.
+Loading a text tower takes torch and seconds; comparing a stamp takes a few file names and sizes.
 """
 
 import hashlib
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
     from mkt_search.models.encoder import TwoStream
 
 STAMP_VERSION = 1
-"""Part of every stamp; raise it when a fingerprint of a model is computed in another way."""
+"""Part of every stamp; increase it when the computation of a model's fingerprints changes."""
 
 
 def model_stamp(spec: str | Path) -> str:
-    """Return 16 hex digits that change when a file of a model changes; cheap, opens no weights.
+    """Return 16 hex digits that change when a file of a model changes, without opening weights.
 
-    A checkpoint: the bytes of its `meta.json`, the size and time of its files and of an external
-    text tower. NAME/FILE and an open_clip folder: the size and time of the file. NAME/TAG: the
-    name. A file that is missing counts as well.
+    Covers, for a checkpoint: the bytes of `meta.json`, and size and modification time of its files
+    and of an external text tower; for NAME/FILE and an open_clip folder: size and modification
+    time of the file; for NAME/TAG: the name. A missing file changes the stamp too.
     """
-    place = locate(spec)
-    folder = Path(place).expanduser()
+    path = locate(spec)
+    folder = Path(path).expanduser()
     if checkpoint.is_checkpoint(folder):
         parts = _checkpoint_parts(folder)
     elif (folder / checkpoint.CLIP_CONFIG).is_file():
         parts = _clip_folder_parts(folder)
     else:
-        model, _, weights = place.partition("/")
+        model, _, weights = path.partition("/")
         parts = [model, _file_state(Path(weights).expanduser()) or weights]
     text = json.dumps([STAMP_VERSION, *parts])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def record_of(model: Model, *, stamp: str) -> ModelRecord | None:
-    """Return what to record of a model; None for one without a usable label encoder.
+    """Return the facts to record about a model; None if it has no usable label encoder.
 
     Args:
         model: the model.
-        stamp: its stamp from before it was opened, so that a file replaced since is noticed.
+        stamp: its stamp from before it was opened, so a file replaced in between is noticed.
     """
     try:
         return ModelRecord(stamp, model.label_fingerprint, model.image)
@@ -57,12 +57,12 @@ def record_of(model: Model, *, stamp: str) -> ModelRecord | None:
 
 
 def open_recorded(name: str, encoding: Encoding, record: ModelRecord | None) -> Model:
-    """Return a model by name; one whose files are those recorded is not opened before it must be.
+    """Return a model by name; if its files match the record, open it only when it is needed.
 
     Args:
-        name: as `open_model` takes it.
-        encoding: of the vectors that the recorded model made.
-        record: of that model, if there is one.
+        name: as for `open_model`.
+        encoding: the encoding of the vectors that the recorded model made.
+        record: the record of that model, if there is one.
 
     Raises:
         ModelError: there is no such model.
@@ -73,7 +73,7 @@ def open_recorded(name: str, encoding: Encoding, record: ModelRecord | None) -> 
 
 
 class RecordedModel(Model):
-    """A model as a library recorded it; opened when an encoder is asked for."""
+    """A model known from its record; it is opened when an encoder is needed."""
 
     def __init__(self, name: str, encoding: Encoding, record: ModelRecord) -> None:
         super().__init__(name)
@@ -82,12 +82,12 @@ class RecordedModel(Model):
 
     @property
     def fingerprint(self) -> str:
-        """12 hex digits over what decides a photo's vectors."""
+        """12 hex digits over all that affects a photo's vectors."""
         return self._encoding.checkpoint
 
     @property
     def image(self) -> ImageSpec:
-        """The pixels that the student wants."""
+        """The student's input pixels."""
         return self._record.image
 
     @property
@@ -107,7 +107,7 @@ class RecordedModel(Model):
 
     @property
     def top_k(self) -> int:
-        """How many patches the local score is the mean of."""
+        """The number of best patches that the local score averages."""
         return self.opened.top_k
 
     @cached_property
@@ -116,11 +116,11 @@ class RecordedModel(Model):
         return open_model(self.name)
 
     def student(self) -> "TwoStream":
-        """Build the student, in float32 on the CPU."""
+        """Build the student in float32 on the CPU."""
         return self.opened.student()
 
     def label_encoder(self) -> LabelEncoder:
-        """Return the label encoder; the same one every time."""
+        """Return the label encoder, always the same object."""
         return self.opened.label_encoder()
 
 
@@ -142,9 +142,9 @@ def _clip_folder_parts(folder: Path) -> list[object]:
 
 
 def _file_state(path: Path) -> tuple[int, int] | None:
-    """Size in bytes and time of change in ns; None when there is no such file."""
+    """Return size in bytes and modification time in ns; None if there is no such file."""
     try:
-        about = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return (about.st_size, about.st_mtime_ns) if stat.S_ISREG(about.st_mode) else None
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None

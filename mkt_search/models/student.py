@@ -1,4 +1,4 @@
-"""The two-stream student: a photo becomes one global vector and a vector per patch.
+"""The two-stream student: encodes a photo as one global vector and one vector per patch.
 
     images (B, 3, H, W) --backbone--> cls (B, C), patches (B, P, C)
     global head: e_cls   = cls     -> (B, D)
@@ -6,7 +6,7 @@
 
 After MKT (He et al., AAAI 2023, section 3.1; https://arxiv.org/abs/2207.01887). The backbone is any
 timm model: a ViT gives [cls | patches]; a CNN or a hierarchical backbone gives a feature map whose
-cells, row by row, are the patches and whose mean is the cls.
+cells, in row order, are the patches and whose mean is cls.
 """
 
 import difflib
@@ -25,13 +25,13 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 
 from mkt_search.errors import ModelError
-from mkt_search.models import conv_vit as _conv_vit  # noqa: F401  makes its name known
+from mkt_search.models import conv_vit as _conv_vit  # noqa: F401  registers its name
 
 HeadKind = Literal["linear", "mlp", "shared"]
 
 
 class StudentVectors(NamedTuple):
-    """What a student says of B photos: `global_` (B, D) and `patches` (B, P, D), unnormalised."""
+    """The vectors of B photos: `global_` (B, D) and `patches` (B, P, D), unscaled."""
 
     global_: Tensor
     patches: Tensor
@@ -43,7 +43,7 @@ class Student(nn.Module):
     Args:
         backbone: a timm model; see `create_backbone`.
         global_head: (B, C) -> (B, D).
-        local_head: (B, P, C) -> (B, P, D); the same module again to project both streams alike.
+        local_head: (B, P, C) -> (B, P, D); may be `global_head` itself.
         dim: D, the length of a label vector.
         grid: rows and columns of patches, rows * columns = P.
     """
@@ -66,15 +66,15 @@ class Student(nn.Module):
 
     @property
     def is_convolutional(self) -> bool:
-        """True when the backbone gives a feature map, which is fastest in channels-last memory."""
+        """True if the backbone gives a feature map; it is then fastest in channels-last memory."""
         return not hasattr(self.backbone, "num_prefix_tokens")
 
     def forward(self, images: Tensor) -> StudentVectors:
-        """Encode images (B, 3, H, W), already normalised."""
+        """Encode images (B, 3, H, W), already normalized."""
         return self.project(*self.features(images))
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the heads see: cls (B, C) and patches (B, P, C)."""
+        """Return the inputs of the heads: cls (B, C) and patches (B, P, C)."""
         return split_streams(self.backbone, self.backbone.forward_features(images))
 
     def project(self, cls: Tensor, patches: Tensor) -> StudentVectors:
@@ -82,17 +82,17 @@ class Student(nn.Module):
         return StudentVectors(self.global_head(cls), self.local_head(patches))
 
     def freeze(self, depth: int | Literal["all"]) -> None:
-        """Stop training of the first `depth` blocks of the backbone, and of the stem before them.
+        """Freeze the stem and the first `depth` blocks of the backbone.
 
-        A block is what timm's coarse parameter groups say: a block of a ViT, a stage of a CNN.
-        0 trains everything, "all" leaves only the heads to train. What is frozen also stays in
-        evaluation mode, so batch-norm statistics do not move and dropout stays off.
+        Blocks are timm's coarse parameter groups: a block of a ViT, a stage of a CNN. 0 trains
+        everything, "all" trains only the heads. Frozen parts also stay in evaluation mode: their
+        batch-norm statistics do not change and their dropout stays off.
 
         Raises:
             ModelError: the backbone has fewer blocks.
         """
         groups = self.parameter_groups()
-        blocks = len(groups) - 1  # the first is the stem
+        blocks = len(groups) - 1  # the first group is the stem
         if depth != "all" and not 0 <= depth <= blocks:
             raise ModelError(
                 f"cannot freeze {depth} blocks of a backbone that has {blocks};"
@@ -106,13 +106,13 @@ class Student(nn.Module):
         self.train(self.training)
 
     def parameter_groups(self) -> list[list[str]]:
-        """Names of the backbone's parameters, block by block from the image up; the stem first."""
+        """Return the names of the backbone's parameters by block, from the stem to the output."""
         matcher = self.backbone.group_matcher(coarse=True)
         groups: dict[int, list[str]] = group_parameters(self.backbone, matcher)
         return [groups[depth] for depth in sorted(groups)]
 
     def train(self, mode: bool = True) -> "Student":
-        """Set training mode on all but the frozen parts, which stay in evaluation mode."""
+        """Set the mode of all modules except frozen ones, which stay in evaluation mode."""
         super().train(mode)
         for module in self.backbone.modules():
             parameters = list(module.parameters())
@@ -121,7 +121,7 @@ class Student(nn.Module):
         return self
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors of a checkpoint: every weight once, also when the heads are shared."""
+        """Return the tensors of a checkpoint: every weight once, even if the heads are shared."""
         return {
             name: tensor
             for name, tensor in self.state_dict().items()
@@ -130,7 +130,7 @@ class Student(nn.Module):
         }
 
     def load(self, state: Mapping[str, Tensor], *, source: str) -> None:
-        """Take over the tensors of `state()`. Raises ModelError when they do not fit."""
+        """Load the tensors of `state()`. Raises ModelError if they do not fit."""
         check_fit(self.state(), state, complaint=f"{source} does not fit this student")
         self.load_state_dict(dict(state), strict=False)
 
@@ -146,12 +146,13 @@ def create_backbone(
     weights: Path | None = None,
     **timm_kwargs: Any,
 ) -> nn.Module:
-    """Build a timm backbone for images of (height, width), without classifier or download.
+    """Build a timm backbone without classifier; never download.
 
     Args:
         name: a timm architecture, such as "mobilenetv2_100" or "vit_base_patch16_224".
-        weights: `.safetensors`, or a `.pth` that holds tensors only; None leaves random weights.
-            A file that still has its classifier, or is laid out as its authors released it, fits.
+        image_size: (height, width) in pixels.
+        weights: `.safetensors`, or a `.pth` with tensors only; None leaves random weights. The
+            file may still have its classifier, or the layout of its authors' release.
         timm_kwargs: further arguments of the architecture, such as `pad_type="same"`.
 
     Raises:
@@ -165,7 +166,7 @@ def create_backbone(
         backbone: nn.Module = timm.create_model(
             name, pretrained=False, **{"num_classes": 0, **timm_kwargs}
         )
-    except Exception as error:  # whatever the arguments make timm stumble over
+    except Exception as error:  # wrong arguments make timm raise nearly anything
         raise ModelError(f"timm cannot build {name} with {timm_kwargs}: {error}") from error
     if weights is not None:
         load_backbone(backbone, weights, name=name)
@@ -176,13 +177,13 @@ def create_backbone(
             height, width = image_size
             reason = str(error).splitlines()[0]
             raise ModelError(
-                f"{name} cannot look at images of {height} x {width}: {reason}"
+                f"{name} cannot encode images of {height} x {width}: {reason}"
             ) from error
     return backbone
 
 
 def load_backbone(backbone: nn.Module, weights: Path, *, name: str) -> None:
-    """Fill a timm backbone from a local file. Raises ModelError when the file does not fit."""
+    """Load a timm backbone from a local file. Raises ModelError if the file does not fit."""
     own = backbone.state_dict()
     state = _without_classifier(read_tensors(weights), backbone)
     convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
@@ -193,7 +194,7 @@ def load_backbone(backbone: nn.Module, weights: Path, *, name: str) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a `.safetensors` or torch file; code inside a file is never run.
+    """Read the tensors of a `.safetensors` or torch file without running code in it.
 
     Raises:
         ModelError: the file is missing, damaged, or holds more than tensors.
@@ -201,51 +202,55 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
-        with warnings.catch_warnings(action="ignore"):  # of pickle protocols
-            found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about pickle protocols
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ModelError(f"no weights at {path}; check the path") from None
-    except Exception as error:  # a file of something else raises nearly anything
+        raise ModelError(f"there are no weights at {path}; check the path") from None
+    except Exception as error:  # a file of another kind raises nearly anything
         raise ModelError(
             f"{path} cannot be read as weights ({unreadable(error)}); convert it to .safetensors"
         ) from error
     for key in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
-        raise ModelError(f"{path} holds something else than named tensors")
-    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+        raise ModelError(f"{path} is not a file of named tensors; give the weights themselves")
+    return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def unreadable(error: Exception) -> str:
-    """Say in words why a weights file could not be read.
+    """Return in words why a weights file could not be read.
 
-    Torch's own text tells people to let the file run code, which is no way out.
+    Torch's own message recommends letting the file run code, so it is replaced.
     """
     if isinstance(error, pickle.UnpicklingError | LookupError | EOFError):
-        return "it is no file of weights, or holds more than tensors"
+        return "it is not a file of weights, or holds more than tensors"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2])[:300] or type(error).__name__
 
 
 def check_fit(own: Mapping[str, Tensor], other: Mapping[str, Tensor], *, complaint: str) -> None:
-    """Raise a ModelError, the complaint and why, if `other` cannot be loaded over `own`."""
+    """Check that `other` can be loaded over `own`.
+
+    Raises:
+        ModelError: it cannot; the text is the complaint and the reason.
+    """
     problem = describe_difference(own, other)
     if problem:
         raise ModelError(f"{complaint}: {problem}")
 
 
 def describe_difference(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
-    """Say in words why `other` cannot be loaded over `own`; empty when it can."""
-    wanted = {name for name in own if not name.endswith("num_batches_tracked")}
+    """Return in words why `other` cannot be loaded over `own`; "" if it can."""
+    needed = {name for name in own if not name.endswith("num_batches_tracked")}
     given = {name for name in other if not name.endswith("num_batches_tracked")}
-    reshaped = sorted(n for n in wanted & given if own[n].shape != other[n].shape)
+    reshaped = sorted(n for n in needed & given if own[n].shape != other[n].shape)
     parts = []
-    if wanted - given:
-        lost = wanted - given
-        parts.append(f"{len(lost)} of its {len(wanted)} tensors are missing, such as {min(lost)}")
-    if given - wanted:
-        parts.append(f"{len(given - wanted)} tensors have no place, such as {min(given - wanted)}")
+    if needed - given:
+        lost = needed - given
+        parts.append(f"{len(lost)} of its {len(needed)} tensors are missing, such as {min(lost)}")
+    if given - needed:
+        parts.append(f"{len(given - needed)} tensors are unknown, such as {min(given - needed)}")
     if reshaped:
         name = reshaped[0]
         shapes = f"{tuple(other[name].shape)} instead of {tuple(own[name].shape)}"
@@ -254,9 +259,10 @@ def describe_difference(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) 
 
 
 def split_streams(backbone: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return cls (B, C) and patches (B, P, C) of what `forward_features` gave.
+    """Split the result of `forward_features` into cls (B, C) and patches (B, P, C).
 
-    That is tokens (B, N, C), or a map (B, C, H, W), or (B, H, W, C) where the backbone says so.
+    `features` are tokens (B, N, C), or a map (B, C, H, W), or (B, H, W, C) if the backbone's
+    `output_fmt` says so.
     """
     if features.ndim == 4:
         is_channels_last = str(getattr(backbone, "output_fmt", "NCHW")).endswith("NHWC")
@@ -272,7 +278,11 @@ def split_streams(backbone: nn.Module, features: Tensor) -> tuple[Tensor, Tensor
 def measure_backbone(
     backbone: nn.Module, image_size: tuple[int, int]
 ) -> tuple[int, tuple[int, int]]:
-    """Return C and the grid (rows, columns) of a backbone, by showing it one black image."""
+    """Return C and the grid (rows, columns) of a backbone, measured on one black image.
+
+    Raises:
+        ModelError: its patches do not form a grid.
+    """
     was_training = backbone.training
     features = backbone.eval().forward_features(torch.zeros(1, 3, *image_size))  # type: ignore[operator]
     backbone.train(was_training)
@@ -291,7 +301,11 @@ def measure_backbone(
 
 
 def create_heads(kind: HeadKind, channels: int, dim: int) -> tuple[nn.Module, nn.Module]:
-    """Return the global and the local head, C -> D each; for `shared` twice the same module."""
+    """Return the global and the local head, C -> D each; "shared" returns one module twice.
+
+    Raises:
+        ModelError: unknown kind.
+    """
     if kind not in ("linear", "mlp", "shared"):
         raise ModelError(f'unknown heads "{kind}"; take linear, mlp or shared')
     first = _head(kind, channels, dim)
@@ -305,7 +319,7 @@ def _head(kind: HeadKind, channels: int, dim: int) -> nn.Module:
 
 
 def _without_classifier(state: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
-    """Drop the tensors of the classifier that a released file has and the backbone has not."""
+    """Drop the tensors of a classifier that the backbone does not have."""
     own = backbone.state_dict()
     named = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
     heads = (named,) if isinstance(named, str) else tuple(named)

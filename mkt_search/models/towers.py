@@ -1,14 +1,14 @@
-"""CLIP's image tower as a timm backbone: the same network under timm's names, tensor by tensor.
+"""Convert CLIP's image tower to a timm backbone: the same network under timm's tensor names.
 
-A student that starts from its teacher needs the teacher's ViT as a timm model, which freezes by
-blocks and trains with layer-wise decay like any other backbone:
+A student initialized from its teacher needs the teacher's ViT as a timm model, so that it can be
+frozen by blocks and trained with layer-wise decay like any other backbone:
 
     name, options = timm_backbone_of(visual)
     backbone = create_backbone(name, image_size=visual.image_size, **options)
     backbone.load_state_dict(timm_state(visual))
 
-Then `backbone.forward_features` gives the tower's tokens [cls | patches] after its last norm, and
-`projection` what CLIP multiplies them by.
+Then `backbone.forward_features` returns the tower's tokens [cls | patches] after its last norm, and
+`projection` is the matrix that CLIP multiplies them by.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ from mkt_search.models.student import check_fit, create_backbone
 
 GELU_VIT = "vit_base_patch16_clip_224"
 QUICK_GELU_VIT = "vit_base_patch16_clip_quickgelu_224"
-_USUAL: dict[str, Any] = {
+_DEFAULTS: dict[str, Any] = {
     **{"img_size": 224, "patch_size": 16, "embed_dim": 768, "depth": 12, "num_heads": 12},
     **{"mlp_ratio": 4.0, "init_values": None},
 }
-"""What these two architectures are without options."""
+"""The options of these two architectures that need not be given."""
 
 _EPS = 1e-5
-_NAMES = (  # open_clip's part of a tensor's name -> timm's; the first that fits counts
+_NAMES = (  # prefix of a tensor's name in open_clip -> in timm; the first match is used
     ("conv1.", "patch_embed.proj."),
     ("ln_pre.", "norm_pre."),
     ("ln_post.", "norm."),
@@ -52,11 +52,11 @@ _BLOCK_NAMES = (
 def timm_backbone_of(visual: Any) -> tuple[str, dict[str, Any]]:
     """Return the timm architecture of an open_clip image tower and its options.
 
-    Both belong into `create_backbone` and into the `Meta` of a checkpoint; only options that differ
-    from the architecture's own are given.
+    Pass both to `create_backbone` and to the `Meta` of a checkpoint. Only options that differ from
+    the architecture's defaults are returned.
 
     Raises:
-        ModelError: no timm backbone computes the same; the text says why.
+        ModelError: no timm backbone computes the same function; the text says why.
     """
     if isinstance(visual, TimmModel):
         return _trunk_name(visual), {}
@@ -73,14 +73,14 @@ def timm_backbone_of(visual: Any) -> tuple[str, dict[str, Any]]:
         "init_values": None if isinstance(block.ls_1, nn.Identity) else _EPS,
     }
     name = QUICK_GELU_VIT if isinstance(block.mlp.gelu, QuickGELU) else GELU_VIT
-    return name, {key: value for key, value in options.items() if value != _USUAL[key]}
+    return name, {key: value for key, value in options.items() if value != _DEFAULTS[key]}
 
 
 def timm_state(visual: Any) -> dict[str, Tensor]:
-    """Return the weights of a tower as those of its `timm_backbone_of`, without the projection.
+    """Return the weights of a tower under timm's names, without the projection.
 
     Raises:
-        ModelError: no timm backbone computes the same.
+        ModelError: no timm backbone computes the same function.
     """
     if isinstance(visual, TimmModel):
         return _trunk_state(visual)
@@ -89,7 +89,7 @@ def timm_state(visual: Any) -> dict[str, Tensor]:
 
 
 def to_timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors of CLIP's image tower, named as OpenAI released them, the names of timm."""
+    """Rename the tensors of CLIP's image tower from OpenAI's names to timm's."""
     renamed = {_timm_name(name): tensor for name, tensor in state.items()}
     if "cls_token" in renamed:
         renamed["cls_token"] = renamed["cls_token"][None, None]  # (C,) -> (1, 1, C)
@@ -99,24 +99,24 @@ def to_timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def projection(visual: Any) -> Tensor:
-    """Return (D, C): what CLIP multiplies the class token by, as the weight of a linear layer.
+    """Return (D, C): CLIP's projection of the class token, as the weight of a linear layer.
 
     Raises:
-        ModelError: the tower's vectors are not one product with a token.
+        ModelError: the tower's vectors are not a linear function of one token.
     """
     if isinstance(visual, TimmModel):
         if _is_projected_token(visual):
             return visual.head.proj.weight.detach()  # type: ignore[no-any-return]
         raise ModelError(
-            "this tower has a pooling of its own between its tokens and its vectors, which no"
-            " linear head can take over; start the heads at random or by ridge regression"
+            "this tower pools its tokens before it projects them, which no linear head can do;"
+            " start the heads at random or with ridge regression"
         )
     _check_plain(visual)
     return visual.proj.detach().T.contiguous()  # type: ignore[no-any-return]
 
 
 def _is_projected_token(visual: TimmModel) -> bool:
-    """True when the tower's vector is a product with the class token of a timm ViT, and no more."""
+    """Return True if the tower's vector is a linear function of the class token of a timm ViT."""
     head = dict(visual.head.named_children())
     proj = head.get("proj")
     is_linear = isinstance(proj, nn.Linear) and proj.bias is None and set(head) <= {"drop", "proj"}
@@ -143,27 +143,27 @@ def _swap(name: str, names: tuple[tuple[str, str], ...]) -> str:
 
 
 def _check_plain(visual: Any) -> None:
-    """Raise a ModelError unless the tower is a ViT that timm has too."""
-    why = _oddity(visual)
+    """Raise a ModelError unless timm has the same ViT."""
+    why = _difference(visual)
     if why:
         raise ModelError(
-            f"no timm backbone computes what this image tower does: {why}; take the tower of a"
+            f"no timm backbone computes the same as this image tower: {why}; take the tower of a"
             " plain ViT such as ViT-B-16, or start the student from timm weights"
         )
 
 
-def _oddity(visual: Any) -> str:
-    """Say in words what of a tower no timm ViT has; empty when there is nothing."""
+def _difference(visual: Any) -> str:
+    """Return in words how a tower differs from every timm ViT; "" if it does not."""
     if not isinstance(visual, VisionTransformer):
         return f"it is a {type(visual).__name__}"
     if visual.attn_pool is not None:
-        return "it pools its patches by queries (CoCa)"
+        return "it pools its patches with queries (CoCa)"
     if visual.pool_type != "tok":
         return "its global vector is a mean of patches, not a class token"
     if isinstance(visual.ln_pre, nn.Identity):
         return "it has no norm before its blocks"
     if any(norm.eps != _EPS for norm in visual.modules() if isinstance(norm, nn.LayerNorm)):
-        return f"its norms add something else than {_EPS} to the variance"
+        return f"its norms use an epsilon other than {_EPS}"
     for block in visual.transformer.resblocks:
         if not isinstance(block, ResidualAttentionBlock):
             return f"its blocks are of kind {type(block).__name__}"
@@ -174,7 +174,7 @@ def _oddity(visual: Any) -> str:
 
 
 def _trunk_name(visual: TimmModel) -> str:
-    """The architecture inside a `TimmModel`, made sure that its name alone rebuilds it."""
+    """Return the architecture inside a `TimmModel`, after checking that its name rebuilds it."""
     name = str(visual.trunk.pretrained_cfg["architecture"])
     own = _rebuilt(name, visual)
     complaint = f"timm's {name} is not the backbone inside this tower"
@@ -187,11 +187,11 @@ def _trunk_state(visual: TimmModel) -> dict[str, Tensor]:
 
 
 def _rebuilt(name: str, visual: TimmModel) -> dict[str, Tensor]:
-    """The shapes of a backbone as `create_backbone` makes it, without memory for its weights."""
+    """Return the tensors of a new backbone on the meta device: shapes without memory."""
     with torch.device("meta"):
         return create_backbone(name, image_size=visual.image_size).state_dict()
 
 
 def _kept(visual: TimmModel, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The trunk's tensors that a backbone without classifier has."""
+    """Return the trunk's tensors except those of a classifier."""
     return {name: t for name, t in visual.trunk.state_dict().items() if name in own}

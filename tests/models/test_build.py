@@ -1,4 +1,4 @@
-"""Models are opened by directory or by name, light until an encoder is asked for."""
+"""Models open by directory or by name, and stay light until an encoder is built."""
 
 import shutil
 import subprocess
@@ -28,7 +28,7 @@ from tests.tiny import (
 )
 
 
-def test_a_checkpoint_is_opened_and_encodes_what_its_student_did(tmp_path: Path) -> None:
+def test_an_opened_checkpoint_encodes_like_its_student(tmp_path: Path) -> None:
     model = open_model(tiny_checkpoint(tmp_path / "c"))
     assert (model.dim, model.grid, model.top_k) == (16, (4, 4), 3)
     assert model.name == str(tmp_path / "c")
@@ -39,7 +39,7 @@ def test_a_checkpoint_is_opened_and_encodes_what_its_student_did(tmp_path: Path)
     np.testing.assert_allclose(encoded.patches, expected.patches.numpy(), atol=1e-5)
     assert model.label_encoder() is model.label_encoder()
     assert model.label_encoder().encode(["polar bear"]).shape == (1, 16)
-    with pytest.raises(UnknownLabel, match=f"{tmp_path / 'c'} knows 12 labels"):
+    with pytest.raises(UnknownLabel, match=f"{tmp_path / 'c'} has only its 12 labels"):
         model.label_encoder().encode(["zzz"])
 
 
@@ -50,7 +50,7 @@ def test_a_copied_checkpoint_is_the_same_model(tmp_path: Path) -> None:
     assert open_model(tiny_checkpoint(tmp_path / "d", seed=1)).fingerprint != model.fingerprint
 
 
-def test_the_colour_checkpoint_sees_colours(tmp_path: Path) -> None:
+def test_the_colour_checkpoint_encodes_colours(tmp_path: Path) -> None:
     model = open_model(colour_checkpoint(tmp_path / "c"))
     pixels = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     pixels[..., 0] = 255
@@ -64,23 +64,23 @@ def test_the_colour_checkpoint_sees_colours(tmp_path: Path) -> None:
 def test_damaged_weights_stop_the_student(tmp_path: Path) -> None:
     folder = tiny_checkpoint(tmp_path / "c")
     (folder / "student.safetensors").write_bytes(b"zeros")
-    with pytest.raises(ModelError, match="changed or damaged"):
+    with pytest.raises(ModelError, match="replaced or damaged"):
         open_model(folder).photo_encoder()
 
 
-def test_a_checkpoint_without_label_encoder_says_so(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_label_encoder_is_refused_when_one_is_needed(tmp_path: Path) -> None:
     checkpoint.write(tmp_path / "c", tiny_meta(), tiny_student().state())
-    with pytest.raises(ModelError, match="carries no label encoder"):
+    with pytest.raises(ModelError, match="has no label encoder"):
         open_model(tmp_path / "c").label_encoder()
 
 
 @pytest.mark.parametrize("module", ["build", "checkpoint", "label_table"])
-def test_importing_the_light_modules_leaves_torch_alone(module: str) -> None:
+def test_importing_the_light_modules_does_not_load_torch(module: str) -> None:
     code = f"import sys, mkt_search.models.{module}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_looking_up_a_label_leaves_torch_alone(tmp_path: Path) -> None:
+def test_looking_up_a_label_does_not_load_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from mkt_search.models.build import open_model;"
         f"model = open_model({str(tiny_checkpoint(tmp_path / 'c'))!r});"
@@ -109,7 +109,7 @@ def test_an_open_clip_model_is_a_student_and_a_label_encoder(tmp_path: Path) -> 
     np.testing.assert_allclose(model.label_encoder().encode(["dog"]), label, atol=1e-6)
 
 
-def test_encoding_photos_in_bfloat16_leaves_the_label_encoder_alone(tmp_path: Path) -> None:
+def test_encoding_photos_in_bfloat16_does_not_change_the_label_encoder(tmp_path: Path) -> None:
     model = open_model(tiny_clip(tmp_path))
     before = model.label_encoder().encode(["dog"])
     model.photo_encoder(device="cpu", dtype="bfloat16")
@@ -117,7 +117,7 @@ def test_encoding_photos_in_bfloat16_leaves_the_label_encoder_alone(tmp_path: Pa
     assert model.photo_encoder(device="cpu", dtype="float32").dtype == "float32"
 
 
-def test_the_fingerprint_of_a_file_is_its_content(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_file_depends_on_its_content_only(tmp_path: Path) -> None:
     model = open_model(tiny_clip(tmp_path / "a"))
     assert open_model(tiny_clip(tmp_path / "b")).fingerprint == model.fingerprint
     assert open_model(tiny_clip(tmp_path / "c", seed=1)).fingerprint != model.fingerprint
@@ -151,7 +151,7 @@ def test_a_checkpoint_can_hold_a_clip_tower_and_a_learned_prompt(tmp_path: Path)
     assert model.label_encoder().fingerprint != own.fingerprint
 
 
-def test_a_text_tower_beside_the_checkpoint_travels_with_it(tmp_path: Path) -> None:
+def test_a_text_tower_beside_the_checkpoint_moves_with_it(tmp_path: Path) -> None:
     name, _, weights = tiny_clip(tmp_path / "clip").partition("/")
     meta = tiny_meta(prompt=Prompt(name, "text.safetensors"))
     checkpoint.write(tmp_path / "c", meta, tiny_student().state())
@@ -159,7 +159,7 @@ def test_a_text_tower_beside_the_checkpoint_travels_with_it(tmp_path: Path) -> N
     assert open_model(tmp_path / "c").label_encoder().encode(["dog"]).shape == (1, 16)
 
 
-def test_a_text_tower_alone_is_all_that_a_checkpoint_needs(tmp_path: Path) -> None:
+def test_a_checkpoint_needs_only_its_text_tower(tmp_path: Path) -> None:
     name, _, weights = tiny_clip(tmp_path / "clip").partition("/")
     text = text_state(create_clip(name, pretrained=weights))
     meta = tiny_meta(prompt=Prompt(name, TOWER))
@@ -183,12 +183,12 @@ def test_a_text_tower_alone_is_all_that_a_checkpoint_needs(tmp_path: Path) -> No
         ("ViT-B-16/gone.pt", r'no pretrained tag "gone\.pt", and there is no such file'),
     ],
 )
-def test_a_name_that_is_nothing_says_what_comes_near(spec: str, message: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest(spec: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         open_model(spec)
 
 
-def test_weights_of_another_clip_are_a_sentence(tmp_path: Path) -> None:
+def test_weights_of_another_clip_are_refused_with_a_reason(tmp_path: Path) -> None:
     tiny_clip(tmp_path, "vit")
     _, _, weights = tiny_clip(tmp_path, "resnet").partition("/")
     with pytest.raises(ModelError, match="does not hold the weights of tiny-vit"):
@@ -198,7 +198,7 @@ def test_weights_of_another_clip_are_a_sentence(tmp_path: Path) -> None:
         open_model(f"tiny-vit/{tmp_path}/bad.pt").label_encoder()
 
 
-def test_openai_s_own_archives_give_their_tensors(tmp_path: Path) -> None:
+def test_the_archives_of_openai_are_read_as_tensors(tmp_path: Path) -> None:
     spec = tiny_clip(tmp_path)
     name, _, weights = spec.partition("/")
     with warnings.catch_warnings():
@@ -212,7 +212,9 @@ def test_openai_s_own_archives_give_their_tensors(tmp_path: Path) -> None:
     np.testing.assert_array_equal(encoded.global_, expected.global_)
 
 
-def test_without_a_network_the_file_to_get_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_error_names_the_file_to_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def unreachable(*_args: object, **_options: object) -> None:
         raise OSError("Name or service not known")
 
@@ -224,7 +226,7 @@ def test_without_a_network_the_file_to_get_is_named(monkeypatch: pytest.MonkeyPa
         _ = open_model("ViT-B-16/openai").fingerprint
 
 
-def test_weights_in_the_hub_s_cache_need_no_network(
+def test_weights_in_the_cache_of_the_hub_need_no_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unreachable(*_args: object, **_options: object) -> None:

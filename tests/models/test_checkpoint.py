@@ -1,4 +1,4 @@
-"""A checkpoint is written whole or not at all, and read back with every doubt said aloud."""
+"""A checkpoint is written atomically, and a damaged one is refused with a reason."""
 
 import json
 from dataclasses import replace
@@ -48,7 +48,7 @@ def test_the_fingerprint_follows_the_weights_and_their_use(tmp_path: Path) -> No
     assert all(len(item) == 12 and int(item, 16) >= 0 for item in found)
 
 
-def test_what_an_earlier_program_wrote_keeps_its_meaning_and_its_fingerprint(
+def test_a_meta_of_an_earlier_version_keeps_its_meaning_and_its_fingerprint(
     tmp_path: Path,
 ) -> None:
     crop = ImageSpec(32, 32, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "crop")
@@ -68,15 +68,15 @@ def test_what_an_earlier_program_wrote_keeps_its_meaning_and_its_fingerprint(
         checkpoint.read_meta(tmp_path / "c")
 
 
-def test_the_fingerprint_ignores_path_story_results_and_labels(tmp_path: Path) -> None:
+def test_the_fingerprint_ignores_path_provenance_results_and_labels(tmp_path: Path) -> None:
     state = tiny_student().state()
     checkpoint.write(tmp_path / "a", tiny_meta(), state)
-    told = tiny_meta(trained={"epochs": 3}, results={"map": 1.0}, top_k=7)
-    checkpoint.write(tmp_path / "deep/b", told, state, labels=tiny_table())
+    trained = tiny_meta(trained={"epochs": 3}, results={"map": 1.0}, top_k=7)
+    checkpoint.write(tmp_path / "deep/b", trained, state, labels=tiny_table())
     assert checkpoint.fingerprint(tmp_path / "a") == checkpoint.fingerprint(tmp_path / "deep/b")
 
 
-def test_a_checkpoint_is_replaced_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
+def test_a_replaced_checkpoint_leaves_no_files_behind(tmp_path: Path) -> None:
     first = checkpoint.fingerprint(tiny_checkpoint(tmp_path / "c"))
     checkpoint.write(tmp_path / "c", tiny_meta(), tiny_student(seed=1).state())
     assert checkpoint.fingerprint(tmp_path / "c") != first
@@ -84,7 +84,7 @@ def test_a_checkpoint_is_replaced_whole_and_leaves_nothing_beside(tmp_path: Path
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [META, STUDENT]
 
 
-def test_a_write_that_fails_leaves_the_former_checkpoint(
+def test_a_write_that_fails_keeps_the_former_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = checkpoint.fingerprint(tiny_checkpoint(tmp_path / "c"))
@@ -99,7 +99,7 @@ def test_a_write_that_fails_leaves_the_former_checkpoint(
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
-def test_something_else_is_never_replaced(tmp_path: Path) -> None:
+def test_anything_but_a_checkpoint_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/cat.jpg").write_bytes(b"x")
     (tmp_path / "file").write_bytes(b"x")
@@ -136,7 +136,7 @@ def test_a_tuned_checkpoint_has_the_files_of_its_source_and_another_prompt(
     assert checkpoint.fingerprint(tmp_path / "tuned") == checkpoint.fingerprint(source)
 
 
-def test_files_that_are_links_themselves_are_taken_over_as_files(tmp_path: Path) -> None:
+def test_symbolic_links_of_the_source_become_files(tmp_path: Path) -> None:
     meta = tiny_meta(prompt=Prompt("m", "w"))
     source = tmp_path / "deep/er/source"
     meta = checkpoint.write(source, meta, tiny_student().state())
@@ -147,7 +147,7 @@ def test_files_that_are_links_themselves_are_taken_over_as_files(tmp_path: Path)
     assert not (tmp_path / "tuned" / STUDENT).is_symlink()
 
 
-def test_a_disk_that_takes_nothing_more_is_a_sentence(
+def test_a_full_disk_is_refused_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(tensors: object, path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_disk_that_takes_nothing_more_is_a_sentence(
 
 
 @pytest.mark.parametrize("prompt", [Prompt("../clip", ""), Prompt("m", "../clip/w.pt")])
-def test_a_text_tower_beside_the_source_is_found_from_elsewhere(
+def test_a_text_tower_beside_the_source_is_found_from_another_folder(
     tmp_path: Path, prompt: Prompt
 ) -> None:
     (tmp_path / "clip").mkdir()
@@ -176,7 +176,7 @@ def test_a_text_tower_beside_the_source_is_found_from_elsewhere(
     assert (out / (tuned.weights or tuned.model)).exists()
 
 
-def test_a_source_that_lacks_a_file_gives_no_tuned_checkpoint(tmp_path: Path) -> None:
+def test_a_source_without_one_of_its_files_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "source"
     meta = checkpoint.write(source, tiny_meta(prompt=Prompt("m", "w")), tiny_student().state())
     (source / STUDENT).unlink()
@@ -208,7 +208,7 @@ def test_a_changed_or_missing_file_is_refused(tmp_path: Path) -> None:
         ({"image": {"height": 3}}, "not a description of a checkpoint"),
     ],
 )
-def test_a_meta_that_cannot_be_understood_is_a_sentence(
+def test_a_malformed_meta_is_refused_with_a_reason(
     tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     path = tiny_checkpoint(tmp_path / "c") / META
@@ -218,12 +218,12 @@ def test_a_meta_that_cannot_be_understood_is_a_sentence(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}"])
-def test_a_broken_meta_is_a_sentence(tmp_path: Path, text: str) -> None:
+def test_a_meta_that_is_not_json_is_refused_with_a_reason(tmp_path: Path, text: str) -> None:
     (tmp_path / META).write_text(text)
     with pytest.raises(ModelError, match=r"meta\.json"):
         checkpoint.read_meta(tmp_path)
 
 
-def test_a_directory_without_meta_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_directory_without_meta_is_not_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is not a checkpoint: there is no meta\.json in it"):
         checkpoint.read_meta(tmp_path)

@@ -1,4 +1,4 @@
-"""open_clip's image towers as students: global vectors exactly, patches by a plain second way."""
+"""open_clip's image towers as students: global vectors and patches equal plain computations."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_the_global_vector_is_encode_image_and_every_patch_has_one(
 
 
 @torch.inference_mode()
-def test_a_vit_s_patches_are_its_tokens_normed_and_projected(opened: Open) -> None:
+def test_patches_of_a_vit_are_its_tokens_normed_and_projected(opened: Open) -> None:
     model, student = opened("vit")
     images, visual = photos(student), model.visual
     tokens = functional.conv2d(images, visual.conv1.weight, stride=8).flatten(2).mT
@@ -72,7 +72,7 @@ def test_a_vit_s_patches_are_its_tokens_normed_and_projected(opened: Open) -> No
 
 
 @torch.inference_mode()
-def test_a_resnet_s_patch_is_its_pooling_with_all_attention_on_it(opened: Open) -> None:
+def test_a_patch_of_a_resnet_is_its_pooling_with_all_attention_on_it(opened: Open) -> None:
     model, student = opened("resnet")
     images, visual = photos(student), model.visual
     pool = visual.attnpool
@@ -84,7 +84,7 @@ def test_a_resnet_s_patch_is_its_pooling_with_all_attention_on_it(opened: Open) 
 
 @pytest.mark.parametrize("tower", ["map", "tokens", "convnext"])
 @torch.inference_mode()
-def test_a_timm_tower_s_patch_is_its_pooling_of_an_image_that_is_all_that_patch(
+def test_a_patch_of_a_timm_tower_is_the_pooling_of_that_patch_alone(
     opened: Open, tower: str
 ) -> None:
     model, student = opened(tower)
@@ -111,7 +111,7 @@ def test_forward_is_project_of_features(opened: Open) -> None:
         assert torch.equal(whole.patches, parts.patches)
 
 
-def test_the_pixels_are_those_that_open_clip_describes(opened: Open) -> None:
+def test_the_pixels_are_those_of_open_clip(opened: Open) -> None:
     model, student = opened("wide")
     assert (student.image.height, student.image.width) == (32, 48)
     assert student.image.mean == pytest.approx((0.4815, 0.4578, 0.4082), abs=1e-3)
@@ -122,11 +122,11 @@ def test_the_pixels_are_those_that_open_clip_describes(opened: Open) -> None:
 
 
 def test_towers_whose_patches_have_no_vectors_are_refused(opened: Open) -> None:
-    with pytest.raises(ModelError, match="pools its patches by queries"):
+    with pytest.raises(ModelError, match="pools its patches with queries"):
         opened("coca")
 
 
-def test_a_state_goes_back_in_and_a_strange_one_does_not(opened: Open) -> None:
+def test_a_state_is_loaded_and_another_one_refused(opened: Open) -> None:
     _, student = opened("vit")
     state = {name: tensor + 1 for name, tensor in student.state().items()}
     student.load(state, source="the test")

@@ -1,4 +1,4 @@
-"""The small ViT behind a convolutional stem: a timm architecture like any other."""
+"""The small ViT with a convolutional stem: a timm architecture like any other."""
 
 import open_clip
 import pytest
@@ -15,13 +15,13 @@ def images(count: int = 2, side: int = 64) -> Tensor:
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
-def test_timm_knows_the_name() -> None:
+def test_the_name_is_registered_with_timm() -> None:
     assert timm.is_model(NAME)
     model = timm.create_model(NAME, num_classes=0)
     assert model.pretrained_cfg["architecture"] == NAME
 
 
-def test_there_are_no_pretrained_weights_and_it_says_so() -> None:
+def test_pretrained_weights_are_refused() -> None:
     with pytest.raises(RuntimeError, match="No pretrained weights exist"):
         timm.create_model(NAME, pretrained=True)
 
@@ -42,7 +42,7 @@ def test_size_width_and_depth_can_be_chosen() -> None:
 
 
 @torch.inference_mode()
-def test_the_stem_sees_an_eighth_of_the_side_and_patches_lie_in_its_order() -> None:
+def test_the_stem_reduces_by_eight_and_keeps_the_order_of_patches() -> None:
     stem = conv_stem(16).eval()
     seen = stem(images())
     assert seen.shape == (2, 16, 8, 8)
@@ -52,8 +52,8 @@ def test_the_stem_sees_an_eighth_of_the_side_and_patches_lie_in_its_order() -> N
 
 
 @torch.inference_mode()
-def test_a_patch_is_told_by_the_pixels_around_it_alone() -> None:
-    """The stem is convolutions: what lies far from a cell does not reach it."""
+def test_a_cell_of_the_stem_depends_only_on_the_pixels_around_it() -> None:
+    """The stem is convolutional, so distant pixels do not affect a cell."""
     stem = conv_stem(8).eval()
     one, other = images(), images()
     other[:, :, :, 56:] = 0
@@ -63,14 +63,14 @@ def test_a_patch_is_told_by_the_pixels_around_it_alone() -> None:
 
 
 @torch.inference_mode()
-def test_a_residual_starts_as_the_identity_of_what_is_not_negative() -> None:
+def test_a_residual_starts_as_the_identity_of_values_above_zero() -> None:
     block = Residual(4).eval()
     x = torch.rand(1, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(block(x), x)
 
 
 @torch.inference_mode()
-def test_a_state_makes_another_one_the_same() -> None:
+def test_a_loaded_state_gives_the_same_model() -> None:
     one, other = (timm.create_model(NAME, num_classes=0).eval() for _ in range(2))
     assert not torch.equal(one.forward_features(images()), other.forward_features(images()))
     other.load_state_dict(one.state_dict())
@@ -86,7 +86,7 @@ def test_a_student_can_be_built_on_it() -> None:
     assert (vectors.global_.shape, vectors.patches.shape) == ((2, 16), (2, 64, 16))
 
 
-def test_its_blocks_freeze_and_learn_at_rates_of_their_own() -> None:
+def test_its_blocks_can_be_frozen_and_have_their_own_rates() -> None:
     student = create_student(NAME, image_size=(64, 64), dim=16)
     student.freeze(1)
     still = {name for name, p in student.named_parameters() if not p.requires_grad}
@@ -95,7 +95,7 @@ def test_its_blocks_freeze_and_learn_at_rates_of_their_own() -> None:
     assert not any("blocks.1." in name for name in still)
 
 
-def test_open_clip_can_put_it_into_a_model() -> None:
+def test_open_clip_builds_a_model_with_it() -> None:
     vision = {
         **{"timm_model_name": NAME, "timm_pool": "token", "timm_proj": "linear"},
         "image_size": 64,

@@ -1,4 +1,4 @@
-"""The photo encoder: what goes in, what comes out, and on which device and in which format."""
+"""The photo encoder: pixels to vectors, on a device and in a number format."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from mkt_search.errors import ModelError
 from mkt_search.models import encoder as encoders
 from mkt_search.models.build import create_student
 from mkt_search.models.encoder import PhotoEncoder, choose_device, choose_dtype
-from mkt_search.models.normaliser import Normaliser
 from mkt_search.types import ImageSpec
 from tests.tiny import SIDE, colour_student, tiny_meta, tiny_student
 
@@ -20,7 +19,7 @@ def pixels(count: int = 3, *, height: int = SIDE, width: int = SIDE) -> NDArray[
     return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
 
 
-def test_pixels_are_normalised_by_the_spec() -> None:
+def test_pixels_are_normalized_by_the_spec() -> None:
     spec = ImageSpec(SIDE, SIDE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
     photos = pixels()
     images = torch.from_numpy(photos).permute(0, 3, 1, 2) / 255
@@ -30,15 +29,6 @@ def test_pixels_are_normalised_by_the_spec() -> None:
     encoded = PhotoEncoder(tiny_student(), spec, dtype="float32").encode(photos)
     np.testing.assert_allclose(encoded.global_, expected.global_.numpy(), atol=1e-5)
     np.testing.assert_allclose(encoded.patches, expected.patches.numpy(), atol=1e-5)
-
-
-def test_normalised_pixels_are_to_the_bit_those_of_the_formula() -> None:
-    spec = ImageSpec(SIDE, 2 * SIDE, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
-    photos = torch.from_numpy(pixels(width=2 * SIDE))
-    mean, std = (255 * torch.tensor(part).view(1, 3, 1, 1) for part in (spec.mean, spec.std))
-    normalised = Normaliser(spec, torch.device("cpu"))(photos)
-    assert torch.equal(normalised, (photos.permute(0, 3, 1, 2) - mean) / std)
-    assert normalised.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_vectors_are_plain_float32_arrays() -> None:
@@ -64,7 +54,7 @@ def test_the_same_batch_gives_the_same_bits(dtype: encoders.Dtype) -> None:
     np.testing.assert_allclose(alone.patches, first.patches[3:4], atol=tolerance)
 
 
-def test_a_feature_map_is_encoded_alike_in_either_format() -> None:
+def test_a_feature_map_gives_the_same_vectors_in_either_memory_format() -> None:
     torch.manual_seed(0)
     student = create_student("test_efficientnet", image_size=(64, 96), dim=8).eval()
     spec = ImageSpec(64, 96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -85,7 +75,7 @@ def test_shared_heads_survive_the_cast() -> None:
     np.testing.assert_allclose(encoded.patches.mean(axis=1), encoded.global_, atol=1e-2)
 
 
-def test_pixels_of_another_size_or_kind_are_a_mistake_of_the_caller() -> None:
+def test_pixels_of_another_size_or_type_raise_a_value_error() -> None:
     encoder = PhotoEncoder(tiny_student(), SPEC)
     with pytest.raises(ValueError, match="got uint8"):
         encoder.encode(pixels(width=40))
@@ -93,17 +83,17 @@ def test_pixels_of_another_size_or_kind_are_a_mistake_of_the_caller() -> None:
         encoder.encode(pixels().astype(np.float32))
 
 
-def test_auto_takes_bfloat16_only_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_bfloat16_only_where_it_is_faster() -> None:
     cpu = torch.device("cpu")
     for is_native in (True, False):
-        monkeypatch.setattr(encoders, "computes_in_bfloat16", lambda native=is_native: native)
-        vit = choose_dtype("auto", cpu, is_convolutional=False)
+        native = {"is_bfloat16_native": lambda is_native=is_native: is_native}
+        vit = choose_dtype("auto", cpu, is_convolutional=False, **native)
         assert vit == ("bfloat16" if is_native else "float32")
-        assert choose_dtype("auto", cpu, is_convolutional=True) == "float32"
+        assert choose_dtype("auto", cpu, is_convolutional=True, **native) == "float32"
         assert choose_dtype("bfloat16", cpu, is_convolutional=True) == "bfloat16"
 
 
-def test_devices_and_formats_that_are_not_there_are_sentences() -> None:
+def test_unknown_devices_and_formats_are_refused_with_a_reason() -> None:
     with pytest.raises(ModelError, match='unknown device "tpuu"; take auto, cpu'):
         choose_device("tpuu")
     with pytest.raises(ModelError, match='no device "cuda:99" on this machine'):

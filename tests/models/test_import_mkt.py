@@ -1,4 +1,4 @@
-"""The authors' release as a checkpoint: the same scores, and a sentence for whatever is wrong."""
+"""The authors' release becomes a checkpoint with the same scores; wrong files are refused."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def scores(photo: Path, model: Path, labels: Sequence[str] = LABELS) -> dict[str, float]:
-    """What `mkt score` says, label by label."""
+    """Return the scores of `mkt score` by label."""
     file = photo.with_name("labels.txt")
     file.write_text("\n".join(labels), encoding="utf-8")
     options = ("--fuse", "vocabulary", "--dtype", "float32", "--device", "cpu", "--json")
@@ -60,7 +60,7 @@ def copied(checkpoint: Path, to: Path) -> Path:
 
 
 def as_large_jpeg(photo: Path) -> Path:
-    """The photo as a JPEG that a decoder could reduce, four times over."""
+    """Return the photo as a JPEG that a decoder could reduce by four."""
     target = photo.with_suffix(".jpg")
     with Image.open(photo) as image:
         image.resize((720, 560)).save(target, quality=90)
@@ -68,7 +68,7 @@ def as_large_jpeg(photo: Path) -> Path:
 
 
 @pytest.mark.parametrize("change", [lambda photo: photo, as_large_jpeg], ids=["png", "jpeg"])
-def test_scores_are_those_of_the_reference(
+def test_scores_equal_the_reference(
     release: Release, imported: tuple[Names, Path], photo: Path, change: Callable[[Path], Path]
 ) -> None:
     names, out = imported
@@ -78,14 +78,16 @@ def test_scores_are_those_of_the_reference(
     assert scores(photo, out) == pytest.approx(expected, abs=1e-5)
 
 
-def test_names_of_clip_and_tuned_names_score_unlike(release: Release, photo: Path) -> None:
+def test_embeddings_of_clip_and_tuned_ones_give_different_scores(
+    release: Release, photo: Path
+) -> None:
     clip = reference_scores(release, photo, LABELS, names="clip")
     tuned = reference_scores(release, photo, LABELS, names="tuned")
     assert max(abs(clip[label] - tuned[label]) for label in LABELS) > 0.01
 
 
 @pytest.mark.slow
-def test_scores_are_those_of_the_reference_at_full_size(tmp_path: Path) -> None:
+def test_scores_equal_the_reference_at_full_size(tmp_path: Path) -> None:
     release = full_release(tmp_path)
     noise(300, 280, seed=0).save(tmp_path / "photo.png")
     mkt("import-mkt", *release.options, "--out", tmp_path / "mkt")
@@ -93,7 +95,7 @@ def test_scores_are_those_of_the_reference_at_full_size(tmp_path: Path) -> None:
     assert scores(tmp_path / "photo.png", tmp_path / "mkt") == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_checkpoint_says_how_it_is_used_and_where_it_is_from(
+def test_the_checkpoint_records_its_use_and_provenance(
     release: Release, imported: tuple[Names, Path]
 ) -> None:
     names, out = imported
@@ -110,14 +112,14 @@ def test_the_checkpoint_says_how_it_is_used_and_where_it_is_from(
     assert set(meta.files) == {STUDENT, TOWER} | ({PROMPT} if names == "clip" else set())
 
 
-def test_an_import_depends_on_none_of_the_files_it_was_made_of(
+def test_an_import_does_not_need_its_source_files(
     imported: tuple[Names, Path], photo: Path, tmp_path: Path
 ) -> None:
     _, out = imported
     assert scores(photo, copied(out, tmp_path / "elsewhere")) == scores(photo, out)
 
 
-def test_labels_keep_lengths_about_one(imported: tuple[Names, Path]) -> None:
+def test_label_vectors_have_lengths_near_one(imported: tuple[Names, Path]) -> None:
     vectors = open_model(imported[1]).label_encoder().encode(["label", *LABELS])
     lengths = np.linalg.norm(vectors, axis=1)
     assert lengths[0] == pytest.approx(1)
@@ -125,7 +127,7 @@ def test_labels_keep_lengths_about_one(imported: tuple[Names, Path]) -> None:
     assert np.ptp(lengths) > 0.01
 
 
-def test_a_text_tower_that_was_changed_is_refused(
+def test_a_replaced_text_tower_is_refused(
     imported: tuple[Names, Path], photo: Path, tmp_path: Path
 ) -> None:
     copy = copied(imported[1], tmp_path / "copy")
@@ -133,14 +135,14 @@ def test_a_text_tower_that_was_changed_is_refused(
     data[-1] ^= 1
     (copy / TOWER).write_bytes(data)
     result = mkt("score", photo, "--labels", __file__, "--model", copy, code=1)
-    assert f"{copy / TOWER} is not the file that meta.json names" in result.stderr
+    assert f"{copy / TOWER} is not the file that meta.json describes" in result.stderr
 
 
 # ------------------------------------------------------------------------------ what can be wrong
 
 
 class Trap:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -150,7 +152,7 @@ class Trap:
 
 
 def complaint(release: Release, out: Path, *changes: str | Path) -> str:
-    """What `mkt import-mkt` says when it refuses; options given later win."""
+    """Return the error of `mkt import-mkt`; later options override earlier ones."""
     result = mkt("import-mkt", *release.options, "--out", out, *changes, code=1)
     assert not out.exists()
     assert result.stderr.startswith("Error: ")
@@ -170,7 +172,7 @@ def test_code_in_a_file_is_refused_and_never_run(
 
 
 @pytest.mark.parametrize("option", ["--image-checkpoint", "--text-checkpoint", "--clip-weights"])
-def test_a_file_that_is_missing_or_no_state_dict_is_named(
+def test_a_file_that_is_missing_or_not_a_state_dict_is_named(
     release: Release, tmp_path: Path, option: str
 ) -> None:
     torch.save([1, 2, 3], tmp_path / "list.pth")
@@ -179,14 +181,14 @@ def test_a_file_that_is_missing_or_no_state_dict_is_named(
         assert str(tmp_path / name) in complaint(release, tmp_path / "mkt", option, tmp_path / name)
 
 
-def test_files_in_each_other_s_place_are_told_so(release: Release, tmp_path: Path) -> None:
+def test_swapped_files_are_recognized(release: Release, tmp_path: Path) -> None:
     first, second = release.folder / "first.pth", release.folder / "second.pth"
-    said = complaint(release, tmp_path / "mkt", "--image-checkpoint", second)
-    assert f"{second} is not the image checkpoint of MKT: there is no projection_dist" in said
-    assert "--image-checkpoint and --text-checkpoint change places?" in said
-    said = complaint(release, tmp_path / "mkt", "--text-checkpoint", first)
-    assert f"{first} is not the text checkpoint of MKT: there is no token_embedding.weight" in said
-    assert "it looks like the image checkpoint" in said
+    output = complaint(release, tmp_path / "mkt", "--image-checkpoint", second)
+    assert f"{second} is not the image checkpoint of MKT: it has no projection_dist" in output
+    assert "--image-checkpoint and --text-checkpoint swapped?" in output
+    output = complaint(release, tmp_path / "mkt", "--text-checkpoint", first)
+    assert f"{first} is not the text checkpoint of MKT: it has no token_embedding.weight" in output
+    assert "it looks like the image checkpoint" in output
     clip = release.folder / "clip.safetensors"
     assert "is not the image checkpoint" in complaint(
         release, tmp_path / "mkt", "--image-checkpoint", clip
@@ -207,21 +209,21 @@ def test_a_missing_tensor_is_named(
     state = dict(release.image if option == "--image-checkpoint" else release.text)
     del state[lost]
     torch.save(state, tmp_path / "less.pth")
-    said = complaint(release, tmp_path / "mkt", option, tmp_path / "less.pth")
-    assert "1 of its " in said
-    assert said.endswith(f"tensors are missing, such as {lost}\n")
+    output = complaint(release, tmp_path / "mkt", option, tmp_path / "less.pth")
+    assert "1 of its " in output
+    assert output.endswith(f"tensors are missing, such as {lost}\n")
 
 
-def test_weights_of_another_size_are_told_apart(release: Release, tmp_path: Path) -> None:
+def test_weights_of_another_size_are_refused(release: Release, tmp_path: Path) -> None:
     state = dict(release.image)
     state["conv1.weight"] = state["conv1.weight"][:, :, :4, :4]
     torch.save(state, tmp_path / "other.pth")
-    said = complaint(release, tmp_path / "mkt", "--image-checkpoint", tmp_path / "other.pth")
-    assert "conv1.weight: (32, 3, 4, 4) instead of (32, 3, 8, 8)" in said
+    output = complaint(release, tmp_path / "mkt", "--image-checkpoint", tmp_path / "other.pth")
+    assert "conv1.weight: (32, 3, 4, 4) instead of (32, 3, 8, 8)" in output
 
 
 def blocks(width: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of the tensors of twelve transformer blocks."""
+    """Return the shapes of the tensors of twelve transformer blocks."""
     block = {
         **{"attn.in_proj_weight": (3 * width, width), "attn.in_proj_bias": (3 * width,)},
         **{"attn.out_proj.weight": (width, width), "attn.out_proj.bias": (width,)},
@@ -249,14 +251,15 @@ RELEASED_TEXT = {
 }
 
 
-def test_the_names_and_shapes_of_the_release_are_known_to_the_last(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_release_of_full_size_has_exactly_the_expected_tensors(tmp_path: Path) -> None:
     for name, shapes in (("first.pth", RELEASED_IMAGE), ("second.pth", RELEASED_TEXT)):
         state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
         state.pop("ln_final.bias", None)
         torch.save(state, tmp_path / name)
     given = Release(tmp_path, {}, {}, torch.empty(0), model="ViT-B-16")
-    said = complaint(given, tmp_path / "mkt", "--names", "tuned")
-    assert said == (
+    output = complaint(given, tmp_path / "mkt", "--names", "tuned")
+    assert output == (
         f"Error: {tmp_path / 'second.pth'} does not hold the text tower of ViT-B-16-quickgelu:"
         f" 1 of its {len(RELEASED_TEXT)} tensors are missing, such as ln_final.bias\n"
     )
@@ -270,49 +273,49 @@ def test_a_clip_that_mkt_does_not_start_from_is_refused(
     release: Release, tmp_path: Path, tower: str, why: str
 ) -> None:
     name, _, weights = tiny_clip(tmp_path, tower).partition("/")
-    said = complaint(release, tmp_path / "mkt", "--clip", name, "--clip-weights", weights)
-    assert why in said
-    assert "ViT-B-16" in said
+    output = complaint(release, tmp_path / "mkt", "--clip", name, "--clip-weights", weights)
+    assert why in output
+    assert "ViT-B-16" in output
 
 
-def test_an_unknown_clip_is_answered_with_the_nearest(release: Release, tmp_path: Path) -> None:
+def test_an_unknown_clip_is_refused_with_the_nearest(release: Release, tmp_path: Path) -> None:
     for names in ("clip", "tuned"):
-        said = complaint(release, tmp_path / "mkt", "--clip", "ViT-B16", "--names", names)
-        assert 'no model "ViT-B16"; did you mean ViT-B-16' in said
+        output = complaint(release, tmp_path / "mkt", "--clip", "ViT-B16", "--names", names)
+        assert 'no model "ViT-B16"; did you mean ViT-B-16' in output
 
 
-def test_names_of_clip_need_its_weights_and_tuned_ones_do_not(
+def test_embeddings_of_clip_need_its_weights_and_tuned_ones_do_not(
     release: Release, tmp_path: Path
 ) -> None:
     options = [*release.options[:2], *release.options[4:], "--out", tmp_path / "mkt"]
-    said = mkt("import-mkt", *options, code=1).stderr
-    assert "name the weights of tiny-mkt by --clip-weights" in said
-    assert "--names tuned" in said
-    said = mkt("import-mkt", *options, "--names", "tuned").stderr
-    assert f"wrote {tmp_path / 'mkt'}" in said
-    assert "mkt index --model" in said
+    output = mkt("import-mkt", *options, code=1).stderr
+    assert "name the weights of tiny-mkt with --clip-weights" in output
+    assert "--names tuned" in output
+    output = mkt("import-mkt", *options, "--names", "tuned").stderr
+    assert f"wrote {tmp_path / 'mkt'}" in output
+    assert "mkt index --model" in output
 
 
-def test_weights_of_another_clip_are_told(release: Release, tmp_path: Path) -> None:
-    told = "differs from .* in more than its embeddings, such as"
-    said = mkt("import-mkt", *release.options, "--out", tmp_path / "same").stderr
-    assert not re.search(told, said)
+def test_weights_of_another_clip_are_reported(release: Release, tmp_path: Path) -> None:
+    remark = "differs from .* in more than its embeddings, such as"
+    output = mkt("import-mkt", *release.options, "--out", tmp_path / "same").stderr
+    assert not re.search(remark, output)
     other = load_file(release.folder / "clip.safetensors")
     other["transformer.resblocks.1.mlp.c_fc.bias"] += 1
     save_file(other, tmp_path / "other.safetensors")
     weights = ("--clip-weights", tmp_path / "other.safetensors")
-    said = mkt("import-mkt", *release.options, *weights, "--out", tmp_path / "mkt").stderr
-    assert re.search(rf"{told} transformer\.resblocks\.1\.mlp\.c_fc\.bias", said)
+    output = mkt("import-mkt", *release.options, *weights, "--out", tmp_path / "mkt").stderr
+    assert re.search(rf"{remark} transformer\.resblocks\.1\.mlp\.c_fc\.bias", output)
 
 
-def test_what_is_there_already_is_not_replaced(
+def test_an_existing_directory_is_not_replaced(
     release: Release, imported: tuple[Names, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path, tmp_path / "file", imported[1]):
         before = sorted(out.parent.rglob("*"))
-        said = mkt("import-mkt", *release.options, "--out", out, code=1).stderr
-        assert f"{out} exists already; name another directory by --out" in said
+        output = mkt("import-mkt", *release.options, "--out", out, code=1).stderr
+        assert f"{out} already exists; name another directory with --out" in output
         assert sorted(out.parent.rglob("*")) == before
 
 

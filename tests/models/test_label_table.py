@@ -1,4 +1,4 @@
-"""Label tables: what a label finds, and what is said when it finds nothing."""
+"""Label tables: lookup of labels, and errors for unknown ones."""
 
 import gzip
 from pathlib import Path
@@ -19,14 +19,14 @@ def table() -> LabelTable:
     return LabelTable(names, np.array([[2, 0], [3, 4], [0, 1], [1, 1], [0, 5]], np.float32))
 
 
-def test_rows_have_length_one_and_come_in_the_order_asked(table: LabelTable) -> None:
+def test_vectors_have_length_one_in_the_order_of_the_labels(table: LabelTable) -> None:
     np.testing.assert_allclose(table.encode(["red", "polar_bear"]), [[0.0, 1.0], [0.6, 0.8]])
     assert table.encode(["dog"]).dtype == np.float32
     assert table.dim == 2
     assert table.encode([]).shape == (0, 2)
 
 
-def test_an_exact_name_comes_before_one_of_another_case(table: LabelTable) -> None:
+def test_an_exact_name_is_preferred_to_another_case(table: LabelTable) -> None:
     np.testing.assert_array_equal(table.encode(["Apple"]), [[0, 1]])
     np.testing.assert_allclose(table.encode(["apple"]), [[0.5**0.5, 0.5**0.5]])
     np.testing.assert_array_equal(table.encode(["APPLE"]), table.encode(["Apple"]))
@@ -43,14 +43,16 @@ def test_several_known_words_give_their_mean(table: LabelTable) -> None:
     assert "red cat" not in table
 
 
-def test_a_name_that_comes_twice_is_the_mean_of_its_unit_vectors() -> None:
+def test_a_repeated_name_is_the_mean_of_its_unit_vectors() -> None:
     table = LabelTable(["a", "b", "a"], np.array([[9, 0], [1, 0], [0, 1]], np.float32))
     assert table.names == ("a", "b")
     np.testing.assert_allclose(table.encode(["a"]), [[0.5**0.5, 0.5**0.5]])
 
 
 def test_unknown_labels_name_the_nearest_known_ones(table: LabelTable) -> None:
-    with pytest.raises(UnknownLabel, match=r'unknown label "dgo" \(nearest: dog\).*knows 5 labels'):
+    with pytest.raises(
+        UnknownLabel, match=r'unknown label "dgo" \(nearest: dog\).*has only its 5 labels'
+    ):
         table.encode(["dgo"])
     with pytest.raises(UnknownLabel, match=r'2 unknown labels: "qqqq", "polar baer" \(nearest'):
         table.encode(["qqqq", "dog", "polar baer"])
@@ -78,7 +80,7 @@ def test_the_fingerprint_changes_with_a_name_or_a_number(table: LabelTable) -> N
     assert LabelTable(table.names, vectors).fingerprint != table.fingerprint
 
 
-def test_npz_columns_are_found_or_chosen(tmp_path: Path) -> None:
+def test_npz_arrays_are_found_or_chosen(tmp_path: Path) -> None:
     path = tmp_path / "table.npz"
     np.savez(path, words=["a"], vectors=np.ones((1, 2), np.float16))
     assert LabelTable.read(path).names == ("a",)
@@ -99,12 +101,12 @@ def test_glove_text_is_read(tmp_path: Path, is_zipped: bool) -> None:
     np.testing.assert_allclose(table.encode(["dog"]), [[0.6, 0.8, 0]], rtol=1e-6)
 
 
-def test_a_word2vec_header_is_passed_over(tmp_path: Path) -> None:
+def test_a_word2vec_header_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "w2v.txt").write_text("1 3\ndog 3 4 0\n")
     assert LabelTable.read(tmp_path / "w2v.txt").names == ("dog",)
 
 
-def test_centring_takes_out_what_the_unit_vectors_share(tmp_path: Path) -> None:
+def test_centering_subtracts_the_mean_unit_vector(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", names=["a", "b"], vectors=np.array([[3.0, 0], [0, 1]]))
     centered = LabelTable.read(tmp_path / "t.npz", center=True).encode(["a", "b"])
     np.testing.assert_allclose(centered, [[0.5**0.5, -(0.5**0.5)], [-(0.5**0.5), 0.5**0.5]])
@@ -119,17 +121,19 @@ def test_centring_takes_out_what_the_unit_vectors_share(tmp_path: Path) -> None:
         ("a.txt", b"dog 1 2\ncat 1 x\n", r"a\.txt:2: expected a word and 2 numbers"),
         ("a.txt", b"dog\n", r"a\.txt:1"),
         ("a.txt", b"\xff\xfe 1 2\n", "cannot be read"),
-        ("a.txt", b"dog nan 1\n", "not finite"),
+        ("a.txt", b"dog nan 1\n", "NaN or infinity"),
         ("a.txt.gz", b"no gzip", "cannot be read"),
     ],
 )
-def test_a_broken_table_is_a_sentence(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+def test_a_broken_table_is_refused_with_a_reason(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ModelError, match=message):
         LabelTable.read(tmp_path / name)
 
 
-def test_a_missing_table_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_table_is_refused_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no label table at"):
         LabelTable.read(tmp_path / "none.npz")
 
@@ -141,7 +145,7 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not TABLES.exists(), reason="no ../shared/data/label_tables")
-def test_real_tables_know_real_labels() -> None:
+def test_real_tables_contain_real_labels() -> None:
     glove = LabelTable.read(TABLES / "glove_300d_names.npz", center=True)
     assert (len(glove), glove.dim) == (1065, 300)
     dog, wolf, car = glove.encode(["dog", "wolf", "car"])

@@ -20,12 +20,12 @@ from tests.tiny import tiny_checkpoint, tiny_clip, tiny_clip_folder, tiny_meta, 
 
 
 def encoding_of(model: Model) -> Encoding:
-    """Some encoding of vectors that a model made."""
+    """Return an encoding for the vectors of a model."""
     return Encoding(model.fingerprint, model.dim, model.grid, "cover", 4, model.top_k, "int8")
 
 
 def record_for(model: Model) -> ModelRecord | None:
-    """What a library records of a model."""
+    """Return the facts that a library records about a model."""
     return record_of(model, stamp=model_stamp(model.name))
 
 
@@ -67,7 +67,7 @@ every_model = pytest.mark.parametrize("make", MODELS, ids=NAMES)
 
 
 @every_model
-def test_the_label_encoder_is_known_without_building_it(
+def test_the_label_fingerprint_needs_no_label_encoder(
     tmp_path: Path, make: Callable[[Path], str | Path]
 ) -> None:
     model = open_model(make(tmp_path / "c"))
@@ -75,7 +75,7 @@ def test_the_label_encoder_is_known_without_building_it(
 
 
 @every_model
-def test_a_recorded_model_says_what_the_model_says(
+def test_a_recorded_model_has_the_facts_of_the_model(
     tmp_path: Path, make: Callable[[Path], str | Path]
 ) -> None:
     model = open_model(make(tmp_path / "c"))
@@ -104,7 +104,7 @@ def test_other_weights_of_the_same_size_change_the_stamp(
     assert model_stamp(spec) != before
 
 
-def test_a_moved_checkpoint_keeps_its_stamp_where_it_goes(tmp_path: Path) -> None:
+def test_a_moved_checkpoint_keeps_its_stamp(tmp_path: Path) -> None:
     model = open_model(with_own_tower(tmp_path / "c"))
     record, encoding = record_for(model), encoding_of(model)
     (tmp_path / "c").rename(tmp_path / "moved")

@@ -1,5 +1,6 @@
 """The prompted text encoder equals open_clip without a context, and differs only by it with one."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,13 @@ def test_without_a_context_it_is_open_clip_of_the_filled_template(
 
 
 @pytest.mark.parametrize("template", [TEMPLATE, "{}", "a photo of a {} .", "{} photo"])
-def test_the_template_s_own_context_changes_nothing(clip_model: Any, template: str) -> None:
+def test_the_context_of_the_template_itself_changes_nothing(clip_model: Any, template: str) -> None:
     plain = encoder(clip_model, template)
     learned = encoder(clip_model, template, context=plain.template_context())
     np.testing.assert_allclose(learned.encode(LABELS), plain.encode(LABELS), atol=1e-6)
 
 
-def test_a_tower_apart_from_the_model_is_as_good(clip_model: Any) -> None:
+def test_a_text_tower_in_its_own_module_works_too(clip_model: Any) -> None:
     model = create_clip("tiny-vit", force_custom_text=True)  # its text tower is `model.text`
     plain = encoder(model)
     learned = encoder(model, context=plain.template_context())
@@ -54,7 +55,7 @@ def test_a_tower_apart_from_the_model_is_as_good(clip_model: Any) -> None:
     assert np.abs(changed.encode(LABELS) - plain.encode(LABELS)).max() > 1e-3
 
 
-def test_a_learned_context_changes_the_context_tokens_alone(clip_model: Any) -> None:
+def test_a_learned_context_changes_only_the_context_tokens(clip_model: Any) -> None:
     seen = []
     hook = clip_model.transformer.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
     plain = encoder(clip_model)
@@ -77,7 +78,9 @@ def test_a_learned_context_changes_the_context_tokens_alone(clip_model: Any) -> 
     torch.testing.assert_close((after - before)[changed], torch.ones(len(LABELS) * 6, 32))
 
 
-@pytest.mark.parametrize("options", [{}, {"force_custom_text": True}], ids=["whole", "apart"])
+@pytest.mark.parametrize(
+    "options", [{}, {"force_custom_text": True}], ids=["one module", "own module"]
+)
 def test_prompts_without_their_common_padding_give_the_same_vectors(options: Any) -> None:
     torch.manual_seed(0)
     learned = encoder(create_clip("tiny-vit", **options))
@@ -88,14 +91,34 @@ def test_prompts_without_their_common_padding_give_the_same_vectors(options: Any
     assert whole.ids.shape == (8, 24) and short.ids.shape == (8, 8 + longest)  # start, 6, end
     expected = learned.prompted(whole, context)
     torch.testing.assert_close(learned.prompted(short, context), expected)
-    torch.testing.assert_close(learned.vectors(LABELS, context), expected)  # reads all again
+    torch.testing.assert_close(
+        learned.vectors(LABELS, context), expected
+    )  # the tower has its full length again
 
 
-def test_a_tower_that_looks_ahead_keeps_its_padding() -> None:
+def test_threads_with_different_contexts_and_lengths_get_their_own_vectors(
+    clip_model: Any,
+) -> None:
+    learned = encoder(clip_model)
+    whole = learned.prompts(LABELS)
+    jobs = [(learned.template_context() + n, n % 2 == 0) for n in range(4)]
+
+    @torch.inference_mode()
+    def encode(context: torch.Tensor, is_trimmed: bool) -> torch.Tensor:
+        return learned.prompted(learned.trimmed(whole) if is_trimmed else whole, context)
+
+    expected = [encode(*job) for job in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        vectors = list(pool.map(lambda job: encode(*job), jobs * 25))
+    for found, wanted in zip(vectors, expected * 25, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_a_tower_that_is_not_causal_keeps_its_padding() -> None:
     text = {"context_length": 24, "width": 32, "heads": 2, "layers": 1, "no_causal_mask": True}
-    ahead = encoder(create_clip("tiny-vit", force_custom_text=True, text_cfg=text))
-    prompts = ahead.prompts(["dog"])
-    assert ahead.trimmed(prompts) is prompts
+    bidirectional = encoder(create_clip("tiny-vit", force_custom_text=True, text_cfg=text))
+    prompts = bidirectional.prompts(["dog"])
+    assert bidirectional.trimmed(prompts) is prompts
 
 
 def test_gradients_reach_the_context_and_the_tower_keeps_its_weights(clip_model: Any) -> None:
@@ -106,7 +129,7 @@ def test_gradients_reach_the_context_and_the_tower_keeps_its_weights(clip_model:
     assert (context.grad.abs().sum(dim=1) > 0).all()
 
 
-def test_rows_do_not_depend_on_their_neighbours(clip_model: Any) -> None:
+def test_a_vector_does_not_depend_on_the_other_labels(clip_model: Any) -> None:
     plain = encoder(clip_model)
     many = [f"label {n}" for n in range(300)]  # more than one batch
     np.testing.assert_allclose(plain.encode(many)[299:], plain.encode(many[299:]), atol=1e-6)
@@ -134,21 +157,21 @@ def test_a_label_too_long_is_refused_and_the_longest_is_not(clip_model: Any) -> 
         plain.encode(["cat", "dog " * 17])
 
 
-def test_templates_and_contexts_that_do_not_fit_are_sentences(clip_model: Any) -> None:
+def test_templates_and_contexts_that_do_not_fit_are_refused(clip_model: Any) -> None:
     for template in ("no place", "{} and {}"):
         with pytest.raises(ModelError, match=r"needs exactly one {}"):
             encoder(clip_model, template)
-    with pytest.raises(ModelError, match=r"\(2, 32\) does not fit .* wants \(6, 32\)"):
+    with pytest.raises(ModelError, match=r"\(2, 32\); the template .* needs \(6, 32\)"):
         encoder(clip_model, context=torch.zeros(2, 32))
 
 
-def test_a_label_that_melts_into_its_prompt_is_refused_only_with_a_context(
+def test_a_label_merged_with_its_prompt_is_refused_only_with_a_context(
     clip_model: Any,
 ) -> None:
-    melting = "a {}board"
-    plain = encoder(clip_model, melting)
+    merging = "a {}board"
+    plain = encoder(clip_model, merging)
     assert plain.encode(["key"]).shape == (1, 16)
-    with pytest.raises(ModelError, match=r'the label "key" cannot be told from its prompt'):
+    with pytest.raises(ModelError, match=r'merges the label "key" with its prompt'):
         plain.vectors(["key"], torch.zeros(2, 32))
 
 
@@ -157,7 +180,7 @@ def test_an_unknown_model_names_the_nearest(tmp_path: Path) -> None:
         create_clip("ViT-B-61")
 
 
-def test_own_lengths_are_the_tower_s_in_units_of_the_word_label(clip_model: Any) -> None:
+def test_own_lengths_are_relative_to_the_word_label(clip_model: Any) -> None:
     plain, own = encoder(clip_model), encoder(clip_model, lengths="own")
     with torch.inference_mode():
         raw = plain.vectors(["label", *LABELS]).numpy()

@@ -1,4 +1,4 @@
-"""CLIP's image towers as timm backbones: the same tokens, tensor by tensor."""
+"""CLIP's image towers as timm backbones give the same tokens."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ SHAPE = {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "heads": 2
 
 
 def tower(**changes: Any) -> VisionTransformer:
-    """A random ViT of open_clip, of which no bias and no norm is as in a fresh one."""
+    """Return a random ViT of open_clip whose biases and norms are not at their initial values."""
     generator = torch.Generator().manual_seed(0)
     visual = VisionTransformer(**{**SHAPE, "output_dim": 16, **changes})
     for parameter in visual.parameters():
@@ -31,7 +31,7 @@ def tower(**changes: Any) -> VisionTransformer:
 
 
 def tokens(visual: VisionTransformer, images: Tensor) -> Tensor:
-    """[cls | patches] after the last norm, written down plainly."""
+    """Return [cls | patches] after the last norm, computed step by step."""
     patches = visual.conv1(images).flatten(2).mT
     cls = visual.class_embedding.expand(len(images), 1, -1)
     embedded = visual.ln_pre(torch.cat([cls, patches], dim=1) + visual.positional_embedding)
@@ -63,7 +63,7 @@ def as_timm(visual: Any) -> Any:
     ids=str,
 )
 @torch.inference_mode()
-def test_the_timm_backbone_gives_the_tower_s_tokens(
+def test_the_timm_backbone_gives_the_tower_tokens(
     changes: dict[str, Any], act: type[nn.Module]
 ) -> None:
     visual = tower(act_layer=act, **changes)
@@ -85,7 +85,7 @@ def test_the_activation_is_kept() -> None:
 
 
 @torch.inference_mode()
-def test_a_student_that_starts_from_the_tower_and_its_projection_is_the_tower() -> None:
+def test_a_student_initialized_from_tower_and_projection_equals_the_tower() -> None:
     visual = tower()
     visual.preprocess_cfg = {"size": 32, "mean": [0] * 3, "std": [1] * 3, "resize_mode": "shortest"}
     name, options = timm_backbone_of(visual)
@@ -107,7 +107,7 @@ def create_model_of(visual: VisionTransformer) -> nn.Module:
     return model
 
 
-def test_clip_s_own_shape_needs_no_options() -> None:
+def test_the_shape_of_clip_needs_no_options() -> None:
     big = {"image_size": 224, "patch_size": 16, "width": 768, "layers": 12, "heads": 12}
     with torch.device("meta"):
         visual = VisionTransformer(**{**SHAPE, **big}, act_layer=QuickGELU)
@@ -120,7 +120,7 @@ def test_clip_s_own_shape_needs_no_options() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"attentional_pool": True, "attn_pooler_heads": 2}, r"by queries \(CoCa\)"),
+        ({"attentional_pool": True, "attn_pooler_heads": 2}, r"with queries \(CoCa\)"),
         ({"pool_type": "avg"}, "a mean of patches"),
         ({"no_ln_pre": True}, "no norm before its blocks"),
         ({"norm_layer": lambda width: nn.LayerNorm(width, eps=1e-6)}, "its norms"),
@@ -159,7 +159,7 @@ def test_a_timm_backbone_with_another_pooling_gives_no_projection(
     tmp_path: Path, kind: str
 ) -> None:
     name, _, _ = tiny_clip(tmp_path, kind).partition("/")
-    with pytest.raises(ModelError, match="a pooling of its own"):
+    with pytest.raises(ModelError, match="pools its tokens before it projects"):
         projection(create_clip(name).visual)
 
 
@@ -172,7 +172,7 @@ def test_a_timm_backbone_that_was_altered_is_refused(tmp_path: Path) -> None:
 
 
 def timm_tower(**changes: Any) -> TimmModel:
-    """A random timm ViT inside open_clip, of which no bias and no norm is as in a fresh one."""
+    """Return a random timm ViT in open_clip, with biases and norms away from their start."""
     given: dict[str, Any] = {"pool": "token", "proj": "linear", "image_size": 160, "embed_dim": 16}
     visual = TimmModel("test_vit", **{**given, **changes})
     generator = torch.Generator().manual_seed(0)
@@ -183,7 +183,7 @@ def timm_tower(**changes: Any) -> TimmModel:
 
 
 @torch.inference_mode()
-def test_a_timm_vit_s_projected_class_token_is_a_product_with_a_token() -> None:
+def test_the_projected_class_token_of_a_timm_vit_has_a_projection() -> None:
     visual = timm_tower()
     images = images_for(visual)
     found = as_timm(visual).forward_features(images)[:, 0] @ projection(visual).T
@@ -196,6 +196,6 @@ def test_a_timm_vit_s_projected_class_token_is_a_product_with_a_token() -> None:
     [{"pool": "avg"}, {"proj": "mlp"}, {"proj_bias": True}, {"proj": None, "embed_dim": 64}],
     ids=str,
 )
-def test_what_is_more_than_a_projected_token_gives_no_projection(changes: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match="a pooling of its own"):
+def test_more_than_a_projected_token_gives_no_projection(changes: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="pools its tokens before it projects"):
         projection(timm_tower(**changes))

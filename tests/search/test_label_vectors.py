@@ -55,5 +55,5 @@ def test_a_checkpoint_finds_the_folder_by_its_path_or_beside_itself(tmp_path: Pa
 
 
 def test_a_folder_that_is_no_model_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="names no model of open_clip"):
+    with pytest.raises(ModelError, match="is not a model of open_clip"):
         from_text_model(str(tmp_path))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mkt_search.datasets.dataset import PhotoDataset, Rows
-from mkt_search.models.normaliser import Normaliser
+from mkt_search.models.normalizer import Normalizer
 from mkt_search.models.student import Student, StudentVectors
 from mkt_search.types import ImageSpec
 from training.data.augment import NO_CHANGE, Augmentation
@@ -145,7 +145,7 @@ class MovingSource:
         self._workers = workers
         self._in_bfloat16 = in_bfloat16
         self._device = next(student.parameters()).device
-        self._normaliser = Normaliser(spec, self._device)
+        self._normalizer = Normalizer(spec, self._device)
 
     def train(self, rows: Rows, epoch: int) -> Iterator[Batch]:
         """Yield shuffled batches of augmented photos."""
@@ -176,7 +176,7 @@ class MovingSource:
 
     def _vectors(self, pixels: Tensor) -> StudentVectors:
         """Normalise pixels (B, H, W, 3) uint8 on the device, and run the student."""
-        images = self._normaliser(pixels)
+        images = self._normalizer(pixels)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_bfloat16):
             vectors = self._student(images)
         return StudentVectors(vectors.global_.float(), vectors.patches.float())
