@@ -1,25 +1,25 @@
-"""Everything that can go wrong for a user, as one tree.
+"""The errors that a user can act on, as one tree.
 
 MktError                      a sentence with a way out; the CLI prints it and exits 1
 ├── ConfigError               mkt.toml, an environment variable or a flag
-├── PhotoError                one photo cannot be read: becomes a row, never stops a run
+├── PhotoError                one photo cannot be read; it is recorded and the run continues
 ├── ModelError                a checkpoint, weights or label encoder that cannot be used
-│   ├── CheckpointMismatch    vectors of one checkpoint met another
-│   └── UnknownLabel          a label outside a label table
+│   ├── CheckpointMismatch    vectors of another checkpoint
+│   └── UnknownLabel          a label that is not in the label table
 ├── StoreError                the library on disk
 │   ├── LibraryNotFound       no library here
 │   ├── LibraryLocked         another process is writing
 │   ├── LibraryDamaged        a segment is missing or its bytes changed
 │   └── SchemaOutdated        the database needs `mkt migrate`
 ├── QueryError                a search or a filter that makes no sense
-├── DatasetError              labelled photos, or the files that describe them
-├── EvaluationError           models and labelled photos that cannot be judged together
+├── DatasetError              labeled photos, or the files that describe them
+├── EvaluationError           models and labeled photos that cannot be evaluated together
 └── TrainingError             a training run
 """
 
 
 class MktError(Exception):
-    """A problem a person can act on; its text says what, where, and the way out."""
+    """A problem that the user can solve; the text says what is wrong, where, and the way out."""
 
 
 class ConfigError(MktError):
@@ -27,7 +27,7 @@ class ConfigError(MktError):
 
 
 class PhotoError(MktError):
-    """One photo cannot be decoded; its text is the reason kept in the database."""
+    """A photo cannot be decoded; the database keeps the text as the reason."""
 
 
 class ModelError(MktError):
@@ -35,7 +35,7 @@ class ModelError(MktError):
 
 
 class CheckpointMismatch(ModelError):
-    """Vectors made by one checkpoint and settings were asked to meet those of another."""
+    """Vectors of different checkpoints or settings cannot be compared."""
 
 
 class UnknownLabel(ModelError):
@@ -55,11 +55,11 @@ class LibraryLocked(StoreError):
 
 
 class LibraryDamaged(StoreError):
-    """A segment is missing, or its bytes are not those that were written."""
+    """A segment is missing, or its bytes have changed."""
 
 
 class SchemaOutdated(StoreError):
-    """The database was made by another version of the program."""
+    """The database has the schema of another version of the program."""
 
 
 class QueryError(MktError):
@@ -67,12 +67,12 @@ class QueryError(MktError):
 
 
 class DatasetError(MktError):
-    """The files of a dataset are missing, cannot be understood or do not fit together."""
+    """The files of a dataset are missing, malformed or inconsistent."""
 
 
 class EvaluationError(MktError):
-    """Models, labels and photos that cannot be judged together, or the means to show it."""
+    """Models, labels and photos cannot be evaluated together, or the results cannot be shown."""
 
 
 class TrainingError(MktError):
-    """A training run cannot go on."""
+    """A training run cannot start or continue."""

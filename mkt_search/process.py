@@ -1,41 +1,41 @@
-"""How a command's process treats the machine: memory that it keeps, threads that sleep.
+"""Memory and thread settings for commands that run a model.
 
-For commands whose work is a model's. They are settings of the whole process, so a library call
-leaves them alone.
+They affect the whole process, so only commands set them, never the library.
 """
 
 import ctypes
 import os
 import platform
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-LARGEST_KEPT = 1 << 30
-MOST_KEPT = (1 << 31) - 1
-SPINS = "20000"  # of GNU's OpenMP, which counts turns of a loop
-SPIN_MS = "1"  # of LLVM's and Intel's, which take whole milliseconds
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
+MAX_REUSED_BLOCK_BYTES = 1 << 30
+MAX_KEPT_BYTES = (1 << 31) - 1
+GNU_SPIN_COUNT = "20000"  # iterations; for GNU's OpenMP
+LLVM_SPIN_MS = "1"  # for LLVM's and Intel's OpenMP
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to reuse large blocks; True if it listened, False where there is no glibc.
+    """Make glibc reuse large freed blocks; return False without glibc.
 
-    Otherwise each activation of a batch is fresh memory that the kernel fills with zeros first.
-    The process keeps what it needed at its peak.
+    By default, the memory of each activation of a batch is returned to the kernel, which fills it
+    with zeros again for the next. With this, the process keeps its peak memory.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
     return bool(
-        libc.mallopt(MMAP_THRESHOLD, LARGEST_KEPT) and libc.mallopt(TRIM_THRESHOLD, MOST_KEPT)
+        libc.mallopt(MMAP_THRESHOLD, MAX_REUSED_BLOCK_BYTES)
+        and libc.mallopt(TRIM_THRESHOLD, MAX_KEPT_BYTES)
     )
 
 
 def let_idle_threads_sleep() -> None:
-    """Let torch's threads sleep soon while they wait for one another; heeded when torch is loaded.
+    """Let OpenMP threads that wait sleep after a short spin; call it before torch is imported.
 
-    Spinning on, as OpenMP has it, they keep the workers that decode photos off the processor.
-    Asleep at once they take longer to wake than many a layer takes to compute. A policy of the
-    user's own stays.
+    By default they spin for long and take processor time from the workers that decode photos.
+    Without any spin, waking them takes longer than computing a small layer. A policy set by the
+    user stays.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-        os.environ.setdefault("KMP_BLOCKTIME", SPIN_MS)
+        os.environ.setdefault("GOMP_SPINCOUNT", GNU_SPIN_COUNT)
+        os.environ.setdefault("KMP_BLOCKTIME", LLVM_SPIN_MS)

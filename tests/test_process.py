@@ -3,5 +3,5 @@ import platform
 from mkt_search.process import keep_freed_memory
 
 
-def test_glibc_listens_and_others_are_left_alone() -> None:
+def test_only_glibc_keeps_freed_memory() -> None:
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")

@@ -41,10 +41,10 @@ def test_the_student_finds_them_no_worse_than_the_teacher_it_learned_from() -> N
 
 
 def test_no_unseen_label_was_a_target_of_the_student() -> None:
-    story = open_model(DEMO).meta.trained  # type: ignore[attr-defined]
-    assert set(story["unseen"]) == set(unseen_things())
-    assert not set(story["seen"]) & set(unseen_things())
-    assert not set(story["stage1"]["trained"]["seen"]) & set(unseen_things())
+    trained = open_model(DEMO).meta.trained  # type: ignore[attr-defined]
+    assert set(trained["unseen"]) == set(unseen_things())
+    assert not set(trained["seen"]) & set(unseen_things())
+    assert not set(trained["stage1"]["trained"]["seen"]) & set(unseen_things())
 
 
 def test_the_shipped_files_are_small_and_public() -> None:
