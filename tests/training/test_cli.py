@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mkt_search.models.checkpoint import read_meta
-from mkt_search.process import SPIN_MS, SPINS
+from mkt_search.process import GNU_SPIN_COUNT, LLVM_SPIN_MS
 from mkt_search.settings.config import DataConfig, Stage1Config
 from tests.command_line import mkt
 from tests.painted import painted_world
@@ -150,7 +150,7 @@ OWN_POLICY = {"OMP_WAIT_POLICY": "ACTIVE"}
 
 @pytest.mark.parametrize(
     ("own", "heeded"),
-    [({}, f"None {SPINS} {SPIN_MS}"), (OWN_POLICY, "ACTIVE None None")],
+    [({}, f"None {GNU_SPIN_COUNT} {LLVM_SPIN_MS}"), (OWN_POLICY, "ACTIVE None None")],
     ids=["ours", "own"],
 )
 def test_how_long_idle_threads_spin_is_settled_before_torch_is_loaded_unless_it_is_set(
