@@ -11,7 +11,7 @@ MktError                      a sentence with a way out; the CLI prints it and e
 │   ├── LibraryLocked         another process is writing
 │   ├── LibraryDamaged        a segment is missing or its bytes changed
 │   └── SchemaOutdated        the database needs `mkt migrate`
-├── QueryError                a search or a filter that makes no sense
+├── QueryError                a search or a filter that cannot be understood
 ├── DatasetError              labeled photos, or the files that describe them
 ├── EvaluationError           models and labeled photos that cannot be evaluated together
 └── TrainingError             a training run

@@ -8,6 +8,7 @@ import click
 from mkt_search.display import printable
 from mkt_search.terminal.options import Command, advanced_option
 from mkt_search.terminal.output import say
+from mkt_search.terminal.progress import show_progress
 
 FILE = click.Path(path_type=Path)
 
@@ -60,13 +61,14 @@ def import_mkt(
     """
     from mkt_search.models.import_mkt import import_mkt
 
-    import_mkt(
-        clip=clip,
-        clip_weights=clip_weights,
-        image=image,
-        text=text,
-        names=names,
-        out=out,
-        progress=lambda event: say(printable(event.message)),
-    )
+    with show_progress() as progress:
+        import_mkt(
+            clip=clip,
+            clip_weights=clip_weights,
+            image=image,
+            text=text,
+            names=names,
+            out=out,
+            progress=progress,
+        )
     say(f"wrote {printable(out)}; use it with `mkt index --model {printable(out)} PHOTOS`")

@@ -1,7 +1,7 @@
-"""What a setting is: a dataclass field with its help, its limits and the words of a refusal.
+"""Settings: dataclass fields with help and limits, and the errors for wrong values.
 
-`config.py` declares the settings, `config_file.py` reads them from `mkt.toml`; the command line
-builds its options from them. Standard library only.
+`config.py` declares the settings, `toml.py` reads them from `mkt.toml`, and the command line makes
+its options from them. Standard library only, as every command imports it.
 """
 
 import difflib
@@ -19,10 +19,10 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting means and which values it takes.
+    """The help and the limits of a setting.
 
-    `is_path`: a value in `mkt.toml` that names something beside that file means that thing, from
-    whichever folder the command runs. `advanced`: help lists it last.
+    `is_path`: a relative path in `mkt.toml` is relative to that file, if something is there.
+    `advanced`: help lists the setting last.
     """
 
     help: str
@@ -34,7 +34,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Setting:
-    """One key of one section, as `config.py` declares it."""
+    """A key of a section."""
 
     section: str
     key: str
@@ -44,12 +44,12 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """`section.key`, the name flags and sources go by."""
+        """`section.key`."""
         return f"{self.section}.{self.key}"
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words it takes, when it takes only some."""
+        """The values it takes, if they are listed; else ()."""
         return get_args(self.annotation) if get_origin(self.annotation) is Literal else ()
 
     @property
@@ -59,7 +59,7 @@ class Setting:
 
     @property
     def element(self) -> type[Any]:
-        """The type of a list's values; its own type when it is no list."""
+        """The type of a list's values; for other settings their own type."""
         return get_args(self.annotation)[0] if self.kind is tuple else self.kind
 
     @property
@@ -69,7 +69,7 @@ class Setting:
 
     @property
     def help(self) -> str:
-        """What `--help` says of it, its default included."""
+        """The help text with the default and the name."""
         words = {str: self.default or "none", bool: "on" if self.default else "off"}
         default = words.get(self.kind, self.default if self.default != () else "none")
         return f"{self.rule.help}  [default: {default}; mkt.toml: {self.name}]"
@@ -95,17 +95,26 @@ def setting(
 
 
 def check(item: Setting, value: Any, *, place: str) -> Any:
-    """Return the value as the setting keeps it. Raises ConfigError that begins with the place."""
-    value = _widened(value, item)
-    wanted = _unmet(item, value)
+    """Return a value in the type of the setting.
+
+    Args:
+        item: the setting.
+        value: the value to check.
+        place: where it comes from; the error begins with it.
+
+    Raises:
+        ConfigError: the value has the wrong type or is out of range.
+    """
+    value = _converted(value, item)
+    wanted = _requirement(item, value)
     if wanted:
-        shown = f'"{value}"' if isinstance(value, str) else _spelled(value)
+        shown = f'"{value}"' if isinstance(value, str) else _as_toml(value)
         raise ConfigError(f"{place}: {item.key} in [{item.section}] must be {wanted}, not {shown}")
     return value
 
 
 def parse(item: Setting, text: str) -> Any:
-    """Read an environment variable's text; what cannot be read stays text for `check` to refuse."""
+    """Parse the text of an environment variable; text that does not parse is left to `check`."""
     try:
         if item.kind is tuple:
             return tuple(item.element(part.strip()) for part in text.split(",") if part)
@@ -118,7 +127,7 @@ def parse(item: Setting, text: str) -> Any:
 
 
 def nearest(name: str, known: Iterable[str], form: str) -> str:
-    """`; did you mean ...?` for the most similar known name, or what there is to choose from."""
+    """Return `; did you mean ...?` with the most similar known name, else a list of all."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
@@ -126,15 +135,15 @@ def nearest(name: str, known: Iterable[str], form: str) -> str:
     return f"; known are {', '.join(form.format(one) for one in known)}"
 
 
-def _widened(value: Any, item: Setting) -> Any:
-    """Take 1 for 1.0, and a list for a tuple."""
+def _converted(value: Any, item: Setting) -> Any:
+    """Convert 1 to 1.0 for a float, and a list to a tuple."""
     if item.kind is tuple and isinstance(value, list | tuple):
         return tuple(float(v) if item.element is float and type(v) is int else v for v in value)
     return float(value) if item.kind is float and type(value) is int else value
 
 
-def _unmet(item: Setting, value: Any) -> str:
-    """Say what the value should have been; "" when it is fine."""
+def _requirement(item: Setting, value: Any) -> str:
+    """Return what the value should be; "" if it is valid."""
     rule = item.rule
     if item.kind is tuple:
         fits = type(value) is tuple and all(_is(one, item.element) for one in value)
@@ -151,12 +160,12 @@ def _unmet(item: Setting, value: Any) -> str:
 
 
 def _is(value: Any, kind: type[Any]) -> bool:
-    """True for a value of exactly this type; of numbers neither NaN nor infinity is one."""
+    """Return True for a value of exactly this type; NaN and infinity are not numbers."""
     return type(value) is kind and (kind is not float or math.isfinite(value))
 
 
-def _spelled(value: Any) -> str:
-    """The value as TOML writes it, near enough to be recognised."""
+def _as_toml(value: Any) -> str:
+    """Return the value about as TOML writes it."""
     if isinstance(value, tuple):
         return str(list(value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Read `mkt.toml`: every value checked, every complaint with its line and the nearest name."""
+"""Read and check `mkt.toml`; an error names the line and suggests the nearest name."""
 
 import re
 import tomllib
@@ -11,17 +11,18 @@ from mkt_search.settings.setting import Setting, check, nearest
 
 
 class Written(NamedTuple):
-    """A value as the file has it, and where: `mkt.toml:12`."""
+    """A value of the file and its line: `mkt.toml:12`."""
 
     value: Any
     place: str
 
 
 def read(file: Path, known: Sequence[Setting]) -> dict[str, Written]:
-    """Return what the file says, by `section.key`.
+    """Return the values of the file, by `section.key`.
 
     Raises:
-        ConfigError: unreadable, not TOML, an unknown name, or a value of the wrong type or size.
+        ConfigError: the file cannot be read or is not TOML, a name is unknown, or a value has the
+            wrong type or is out of range.
     """
     text = _read_text(file)
     sections, places = _parse(text, file), _Places(file, text)
@@ -37,7 +38,7 @@ def read(file: Path, known: Sequence[Setting]) -> dict[str, Written]:
 
 
 class _Places:
-    """Where sections and keys stand in the file, which tomllib does not tell."""
+    """The lines of sections and keys, which tomllib does not report."""
 
     def __init__(self, file: Path, text: str) -> None:
         self.file = shown(file)
@@ -54,7 +55,7 @@ class _Places:
                 self.lines.setdefault(f"{section}.{name}".lstrip("."), number)
 
     def of(self, section: str, key: str = "") -> str:
-        """`mkt.toml:12`: of the key, or else of its section."""
+        """Return the line of a key, else of its section: `mkt.toml:12`."""
         inside = (line for name, line in self.lines.items() if name.startswith(f"{section}."))
         around = self.lines.get(section) or next(inside, 1)
         return f"{self.file}:{self.lines.get(f'{section}.{key}', around)}"
@@ -84,8 +85,8 @@ def _check_section(section: str, table: Any, known: Sequence[Setting], places: _
     sections = list(dict.fromkeys(item.section for item in known))
     if not isinstance(table, dict):
         homes = [item.section for item in known if item.key == section]
-        way_out = f"put it under [{homes[0]}]" if homes else "every setting stands in a section"
-        raise ConfigError(f'{places.of(section)}: "{section}" stands outside a section; {way_out}')
+        way_out = f"put it under [{homes[0]}]" if homes else "every setting belongs to a section"
+        raise ConfigError(f'{places.of(section)}: "{section}" is outside a section; {way_out}')
     if section not in sections:
         hint = nearest(section, sections, "[{}]")
         raise ConfigError(f"{places.of(section)}: unknown section [{section}]{hint}")
@@ -101,7 +102,7 @@ def _known_key(section: str, key: str, known: Sequence[Setting], places: _Places
 
 
 def _beside(file: Path, item: Setting, value: Any) -> Any:
-    """A path in the file means the thing beside the file, where there is one."""
+    """Return a path relative to the file, if something is there; else the value as it is."""
     if not (item.rule.is_path and value):
         return value
     near = file.parent.absolute() / Path(value).expanduser()
@@ -109,7 +110,7 @@ def _beside(file: Path, item: Setting, value: Any) -> Any:
 
 
 def shown(file: Path) -> str:
-    """The file as short as it is clear: relative where it lies in or below the working folder."""
+    """Return a path for messages: relative to the current folder if the file is below it."""
     try:
         return str(file.absolute().relative_to(Path.cwd()))
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""`mkt.toml`: every complaint says its line and the way out."""
+"""`mkt.toml`: every error has its line and the way out."""
 
 import re
 from pathlib import Path
@@ -70,11 +70,11 @@ def test_file_may_begin_with_a_byte_order_mark(home: Path) -> None:
         ),
         (
             "batch_size = 3\n",
-            'mkt.toml:1: "batch_size" stands outside a section; put it under [index]',
+            'mkt.toml:1: "batch_size" is outside a section; put it under [index]',
         ),
         (
             "colour = 3\n",
-            'mkt.toml:1: "colour" stands outside a section; every setting stands in a section',
+            'mkt.toml:1: "colour" is outside a section; every setting belongs to a section',
         ),
         (
             '[index]\nbatch_size = "many"\n',
