@@ -12,6 +12,7 @@ import click
 from mkt_search.display import printable
 from mkt_search.errors import MktError
 from mkt_search.settings.setting import nearest
+from mkt_search.terminal.output import StderrHandler
 from mkt_search.terminal.progress import EXIT_INTERRUPTED
 
 SECTIONS = {
@@ -129,6 +130,6 @@ def main(verbose: int) -> None:
     """
     _open_stdout()
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    logging.basicConfig(handlers=[StderrHandler()], format="%(message)s")
     for package in ("mkt_search", "indexer", "training"):
         logging.getLogger(package).setLevel(level)

@@ -1,6 +1,7 @@
 """Print results: a table for people, tab-separated columns for pipes, JSON for programs."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,16 @@ from mkt_search.display import printable
 
 def say(sentence: str) -> None:
     """Print a sentence on stderr; stdout carries only data."""
-    click.echo(sentence, err=True)
+    if sys.stderr is not None:  # as `2>&-` leaves it
+        print(sentence, file=sys.stderr)  # click.echo would bypass a progress bar
+
+
+class StderrHandler(logging.Handler):
+    """Prints log messages on stderr, above a progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        say(self.format(record))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The progress of a job as a person sees it, and what Ctrl-C does."""
 
 import io
+import logging
+import re
 import signal
 import sys
 import threading
@@ -8,6 +10,7 @@ import threading
 import pytest
 
 from mkt_search.progress import Progress
+from mkt_search.terminal.output import StderrHandler, say
 from mkt_search.terminal.progress import EXIT_INTERRUPTED, STOPPING, show_progress
 
 
@@ -93,6 +96,20 @@ def test_a_terminal_shows_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "a sentence above the bar\n" in shown
     assert "tagging [photos]" in shown
     assert "20 of 30, 20.0/s, 0.5 s left, 1 failed" in shown
+
+
+def test_sentences_and_log_messages_are_printed_above_the_bar(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stderr = terminal(monkeypatch)
+    logger = logging.getLogger("above the bar")
+    logger.addHandler(StderrHandler())
+    with show_progress("scoring [photos]"):
+        say("a [sentence]")
+        logger.warning("a warning")
+    lines = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", stderr.getvalue()).splitlines()
+    assert "a [sentence]" in [line.split("\r")[-1] for line in lines]
+    assert "a warning" in [line.split("\r")[-1] for line in lines]
 
 
 def test_the_bar_of_a_finished_step_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
