@@ -23,13 +23,18 @@ from results import Results, add_json_option
 
 from mkt_search.demo.scenes.photos import photo_name
 from mkt_search.models import checkpoint
+from mkt_search.progress import Progress
 from mkt_search.settings.config import DataConfig, Stage1Config
 from training import stage1, stage2
 from training.demo.build import CLIP, Recipe, prepare_data
-from training.runs.history import Listener
 
 FIGURES = ("ZSL global", "ZSL local", "ZSL fused", "GZSL fused", "F1@3", "F1@5")
-SAY = Listener(say=lambda sentence: print(sentence, file=sys.stderr, flush=True))
+
+
+def say(event: Progress) -> None:
+    """Print a remark."""
+    if event.message:
+        print(event.message, file=sys.stderr, flush=True)
 
 
 def variants(base: Stage1Config) -> Iterator[tuple[str, Stage1Config]]:
@@ -42,7 +47,7 @@ def variants(base: Stage1Config) -> Iterator[tuple[str, Stage1Config]]:
     yield "loss on each stream", replace(base, loss_on="streams")
     yield "vocabulary score in the loss", replace(base, score="vocabulary")
     yield "regression 1", replace(base, regression=1.0)
-    yield "heads at random", replace(base, start="random")
+    yield "heads at random", replace(base, head_init="random")
 
 
 def fewer(data: DataConfig, work: Path, photos: int) -> DataConfig:
@@ -74,7 +79,7 @@ def figures(test: dict[str, Any]) -> list[float]:
 def trained(data: DataConfig, settings: Stage1Config, out: Path) -> dict[str, Any]:
     """Train a student unless it exists; return its results on the test photos."""
     if not (checkpoint.is_checkpoint(out) and checkpoint.read_meta(out).results):
-        stage1.train(data, settings, out, listener=SAY)
+        stage1.train(data, settings, out, progress=say)
     found: dict[str, Any] = checkpoint.read_meta(out).results["test"]
     return found
 
@@ -91,7 +96,7 @@ def main() -> None:
     recipe, clip = Recipe(), str(args.work / CLIP)
     work = args.work / f"ablations-{args.photos}-{args.epochs}"
     work.mkdir(parents=True, exist_ok=True)
-    data = fewer(prepare_data(args.work, recipe, print), work, args.photos)
+    data = fewer(prepare_data(args.work, recipe, say), work, args.photos)
     base = replace(
         recipe.student,
         epochs=args.epochs,
@@ -109,7 +114,7 @@ def main() -> None:
     if "default" in dict(rows):
         tuned = work / "default-tuned"
         if not (checkpoint.is_checkpoint(tuned) and checkpoint.read_meta(tuned).results):
-            stage2.train(data, recipe.prompt, work / "default", tuned, listener=SAY)
+            stage2.train(data, recipe.prompt, work / "default", tuned, progress=say)
         table.row("default", "learned", *figures(checkpoint.read_meta(tuned).results["test"]))
     results.save()
 

@@ -32,13 +32,14 @@ from pooling_methods import METHODS, over_vocabulary
 from results import Results, add_json_option, met
 
 from mkt_search import Library
+from mkt_search.datasets.read import read
 from mkt_search.datasets.split import LabelSplit
 from mkt_search.evaluation.metrics import mean_average_precision, top_labels
 from mkt_search.models.build import Model, open_model
+from mkt_search.models.label_table import LabelTable
 from mkt_search.scoring import StreamScores, scale
-from mkt_search.settings.config import DataConfig, IndexConfig, Stage1Config
+from mkt_search.settings.config import DataConfig, IndexConfig
 from mkt_search.types import Pooling
-from training.data.task import load_task
 
 STREAMS = ("global", "local", "fused")
 STREAM_COLUMNS = {"global only": ".3f", "local only": ".3f", "fused": ".3f"}
@@ -50,10 +51,8 @@ CHOICE_SPLITS = 2  # label splits on which settings are chosen
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "frozen": (),
     "finetuned": (
+        *("--recipe", "finetune"),
         *("--image-height", 160, "--image-width", 224, "--top-k", 6),
-        *("--frozen", 5, "--layer-decay", 0.5, "--lr", 1e-4, "--weight-decay", 0.05),
-        *("--epochs", 3, "--warmup-epochs", 1, "--batch-size", 32, "--ema", 0.99),
-        *("--flip", "--crop-scale", 0.5, "--randaugment", "rand-m5-n2-mstd0.5-inc1"),
     ),
 }
 """Options of `mkt train stage1` beyond its defaults; those of "finetuned" were not tuned."""
@@ -123,8 +122,8 @@ def split_labels(data: Path, seed: int) -> LabelSplit:
         validation="none",
         split_seed=seed,
     )
-    table = str(data / "label_tables" / "glove_300d_names.npz")
-    return load_task(config, Stage1Config(label_table=table), lambda sentence: None).labels
+    table = LabelTable.read(data / "label_tables" / "glove_300d_names.npz")
+    return read(config, is_known=lambda label: label in table).labels
 
 
 def indexed(data: Path, model: Path, local: str) -> Path:

@@ -38,14 +38,16 @@ from results import Results, add_json_option, met
 from mkt_search.models.clip import write_clip_folder
 from mkt_search.models.label_table import LabelTable
 from mkt_search.process import keep_freed_memory
+from mkt_search.progress import no_progress
 from mkt_search.settings.config import DataConfig, Stage1Config
-from training.data.sources import Batch, MovingSource
-from training.data.task import Task, load_task
-from training.learning.build import Prepared, find_teacher, prepare
-from training.learning.epoch import Tally, learn, taught
+from training.data.label_vectors import open_label_space
+from training.data.sources import Batch, PhotoSource, steps_per_epoch
+from training.data.task import Task, read_task
+from training.learning.epoch import LossLog, teacher_batch, train_epoch
 from training.learning.learner import Learner
-from training.runs.history import Listener
-from training.runs.state import Run
+from training.learning.teacher import open_teacher
+from training.plans import plan_stage1
+from training.stage1 import Prepared, prepare
 
 AIM = 1.15
 SMALL = ("patch_size=16", "embed_dim=192", "depth=6", "num_heads=3")
@@ -68,35 +70,39 @@ class Timed:
         self._steps = steps
         self.started = self.ended = 0.0
 
-    def train(self, rows: Any, epoch: int) -> Iterator[Batch]:
+    def training_batches(self, rows: Any, epoch: int) -> Iterator[Batch]:
         """Yield the batches of the source."""
-        for number, batch in enumerate(self._source.train(rows, epoch), start=1):
+        for number, batch in enumerate(self._source.training_batches(rows, epoch), start=1):
             yield batch
             if number in (1, self._steps):
                 synchronize()
                 self.ended = time.perf_counter()
                 self.started = self.ended if number == 1 else self.started
 
-    def look(self, rows: Any) -> Iterator[Batch]:
+    def ordered_batches(self, rows: Any) -> Iterator[Batch]:
         """Yield the batches of the source."""
-        yield from self._source.look(rows)
+        yield from self._source.ordered_batches(rows)
 
 
 @dataclass(frozen=True)
 class Bench:
     """What both kinds of step need."""
 
-    config: Stage1Config
+    batch_size: int
     task: Task
     prepared: Prepared
     learner: Learner
-    run: Run
 
     @property
-    def source(self) -> MovingSource:
+    def source(self) -> PhotoSource:
         """Photos through the whole student."""
-        assert isinstance(self.prepared.source, MovingSource)
+        assert isinstance(self.prepared.source, PhotoSource)
         return self.prepared.source
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return steps_per_epoch(len(self.task.trainable), self.batch_size)
 
 
 def synchronize() -> None:
@@ -156,8 +162,8 @@ def settings_for(arguments: argparse.Namespace, folder: Path) -> Stage1Config:
         image_width=arguments.size,
         resize="crop",
         top_k=16,
-        feature_dim=0,
-        start="random",
+        pca_dim=0,
+        head_init="random",
         regression=0.0,
         teacher=write_teacher(folder / "clip"),
         distill=1.0,
@@ -182,33 +188,35 @@ def set_up(arguments: argparse.Namespace, folder: Path) -> Bench:
     """Write photos, build the student, and encode every photo with the teacher."""
     photos = arguments.batch_size * arguments.steps + 1
     data = paint_world(folder, photos, min(arguments.labels, photos))
-    config = settings_for(arguments, folder)
-    silent = Listener(say=lambda sentence: None)
-    task = load_task(data, config, silent.say)
-    teacher = find_teacher(config, task, silent)
-    run = Run(folder / "out", {})
-    prepared = prepare(
-        config, task, teacher, folder=folder / "kept", is_resumed=False, listener=silent
-    )
+    plan = plan_stage1(settings_for(arguments, folder), cache=folder / "cache")
+    task = read_task(data, open_label_space(plan.labels), no_progress)
+    teacher = open_teacher(plan.teacher)
+    prepared = prepare(plan, task, teacher, is_resumed=False, progress=no_progress)
     device = next(prepared.student.parameters()).device
-    labels = torch.from_numpy(task.vectors[: task.seen]).to(device)
-    return Bench(config, task, prepared, Learner(prepared.student, labels, config), run)
+    size = plan.optimizer.batch_size
+    learner = Learner(
+        prepared.student,
+        torch.from_numpy(task.vectors[: task.seen]).to(device),
+        plan.loss,
+        plan.optimizer,
+        steps_per_epoch=steps_per_epoch(len(task.trainable), size),
+    )
+    return Bench(size, task, prepared, learner)
 
 
 def real_step(bench: Bench, epoch: int) -> float:
     """Return the seconds of a step of stage 1, the mean over an epoch."""
-    steps = len(bench.task.learnable) // bench.config.batch_size
-    timed = Timed(bench.source, steps)
-    learn(
-        bench.config,
-        bench.task,
+    timed = Timed(bench.source, bench.steps)
+    train_epoch(
         bench.learner,
         timed,
+        bench.task,
         epoch,
-        run=bench.run,
-        teacher=bench.prepared.taught,
+        steps_per_epoch=bench.steps,
+        seed=0,
+        teacher=bench.prepared.teacher_vectors,
     )
-    return (timed.ended - timed.started) / (steps - 1)
+    return (timed.ended - timed.started) / (bench.steps - 1)
 
 
 def bare_step(bench: Bench, steps: int) -> float:
@@ -218,8 +226,8 @@ def bare_step(bench: Bench, steps: int) -> float:
     synchronize()
     started = time.perf_counter()
     for _ in range(steps):
-        vectors = bench.source._vectors(pixels)
-        (vectors.global_.square().mean() + vectors.patches.square().mean()).backward()  # type: ignore[no-untyped-call]
+        cls, patches = bench.source.encode(pixels)
+        (cls.square().mean() + patches.square().mean()).backward()  # type: ignore[no-untyped-call]
         student.zero_grad()
     synchronize()
     return (time.perf_counter() - started) / steps
@@ -227,8 +235,8 @@ def bare_step(bench: Bench, steps: int) -> float:
 
 def some_pixels(bench: Bench) -> torch.Tensor:
     """Return a random batch (B, H, W, 3) uint8 as the workers yield it, on the device."""
-    size = (bench.config.batch_size, bench.prepared.spec.height, bench.prepared.spec.width, 3)
-    return torch.randint(0, 256, size, dtype=torch.uint8).to(bench.source._device)
+    size = (bench.batch_size, bench.prepared.spec.height, bench.prepared.spec.width, 3)
+    return torch.randint(0, 256, size, dtype=torch.uint8).to(bench.source.device)
 
 
 def peak_memory(step: Callable[[], float]) -> tuple[float, float]:
@@ -248,31 +256,29 @@ def peak_memory(step: Callable[[], float]) -> tuple[float, float]:
 
 def parts(bench: Bench) -> dict[str, float]:
     """Return the seconds of the other parts of a step, each timed alone."""
-    photos = bench.config.batch_size
-    rows = bench.task.learnable[:photos]
+    rows = bench.task.trainable[: bench.batch_size]
     pixels = some_pixels(bench)
     with torch.no_grad():
-        vectors = bench.source._vectors(pixels)
+        vectors = bench.source.encode(pixels)
     batch = Batch(rows, np.ones(len(rows), bool), vectors)
     truth = torch.from_numpy(bench.task.seen_targets[rows])
-    tally = Tally(bench.task, bench.run, 1)
+    log = LossLog(bench.task.files, 1)
 
     def losses() -> None:
         moving = type(vectors)(*(part.detach().requires_grad_() for part in vectors))
-        found = bench.learner.losses(moving, truth, taught(batch, bench.prepared.taught))
+        found = bench.learner.losses(
+            moving, truth, teacher_batch(batch, bench.prepared.teacher_vectors)
+        )
         found["loss"].backward()  # type: ignore[no-untyped-call]
-        tally.add(batch, found)
+        log.add(batch, found)
 
-    still = {
-        id(p): p.detach().clone() for p in bench.prepared.student.parameters() if p.requires_grad
-    }
+    weights = [p for p in bench.prepared.student.parameters() if p.requires_grad]
 
     def step() -> None:
-        loss = sum(p.square().sum() for p in bench.prepared.student.parameters() if id(p) in still)
-        bench.learner.step(loss, rate=0.0)  # type: ignore[arg-type]
+        loss = torch.stack([p.square().sum() for p in weights]).sum()
+        bench.learner.step(loss, 0)
 
-    decoded = bench.source
-    data = decoded._photos(rows, decoded._augmentation, (0,))
+    data = bench.source.pixels(rows, 0)
 
     def decode() -> None:
         for index in range(len(rows)):
@@ -357,7 +363,7 @@ def main() -> None:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as place:
         bench = set_up(arguments, Path(place))
-        device = bench.source._device
+        device = bench.source.device
         results = Results(arguments.json)
         blocks = len(bench.prepared.student.parameter_groups()) - 1
         results.fact(
@@ -369,7 +375,7 @@ def main() -> None:
         results.fact("batch size", arguments.batch_size)
         results.fact("pixels a side", arguments.size)
         results.fact("seen labels", bench.task.seen)
-        results.fact("dtype", "bfloat16" if bench.source._in_bfloat16 else "float32")
+        results.fact("dtype", "bfloat16" if bench.source.in_bfloat16 else "float32")
         results.fact("frozen blocks", f"{arguments.frozen} of {blocks}")
         measure(bench, arguments, results)
     results.save()

@@ -6,7 +6,7 @@ trained lies between colours that were. A ViT of random weights tells colours ap
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from mkt_search.progress import no_progress
 from mkt_search.settings.config import DataConfig, Stage1Config
 from tests.tiny import COLOURS, colour_table, paint
+from training.data.label_vectors import LabelSpec, open_label_space
+from training.data.task import Task, read_task
 
 NAMES = tuple(COLOURS)
 TINY_VIT = ("img_size=32", "patch_size=8", "embed_dim=16", "depth=2", "num_heads=2")
@@ -62,7 +65,7 @@ def painted_world(folder: Path, *, photos: int = 48, seed: int = 0) -> World:
         backbone_args=TINY_VIT,
         image_height=32,
         image_width=32,
-        feature_dim=0,
+        pca_dim=0,
         top_k=2,
         epochs=3,
         batch_size=8,
@@ -72,6 +75,36 @@ def painted_world(folder: Path, *, photos: int = 48, seed: int = 0) -> World:
         dtype="float32",
         workers=0,
     )
+
+
+def painted_task(folder: Path) -> Task:
+    """Paint photos and return them as a task with the label table."""
+    world = painted_world(folder)
+    space = open_label_space(LabelSpec(table=folder / "table.npz"))
+    return read_task(world.data, space, no_progress)
+
+
+def write_settings(folder: Path, **sections: Any) -> Path:
+    """Write the settings that are not defaults to `folder`/mkt.toml, with paths relative to it.
+
+    Args:
+        sections: `DataConfig`, `Stage1Config` and so on by the name of their section.
+    """
+    lines: list[str] = []
+    for name, settings in sections.items():
+        lines += [f"[{name}]", *changed_lines(settings, folder)]
+    (folder / "mkt.toml").write_text("\n".join(lines))
+    return folder
+
+
+def changed_lines(settings: Any, folder: Path) -> Iterator[str]:
+    """Yield the lines of mkt.toml for settings that are not the defaults."""
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if item.metadata["rule"].is_path and value and Path(value).is_absolute():
+            value = str(Path(value).relative_to(folder))
+        if value != item.default:
+            yield f"{item.name} = {json.dumps(value)}"
 
 
 def no_number_at(call: int, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -10,33 +10,37 @@ import click
 
 from mkt_search.display import printable
 from mkt_search.process import keep_freed_memory, let_idle_threads_sleep
+from mkt_search.progress import Progress
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
     Command,
     Group,
     json_option,
     refuse_options_before,
+    setting_option,
     setting_options,
     take_settings,
 )
-from training.runs import report as show
+from mkt_search.terminal.progress import show_progress
+from training.runs import report
 
 if TYPE_CHECKING:
-    from training.runs.history import Listener
+    from training.runs.history import Epoch
 
 DIRECTORY = click.Path(path_type=Path)
+STOPPED = "stopped; the same command, without --restart, continues after the last epoch shown"
 
 out_option = click.option(
     "--out",
     required=True,
     metavar="DIR",
     type=DIRECTORY,
-    help="The checkpoint to make; DIR.run beside it keeps the work of the run.",
+    help="The checkpoint to make; DIR.run keeps the work of the run.",
 )
 restart_option = click.option(
     "--restart",
     is_flag=True,
-    help="Forget a run that was stopped, and replace the checkpoint.",
+    help="Discard a run that was stopped, and replace the checkpoint.",
 )
 
 
@@ -46,20 +50,22 @@ restart_option = click.option(
     metavar="DIR",
     type=DIRECTORY,
     show_default="none; needed for both stages",
-    help="The checkpoint to make; DIR.stage1 beside it is that of stage 1.",
+    help="The checkpoint to make; DIR.stage1 is that of stage 1.",
 )
 @restart_option
 @json_option
+@setting_option("stage1.recipe")
 @setting_options("data")
 @click.pass_context
 def train(
     context: click.Context, /, out: Path | None, restart: bool, as_json: bool, **given: Any
 ) -> None:
-    """Train a student to place photos among label vectors, then tune its prompt.
+    """Train a student on labelled photos, then tune its prompt.
 
-    `mkt train --out DIR` runs both stages, with the settings of [data], [stage1] and [stage2] in
-    mkt.toml; what was stopped goes on when the same command is given again. A stage alone takes its
-    settings as options too.
+    `mkt train --out DIR` runs both stages with the settings of [data], [stage1] and [stage2] in
+    mkt.toml; with a label table in place of a text tower there is no prompt, and stage 1 is all. A
+    run that was stopped continues when the same command is given again. The commands for one stage
+    take its settings as options too.
     """
     let_idle_threads_sleep()
     keep_freed_memory()
@@ -68,19 +74,11 @@ def train(
         return
     if out is None:
         raise click.UsageError("Missing option '--out'. Name the checkpoint to make.")
-    from training import stages
+    from training.api import train_config
 
-    settings = _settings(given)
-    with _going_on():
-        meta = stages.train(
-            settings.data,
-            settings.stage1,
-            settings.stage2,
-            out,
-            restart=restart,
-            listeners=(_listener(settings.stage1.epochs), _listener(settings.stage2.epochs)),
-        )
-    _tell(meta.results, out, as_json=as_json)
+    with _callbacks() as callbacks:
+        found = train_config(_settings(given), out, restart=restart, **callbacks)
+    _show_results(found.results, out, as_json=as_json)
 
 
 @train.command(cls=Command, short_help="Train the student on seen labels.")
@@ -92,17 +90,17 @@ def train(
 def stage1(out: Path, restart: bool, as_json: bool, **given: Any) -> None:
     """Train the student on the seen labels of labelled photos.
 
-    A run that was stopped goes on after its last epoch when the same command is given again. Labels
-    are split into seen and unseen ones; those unseen are never trained on and tell, as ZSL mAP, how
-    well labels nobody trained are found.
+    Labels are split into seen and unseen ones. The unseen are never trained on; their ZSL mAP tells
+    how well such labels are found. A run that was stopped continues after its last epoch when the
+    same command is given again.
     """
+    from training.recipes import stage1_settings
     from training.stage1 import train as run
 
     settings = _settings(given)
-    listener = _listener(settings.stage1.epochs)
-    with _going_on():
-        meta = run(settings.data, settings.stage1, out, restart=restart, listener=listener)
-    _tell(meta.results, out, as_json=as_json)
+    with _callbacks() as callbacks:
+        meta = run(settings.data, stage1_settings(settings), out, restart=restart, **callbacks)
+    _show_results(meta.results, out, as_json=as_json)
 
 
 @train.command(cls=Command, short_help="Tune the prompt of a trained student.")
@@ -112,7 +110,7 @@ def stage1(out: Path, restart: bool, as_json: bool, **given: Any) -> None:
     required=True,
     metavar="DIR",
     type=DIRECTORY,
-    help="The checkpoint of stage 1; it is left as it is.",
+    help="The checkpoint of stage 1; it is not changed.",
 )
 @out_option
 @restart_option
@@ -122,23 +120,23 @@ def stage1(out: Path, restart: bool, as_json: bool, **given: Any) -> None:
 def stage2(source: Path, out: Path, restart: bool, as_json: bool, **given: Any) -> None:
     """Tune the words around a label, so that the text tower places labels where photos are.
 
-    Only the embeddings of the template's own tokens learn; the student stands still, so photos that
-    were indexed with it need no new index. Give the same photos, labels and splits as to stage 1. A
-    run that was stopped goes on after its last epoch when the same command is given again.
+    Only the embeddings of the template's own tokens learn. The student does not change, so photos
+    that were indexed with it need no new index. Give the photos, labels and splits of stage 1. A
+    run that was stopped continues after its last epoch when the same command is given again.
     """
+    from training.recipes import stage2_settings
     from training.stage2 import train as run
 
     settings = _settings(given)
-    listener = _listener(settings.stage2.epochs)
-    with _going_on():
-        meta = run(settings.data, settings.stage2, source, out, restart=restart, listener=listener)
-    _tell(meta.results, out, as_json=as_json)
+    tuning = stage2_settings(settings)
+    with _callbacks() as callbacks:
+        meta = run(settings.data, tuning, source, out, restart=restart, **callbacks)
+    _show_results(meta.results, out, as_json=as_json)
 
 
-@train.command(cls=Command, short_help="Train the built-in demo models from nothing.")
+@train.command(cls=Command, short_help="Train the built-in demo models from scratch.")
 @click.option(
     "--out",
-    "folder",
     required=True,
     metavar="DIR",
     type=DIRECTORY,
@@ -147,29 +145,30 @@ def stage2(source: Path, out: Path, restart: bool, as_json: bool, **given: Any) 
 @click.option(
     "--small",
     is_flag=True,
-    help="Run every step once in a minute; the result is useless.",
+    help="Run every step once, in a minute; the result is useless.",
 )
-def demo(folder: Path, small: bool) -> None:
-    """Train the small CLIP of the demo world and its student, the models `demo-teacher` and `demo`.
+def demo(out: Path, small: bool) -> None:
+    """Train the small CLIP of the demo world and its student, the models demo-teacher and demo.
 
     This takes hours. Each step leaves a folder in DIR and is skipped when that is there, so the
     same command continues a run that was stopped.
     """
-    from training.demo.build import SMALL, Recipe, rebuild
+    from training.demo.build import SMALL, Recipe, build_demo
 
-    made = rebuild(folder, SMALL if small else Recipe(), lambda line: click.echo(line, err=True))
+    with _callbacks() as callbacks:
+        made = build_demo(out, SMALL if small else Recipe(), **callbacks)
     click.echo(printable(made))
 
 
 @contextlib.contextmanager
-def _going_on() -> Iterator[None]:
-    """Tell who ends a run by Ctrl-C how it is gone on with."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        again = "the same command, without --restart, goes on after the last epoch that was told"
-        click.echo(f"\n{again}", err=True)
-        raise
+def _callbacks() -> Iterator[dict[str, Any]]:
+    """Give the callbacks that show a run on stderr; after Ctrl-C, say how it is continued."""
+    with show_progress(on_stop=lambda last: STOPPED) as show:
+
+        def show_epoch(epoch: "Epoch") -> None:
+            show(Progress("", message=report.epoch_line(epoch)))
+
+        yield {"progress": show, "on_epoch": show_epoch}
 
 
 def _settings(given: dict[str, Any]) -> config.Config:
@@ -177,23 +176,7 @@ def _settings(given: dict[str, Any]) -> config.Config:
     return config.load(Path.cwd(), flags=flags)
 
 
-def _listener(epochs: int) -> "Listener":
-    """A listener that says everything on stderr."""
-    from training.runs.history import Listener
-
-    def on_photos(done: int, total: int) -> None:
-        line = show.photos_line(done, total)
-        if line:
-            click.echo(line, err=True)
-
-    return Listener(
-        say=lambda sentence: click.echo(sentence, err=True),
-        on_photos=on_photos,
-        on_epoch=lambda epoch: click.echo(show.epoch_line(epoch, of=epochs), err=True),
-    )
-
-
-def _tell(results: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
-    """Print the results on stdout, and what to do with the checkpoint on stderr."""
-    click.echo(json.dumps(results, indent=2) if as_json else show.results_table(results))
-    click.echo(f"wrote {out}; use it by `mkt index --model {out} PHOTOS`", err=True)
+def _show_results(results: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
+    """Print the results on stdout, and the command that uses the checkpoint on stderr."""
+    click.echo(json.dumps(results, indent=2) if as_json else report.results_table(results))
+    click.echo(f"wrote {out}; index photos with it: `mkt index --model {out} PHOTOS`", err=True)

@@ -1,134 +1,309 @@
-"""The settings of stage 1 in the form its parts want them, checked beyond what config can."""
+"""From settings to plans: read once, every combination checked here, and split for the parts.
 
+No other module of training reads `Stage1Config` or `Stage2Config`. The checks need no data and no
+model, so a run that cannot work is refused at once.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
-
 from mkt_search.errors import TrainingError
-from mkt_search.settings.config import Stage1Config, Stage2Config
-from mkt_search.types import ImageSpec
-from training.data.augment import POLICY
+from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
+from training.data.augment import RANDAUGMENT_POLICY, Augmentation
+from training.data.label_vectors import LabelSpec
+from training.learning.build import BackboneSpec, Channels
+from training.learning.heads import HeadInit
+from training.learning.losses import LossSpec, RankingSpec
+from training.learning.schedule import OptimizerSpec
+from training.runs.spec import RunSpec
 
-TEACHER = "teacher"  # as the backbone's weights: those of the teacher's own tower
+TEACHER = "teacher"  # as the backbone's weights
+
+# Settings that say where things are and how fast they are computed, but do not change the result.
+_WITHOUT_EFFECT = {
+    *("kind", "photos", "labels", "splits", "unseen", "label_table", "backbone_weights"),
+    *("recipe", "teacher", "cache", "workers", "device", "labels_at_once"),
+}
 
 
-def check(config: Stage1Config) -> None:
-    """Refuse settings that cannot be followed. Raises TrainingError naming the flag."""
+@dataclass(frozen=True)
+class Stage1Plan:
+    """What stage 1 does, split into what its parts need.
+
+    Args:
+        labels: the label vectors.
+        backbone: the backbone and its input.
+        heads: the heads and their start.
+        teacher: the open_clip model that teaches; "" where nothing is asked of one.
+        loss: the loss.
+        optimizer: AdamW and its schedule.
+        augmentation: changes of training photos.
+        run: seed and device.
+    """
+
+    labels: LabelSpec
+    backbone: BackboneSpec
+    heads: HeadInit
+    teacher: str
+    loss: LossSpec
+    optimizer: OptimizerSpec
+    augmentation: Augmentation
+    run: RunSpec
+
+    @property
+    def is_frozen(self) -> bool:
+        """True when only the heads learn."""
+        return self.backbone.frozen == "all"
+
+    @property
+    def needs_features(self) -> bool:
+        """True when the features of all photos are computed first."""
+        return self.is_frozen or self.heads.needs_features
+
+    @property
+    def needs_label_space(self) -> bool:
+        """True when the teacher's vectors must lie in the space of the labels."""
+        return bool(self.loss.distill) or self.heads.start == TEACHER
+
+
+@dataclass(frozen=True)
+class Stage2Plan:
+    """What stage 2 does.
+
+    Args:
+        loss: the ranking loss.
+        optimizer: AdamW and its schedule.
+        labels_per_step: seen labels that a step looks at; 0 is all.
+        labels_at_once: labels in the text tower at a time.
+        run: seed and device.
+    """
+
+    loss: RankingSpec
+    optimizer: OptimizerSpec
+    labels_per_step: int
+    labels_at_once: int
+    run: RunSpec
+
+
+def plan_stage1(config: Stage1Config, *, cache: Path) -> Stage1Plan:
+    """Check the settings of stage 1 and split them.
+
+    Args:
+        cache: folder of what is computed once, unless the settings name another.
+
+    Raises:
+        TrainingError: the settings contradict each other; the text names the flags.
+    """
+    plan = Stage1Plan(
+        labels=_labels(config),
+        backbone=_backbone(config),
+        heads=HeadInit(config.heads, config.head_init, config.ridge, config.pca_dim),
+        teacher=config.teacher if _uses_teacher(config) else "",
+        loss=LossSpec(
+            k=config.top_k,
+            ranking=_ranking(config),
+            regression=config.regression,
+            distill=config.distill,
+            distill_on=config.distill_on,
+        ),
+        optimizer=OptimizerSpec(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            lr=_positive(config, "lr"),
+            min_lr=config.min_lr,
+            warmup_epochs=config.warmup_epochs,
+            weight_decay=config.weight_decay,
+            layer_decay=_positive(config, "layer_decay"),
+            clip_grad=config.clip_grad,
+            ema=config.ema,
+        ),
+        augmentation=Augmentation(config.flip, config.crop_scale, config.randaugment),
+        run=_run(config, cache),
+    )
+    _check_ema(plan.optimizer)
+    _check_augmentation(plan)
+    _check_heads(plan.heads)
+    _check_teacher(config)
+    return plan
+
+
+def plan_stage2(config: Stage2Config, *, cache: Path) -> Stage2Plan:
+    """Check the settings of stage 2 and split them; arguments as for `plan_stage1`.
+
+    Raises:
+        TrainingError: a setting is out of range; the text names the flag.
+    """
+    return Stage2Plan(
+        loss=_ranking(config),
+        optimizer=OptimizerSpec(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            lr=_positive(config, "lr"),
+            min_lr=config.min_lr,
+            weight_decay=config.weight_decay,
+            clip_grad=config.clip_grad,
+        ),
+        labels_per_step=config.labels_per_step,
+        labels_at_once=config.labels_at_once,
+        run=_run(config, cache),
+    )
+
+
+def result_settings(data: DataConfig, config: Stage1Config | Stage2Config) -> dict[str, Any]:
+    """Return the settings that decide the result of a run, as JSON values.
+
+    A stopped run resumes only under the same ones, and `meta.json` records them.
+    """
+    settings = {**asdict(data), **asdict(config)}
+    settings = {key: v for key, v in settings.items() if key not in _WITHOUT_EFFECT}
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()}
+
+
+def _labels(config: Stage1Config) -> LabelSpec:
     if bool(config.label_table) == bool(config.text_model):
         raise TrainingError("give either --label-table FILE or --text-model NAME/TAG.")
-    require_positive(config, "lr", "score_scale", "layer_decay")
-    if not 0 <= config.ema < 1:
-        raise TrainingError(f"--ema is {config.ema}; it must lie in 0 to 1, 1 excluded.")
-    if not 0 < config.crop_scale <= 1:
-        raise TrainingError(f"--crop-scale is {config.crop_scale}; it must be above 0, at most 1.")
-    if frozen_depth(config) == "all" and (config.crop_scale < 1 or config.randaugment):
+    return LabelSpec(
+        table=Path(config.label_table) if config.label_table else None,
+        text_model=config.text_model,
+        transform=config.label_transform,
+        whiten_power=config.whiten_power,
+        whiten_shrink=config.whiten_shrink,
+    )
+
+
+def _backbone(config: Stage1Config) -> BackboneSpec:
+    weights: Path | Literal["teacher"] | None = None
+    if config.backbone_weights:
+        is_teacher = config.backbone_weights == TEACHER
+        weights = "teacher" if is_teacher else Path(config.backbone_weights)
+    std = _channels(config.std, "std")
+    if std is not None and min(std) <= 0:
+        raise TrainingError("--std must be above 0 for each channel.")
+    return BackboneSpec(
+        name=config.backbone,
+        options=_options(config.backbone_args),
+        weights=weights,
+        frozen=_frozen(config.frozen),
+        image_size=(config.image_height, config.image_width),
+        resize=config.resize,
+        mean=_channels(config.mean, "mean"),
+        std=std,
+    )
+
+
+def _ranking(config: Stage1Config | Stage2Config) -> RankingSpec:
+    return RankingSpec(
+        score=config.score,
+        scale=_positive(config, "score_scale"),
+        margin=config.margin,
+        absent=config.absent_labels,
+        on=config.loss_on,
+    )
+
+
+def _run(config: Stage1Config | Stage2Config, cache: Path) -> RunSpec:
+    return RunSpec(
+        cache=Path(config.cache) if config.cache else cache,
+        seed=config.seed,
+        device=config.device,
+        dtype=config.dtype,
+        workers=config.workers,
+    )
+
+
+def _uses_teacher(config: Stage1Config) -> bool:
+    """Return True when a setting asks something of the teacher."""
+    return TEACHER in (config.backbone_weights, config.head_init) or config.distill > 0
+
+
+def _check_ema(optimizer: OptimizerSpec) -> None:
+    if not 0 <= optimizer.ema < 1:
+        raise TrainingError(f"--ema is {optimizer.ema}; it must be at least 0 and below 1.")
+
+
+def _check_augmentation(plan: Stage1Plan) -> None:
+    crop_scale, policy = plan.augmentation.crop_scale, plan.augmentation.randaugment
+    if not 0 < crop_scale <= 1:
+        raise TrainingError(f"--crop-scale is {crop_scale}; it must be above 0, at most 1.")
+    if plan.is_frozen and (crop_scale < 1 or policy):
         raise TrainingError(
             "random crops and RandAugment need a backbone that learns; give --frozen a number."
         )
-    if config.randaugment and not POLICY.fullmatch(config.randaugment):
+    if policy and not RANDAUGMENT_POLICY.fullmatch(policy):
         raise TrainingError(
-            f'--randaugment is "{config.randaugment}"; it must be a policy in timm\'s words, such'
-            " as rand-m9-mstd0.5-inc1."
+            f'--randaugment is "{policy}"; it must be a policy in timm\'s syntax, such as'
+            " rand-m9-mstd0.5-inc1."
         )
-    for name in ("mean", "std"):
-        if len(getattr(config, name)) not in (0, 3):
-            raise TrainingError(f"--{name} needs three numbers, one for each of red, green, blue.")
-    if config.std and min(config.std) <= 0:
-        raise TrainingError("--std must be above 0 for each channel.")
-    backbone_options(config)
-    _check_heads(config)
-    _check_teacher(config)
 
 
-def require_positive(config: Stage1Config | Stage2Config, *names: str) -> None:
-    """Refuse settings that are not above 0. Raises TrainingError naming the flag and its value."""
-    for name in names:
-        value = getattr(config, name)
-        if value <= 0:
-            raise TrainingError(f"--{name.replace('_', '-')} is {value:g}; it must be above 0.")
-
-
-def _check_heads(config: Stage1Config) -> None:
-    if config.heads != "mlp":
-        return
-    if config.start != "random":
-        way_out = "take --start random --feature-dim 0, or other heads"
-        raise TrainingError(f"--start {config.start} needs --heads linear or shared; {way_out}.")
-    if config.feature_dim:
-        raise TrainingError("--feature-dim needs --heads linear or shared; set it to 0.")
+def _check_heads(heads: HeadInit) -> None:
+    if heads.kind == "mlp" and heads.start != "random":
+        raise TrainingError(
+            f"--head-init {heads.start} needs --heads linear or shared; take --head-init random"
+            " --pca-dim 0, or other heads."
+        )
+    if heads.kind == "mlp" and heads.pca_dim:
+        raise TrainingError("--pca-dim needs --heads linear or shared; set it to 0.")
+    if heads.start == TEACHER and heads.pca_dim:
+        raise TrainingError(
+            "--head-init teacher sets heads that see every channel; give --pca-dim 0."
+        )
 
 
 def _check_teacher(config: Stage1Config) -> None:
     wishes = {
         f"--distill {config.distill:g}": config.distill > 0,
         "--backbone-weights teacher": config.backbone_weights == TEACHER,
-        "--start teacher": config.start == "teacher",
+        "--head-init teacher": config.head_init == TEACHER,
     }
     for wish, is_made in wishes.items():
         if is_made and not config.teacher:
             raise TrainingError(f"{wish} needs a teacher; name one by --teacher NAME/TAG.")
-    if config.start != "teacher":
-        return
-    if config.feature_dim:
+    if config.head_init == TEACHER and not config.backbone_weights:
         raise TrainingError(
-            "--start teacher sets heads that see every channel; give --feature-dim 0."
-        )
-    if not config.backbone_weights:
-        raise TrainingError(
-            "--start teacher: its projection says nothing of a random backbone; give"
+            "--head-init teacher: its projection means nothing on a random backbone; give"
             " --backbone-weights teacher."
         )
 
 
-def uses_teacher(config: Stage1Config) -> bool:
-    """True when a setting asks something of the teacher."""
-    asks = config.distill > 0 or config.backbone_weights == TEACHER or config.start == "teacher"
-    return bool(config.teacher) and asks
+def _positive(config: Stage1Config | Stage2Config, name: str) -> float:
+    """Return a setting that must be above 0."""
+    value: float = getattr(config, name)
+    if value <= 0:
+        raise TrainingError(f"--{name.replace('_', '-')} is {value:g}; it must be above 0.")
+    return value
 
 
-def frozen_depth(config: Stage1Config) -> int | Literal["all"]:
-    """Return how many first blocks stand still."""
-    if config.frozen == "all":
+def _channels(values: tuple[float, ...], name: str) -> Channels | None:
+    if not values:
+        return None
+    if len(values) != 3:
+        raise TrainingError(f"--{name} needs three numbers, one for each of red, green, blue.")
+    red, green, blue = values
+    return red, green, blue
+
+
+def _frozen(text: str) -> int | Literal["all"]:
+    if text == "all":
         return "all"
-    if config.frozen.isdecimal():
-        return int(config.frozen)
-    raise TrainingError(f'--frozen is "{config.frozen}"; it must be a number of blocks, or all.')
+    if text.isdecimal():
+        return int(text)
+    raise TrainingError(f'--frozen is "{text}"; it must be a number of blocks, or all.')
 
 
-def image_spec(
-    config: Stage1Config, backbone: nn.Module, teacher: ImageSpec | None = None
-) -> ImageSpec:
-    """Return what the student sees.
-
-    Mean and std not given are the teacher's where the backbone's weights are; else those timm knows
-    the backbone by.
-    """
-    known = getattr(backbone, "pretrained_cfg", {})
-    if teacher is not None and config.backbone_weights == TEACHER:
-        known = {"mean": teacher.mean, "std": teacher.std}
-    red, green, blue = config.mean or known.get("mean", (0.5, 0.5, 0.5))
-    spread = config.std or known.get("std", (0.5, 0.5, 0.5))
-    return ImageSpec(
-        config.image_height,
-        config.image_width,
-        mean=(red, green, blue),
-        std=(spread[0], spread[1], spread[2]),
-        resize=config.resize,
-    )
-
-
-def backbone_options(config: Stage1Config) -> dict[str, Any]:
-    """Return the further timm arguments; "name=value" with numbers, true and false read as such."""
+def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return timm's arguments from "name=value" pairs; numbers, true, false and none are parsed."""
     options: dict[str, Any] = {}
-    for text in config.backbone_args:
-        name, sign, value = text.partition("=")
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
         if not sign or not name.isidentifier():
-            raise TrainingError(f'--backbone-arg "{text}" must be name=value.')
-        options[name] = _value(value)
+            raise TrainingError(f'--backbone-arg "{pair}" must be name=value.')
+        options[name] = _parsed(value)
     return options
 
 
-def _value(text: str) -> Any:
+def _parsed(text: str) -> Any:
     known = {"true": True, "false": False, "none": None}
     if text.lower() in known:
         return known[text.lower()]

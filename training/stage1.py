@@ -1,19 +1,17 @@
 """Stage 1: train the two-stream student on seen labels, beside a teacher if there is one.
 
-    mkt train stage1 --photos DIR --labels labels.json --text-model ViT-B-16-quickgelu/FILE \\
-        --teacher ViT-B-16-quickgelu/FILE --distill 1 --backbone-weights teacher --start teacher \\
-        --backbone vit_base_patch16_clip_quickgelu_224 --frozen 10 --feature-dim 0 --out student
+    mkt train stage1 --recipe paper --photos DIR --labels labels.json --out student
 
     L = L_rank + regression x L_reg + distill x L_dist
 
 After MKT (He et al., AAAI 2023, section 3.2; https://arxiv.org/abs/2207.01887), which has no L_reg.
-Label vectors stand still; the heads, and as many blocks of the backbone as are not frozen, learn.
-The work of a run lies in OUT.run until the next one: a killed run goes on after its last epoch.
+Label vectors are fixed; the heads learn, and as many blocks of the backbone as are not frozen.
+OUT.run keeps the state of the run: a run that was killed continues after its last epoch.
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +19,37 @@ import numpy as np
 import torch
 
 from mkt_search.datasets.dataset import Rows
-from mkt_search.display import count_noun, first_few
-from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
-from mkt_search.models.checkpoint import Meta
+from mkt_search.models.checkpoint import Meta, hash_file
+from mkt_search.models.encoder import choose_device, choose_dtype
+from mkt_search.models.student import Student
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import DataConfig, Stage1Config
-from training.data.sources import Batch, Source
-from training.data.task import Task, load_task, settings_of
-from training.learning.build import Prepared, find_teacher, prepare, say_unreadable
-from training.learning.epoch import learn
-from training.learning.evaluate import results, score_photos
+from mkt_search.types import ImageSpec
+from training.data.features import FeatureCache, compute_features
+from training.data.label_vectors import open_label_space
+from training.data.sources import FeatureSource, PhotoSource, Source, steps_per_epoch
+from training.data.task import Task, read_task, remarks, report_unreadable, task_provenance
+from training.learning.build import build_student, image_spec
+from training.learning.epoch import NotFinite, train_epoch
+from training.learning.evaluate import evaluate
+from training.learning.heads import init_heads
 from training.learning.learner import Learner
-from training.learning.pca import plain_state
-from training.plans import backbone_options, check
+from training.learning.pca import folded_state
+from training.learning.teacher import (
+    Teacher,
+    TeacherVectors,
+    compute_teacher_vectors,
+    open_teacher,
+    require_label_space,
+    teacher_fingerprint,
+)
+from training.plans import TEACHER, Stage1Plan, plan_stage1, result_settings
 from training.runs.files import hold
-from training.runs.history import Epoch, Listener
-from training.runs.state import Run, open_run, require_place
+from training.runs.history import Epoch, EpochCallback, ignore_epoch
+from training.runs.state import Run, SavedState, beside, require_writable
+
+STEP = "stage 1"  # the name of this work in progress events
 
 
 def train(
@@ -45,183 +58,302 @@ def train(
     out: Path,
     *,
     restart: bool = False,
-    listener: Listener | None = None,
+    progress: ProgressCallback = no_progress,
+    on_epoch: EpochCallback = ignore_epoch,
 ) -> Meta:
-    """Train a student and write it to the checkpoint `out`; go on with a run that was stopped.
+    """Train a student and write it to the checkpoint `out`; continue a run that was stopped.
 
     Args:
-        data: the labelled photos; see `[data]` of mkt.toml.
-        config: the settings; see `[stage1]` of mkt.toml.
+        data: the labelled photos; [data] of mkt.toml.
+        config: the settings; [stage1] of mkt.toml.
         out: the checkpoint; after each epoch it holds the student of that epoch.
-        restart: forget a stopped run, and replace a checkpoint that is there.
-        listener: hears what goes on.
+        restart: discard a stopped run, and replace an existing checkpoint.
+        progress: receives remarks, how many photos have features, and the steps of each epoch.
+        on_epoch: receives each finished epoch.
 
     Returns:
-        The meta of the checkpoint: the story of the run and its results on the test photos.
+        The meta of the checkpoint: provenance, and results on the test photos.
 
     Raises:
-        DatasetError: the data cannot be read or split; the text says where.
-        ModelError: a backbone, a teacher or label vectors cannot be had.
-        TrainingError: the settings or the numbers do not allow it; the text says why.
+        DatasetError: the data cannot be read or split.
+        ModelError: a backbone, a teacher or label vectors cannot be loaded.
+        TrainingError: the settings contradict each other, or a loss is not a number.
     """
-    check(config)
-    folder = require_place(out, restart=restart)
-    listener = listener or Listener()
-    task = load_task(data, config, listener.say)
-    check_labels(task, listener)
-    teacher = find_teacher(config, task, listener)
-    settings = settings_of(config, task, teacher=teacher.fingerprint if teacher else "")
+    # settings
+    plan = plan_stage1(config, cache=beside(out, ".run") / "features")
+    folder = require_writable(out, restart=restart)
+    say = remarks(progress, STEP)
+    if config.teacher and not plan.teacher:
+        say(
+            f"the teacher {config.teacher} is not used: --distill is 0, and neither --head-init"
+            " nor --backbone-weights is teacher"
+        )
+
+    # data and teacher
+    task = read_task(data, open_label_space(plan.labels), progress)
+    teacher = open_teacher(plan.teacher) if plan.teacher else None
+    if teacher is not None and plan.needs_label_space:
+        require_label_space(teacher, task.vectors.shape[1])
+
     with hold(folder):
-        run = open_run(out, settings, restart=restart)
-        stopped = run.load() if run.is_started and not restart else None
-        prepared = prepare(
-            config,
-            task,
-            teacher,
-            folder=run.folder,
-            is_resumed=stopped is not None,
-            listener=listener,
-        )
-        del teacher  # what it had to say is on disk; its memory is the student's
-        if stopped is None:
-            run.forget()  # now that nothing can be refused any more
-        return _train(config, task, prepared, run, stopped, out, listener=listener)
+        # student; a stopped run has its weights
+        run = Run(out, run_settings(data, config, task))
+        saved = run.load() if run.is_started and not restart else None
+        prepared = prepare(plan, task, teacher, is_resumed=saved is not None, progress=progress)
+        del teacher  # its vectors are on disk; free its memory for the student
+        session = Session(plan, task, prepared, run, out, progress)
+        if saved is None:
+            run.delete_state()  # now that nothing can be refused any more
+        else:
+            session.resume(saved)
+            say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
+
+        # epochs
+        for number in range(len(session.history) + 1, plan.optimizer.epochs + 1):
+            on_epoch(session.train_epoch(number))
+
+        # results
+        return session.finish()
 
 
-def check_labels(task: Task, listener: Listener) -> None:
-    """Name the seen labels that no training photo shows. Raises TrainingError when that is all."""
-    if not len(task.learnable):
-        raise TrainingError(
-            "no training photo shows a seen label; there is nothing to learn from. Give other"
-            " --labels or --splits, or name fewer labels in --unseen."
-        )
-    shown = np.any(task.seen_targets[task.learnable] > 0, axis=0)
-    names = [task.labels.seen[column] for column in np.flatnonzero(~shown)]
-    if names:
-        listener.say(
-            f"no photo to learn from shows {count_noun(len(names), 'label')}: "
-            f"{first_few(names)}. Without a positive a"
-            " label is only learned to be absent"
-        )
+@dataclass(frozen=True)
+class Prepared:
+    """A student before its first step, on its device, and the source of its batches.
+
+    Args:
+        student: with its initial heads.
+        spec: what it sees.
+        source: where its batches come from.
+        penalty: of the ridge start.
+        teacher_vectors: the teacher's vectors, where the loss distills.
+        teacher_info: what `meta.json` records of the teacher.
+        unreadable_reported: the photos that cannot be read are reported already.
+    """
+
+    student: Student
+    spec: ImageSpec
+    source: Source
+    penalty: float
+    teacher_vectors: TeacherVectors | None
+    teacher_info: dict[str, Any] | None
+    unreadable_reported: bool
 
 
-def _train(
-    config: Stage1Config,
+def prepare(
+    plan: Stage1Plan,
     task: Task,
-    prepared: Prepared,
-    run: Run,
-    stopped: tuple[list[dict[str, Any]], dict[str, Any]] | None,
-    out: Path,
+    teacher: Teacher | None,
     *,
-    listener: Listener,
-) -> Meta:
-    student, source = prepared.student, prepared.source
-    device = next(student.parameters()).device
-    labels = torch.from_numpy(task.vectors[: task.seen]).to(device)
-    learner = Learner(student, labels, config, penalty=prepared.penalty)
+    is_resumed: bool,
+    progress: ProgressCallback,
+) -> Prepared:
+    """Build the student, and compute once what does not change: features and teacher vectors.
 
-    # the last epoch of a stopped run
-    history: list[dict[str, Any]] = []
-    if stopped:
-        history, state = stopped
-        learner.load_state(state)
-        listener.say(f"going on after epoch {len(history)} of {config.epochs}")
-
-    # epochs
-    is_told = prepared.is_told
-    for number in range(len(history) + 1, config.epochs + 1):
-        began = time.monotonic()
-        learned = learn(config, task, learner, source, number, run=run, teacher=prepared.taught)
-        if not is_told:
-            say_unreadable(task, learned.unreadable, listener)
-            is_told = True
-        with learner.settled():
-            found = measure(config, task, source, task.photos.validation)
-        seconds = time.monotonic() - began
-        epoch = Epoch(number, learned.losses, learned.rate, seconds, found)
-        history.append(asdict(epoch))
-        run.save(history, learner.state())
-        with learner.settled():
-            write(out, config, task, prepared, run, history)
-        listener.on_epoch(epoch)
-
-    # results
-    with learner.settled():
-        unreadable: list[Rows] = []
-        found = measure(config, task, source, task.photos.test, unreadable=unreadable)
-        if not prepared.is_told:
-            say_unreadable(task, np.concatenate(unreadable), listener)
-        return write(out, config, task, prepared, run, history, results={"test": found})
-
-
-def measure(
-    config: Stage1Config,
-    task: Task,
-    source: Source,
-    rows: Rows,
-    *,
-    unreadable: list[Rows] | None = None,
-) -> dict[str, Any]:
-    """Return the results on some photos; empty without photos. `unreadable` takes rows left out."""
-    if not len(rows):
-        return {}
-    targets, vectors = task.dataset.targets, task.vectors
-    batches = source.look(rows)
-    if unreadable is not None:
-        batches = noted(batches, unreadable)
-    scored = score_photos(batches, targets, vectors, k=config.top_k)
-    return results(scored, seen=task.seen)
-
-
-def noted(batches: Iterator[Batch], unreadable: list[Rows]) -> Iterator[Batch]:
-    """Pass batches on, and note the rows of photos that could not be read."""
-    for batch in batches:
-        unreadable.append(batch.rows[~batch.is_readable])
-        yield batch
-
-
-def write(
-    out: Path,
-    config: Stage1Config,
-    task: Task,
-    prepared: Prepared,
-    run: Run,
-    history: list[dict[str, Any]],
-    results: dict[str, Any] | None = None,
-) -> Meta:
-    """Write the checkpoint with the story so far."""
-    student = prepared.student
-    meta = Meta(
-        backbone=config.backbone,
-        image=prepared.spec,
-        grid=student.grid,
-        dim=student.dim,
-        top_k=min(config.top_k, student.grid[0] * student.grid[1]),
-        options=backbone_options(config),
-        heads=config.heads,
-        prompt=task.space.prompt,
-        trained=story(task, prepared, run, history, is_finished=results is not None),
-        results=results or {},
+    Args:
+        is_resumed: the heads' weights come from a saved state.
+    """
+    dim = task.vectors.shape[1]
+    student = build_student(
+        plan.backbone, plan.heads.kind, dim=dim, seed=plan.run.seed, teacher=teacher
     )
-    return checkpoint.write(out, meta, plain_state(student), labels=task.space.table)
+    student.to(choose_device(plan.run.device))
+    spec = image_spec(plan.backbone, student, teacher.image if teacher else None)
+    features = None
+    if plan.needs_features:
+        mirrored = plan.augmentation.flip and plan.is_frozen  # else only the start reads features
+        features = compute_features(
+            task.dataset, student, spec, plan.run, mirrored=mirrored, progress=progress
+        )
+    penalty = init_heads(
+        student,
+        plan.heads,
+        task,
+        features,
+        teacher,
+        seed=plan.run.seed,
+        is_resumed=is_resumed,
+    )
+    vectors = None
+    if teacher is not None and plan.loss.distill:
+        vectors = compute_teacher_vectors(task.dataset, teacher, plan.run, progress=progress)
+    known = features or vectors
+    if known is not None:
+        report_unreadable(task, np.flatnonzero(~known.is_readable), progress)
+    return Prepared(
+        student=student,
+        spec=spec,
+        source=open_source(plan, task, student, spec, features),
+        penalty=penalty,
+        teacher_vectors=vectors,
+        teacher_info=teacher.provenance() if teacher else None,
+        unreadable_reported=known is not None,
+    )
 
 
-def story(
+def open_source(
+    plan: Stage1Plan,
     task: Task,
-    prepared: Prepared,
-    run: Run,
-    history: list[dict[str, Any]],
-    *,
-    is_finished: bool,
-) -> dict[str, Any]:
-    """Return what made the checkpoint: settings, data, labels, teacher and every epoch."""
+    student: Student,
+    spec: ImageSpec,
+    features: FeatureCache | None,
+) -> Source:
+    """Return the source of batches: cached features, or photos when blocks learn."""
+    size, seed = plan.optimizer.batch_size, plan.run.seed
+    if plan.is_frozen and features is not None:
+        return FeatureSource(student, features, batch_size=size, seed=seed)
+    device = choose_device(plan.run.device)
+    dtype = choose_dtype(plan.run.dtype, device, is_convolutional=student.is_convolutional)
+    return PhotoSource(
+        student,
+        task.dataset,
+        spec,
+        augmentation=plan.augmentation,
+        batch_size=size,
+        seed=seed,
+        workers=plan.run.workers,
+        in_bfloat16=dtype == "bfloat16",
+    )
+
+
+class Session:
+    """A run between its first and its last epoch.
+
+    Attributes:
+        history: the finished epochs.
+    """
+
+    def __init__(
+        self,
+        plan: Stage1Plan,
+        task: Task,
+        prepared: Prepared,
+        run: Run,
+        out: Path,
+        progress: ProgressCallback,
+    ) -> None:
+        self.history: list[Epoch] = []
+        self._plan = plan
+        self._task = task
+        self._prepared = prepared
+        self._run = run
+        self._out = out
+        self._progress = progress
+        self._unreadable_reported = prepared.unreadable_reported
+        self._steps = steps_per_epoch(len(task.trainable), plan.optimizer.batch_size)
+        labels = torch.from_numpy(task.vectors[: task.seen])
+        self._learner = Learner(
+            prepared.student,
+            labels.to(choose_device(plan.run.device)),
+            plan.loss,
+            plan.optimizer,
+            steps_per_epoch=self._steps,
+            penalty=prepared.penalty,
+            fixed_norms=plan.backbone.weights is not None,
+        )
+
+    def resume(self, saved: SavedState) -> None:
+        """Continue from the last epoch of a stopped run."""
+        self.history = saved.history
+        self._learner.load_state(saved.tensors)
+
+    def train_epoch(self, number: int) -> Epoch:
+        """Train an epoch (from 1), validate, and write its state and its checkpoint.
+
+        Raises:
+            TrainingError: a loss or a weight is not a number; the epoch before is kept.
+        """
+        began = time.monotonic()
+        try:
+            result = train_epoch(
+                self._learner,
+                self._prepared.source,
+                self._task,
+                number,
+                steps_per_epoch=self._steps,
+                seed=self._plan.run.seed,
+                teacher=self._prepared.teacher_vectors,
+                on_step=self._report_steps(number),
+            )
+        except NotFinite as error:
+            raise self._run.failure(error, epoch=number) from error
+        self._report(result.unreadable)
+        with self._learner.evaluation_weights():
+            found, _ = self._evaluate(self._task.photos.validation)
+            epoch = Epoch(
+                number=number,
+                total=self._plan.optimizer.epochs,
+                losses=result.losses,
+                rate=result.rate,
+                seconds=time.monotonic() - began,
+                validation=found,
+            )
+        self.history.append(epoch)
+        self._run.save(self.history, self._learner.state())
+        with self._learner.evaluation_weights():
+            self._write({})
+        return epoch
+
+    def finish(self) -> Meta:
+        """Write the checkpoint with the results on the test photos, and return its meta."""
+        with self._learner.evaluation_weights():
+            found, unreadable = self._evaluate(self._task.photos.test)
+            if not self._prepared.unreadable_reported:  # these took part in no epoch
+                report_unreadable(self._task, unreadable, self._progress)
+            return self._write({"test": found})
+
+    def _evaluate(self, rows: Rows) -> tuple[dict[str, Any], Rows]:
+        task, source = self._task, self._prepared.source
+        return evaluate(task, source, rows, task.vectors, k=self._plan.loss.k)
+
+    def _report_steps(self, epoch: int) -> Callable[[int], None]:
+        name = f"epoch {epoch} of {self._plan.optimizer.epochs}"
+        return lambda done: self._progress(Progress(name, done, self._steps))
+
+    def _report(self, unreadable: Rows) -> None:
+        if not self._unreadable_reported:
+            report_unreadable(self._task, unreadable, self._progress)
+            self._unreadable_reported = True
+
+    def _write(self, results: dict[str, Any]) -> Meta:
+        """Write the checkpoint of the epochs so far; with results it is finished."""
+        plan, task, student = self._plan, self._task, self._prepared.student
+        meta = Meta(
+            backbone=plan.backbone.name,
+            image=self._prepared.spec,
+            grid=student.grid,
+            dim=student.dim,
+            top_k=min(plan.loss.k, student.grid[0] * student.grid[1]),
+            options=plan.backbone.options,
+            heads=plan.heads.kind,
+            prompt=task.space.prompt,
+            trained={
+                "stage": "stage1",
+                "is_finished": bool(results),
+                **task_provenance(task, self._run),
+                "teacher": self._prepared.teacher_info,
+                "epochs": [asdict(epoch) for epoch in self.history],
+            },
+            results=results,
+        )
+        return checkpoint.write(self._out, meta, folded_state(student), labels=task.space.table)
+
+
+def run_settings(data: DataConfig, config: Stage1Config, task: Task) -> dict[str, Any]:
+    """Return everything that decides the result of a run, as plain values.
+
+    A stopped run continues only under the same ones. Photos, labels and weights count by their
+    content.
+    """
+    plan = plan_stage1(config, cache=Path())
+    teacher = teacher_fingerprint(plan.teacher) if plan.teacher else ""
+    weights = plan.backbone.weights
+    backbone = teacher if weights == TEACHER else ""
+    if isinstance(weights, Path) and weights.is_file():
+        backbone = hash_file(weights)[:12]
     return {
-        "stage": "stage1",
-        "is_finished": is_finished,
-        "settings": dict(run.settings),
-        "photos": {part: len(rows) for part, rows in vars(task.photos).items()},
-        "seen": list(task.labels.seen),
-        "unseen": list(task.labels.unseen),
-        "teacher": prepared.told,
-        "epochs": history,
+        **result_settings(data, config),
+        "data": task.fingerprint,
+        "label vectors": task.space.encoder.fingerprint,
+        "teacher weights": teacher,
+        "backbone weights": backbone,
     }

@@ -5,12 +5,11 @@
     L = L_rank over the seen labels    (after MKT, section 3.3, https://arxiv.org/abs/2207.01887)
 
 The embeddings of the template's own tokens learn; the label's tokens, the text tower and the
-student stand still. So the student's vectors of the photos are computed once and kept, and the
+student do not. So the student's vectors of the photos are computed once and kept, and the
 checkpoint is that of stage 1 with `prompt.safetensors` beside it: photos need no new index.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,21 +25,22 @@ from mkt_search.models.build import CheckpointModel, open_model
 from mkt_search.models.checkpoint import Meta
 from mkt_search.models.encoder import choose_device, choose_dtype
 from mkt_search.models.text import PromptedTextEncoder
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import DataConfig, Stage2Config
 from mkt_search.types import Vector
-from training.data.features import FeatureCache, compute_vectors
+from training.data.features import compute_vectors
 from training.data.label_vectors import LabelSpace
-from training.data.sources import LABELS, VectorSource
-from training.data.task import Task, plain_settings, read_task
-from training.learning.build import say_unreadable
-from training.learning.evaluate import results, score_photos
-from training.learning.prompt import PromptLearner, columns_of_step
-from training.learning.schedule import learning_rate
-from training.plans import require_positive
+from training.data.sources import LABEL_STREAM, VectorSource, steps_per_epoch
+from training.data.task import Task, read_task, remarks, report_unreadable, task_provenance
+from training.learning.epoch import NotFinite
+from training.learning.evaluate import evaluate
+from training.learning.prompt import PromptLearner, labels_of_step
+from training.plans import Stage2Plan, plan_stage2, result_settings
 from training.runs.files import hold
-from training.runs.history import Epoch, Listener
-from training.runs.state import Run, diverged, open_run, require_place, spoiled
-from training.stage1 import check_labels
+from training.runs.history import Epoch, EpochCallback, ignore_epoch
+from training.runs.state import Run, SavedState, beside, require_writable
+
+STEP = "stage 2"  # the name of this work in progress events
 
 
 def train(
@@ -50,99 +50,199 @@ def train(
     out: Path,
     *,
     restart: bool = False,
-    listener: Listener | None = None,
+    progress: ProgressCallback = no_progress,
+    on_epoch: EpochCallback = ignore_epoch,
 ) -> Meta:
-    """Tune the prompt of a checkpoint and write another one; go on with a run that was stopped.
+    """Tune the prompt of a checkpoint and write another one; continue a run that was stopped.
 
     Args:
-        data: the labelled photos, split as for stage 1; see `[data]` of mkt.toml.
-        config: the settings; see `[stage2]` of mkt.toml.
-        source: the checkpoint whose prompt is tuned; it is left as it is.
+        data: the labelled photos, split as for stage 1; [data] of mkt.toml.
+        config: the settings; [stage2] of mkt.toml.
+        source: the checkpoint whose prompt is tuned; it is not changed.
         out: the checkpoint; after each epoch it holds the prompt of that epoch.
-        restart: forget a stopped run, and replace a checkpoint that is there.
-        listener: hears what goes on.
+        restart: discard a stopped run, and replace an existing checkpoint.
+        progress: receives remarks, how many photos have vectors, and the steps of each epoch.
+        on_epoch: receives each finished epoch.
 
     Returns:
-        The meta of the checkpoint: the story of both stages, and the results on the test photos
-        before and after.
+        The meta of the checkpoint: provenance of both stages, and the results on the test photos
+        with the prompt before and after.
 
     Raises:
-        DatasetError: the data cannot be read or split; the text says where.
-        ModelError: the checkpoint cannot be opened, or a label not be read by its text tower.
-        TrainingError: the settings or the numbers do not allow it; the text says why.
+        DatasetError: the data cannot be read or split.
+        ModelError: the checkpoint cannot be opened, or its text tower cannot read a label.
+        TrainingError: the settings contradict each other, or a loss is not a number.
     """
-    check(config)
+    # settings
+    plan = plan_stage2(config, cache=beside(out, ".run") / "features")
     if source.resolve() == out.resolve():
-        raise TrainingError(
-            f"{source} would be replaced by what is made of it. Give another --out."
-        )
-    folder = require_place(out, restart=restart)
-    listener = listener or Listener()
+        raise TrainingError(f"--out would replace the checkpoint {source}. Give another --out.")
+    folder = require_writable(out, restart=restart)
+    say = remarks(progress, STEP)
+
+    # checkpoint and data
     model = open_checkpoint(source)
-    encoder = text_encoder(model).to(choose_device(config.device))
-    task = read_task(data, LabelSpace(encoder, prompt=model.meta.prompt), listener.say)
-    check_labels(task, listener)
-    compare_stories(model.meta, task, listener)
+    encoder = text_encoder(model).to(choose_device(plan.run.device))
+    task = read_task(data, LabelSpace(encoder, prompt=model.meta.prompt), progress)
+    compare_provenance(model.meta, task, progress)
+
     with hold(folder):
-        run = open_run(out, settings_of(config, task, model), restart=restart)
-        stopped = run.load() if run.is_started and not restart else None
-        return _train(config, task, model, encoder, run, stopped, out, listener=listener)
+        # prompt; a stopped run has its context
+        run = Run(out, run_settings(data, config, task, model))
+        saved = run.load() if run.is_started and not restart else None
+        session = Session(plan, task, model, encoder, run, out, progress)
+        if saved is not None:
+            session.resume(saved)
+            say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
+
+        # the student's vectors, once
+        session.compute_vectors()
+        if saved is None:
+            run.delete_state()  # now that nothing can be refused any more
+
+        # epochs
+        for number in range(len(session.history) + 1, plan.optimizer.epochs + 1):
+            on_epoch(session.train_epoch(number))
+
+        # results, with the prompt before and after
+        return session.finish()
 
 
-def _train(
-    config: Stage2Config,
-    task: Task,
-    model: CheckpointModel,
-    encoder: PromptedTextEncoder,
-    run: Run,
-    stopped: tuple[list[dict[str, Any]], dict[str, Any]] | None,
-    out: Path,
-    *,
-    listener: Listener,
-) -> Meta:
-    # prompt
-    device = choose_device(config.device)
-    in_bfloat16 = choose_dtype(config.dtype, device, is_convolutional=False) == "bfloat16"
-    learner = PromptLearner(
-        encoder, task.labels.seen, config, top_k=model.top_k, in_bfloat16=in_bfloat16
-    )
+class Session:
+    """A run between its first and its last epoch.
 
-    # the last epoch of a stopped run
-    history: list[dict[str, Any]] = []
-    if stopped:
-        history, state = stopped
-        learner.load_state(state)
-        listener.say(f"going on after epoch {len(history)} of {config.epochs}")
+    Attributes:
+        history: the finished epochs.
+    """
 
-    # the student's vectors, once
-    cache = vectors_of_photos(config, task, model, folder=run.folder, listener=listener)
-    source = VectorSource(cache, device=device, batch_size=config.batch_size, seed=config.seed)
-    if stopped is None:
-        run.forget()  # now that nothing can be refused any more
+    def __init__(
+        self,
+        plan: Stage2Plan,
+        task: Task,
+        model: CheckpointModel,
+        encoder: PromptedTextEncoder,
+        run: Run,
+        out: Path,
+        progress: ProgressCallback,
+    ) -> None:
+        self.history: list[Epoch] = []
+        self._plan = plan
+        self._task = task
+        self._model = model
+        self._run = run
+        self._out = out
+        self._progress = progress
+        self._device = choose_device(plan.run.device)
+        self._steps = steps_per_epoch(len(task.trainable), plan.optimizer.batch_size)
+        dtype = choose_dtype(plan.run.dtype, self._device, is_convolutional=False)
+        self._learner = PromptLearner(
+            encoder,
+            task.labels.seen,
+            plan.loss,
+            plan.optimizer,
+            k=model.top_k,
+            steps_per_epoch=self._steps,
+            labels_at_once=plan.labels_at_once,
+            in_bfloat16=dtype == "bfloat16",
+        )
 
-    # epochs
-    for number in range(len(history) + 1, config.epochs + 1):
+    def resume(self, saved: SavedState) -> None:
+        """Continue from the last epoch of a stopped run."""
+        self.history = saved.history
+        self._learner.load_state(saved.tensors)
+
+    def compute_vectors(self) -> None:
+        """Compute the student's vectors of every photo, and report those that cannot be read."""
+        run = self._plan.run
+        cache = compute_vectors(
+            self._task.dataset,
+            self._model.photo_encoder(device=run.device, dtype=run.dtype),
+            run,
+            fingerprint=self._model.fingerprint,
+            progress=self._progress,
+        )
+        report_unreadable(self._task, np.flatnonzero(~cache.is_readable), self._progress)
+        size = self._plan.optimizer.batch_size
+        self._source = VectorSource(cache, device=self._device, batch_size=size, seed=run.seed)
+
+    def train_epoch(self, number: int) -> Epoch:
+        """Train an epoch (from 1), validate, and write its state and its checkpoint.
+
+        Raises:
+            TrainingError: a loss or the context is not a number; the epoch before is kept.
+        """
         began = time.monotonic()
-        loss, rate = learn(config, task, learner, source, number, run=run)
-        vectors = learner.settle().encode(task.dataset.labels)
-        found = measure(task, model, source, task.photos.validation, vectors)
-        epoch = Epoch(number, {"rank": loss}, rate, time.monotonic() - began, found)
-        history.append(asdict(epoch))
-        run.save(history, learner.state())
-        write(out, run, task, model, learner, history)
-        listener.on_epoch(epoch)
+        try:
+            loss, rate = self._pass(number)
+        except NotFinite as error:
+            raise self._run.failure(error, epoch=number) from error
+        found = self._evaluate(self._task.photos.validation, self._tuned_vectors())
+        epoch = Epoch(
+            number=number,
+            total=self._plan.optimizer.epochs,
+            losses={"rank": loss},
+            rate=rate,
+            seconds=time.monotonic() - began,
+            validation=found,
+        )
+        self.history.append(epoch)
+        self._run.save(self.history, self._learner.state())
+        self._write({})
+        return epoch
 
-    # results, with the prompt as it was and as it is
-    before = measure(task, model, source, task.photos.test, task.vectors)
-    vectors = learner.settle().encode(task.dataset.labels)
-    after = measure(task, model, source, task.photos.test, vectors)
-    found = {"test": after, "before": before}
-    return write(out, run, task, model, learner, history, results=found)
+    def finish(self) -> Meta:
+        """Write the checkpoint with the results on the test photos, and return its meta."""
+        rows = self._task.photos.test
+        before = self._evaluate(rows, self._task.vectors)
+        after = self._evaluate(rows, self._tuned_vectors())
+        return self._write({"test": after, "before": before})
 
+    def _pass(self, number: int) -> tuple[float, float]:
+        """Pass once over the training photos; return the mean loss and the last rate.
 
-def check(config: Stage2Config) -> None:
-    """Refuse settings that cannot be followed. Raises TrainingError naming the flag."""
-    require_positive(config, "lr", "score_scale")
+        Raises:
+            NotFinite: a loss, a gradient or the context is not a finite number.
+        """
+        task, learner, rate = self._task, self._learner, 0.0
+        name = f"epoch {number} of {self._plan.optimizer.epochs}"
+        rng = np.random.default_rng([self._plan.run.seed, LABEL_STREAM, number])
+        losses: list[float] = []
+        for step, batch in enumerate(self._source.training_batches(task.trainable, number)):
+            targets = task.seen_targets[batch.rows] * batch.is_readable[:, None]  # (B, L)
+            columns = labels_of_step(targets, self._plan.labels_per_step, rng)
+            truth = torch.from_numpy(targets).to(self._device)
+            loss = learner.gradient(batch.vectors, truth, torch.from_numpy(columns))
+            if not (torch.isfinite(loss) and learner.is_finite()):
+                raise NotFinite(
+                    f"the loss is not a finite number in epoch {number}, batch {step + 1} (photos"
+                    f" {first_few(task.files(batch.rows))})"
+                )
+            rate = learner.step((number - 1) * self._steps + step)
+            losses.append(float(loss))
+            self._progress(Progress(name, step + 1, self._steps))
+        if not learner.context.isfinite().all():
+            raise NotFinite(f"the weights are not finite numbers after epoch {number}")
+        return float(np.mean(losses)), rate
+
+    def _tuned_vectors(self) -> Vector:
+        return self._learner.frozen_prompt().encode(self._task.dataset.labels)
+
+    def _evaluate(self, rows: Rows, vectors: Vector) -> dict[str, Any]:
+        return evaluate(self._task, self._source, rows, vectors, k=self._model.top_k)[0]
+
+    def _write(self, results: dict[str, Any]) -> Meta:
+        """Write the checkpoint of the epochs so far; with results it is finished."""
+        first = self._model.meta
+        provenance = {
+            "stage": "stage2",
+            "is_finished": bool(results),
+            **task_provenance(self._task, self._run),
+            "epochs": [asdict(epoch) for epoch in self.history],
+            "stage1": {"trained": first.trained, "results": first.results},
+        }
+        meta = replace(first, trained=provenance, results=results)
+        context = self._learner.context
+        return checkpoint.write_tuned(self._out, meta, self._model.directory, context=context)
 
 
 def open_checkpoint(source: Path) -> CheckpointModel:
@@ -150,8 +250,8 @@ def open_checkpoint(source: Path) -> CheckpointModel:
     model = open_model(source)
     if not isinstance(model, CheckpointModel):
         raise TrainingError(
-            f"{source} is a model of open_clip and no checkpoint. Make one of it by `mkt train"
-            f" stage1`, with --text-model {source}."
+            f"{source} is an open_clip model, not a checkpoint. Make a checkpoint of it with `mkt"
+            f" train stage1 --text-model {source}`."
         )
     return model
 
@@ -161,8 +261,8 @@ def text_encoder(model: CheckpointModel) -> PromptedTextEncoder:
     encoder = model.label_encoder()
     if not isinstance(encoder, PromptedTextEncoder):
         raise TrainingError(
-            f"{model.name} looks its labels up in a table, and a table has no prompt to tune. Train"
-            " stage 1 with --text-model instead of --label-table, or leave out stage 2."
+            f"{model.name} looks its labels up in a table, which has no prompt to tune. Train stage"
+            " 1 with --text-model instead of --label-table, or leave out stage 2."
         )
     if not len(encoder.template_context()):
         raise TrainingError(
@@ -171,14 +271,14 @@ def text_encoder(model: CheckpointModel) -> PromptedTextEncoder:
     return encoder
 
 
-def compare_stories(meta: Meta, task: Task, listener: Listener) -> None:
-    """Compare what stage 1 learned from with what stage 2 will.
+def compare_provenance(meta: Meta, task: Task, progress: ProgressCallback) -> None:
+    """Compare what stage 1 learned from with what stage 2 will learn from.
 
     Raises:
-        TrainingError: labels that stage 1 trained on would count as unseen.
+        TrainingError: a label that stage 1 trained on would count as unseen.
     """
-    told = meta.trained
-    trained_on = sorted(set(told.get("seen", ())) & set(task.labels.unseen))
+    first, say = meta.trained, remarks(progress, STEP)
+    trained_on = sorted(set(first.get("seen", ())) & set(task.labels.unseen))
     if trained_on:
         raise TrainingError(
             f"stage 1 trained on {count_noun(len(trained_on), 'label')} that would count as "
@@ -186,111 +286,22 @@ def compare_stories(meta: Meta, task: Task, listener: Listener) -> None:
             f" ({first_few(trained_on)}). Give the --unseen, --unseen-fraction and --split-seed of"
             " stage 1."
         )
-    if not told.get("is_finished", True):
-        listener.say("stage 1 of this checkpoint was stopped before its last epoch")
-    if told.get("settings", {}).get("data", task.fingerprint) != task.fingerprint:
-        listener.say(
-            "stage 1 had other photos, labels or splits: it may have learned from photos that are"
-            " scored here"
+    if not first.get("is_finished", True):
+        say("stage 1 of this checkpoint was stopped before its last epoch")
+    if first.get("settings", {}).get("data", task.fingerprint) != task.fingerprint:
+        say(
+            "stage 1 had other photos, labels or splits, so it may have learned from photos that"
+            " are scored here"
         )
 
 
-def settings_of(config: Stage2Config, task: Task, model: CheckpointModel) -> dict[str, Any]:
-    """Return all that decides the result of a run, as plain values."""
+def run_settings(
+    data: DataConfig, config: Stage2Config, task: Task, model: CheckpointModel
+) -> dict[str, Any]:
+    """Return everything that decides the result of a run, as plain values."""
     return {
-        **plain_settings(task.data, config),
+        **result_settings(data, config),
         "data": task.fingerprint,
         "student": model.fingerprint,
         "prompt": task.space.encoder.fingerprint,
     }
-
-
-def vectors_of_photos(
-    config: Stage2Config, task: Task, model: CheckpointModel, *, folder: Path, listener: Listener
-) -> FeatureCache:
-    """Return what the student says of every photo, and tell which could not be read."""
-    cache = compute_vectors(
-        task.dataset,
-        model.photo_encoder(device=config.device, dtype=config.dtype),
-        fingerprint=model.fingerprint,
-        folder=Path(config.cache) if config.cache else folder / "features",
-        workers=config.workers,
-        progress=listener.on_photos,
-    )
-    say_unreadable(task, np.flatnonzero(~cache.is_readable), listener)
-    return cache
-
-
-def learn(
-    config: Stage2Config,
-    task: Task,
-    learner: PromptLearner,
-    source: VectorSource,
-    number: int,
-    *,
-    run: Run,
-) -> tuple[float, float]:
-    """Pass once over the training photos; epochs count from 1. Return the mean loss and last rate.
-
-    Raises:
-        TrainingError: a number is not finite; the context of the epoch before is kept.
-    """
-    rates = _rates(config, len(task.learnable), number)
-    rng = np.random.default_rng([config.seed, LABELS, number])
-    losses: list[float] = []
-    for step, batch in enumerate(source.train(task.learnable, number), start=1):
-        targets = task.seen_targets[batch.rows] * batch.is_readable[:, None]  # (B, L)
-        columns = columns_of_step(targets, config.labels_per_step, rng)
-        truth = torch.from_numpy(targets).to(batch.vectors.global_.device)
-        loss = learner.gradient(batch.vectors, truth, torch.from_numpy(columns))
-        if not (torch.isfinite(loss) and learner.is_finite):
-            raise diverged(run, task.files(batch.rows), epoch=number, step=step)
-        rate = next(rates)
-        learner.step(rate=rate)
-        losses.append(float(loss))
-    if not learner.context.isfinite().all():
-        raise spoiled(run, epoch=number)
-    return float(np.mean(losses)), rate
-
-
-def measure(
-    task: Task, model: CheckpointModel, source: VectorSource, rows: Rows, vectors: Vector
-) -> dict[str, Any]:
-    """Return the results on some photos with label vectors (L, D); empty without photos."""
-    if not len(rows):
-        return {}
-    scored = score_photos(source.look(rows), task.dataset.targets, vectors, k=model.top_k)
-    return results(scored, seen=task.seen)
-
-
-def write(
-    out: Path,
-    run: Run,
-    task: Task,
-    model: CheckpointModel,
-    learner: PromptLearner,
-    history: list[dict[str, Any]],
-    results: dict[str, Any] | None = None,
-) -> Meta:
-    """Write the checkpoint with the story so far, that of stage 1 in it."""
-    story = {
-        "stage": "stage2",
-        "is_finished": results is not None,
-        "settings": run.settings,
-        "photos": {part: len(rows) for part, rows in vars(task.photos).items()},
-        "seen": list(task.labels.seen),
-        "unseen": list(task.labels.unseen),
-        "epochs": history,
-        "stage1": {"trained": model.meta.trained, "results": model.meta.results},
-    }
-    meta = replace(model.meta, trained=story, results=results or {})
-    return checkpoint.write_tuned(out, meta, model.directory, context=learner.context)
-
-
-def _rates(config: Stage2Config, photos: int, number: int) -> Iterator[float]:
-    """The learning rates of an epoch's steps: their part of half a cosine over all epochs."""
-    steps = max(photos // config.batch_size, 1)
-    for step in range((number - 1) * steps, number * steps):
-        yield learning_rate(
-            step, steps=config.epochs * steps, warmup=0, peak=config.lr, lowest=config.min_lr
-        )

@@ -131,7 +131,7 @@ class TagConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Labelled photos and who learns from which: for training and for evaluation."""
+    """Labelled photos and their splits, for training and for evaluation."""
 
     kind: Literal["folder", "coco", "voc", "nus-wide", "open-images"] = setting(
         "folder",
@@ -140,98 +140,59 @@ class DataConfig:
     photos: str = setting("", "Folder of the photos, or of the whole dataset.", is_path=True)
     labels: str = setting(
         "",
-        "What the photos show: .json, .csv or .jsonl of file -> labels, or as the kind has it.",
+        "Labels of the photos: .json, .csv or .jsonl of file -> labels, or as the kind has it.",
         is_path=True,
     )
     splits: str = setting(
         "",
-        'File -> "train" or "test" (JSON or CSV); "" is the dataset\'s own split, or draws one.',
+        'File -> "train" or "test" (JSON or CSV); "" is the dataset\'s own split, or a random one.',
         is_path=True,
     )
-    min_photos: int = setting(
-        10,
-        "Labels with fewer training photos are left out, where the dataset has no own lists.",
-        at_least=1,
-        advanced=True,
-    )
-    test_fraction: float = setting(
-        0.1, "Share of photos set aside for the final test when no split is given.", advanced=True
+    unseen: str = setting(
+        "",
+        'File of labels never trained on, one per line; "" is the dataset\'s own, or random ones.',
+        is_path=True,
     )
     validation: Literal["held-out", "test", "none"] = setting(
         "held-out", "Photos scored after each epoch: held-out, test or none.", advanced=True
     )
     validation_fraction: float = setting(
         0.1,
-        "Share of training photos held out for that when the dataset names none.",
+        "Fraction of training photos held out for that where the dataset names none.",
         advanced=True,
     )
-    unseen: str = setting(
-        "",
-        'File with the labels never trained on, one a line; "" is the dataset\'s, or draws them.',
-        is_path=True,
+    test_fraction: float = setting(
+        0.1,
+        "Fraction of photos set aside for the final test where no split is given.",
+        advanced=True,
     )
     unseen_fraction: float = setting(
-        0.2, "Share of labels drawn as unseen when nothing names them.", advanced=True
+        0.2, "Fraction of labels drawn as unseen where no file names them.", advanced=True
+    )
+    min_photos: int = setting(
+        10,
+        "Labels with fewer training photos are left out, where the dataset names no labels.",
+        at_least=1,
+        advanced=True,
     )
     split_seed: int = setting(
-        0, "Decides the unseen labels and the photos set aside.", at_least=0, advanced=True
+        0, "Seed of the unseen labels and the photos set aside.", at_least=0, advanced=True
     )
 
 
 @dataclass(frozen=True)
 class Stage1Config:
-    """Training the student on seen labels (`mkt train stage1`)."""
+    """Training the student on seen labels (`mkt train stage1`). Defaults are those of `linear`."""
 
+    recipe: Literal["linear", "finetune", "paper"] = setting(
+        "linear",
+        "Defaults of [stage1] and [stage2]: linear, finetune or paper (docs/training.md).",
+    )
     label_table: str = setting("", "Label vectors, .npz or GloVe text.", is_path=True)
     text_model: str = setting(
         "",
         "Instead of a table, a text tower: open_clip NAME/TAG, NAME/FILE or a model's folder.",
         is_path=True,
-    )
-    label_transform: Literal["none", "center", "whiten"] = setting(
-        "whiten", "What is done to the vectors of a table first: none, center or whiten."
-    )
-    whiten_power: float = setting(
-        0.25, "whiten divides each direction by its variance to this power.", at_least=0
-    )
-    whiten_shrink: float = setting(
-        1.0, "Share of the mean variance added to each variance before.", at_least=0
-    )
-    backbone: str = setting("mobilenetv2_100", "The student's backbone, any timm model name.")
-    backbone_weights: str = setting(
-        "",
-        'Weights of the backbone: .safetensors, .pth, or teacher for its own ViT; "" is random.',
-        is_path=True,
-    )
-    backbone_args: tuple[str, ...] = setting((), 'Further timm arguments, each "name=value".')
-    frozen: str = setting("all", 'First blocks that do not move: "all" or a number in quotes.')
-    heads: Literal["linear", "mlp", "shared"] = setting(
-        "linear",
-        "From the backbone to the label space: linear, mlp or shared.",
-    )
-    image_height: int = setting(224, "Height of what the student sees, in pixels.", at_least=1)
-    image_width: int = setting(224, "Width of what the student sees, in pixels.", at_least=1)
-    resize: Literal["squash", "crop"] = setting(
-        "squash",
-        "squash shows the whole photo, its aspect changed; crop keeps the centre.",
-    )
-    mean: tuple[float, ...] = setting(
-        (), "Subtracted per RGB channel, on [0, 1]; [] is the backbone's own."
-    )
-    std: tuple[float, ...] = setting((), "Divided by, per RGB channel; [] is the backbone's own.")
-    top_k: int = setting(8, "Best patches averaged by the local stream.", at_least=1)
-    feature_dim: int = setting(
-        256, "Main axes of the backbone's features that linear heads see; 0 is all.", at_least=0
-    )
-    start: Literal["random", "ridge", "teacher"] = setting(
-        "ridge",
-        "First heads: random, ridge (a regression on features) or teacher (its projection).",
-    )
-    ridge: float = setting(
-        0.004, "Strength of the ridge, in total variances of the global features.", at_least=0
-    )
-    regression: float = setting(
-        20.0, "Weight of the squared distance between vectors and the photo's labels.", at_least=0
     )
     teacher: str = setting(
         "",
@@ -239,103 +200,207 @@ class Stage1Config:
         is_path=True,
     )
     distill: float = setting(
-        0.0,
-        "Weight of the distance between global vectors and the teacher's; the paper's code has 1.",
+        0.0, "Weight of the distance between global vectors and the teacher's.", at_least=0
+    )
+    backbone: str = setting("mobilenetv2_100", "The student's backbone, any timm model name.")
+    backbone_weights: str = setting(
+        "",
+        'Weights of the backbone: .safetensors, .pth, or teacher for its own ViT; "" is random.',
+        is_path=True,
+    )
+    frozen: str = setting("all", 'First blocks that do not learn: "all" or a number in quotes.')
+    top_k: int = setting(8, "Best patches averaged by the local stream.", at_least=1)
+    epochs: int = setting(
+        4, "Passes over the training photos; 0 keeps the initial heads.", at_least=0
+    )
+    batch_size: int = setting(64, "Photos per step.", at_least=1)
+    lr: float = setting(3e-4, "Peak learning rate.", at_most=1_000)
+    seed: int = setting(0, "Seed of initial weights, order and augmentation.", at_least=0)
+    device: str = setting("auto", "Where training runs: auto, cpu, cuda or cuda:1.")
+    workers: int = setting(2, "Processes that decode photos.", at_least=0)
+    image_height: int = setting(
+        224, "Height of the student's input, in pixels.", at_least=1, advanced=True
+    )
+    image_width: int = setting(
+        224, "Width of the student's input, in pixels.", at_least=1, advanced=True
+    )
+    resize: Literal["squash", "crop"] = setting(
+        "squash",
+        "squash keeps the whole photo and changes its aspect; crop keeps the center.",
+        advanced=True,
+    )
+    mean: tuple[float, ...] = setting(
+        (), "Subtracted per RGB channel, on [0, 1]; [] is the backbone's own.", advanced=True
+    )
+    std: tuple[float, ...] = setting(
+        (), "Divided by, per RGB channel; [] is the backbone's own.", advanced=True
+    )
+    backbone_args: tuple[str, ...] = setting(
+        (), 'Further timm arguments, each "name=value".', advanced=True
+    )
+    label_transform: Literal["none", "center", "whiten"] = setting(
+        "whiten",
+        "Transform of the vectors of a table: none, center or whiten.",
+        advanced=True,
+    )
+    whiten_power: float = setting(
+        0.25,
+        "whiten divides each direction by its variance to this power.",
         at_least=0,
+        advanced=True,
+    )
+    whiten_shrink: float = setting(
+        1.0,
+        "Fraction of the mean variance added to each variance first.",
+        at_least=0,
+        advanced=True,
+    )
+    heads: Literal["linear", "mlp", "shared"] = setting(
+        "linear",
+        "From the backbone to the label space: linear, mlp or shared (one for both streams).",
+        advanced=True,
+    )
+    head_init: Literal["random", "ridge", "teacher"] = setting(
+        "ridge",
+        "Initial heads: random, ridge (a regression on features) or teacher (its projection).",
+        advanced=True,
+    )
+    ridge: float = setting(
+        0.004,
+        "Strength of the ridge, in total variances of the global features.",
+        at_least=0,
+        advanced=True,
+    )
+    pca_dim: int = setting(
+        256,
+        "Principal axes of the backbone's features that linear heads see; 0 is all channels.",
+        at_least=0,
+        advanced=True,
+    )
+    regression: float = setting(
+        20.0,
+        "Weight of the squared distance between vectors and the photo's labels.",
+        at_least=0,
+        advanced=True,
     )
     distill_on: Literal["raw", "unit"] = setting(
         "raw",
-        "What of the two is compared: raw vectors (the paper's code), or unit, their directions.",
+        "Compare raw vectors with the teacher's (the paper's code), or unit: their directions.",
+        advanced=True,
     )
     score: Literal["dot", "cosine", "vocabulary"] = setting(
-        "cosine", "Score in the loss: dot, cosine, or vocabulary (the paper's)."
+        "cosine",
+        "Score in the loss: dot, cosine, or vocabulary (the paper's).",
+        advanced=True,
     )
-    score_scale: float = setting(10.0, "What scores are multiplied by before the loss.")
-    margin: float = setting(1.0, "How much a positive must score above a negative.")
+    score_scale: float = setting(10.0, "Factor of the scores in the loss.", advanced=True)
+    margin: float = setting(1.0, "How much a positive must score above a negative.", advanced=True)
     absent_labels: Literal["keep", "skip"] = setting(
-        "keep", "Labels with no positive in the batch: keep or skip."
+        "keep", "Labels with no positive in the batch: keep or skip.", advanced=True
     )
     loss_on: Literal["fused", "streams", "both"] = setting(
         "fused",
-        "Scores the loss looks at: fused, streams or both.",
+        "Scores in the loss: fused, streams or both.",
+        advanced=True,
     )
-    epochs: int = setting(4, "Passes over the training photos; 0 is the start alone.", at_least=0)
-    batch_size: int = setting(64, "Photos per step.", at_least=1)
-    lr: float = setting(3e-4, "Highest learning rate.", at_most=1_000)
-    min_lr: float = setting(0.0, "Learning rate at the end of the cosine.", at_least=0)
-    warmup_epochs: float = setting(0.7, "Epochs of rising learning rate.", at_least=0)
-    weight_decay: float = setting(0.0, "Weight decay of AdamW.", at_least=0)
+    min_lr: float = setting(
+        0.0, "Learning rate at the end of the cosine.", at_least=0, advanced=True
+    )
+    warmup_epochs: float = setting(
+        0.7, "Epochs of rising learning rate.", at_least=0, advanced=True
+    )
+    weight_decay: float = setting(0.0, "Weight decay of AdamW.", at_least=0, advanced=True)
     layer_decay: float = setting(
-        0.65, "Each earlier block learns at this share of the next one's rate."
+        0.65, "Learning rate of each block relative to the next one's.", advanced=True
     )
-    clip_grad: float = setting(0.0, "Largest gradient norm; 0 is not clipped.", at_least=0)
-    ema: float = setting(0.0, "Decay of the averaged weights that are kept; 0 is no averaging.")
+    clip_grad: float = setting(
+        0.0, "Largest gradient norm; 0 does not clip.", at_least=0, advanced=True
+    )
+    ema: float = setting(
+        0.0, "Decay of averaged weights, which are kept; 0 averages nothing.", advanced=True
+    )
     flip: bool = setting(
-        False, "Mirror half of the photos; a frozen backbone then sees each photo twice."
+        False,
+        "Mirror half of the photos; a frozen backbone then encodes each photo twice.",
+        advanced=True,
     )
     crop_scale: float = setting(
-        1.0, "Smallest part of a photo a random crop keeps; 1 is no crops (needs moving blocks)."
+        1.0,
+        "Smallest fraction of a photo that a random crop keeps; 1 is no crops.",
+        advanced=True,
     )
     randaugment: str = setting(
         "",
-        'RandAugment in timm\'s words, as rand-m9-mstd0.5-inc1; "" is none (needs moving blocks).',
+        'RandAugment in timm\'s syntax, as rand-m9-mstd0.5-inc1; "" is none.',
+        advanced=True,
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "Number format of the backbone's arithmetic: auto, float32 or bfloat16.",
+        advanced=True,
     )
     cache: str = setting(
         "",
         'Folder for features and the teacher\'s vectors, computed once; "" is beside --out.',
         is_path=True,
+        advanced=True,
     )
-    seed: int = setting(0, "Decides first weights, order and augmentation.", at_least=0)
-    device: str = setting("auto", "Where training runs: auto, cpu, cuda or cuda:1.")
-    dtype: Literal["auto", "float32", "bfloat16"] = setting(
-        "auto",
-        "Number format of the backbone's arithmetic: auto, float32 or bfloat16.",
-    )
-    workers: int = setting(2, "Processes that decode photos.", at_least=0)
 
 
 @dataclass(frozen=True)
 class Stage2Config:
     """Tuning the prompt of a trained student (`mkt train stage2`)."""
 
-    epochs: int = setting(4, "Passes over the training photos; 0 leaves the template.", at_least=0)
+    epochs: int = setting(4, "Passes over the training photos; 0 keeps the template.", at_least=0)
     batch_size: int = setting(64, "Photos per step.", at_least=1)
+    lr: float = setting(1e-3, "Learning rate at the start of the cosine.", at_most=1_000)
     labels_per_step: int = setting(
         0,
-        "Seen labels a step looks at: those its photos show and others at random; 0 is all.",
+        "Seen labels per step: those its photos show, filled up at random; 0 is all.",
         at_least=0,
     )
+    seed: int = setting(0, "Seed of the order of photos and of labels drawn at random.", at_least=0)
+    device: str = setting("auto", "Where training runs: auto, cpu, cuda or cuda:1.")
+    workers: int = setting(2, "Processes that decode photos.", at_least=0)
     labels_at_once: int = setting(
-        256, "Labels in the text tower at a time; fewer take less memory.", at_least=1
+        256,
+        "Labels in the text tower at a time; fewer take less memory.",
+        at_least=1,
+        advanced=True,
     )
-    lr: float = setting(1e-3, "Learning rate at the start of the cosine.", at_most=1_000)
-    min_lr: float = setting(1e-8, "Learning rate at the end of the cosine.", at_least=0)
-    weight_decay: float = setting(0.0, "Weight decay of AdamW.", at_least=0)
-    clip_grad: float = setting(0.0, "Largest gradient norm; 0 is not clipped.", at_least=0)
     score: Literal["dot", "cosine", "vocabulary"] = setting(
-        "cosine", "Score in the loss: dot, cosine, or vocabulary (the paper's)."
+        "cosine",
+        "Score in the loss: dot, cosine, or vocabulary (the paper's).",
+        advanced=True,
     )
-    score_scale: float = setting(10.0, "What scores are multiplied by before the loss.")
-    margin: float = setting(1.0, "How much a positive must score above a negative.")
+    score_scale: float = setting(10.0, "Factor of the scores in the loss.", advanced=True)
+    margin: float = setting(1.0, "How much a positive must score above a negative.", advanced=True)
     absent_labels: Literal["keep", "skip"] = setting(
-        "keep", "Labels with no positive in the batch: keep or skip."
+        "keep", "Labels with no positive in the batch: keep or skip.", advanced=True
     )
     loss_on: Literal["fused", "streams", "both"] = setting(
         "fused",
-        "Scores the loss looks at: fused, streams or both.",
+        "Scores in the loss: fused, streams or both.",
+        advanced=True,
     )
-    cache: str = setting(
-        "", 'Folder for the student\'s vectors of the photos; "" is beside --out.', is_path=True
+    min_lr: float = setting(
+        1e-8, "Learning rate at the end of the cosine.", at_least=0, advanced=True
     )
-    seed: int = setting(
-        0, "Decides the order of the photos and labels drawn at random.", at_least=0
+    weight_decay: float = setting(0.0, "Weight decay of AdamW.", at_least=0, advanced=True)
+    clip_grad: float = setting(
+        0.0, "Largest gradient norm; 0 does not clip.", at_least=0, advanced=True
     )
-    device: str = setting("auto", "Where training runs: auto, cpu, cuda or cuda:1.")
     dtype: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         "Number format of the student and the text tower: auto, float32 or bfloat16.",
+        advanced=True,
     )
-    workers: int = setting(2, "Processes that decode photos.", at_least=0)
+    cache: str = setting(
+        "",
+        'Folder for the student\'s vectors of the photos; "" is beside --out.',
+        is_path=True,
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -440,6 +505,28 @@ def load(
     return Config(
         **{name: part(**values[name]) for name, part in SECTIONS.items()}, sources=sources
     )
+
+
+def from_values(values: Mapping[str, Any]) -> Config:
+    """Return the configuration of values by `section.key`; every other setting has its default.
+
+    A path or a whole number is taken for text where text is wanted.
+
+    Raises:
+        ConfigError: a name is unknown, or a value has the wrong type or size.
+    """
+    known = {item.name: item for item in settings()}
+    parts: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for name, value in values.items():
+        if name not in known:
+            hint = nearest(name, known, '"{}"')
+            raise ConfigError(f'unknown setting "{name}"{hint}')
+        item = known[name]
+        if item.kind is str and isinstance(value, Path | int) and not isinstance(value, bool):
+            value = str(value)
+        parts[item.section][item.key] = check(item, value, place=name)
+    sources = {name: "given" if name in values else "default" for name in known}
+    return Config(**{name: part(**parts[name]) for name, part in SECTIONS.items()}, sources=sources)
 
 
 def _pick(

@@ -39,8 +39,18 @@ def write(home: Path, text: str) -> Path:
 # ---- mkt.toml documents the dataclasses ----
 
 
-def test_mkt_toml_holds_every_setting_with_its_default() -> None:
+def documented() -> str:
+    """The text of mkt.toml with the settings of training, which are comments, uncommented."""
+    return re.sub(r"^# (\w+ = )", r"\1", (ROOT / "mkt.toml").read_text(), flags=re.MULTILINE)
+
+
+def test_mkt_toml_sets_nothing_that_a_recipe_decides() -> None:
     written = tomllib.loads((ROOT / "mkt.toml").read_text())
+    assert written["stage1"] == written["stage2"] == {}
+
+
+def test_mkt_toml_holds_every_setting_with_its_default() -> None:
+    written = tomllib.loads(documented())
     declared: dict[str, dict[str, Any]] = {}
     for item in config.settings():
         default = list(item.default) if isinstance(item.default, tuple) else item.default
@@ -49,12 +59,12 @@ def test_mkt_toml_holds_every_setting_with_its_default() -> None:
 
 
 def test_comment_above_each_key_of_mkt_toml_is_the_help_of_the_setting() -> None:
-    pairs = re.findall(r"^# (.*)\n(\w+) = ", (ROOT / "mkt.toml").read_text(), flags=re.MULTILINE)
+    pairs = re.findall(r"^# (.*)\n(\w+) = ", documented(), flags=re.MULTILINE)
     assert pairs == [(item.rule.help, item.key) for item in config.settings()]
 
 
 def test_keys_of_mkt_toml_stand_in_the_order_of_the_dataclasses() -> None:
-    written = tomllib.loads((ROOT / "mkt.toml").read_text())
+    written = tomllib.loads(documented())
     names = [f"{section}.{key}" for section, table in written.items() for key in table]
     assert names == [item.name for item in config.settings()]
 
@@ -77,6 +87,15 @@ def test_choices_are_those_of_the_type(name: str, words: Any) -> None:
 
 def test_documented_text_is_the_file_in_the_repository() -> None:
     assert config.documented() == (ROOT / "mkt.toml").read_text()
+
+
+def test_advanced_settings_stand_under_a_heading_at_the_end_of_their_section() -> None:
+    for section in ("data", "stage1", "stage2"):
+        flags = [item.rule.advanced for item in config.settings() if item.section == section]
+        assert flags == sorted(flags)
+        text = documented().split(f"\n[{section}]\n")[1].split("\n[")[0]
+        plain, _, advanced = text.partition("# ---- Advanced ----")
+        assert (plain.count(" = "), advanced.count("\n# ")) == (flags.count(False), sum(flags))
 
 
 # ---- where a value comes from ----
@@ -212,6 +231,30 @@ def test_what_would_train_backwards_or_draw_nothing_is_refused(home: Path, name:
     value = type(find_setting(name).default)(-1)
     with pytest.raises(ConfigError, match=r"must be at least 0, not -1"):
         load(home, environ={}, flags={name: value})
+
+
+def test_values_make_a_configuration_without_file_or_environment(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(home, "[search]\nk = 3\n")
+    monkeypatch.setenv("MKT_SEARCH_K", "7")
+    found = config.from_values({"stage1.lr": 1, "data.photos": Path("a"), "stage1.frozen": 3})
+    assert (found.stage1.lr, found.data.photos, found.stage1.frozen) == (1.0, "a", "3")
+    assert found.search.k == config.SearchConfig().k
+    assert (found.sources["stage1.lr"], found.sources["search.k"]) == ("given", "default")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"stage1.lrr": 1.0}, r'unknown setting "stage1\.lrr"; did you mean "stage1\.lr"'),
+        ({"stage1.epochs": 1.5}, r"stage1\.epochs: epochs in \[stage1\] must be a whole number"),
+        ({"data.photos": True}, "must be text in quotes"),
+    ],
+)
+def test_wrong_values_are_refused_by_their_name(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        config.from_values(values)
 
 
 # ---- where the library is ----

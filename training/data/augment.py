@@ -1,7 +1,7 @@
-"""What is done to a training photo before the student sees it: crop, flip, RandAugment.
+"""Augmentation of training photos: random crop, flip, RandAugment.
 
-In the order of timm's training transform, which the paper uses: crop and resize, flip, RandAugment
-at the student's size. Everything is decided by the generator that is handed in.
+The order is that of timm's training transform, which the paper uses: crop and resize, flip, then
+RandAugment at the student's size. The generator that is passed in decides everything.
 """
 
 import contextlib
@@ -18,22 +18,26 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from timm.data.auto_augment import rand_augment_transform
 
-from mkt_search.photos import decode as images
+from mkt_search.photos import decode
 from mkt_search.types import ImageSpec
 
-WIDEST = 4 / 3  # aspect of a random crop, relative to what the student sees; or its inverse
-ATTEMPTS = 10  # boxes drawn before one that leaves the photo is shrunk to fit
-NUMBER = r"\d+(\.\d+)?"
-POLICY = re.compile(rf"rand(-(m\d+|n\d+|p{NUMBER}|mstd{NUMBER}|mmax\d+|inc[01]|t(weights|3aw?)))*")
-"""What timm reads as a RandAugment policy, such as the paper's rand-m9-mstd0.5-inc1."""
+MAX_STRETCH = 4 / 3  # of a random crop's aspect, wider or narrower than the student's input
+CROP_ATTEMPTS = 10  # boxes drawn before one that exceeds the photo is shrunk to fit
+_NUMBER = r"\d+(\.\d+)?"
+RANDAUGMENT_POLICY = re.compile(
+    rf"rand(-(m\d+|n\d+|p{_NUMBER}|mstd{_NUMBER}|mmax\d+|inc[01]|t(weights|3aw?)))*"
+)
+"""What timm parses as a RandAugment policy, such as the paper's rand-m9-mstd0.5-inc1."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training photo.
+    """Random changes of a training photo.
 
-    `crop_scale` is the smallest share of the photo that a random crop keeps (1: no crops),
-    `randaugment` a policy in timm's words ("": none).
+    Args:
+        flip: mirror half of the photos.
+        crop_scale: smallest fraction of the photo's area that a random crop keeps; 1: no crops.
+        randaugment: a policy in timm's syntax; "": none.
     """
 
     flip: bool = False
@@ -49,7 +53,7 @@ class Augmentation:
             box = random_box(image.width, image.height, self.crop_scale, rng, aspect=aspect)
             image = image.crop(box)
             spec = replace(spec, resize="squash", shorter_side=None)
-        pixels = images.to_pixels(image, spec)
+        pixels = decode.to_pixels(image, spec)
         if self.flip and rng.random() < 0.5:
             pixels = pixels[:, ::-1]
         if not self.randaugment:
@@ -70,20 +74,22 @@ def random_box(
     *,
     aspect: float | None = None,
 ) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of a part that has `smallest` of the area or more.
+    """Return left, top, right and bottom of a random part of an image of width x height pixels.
 
-    Its aspect is within 4:3 and 3:4 of `aspect`, or of the photo's own when that is None. Where the
-    photo has no room for such a part of that size, it is the largest there is room for.
+    Args:
+        smallest: the smallest fraction of the area, in (0, 1].
+        aspect: width / height of the part, varied by up to 4:3 either way; None: the image's own.
+            Where no part of that aspect and size fits, the result is the largest that does.
     """
-    middle = 0.0 if aspect is None else math.log(aspect * height / width)  # beside the photo's own
-    narrowest, widest = middle - math.log(WIDEST), middle + math.log(WIDEST)
-    for _ in range(ATTEMPTS):
+    center = 0.0 if aspect is None else math.log(aspect * height / width)  # relative to the image
+    narrowest, widest = center - math.log(MAX_STRETCH), center + math.log(MAX_STRETCH)
+    for _ in range(CROP_ATTEMPTS):
         area, stretch = rng.uniform(smallest, 1), rng.uniform(narrowest, widest)
-        room = -math.log(area)  # neither side may leave the photo
-        if abs(stretch) <= room:
+        limit = -math.log(area)  # beyond it one side would exceed the image
+        if abs(stretch) <= limit:
             break
     else:
-        stretch = min(max(stretch, -room, narrowest), max(room, narrowest), widest)
+        stretch = min(max(stretch, -limit, narrowest), max(limit, narrowest), widest)
     area = min(area, math.exp(-abs(stretch)))
     w = round(width * math.sqrt(area * math.exp(stretch)))
     h = round(height * math.sqrt(area / math.exp(stretch)))
@@ -94,13 +100,13 @@ def random_box(
 
 @functools.cache
 def rand_augment(policy: str, spec: ImageSpec) -> Callable[[Image.Image], Image.Image]:
-    """Return timm's RandAugment for images of this size; what it uncovers has the mean colour.
+    """Return timm's RandAugment for images of this size; uncovered pixels get the mean colour.
 
     Raises:
-        ValueError: timm does not understand the policy.
+        ValueError: timm cannot parse the policy.
     """
-    if not POLICY.fullmatch(policy):
-        raise ValueError(f"{policy} is no RandAugment policy")
+    if not RANDAUGMENT_POLICY.fullmatch(policy):
+        raise ValueError(f"{policy} is not a RandAugment policy")
     fill = tuple(min(255, round(255 * channel)) for channel in spec.mean)
     transform = rand_augment_transform(
         policy,
@@ -119,17 +125,14 @@ def rand_augment(policy: str, spec: ImageSpec) -> Callable[[Image.Image], Image.
 def posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
     """Keep some bits of each channel, at least one.
 
-    At full strength timm asks for none, which would leave nothing and which Pillow refuses.
+    At full strength timm asks for 0 bits, which Pillow refuses.
     """
     return ImageOps.posterize(image, min(max(bits, 1), 8))
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let `random` and numpy's global generator, which timm draws from, start at a seed.
-
-    Afterwards both go on as if nothing had been drawn.
-    """
+    """Seed `random` and numpy's global generator, which timm draws from; restore both after."""
     plain, array = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed)

@@ -1,15 +1,14 @@
-"""What a frozen backbone says of every photo, computed once and kept: an epoch then takes seconds.
+"""Features of photos from a frozen backbone, computed once, so that an epoch takes seconds.
 
-The cache is a folder of memory-mapped arrays named after all that decides the numbers: the photos
-(name, size, time of change), the backbone's weights, the image spec. It is written in order and
-says how far it got, so a killed run goes on where it stopped.
+The cache is a folder of memory-mapped arrays, named after everything that decides their numbers:
+the photos (name, size, modification time), the weights and the image spec. It is written in order
+and records how many rows are done, so a killed run resumes.
 """
 
 import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,22 +18,27 @@ from torch import Tensor, nn
 
 from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.errors import TrainingError
-from mkt_search.models.encoder import Dtype, PhotoEncoder
+from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.models.student import Student
+from mkt_search.progress import Progress, ProgressCallback
 from mkt_search.types import ImageSpec
 from training.data.cache import ArrayCache
 from training.data.photos import PhotoPixels, loader
 from training.runs.files import hold
+from training.runs.spec import RunSpec
 
-BATCH = 32
-LARGEST = float(np.finfo(np.float16).max)
+BATCH_PHOTOS = 32
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+EncodeRows = Callable[[NDArray[np.uint8]], Mapping[str, NDArray[Any]]]
+"""Pixels (B, H, W, 3) of B photos -> B rows of each array, by name."""
 
 
 class FeatureCache:
-    """Features of N photos in V views: `cls` (V, N, C), `patches` (V, N, P, C), float16.
+    """Features of N photos in V views: `cls` (V, N, C) and `patches` (V, N, P, C), float16.
 
-    `is_readable` (N,) says which photos could be decoded; the others' features mean nothing.
-    View 0 is the photo as it is, view 1 (where asked for) the photo mirrored.
+    `is_readable` (N,) is False for photos that cannot be decoded; their features mean nothing.
+    View 0 is the photo as it is, view 1 (where there are two) its mirror image.
 
     Args:
         arrays: `cls`, `patches` and `is_readable`, each with V x N rows, one view after the other.
@@ -55,7 +59,7 @@ class FeatureCache:
         return len(self.cls)
 
     def get(self, rows: NDArray[np.int64], views: Any = 0) -> tuple[Tensor, Tensor]:
-        """Return cls (B, C) and patches (B, P, C) as float32; `views` (B,) or one for all."""
+        """Return cls (B, C) and patches (B, P, C) as float32; `views` is (B,) or one for all."""
         cls = torch.from_numpy(np.asarray(self.cls[views, rows], np.float32))
         return cls, torch.from_numpy(np.asarray(self.patches[views, rows], np.float32))
 
@@ -64,102 +68,104 @@ def compute_features(
     dataset: PhotoDataset,
     student: Student,
     spec: ImageSpec,
+    run: RunSpec,
     *,
-    folder: Path,
     mirrored: bool,
-    device: str,
-    dtype: Dtype,
-    workers: int,
-    progress: Callable[[int, int], None],
+    progress: ProgressCallback,
 ) -> FeatureCache:
-    """Return the features of every photo, from the cache in `folder` as far as they are there.
+    """Return the backbone's features of every photo, from the cache as far as they are there.
+
+    Args:
+        mirrored: compute a second view of each photo, its mirror image.
 
     Raises:
         TrainingError: the backbone gives numbers that float16 cannot hold.
     """
-    encoder = _feature_encoder(student, spec, device=device, dtype=dtype)
-    own = folder / _key(dataset, student.backbone, spec, mirrored, encoder.dtype)
-    return _filled(own, dataset, encoder, views=1 + mirrored, workers=workers, progress=progress)
+    encoder = _backbone_encoder(student, spec, run)
+    key = _key(dataset, student.backbone, spec, mirrored, encoder.dtype)
+    return _compute(dataset, encoder, run, key, views=1 + mirrored, progress=progress)
 
 
 def compute_vectors(
     dataset: PhotoDataset,
     encoder: PhotoEncoder,
+    run: RunSpec,
     *,
     fingerprint: str,
-    folder: Path,
-    workers: int,
-    progress: Callable[[int, int], None],
+    progress: ProgressCallback,
 ) -> FeatureCache:
-    """Return what a whole student says of every photo: e_cls and e_patch in place of features.
+    """Return a whole student's vectors of every photo: e_cls and e_patch in place of features.
 
     Args:
-        encoder: the student; it never changes again.
-        fingerprint: that of its checkpoint; under another one nothing is found again.
+        encoder: the student, which never changes again.
+        fingerprint: that of its checkpoint; vectors of another one are not reused.
 
     Raises:
         TrainingError: the student gives numbers that float16 cannot hold.
     """
-    digest = _digest(dataset, ["vectors", fingerprint, encoder.dtype])
-    own = folder / digest.hexdigest()[:16]
-    return _filled(own, dataset, encoder, views=1, workers=workers, progress=progress)
+    key = _digest(dataset, ["vectors", fingerprint, encoder.dtype]).hexdigest()[:16]
+    return _compute(dataset, encoder, run, key, views=1, progress=progress)
 
 
-def _filled(
-    folder: Path,
+def _compute(
     dataset: PhotoDataset,
     encoder: PhotoEncoder,
+    run: RunSpec,
+    key: str,
     *,
     views: int,
-    workers: int,
-    progress: Callable[[int, int], None],
+    progress: ProgressCallback,
 ) -> FeatureCache:
-    def rows_of(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    def encode(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         found = encoder.encode(pixels)
-        if not max(np.abs(found.global_).max(), np.abs(found.patches).max()) < LARGEST:
+        if not max(np.abs(found.global_).max(), np.abs(found.patches).max()) < FLOAT16_MAX:
             raise TrainingError(
-                "the student gives numbers beyond float16; are these its weights, and mean and std"
-                " those it was trained with?"
+                "the student gives numbers beyond float16. Check that these are its weights, and"
+                " that --mean and --std are those it was trained with."
             )
         parts = {"cls": found.global_, "patches": found.patches}
         return {name: part.astype(np.float16) for name, part in parts.items()}
 
-    with hold(folder, wait=True):  # a second run waits and then finds the work done
+    folder = run.cache / key
+    with hold(folder, wait=True):  # a second run waits, and then finds the work done
         arrays = ArrayCache(folder, views * len(dataset), is_hashed=False)
-        fill(arrays, dataset, encoder.spec, rows_of, workers=workers, progress=progress)
+        fill(arrays, dataset, encoder.spec, encode, workers=run.workers, progress=progress)
     return FeatureCache(arrays, views=views)
 
 
-def _feature_encoder(
-    student: Student, spec: ImageSpec, *, device: str, dtype: Dtype
-) -> PhotoEncoder:
-    """The backbone alone: `encode` then gives cls and patches. A copy, for the encoder casts it."""
+def _backbone_encoder(student: Student, spec: ImageSpec, run: RunSpec) -> PhotoEncoder:
+    """Return an encoder without heads: cls and patches. A copy, because the encoder casts it."""
     backbone = copy.deepcopy(student.backbone)
     bare = Student(backbone, nn.Identity(), nn.Identity(), dim=student.dim, grid=student.grid)
-    return PhotoEncoder(bare, spec, device=device, dtype=dtype)
+    return PhotoEncoder(bare, spec, device=run.device, dtype=run.dtype)
 
 
 def fill(
     arrays: ArrayCache,
     dataset: PhotoDataset,
     spec: ImageSpec,
-    rows_of: Callable[[NDArray[np.uint8]], Mapping[str, NDArray[Any]]],
+    encode: EncodeRows,
     *,
     workers: int,
-    progress: Callable[[int, int], None],
+    progress: ProgressCallback,
+    step: str = "features",
+    batch_size: int = BATCH_PHOTOS,
 ) -> None:
-    """Add the rows that are missing of every photo, then of every photo mirrored.
+    """Add the missing rows of every photo, then of every mirrored photo.
 
     Args:
-        arrays: as many rows as photos, or twice as many; gets `is_readable` besides.
-        rows_of: pixels (B, H, W, 3) -> rows of each array, B each.
+        arrays: as many rows as photos, or twice as many; gets `is_readable` as well.
+        encode: pixels -> rows of each array.
+        step: the name of the work, for `progress`.
     """
-    while not arrays.is_whole:
+    failed = 0
+    while not arrays.is_complete:
         view, start = divmod(arrays.done, len(dataset))
         photos = PhotoPixels(dataset, np.arange(start, len(dataset)), spec, mirror=bool(view))
-        for _, pixels, is_readable in loader(photos, batch_size=BATCH, workers=workers):
-            arrays.add({**rows_of(pixels.numpy()), "is_readable": is_readable.numpy()})
-            progress(arrays.done, arrays.total)
+        for _, pixels, is_readable in loader(photos, batch_size=batch_size, workers=workers):
+            arrays.add({**encode(pixels.numpy()), "is_readable": is_readable.numpy()})
+            failed += int((~is_readable).sum())
+            progress(Progress(step, arrays.done, arrays.total, failed))
 
 
 def _key(
@@ -173,7 +179,7 @@ def _key(
 
 
 def _digest(dataset: PhotoDataset, parts: list[Any]) -> "hashlib._Hash":
-    """A hash of the photos and of what else decides the numbers, to which more may be added."""
+    """Return a hash of the photos and of `parts`, to which more can be added."""
     digest = hashlib.sha256(json.dumps(parts).encode())
     for line in photo_lines(dataset):
         digest.update(line.encode(errors="surrogateescape"))
@@ -186,5 +192,5 @@ def photo_lines(dataset: PhotoDataset) -> Iterator[str]:
         try:
             status = (dataset.folder / name).stat()
             yield f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
-        except OSError:  # it cannot be read either, which is said once there
+        except OSError:  # it cannot be decoded either, and is reported there
             yield f"{name}\0\n"

@@ -1,4 +1,4 @@
-"""Where label vectors come from, and how those of a table are made easier to learn."""
+"""Label vectors: from a table, which may be whitened first, or from a text tower."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,30 +17,55 @@ LabelTransform = Literal["none", "center", "whiten"]
 
 
 @dataclass(frozen=True)
+class LabelSpec:
+    """Where label vectors come from: a table, or the text tower of an open_clip model.
+
+    Args:
+        table: `.npz` or GloVe text; None for a text tower.
+        text_model: NAME/TAG, NAME/FILE or the folder of an open_clip model; "" for a table.
+        transform: what is done to the vectors of a table; see `transform_table`.
+        whiten_power: exponent of the variances that whitening divides by.
+        whiten_shrink: fraction of the mean variance added to each variance first.
+    """
+
+    table: Path | None = None
+    text_model: str = ""
+    transform: LabelTransform = "none"
+    whiten_power: float = 0.25
+    whiten_shrink: float = 1.0
+
+
+@dataclass(frozen=True)
 class LabelSpace:
-    """A label encoder, and what a checkpoint has to carry to have it again: a table or a prompt."""
+    """A label encoder, and what a checkpoint stores to rebuild it: a table or a prompt."""
 
     encoder: LabelEncoder
     table: LabelTable | None = None
     prompt: Prompt | None = None
 
     def knows(self, label: str) -> bool:
-        """True when the encoder has a vector for the label; a text tower has one for any text."""
+        """Return True when the encoder has a vector for the label; a text tower has one for any."""
         return self.table is None or label in self.table
 
 
-def from_table(path: Path, kind: LabelTransform, *, power: float, shrink: float) -> LabelSpace:
-    """Read a label table and transform it; the transformed one goes into the checkpoint."""
-    table = transform(LabelTable.read(path), kind, power=power, shrink=shrink)
+def open_label_space(spec: LabelSpec) -> LabelSpace:
+    """Read and transform the table, or load the text tower with the plain template.
+
+    Raises:
+        ModelError: there is no such table or model.
+    """
+    if spec.table is None:
+        return _from_text_model(spec.text_model)
+    table = transform_table(
+        LabelTable.read(spec.table),
+        spec.transform,
+        power=spec.whiten_power,
+        shrink=spec.whiten_shrink,
+    )
     return LabelSpace(table, table=table)
 
 
-def from_text_model(spec: str) -> LabelSpace:
-    """Take the text tower of an open_clip model in the plain template: NAME/TAG, NAME/FILE, DIR.
-
-    Raises:
-        ModelError: it is none of these.
-    """
+def _from_text_model(spec: str) -> LabelSpace:
     name, _, weights = spec.partition("/")
     if is_clip_folder(Path(spec).expanduser()):
         name, weights = str(Path(spec).expanduser().resolve()), ""
@@ -50,23 +75,26 @@ def from_text_model(spec: str) -> LabelSpace:
     return LabelSpace(model.label_encoder(), prompt=Prompt(name, weights))
 
 
-def transform(
+def transform_table(
     table: LabelTable, kind: LabelTransform, *, power: float = 0.25, shrink: float = 1.0
 ) -> LabelTable:
-    """Return the table with its vectors centred or whitened over all of its labels.
+    """Return the table with its vectors centered or whitened over all of its labels.
 
     `center` subtracts the mean. `whiten` also divides each principal direction by
-    (variance + shrink x mean variance) ** power, so that the few directions most words share stop
-    deciding every product: 0.5 is whitening in full, 0 is `center`. Photos play no part in it.
+    (variance + shrink x mean variance) ** power, so that the few directions that most words share
+    do not decide every product: power 0.5 is full whitening, 0 is `center`. Photos play no part.
+
+    Raises:
+        TrainingError: some directions do not vary and `shrink` is 0.
     """
     if kind == "none":
         return table
     if kind == "center":
         return table.centered()
-    centred = (table.vectors - table.vectors.mean(axis=0)).astype(np.float64)
-    variances, directions = np.linalg.eigh(np.cov(centred.T))
+    centered = (table.vectors - table.vectors.mean(axis=0)).astype(np.float64)  # (L, D)
+    variances, directions = np.linalg.eigh(np.cov(centered.T))  # (D,), (D, D)
     shrunk = np.maximum(variances, 0) + shrink * variances.mean()
     if shrunk.min() <= 0:
         raise TrainingError("whitening needs --whiten-shrink above 0: some directions do not vary.")
-    whitened = centred @ (directions * shrunk**-power) @ directions.T
+    whitened = centered @ (directions * shrunk**-power) @ directions.T  # (L, D)
     return LabelTable(table.names, whitened.astype(np.float32), source=table.source)

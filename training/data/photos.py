@@ -1,7 +1,7 @@
-"""Photos as pixels for a torch DataLoader: decoded, augmented and ready for the student.
+"""Photos as pixels for a torch DataLoader: decoded and augmented.
 
-What happens to a photo is decided by (seed, epoch, row) alone, so any number of workers and any
-restart shows the student the very same pixels.
+The augmentation of a photo depends on (seed, epoch, row) alone, so any number of workers and any
+restart give the same pixels.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.errors import PhotoError
-from mkt_search.photos import decode as images
+from mkt_search.photos import decode
 from mkt_search.types import ImageSpec
 from training.data.augment import NO_CHANGE, Augmentation
 
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-COURTESY = 10  # added to the niceness of workers that share the student's processor
+WORKER_NICENESS = 10  # added to that of workers that share the student's processor
 
 
 class PhotoPixels(Dataset[tuple[int, Tensor, bool]]):
-    """Rows of a dataset as (row, pixels (H, W, 3) uint8, is_readable).
+    """Rows of a dataset as (row, pixels (H, W, 3) uint8 RGB, is_readable).
 
-    A photo that cannot be decoded is black and not readable: it takes no part and is counted.
+    A photo that cannot be decoded is black and not readable.
 
     Args:
         dataset: where the photos are.
         rows: which of them, in the order to give them.
-        spec: what the student wants to see.
-        augmentation: what is done to each photo.
+        spec: the student's input.
+        augmentation: changes made to each photo.
         seed: numbers that decide the augmentation, the epoch among them.
-        mirror: show every photo mirrored.
+        mirror: mirror every photo.
     """
 
     def __init__(
@@ -79,57 +79,57 @@ class PhotoPixels(Dataset[tuple[int, Tensor, bool]]):
 
     def _decode(self, row: int) -> "Image.Image":
         name = self.dataset.files[row]
-        data = images.read(self.dataset.folder / name)
+        data = decode.read(self.dataset.folder / name)
         side = self.spec.decode_side
-        if side is not None:  # the smallest crop shall still have all pixels that are looked at
+        if side is not None:  # the smallest random crop must not be enlarged
             side = math.ceil(side / math.sqrt(self.augmentation.crop_scale))
-        return images.decode(data, name=name, shorter_side=side).image
+        return decode.decode(data, name=name, shorter_side=side).image
 
 
 class InterruptibleLoader(DataLoader[tuple[int, Tensor, bool]]):
-    """A loader whose workers leave Ctrl-C to the process that started them.
+    """A loader that leaves Ctrl-C to the process that started its workers.
 
-    While workers are forked an interrupt is held back: raised inside a fork it would be lost.
+    SIGINT is blocked while workers are forked: raised inside a fork it would be lost.
     """
 
     def __iter__(self) -> "_BaseDataLoaderIter":
         """Start the workers."""
-        with interrupts_held(), without_advice():
+        with interrupts_deferred(), without_worker_warning():
             return super().__iter__()
 
 
 @contextlib.contextmanager
-def without_advice() -> Iterator[None]:
-    """Keep torch from advising fewer workers on every epoch: a slow disk may well want more."""
+def without_worker_warning() -> Iterator[None]:
+    """Silence torch's warning about more workers than cores: a slow disk may need them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         yield
 
 
 @contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C count after the block; processes started in it are never interrupted by it.
+def interrupts_deferred() -> Iterator[None]:
+    """Raise KeyboardInterrupt after the block; processes started in it ignore Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: after the block, when Ctrl-C came in it.
+        KeyboardInterrupt: after the block, if Ctrl-C was pressed during it.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # Ctrl-C is the main thread's
+        yield  # only the main thread receives signals
         return
-    came: list[int] = []
-    former = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    received: list[int] = []
+    former = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
-    if came:
+    if received:
         raise KeyboardInterrupt
 
 
-def step_back(worker: int) -> None:
-    """Let what else wants the processor go first; torch calls it in each worker as it starts."""
-    if hasattr(os, "nice"):  # Windows has none
-        os.nice(COURTESY)
+def lower_priority(worker: int) -> None:
+    """Lower the priority of this process; torch calls it in each worker as it starts."""
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(WORKER_NICENESS)
 
 
 def loader(
@@ -138,19 +138,21 @@ def loader(
     batch_size: int,
     workers: int,
     pinned: bool = False,
-    is_courteous: bool = False,
+    low_priority: bool = False,
 ) -> DataLoader[tuple[int, Tensor, bool]]:
-    """Return batches of rows (B,), pixels (B, H, W, 3), is_readable (B,), in the order given.
+    """Return batches of rows (B,), pixels (B, H, W, 3) and is_readable (B,), in the order given.
 
-    Workers are processes that decode while the device computes. `pinned` puts batches where a GPU
-    can fetch them without waiting. `is_courteous` is for a student that runs on the same processor:
-    each of its threads waits for the slowest, so one that shares a core with a worker holds up all.
+    Args:
+        workers: processes that decode while the device computes; 0 decodes in this one.
+        pinned: use page-locked memory, from which a GPU copies asynchronously.
+        low_priority: run workers at lower priority, for a student on the same processor: its
+            threads wait for the slowest of them, so one that shares a core delays all.
     """
-    with without_advice():
+    with without_worker_warning():
         return InterruptibleLoader(
             photos,
             batch_size=batch_size,
             num_workers=min(workers, len(photos)),
             pin_memory=pinned,
-            worker_init_fn=step_back if is_courteous else None,
+            worker_init_fn=lower_priority if low_priority else None,
         )

@@ -1,8 +1,8 @@
-"""Three ways from rows of a dataset to the student's vectors, alike for the training loop.
+"""Three ways from rows of a dataset to the student's vectors, with one interface.
 
-`FrozenSource` reads cached features and runs the heads alone; `MovingSource` decodes and augments
-photos and runs the whole student; `VectorSource` reads cached vectors. All give the same batches
-for the same (seed, epoch).
+`FeatureSource` reads cached features and runs the heads; `PhotoSource` decodes and augments photos
+and runs the whole student; `VectorSource` reads cached vectors. Each gives the same batches for the
+same (seed, epoch).
 """
 
 from collections.abc import Iterator
@@ -22,12 +22,13 @@ from training.data.augment import NO_CHANGE, Augmentation
 from training.data.features import FeatureCache
 from training.data.photos import PhotoPixels, loader
 
-ORDER, VIEW, PIXELS, LABELS = 3, 4, 5, 6  # one stream of random numbers for each purpose
+# The second number of a seed, so that each purpose draws from its own stream.
+ORDER_STREAM, VIEW_STREAM, PIXEL_STREAM, LABEL_STREAM = 3, 4, 5, 6
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows (B,) of a dataset, which of them could be read, and what the student says of them."""
+    """Rows (B,) of a dataset, which of them are readable (B,), and the student's vectors."""
 
     rows: Rows
     is_readable: NDArray[np.bool_]
@@ -37,33 +38,37 @@ class Batch:
 class Source(Protocol):
     """Gives the student's vectors of photos."""
 
-    def train(self, rows: Rows, epoch: int) -> Iterator[Batch]:
-        """Yield every row once in the epoch's order, augmented, with gradients."""
+    def training_batches(self, rows: Rows, epoch: int) -> Iterator[Batch]:
+        """Yield full batches in the epoch's order, augmented, with gradients."""
 
-    def look(self, rows: Rows) -> Iterator[Batch]:
-        """Yield the rows in order, as they are, without gradients."""
+    def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
+        """Yield every row in the order given, as it is, without gradients."""
 
 
 def shuffled(rows: Rows, *, seed: int, epoch: int) -> Rows:
     """Return the rows in the order of an epoch."""
-    return np.random.default_rng([seed, ORDER, epoch]).permutation(rows)
+    return np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(rows)
 
 
-def batches(rows: Rows, size: int) -> Iterator[Rows]:
-    """Cut rows into batches; a last one that is not full is left out unless it is the only one."""
-    full = max(len(rows) // size, 1)
-    for start in range(0, full * size, size):
+def full_batches(rows: Rows, size: int) -> Iterator[Rows]:
+    """Cut rows into batches of `size`; drop a partial last one unless it is the only one."""
+    for start in range(0, steps_per_epoch(len(rows), size) * size, size):
         yield rows[start : start + size]
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor of the CPU to a device, without waiting for what a GPU is at."""
+def steps_per_epoch(photos: int, batch_size: int) -> int:
+    """Return how many batches `full_batches` cuts; 1 for fewer photos than a batch."""
+    return max(photos // batch_size, 1)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a CPU tensor to a device; to a GPU asynchronously."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
-class FrozenSource:
+class FeatureSource:
     """Cached features through the student's heads."""
 
     def __init__(
@@ -74,28 +79,29 @@ class FrozenSource:
         self._batch_size = batch_size
         self._seed = seed
 
-    def train(self, rows: Rows, epoch: int) -> Iterator[Batch]:
-        """Yield shuffled batches; of a photo with two views either, at random."""
-        rng = np.random.default_rng([self._seed, VIEW, epoch])
-        for some in batches(shuffled(rows, seed=self._seed, epoch=epoch), self._batch_size):
-            yield self._batch(some, rng.integers(self._cache.views, size=len(some)))
+    def training_batches(self, rows: Rows, epoch: int) -> Iterator[Batch]:
+        """Yield shuffled batches; of a photo with two views, one at random."""
+        rng = np.random.default_rng([self._seed, VIEW_STREAM, epoch])
+        order = shuffled(rows, seed=self._seed, epoch=epoch)
+        for chosen in full_batches(order, self._batch_size):
+            yield self._batch(chosen, rng.integers(self._cache.views, size=len(chosen)))
 
     @torch.no_grad()
-    def look(self, rows: Rows) -> Iterator[Batch]:
-        """Yield batches in order, of the photos as they are."""
+    def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
+        """Yield batches in order, of view 0."""
         for start in range(0, len(rows), self._batch_size):
-            some = rows[start : start + self._batch_size]
-            yield self._batch(some, np.zeros(len(some), np.int64))
+            chosen = rows[start : start + self._batch_size]
+            yield self._batch(chosen, np.zeros(len(chosen), np.int64))
 
     def _batch(self, rows: Rows, views: NDArray[np.int64]) -> Batch:
         cls, patches = self._cache.get(rows, views)
         device = next(self._student.parameters()).device
-        vectors = self._student.project(send(cls, device), send(patches, device))
+        vectors = self._student.project(to_device(cls, device), to_device(patches, device))
         return Batch(rows, self._cache.is_readable[rows], vectors)
 
 
 class VectorSource:
-    """The cached vectors of a student that stands still as a whole, on a device."""
+    """Cached vectors of a student that does not learn, on a device."""
 
     def __init__(
         self, cache: FeatureCache, *, device: torch.device, batch_size: int, seed: int
@@ -105,24 +111,31 @@ class VectorSource:
         self._batch_size = batch_size
         self._seed = seed
 
-    def train(self, rows: Rows, epoch: int) -> Iterator[Batch]:
+    def training_batches(self, rows: Rows, epoch: int) -> Iterator[Batch]:
         """Yield shuffled batches."""
-        for some in batches(shuffled(rows, seed=self._seed, epoch=epoch), self._batch_size):
-            yield self._batch(some)
+        order = shuffled(rows, seed=self._seed, epoch=epoch)
+        for chosen in full_batches(order, self._batch_size):
+            yield self._batch(chosen)
 
-    def look(self, rows: Rows) -> Iterator[Batch]:
+    def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
         """Yield batches in order."""
         for start in range(0, len(rows), self._batch_size):
             yield self._batch(rows[start : start + self._batch_size])
 
     def _batch(self, rows: Rows) -> Batch:
-        global_, patches = self._cache.get(rows)
-        vectors = StudentVectors(send(global_, self._device), send(patches, self._device))
+        cls, patches = self._cache.get(rows)
+        vectors = StudentVectors(to_device(cls, self._device), to_device(patches, self._device))
         return Batch(rows, self._cache.is_readable[rows], vectors)
 
 
-class MovingSource:
-    """Photos through the whole student, because some of its blocks learn."""
+class PhotoSource:
+    """Photos through the whole student, for blocks that learn.
+
+    Args:
+        augmentation: of training photos.
+        workers: processes that decode.
+        in_bfloat16: run the student under autocast.
+    """
 
     def __init__(
         self,
@@ -136,6 +149,8 @@ class MovingSource:
         workers: int,
         in_bfloat16: bool,
     ) -> None:
+        self.device = next(student.parameters()).device
+        self.in_bfloat16 = in_bfloat16
         self._student = student
         self._dataset = dataset
         self._spec = spec
@@ -143,40 +158,44 @@ class MovingSource:
         self._batch_size = batch_size
         self._seed = seed
         self._workers = workers
-        self._in_bfloat16 = in_bfloat16
-        self._device = next(student.parameters()).device
-        self._normalizer = Normalizer(spec, self._device)
+        self._normalizer = Normalizer(spec, self.device)
 
-    def train(self, rows: Rows, epoch: int) -> Iterator[Batch]:
+    def training_batches(self, rows: Rows, epoch: int) -> Iterator[Batch]:
         """Yield shuffled batches of augmented photos."""
         order = shuffled(rows, seed=self._seed, epoch=epoch)
-        kept = np.concatenate(list(batches(order, self._batch_size)))
-        yield from self._run(kept, self._augmentation, (self._seed, PIXELS, epoch))
+        kept = np.concatenate(list(full_batches(order, self._batch_size)))
+        yield from self._batches(self.pixels(kept, epoch))
 
     @torch.no_grad()
-    def look(self, rows: Rows) -> Iterator[Batch]:
-        """Yield batches in order, of the photos as they are."""
-        yield from self._run(rows, NO_CHANGE, ())
+    def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
+        """Yield batches in order, of photos as they are."""
+        photos = PhotoPixels(self._dataset, rows, self._spec, augmentation=NO_CHANGE)
+        yield from self._batches(photos)
 
-    def _run(
-        self, rows: Rows, augmentation: Augmentation, seed: tuple[int, ...]
-    ) -> Iterator[Batch]:
-        found = loader(
-            self._photos(rows, augmentation, seed),
+    def pixels(self, rows: Rows, epoch: int) -> PhotoPixels:
+        """Return the augmented photos of an epoch."""
+        return PhotoPixels(
+            self._dataset,
+            rows,
+            self._spec,
+            augmentation=self._augmentation,
+            seed=(self._seed, PIXEL_STREAM, epoch),
+        )
+
+    def encode(self, pixels: Tensor) -> StudentVectors:
+        """Normalize pixels (B, H, W, 3) uint8 on the device and run the student; float32."""
+        images = self._normalizer(pixels)  # (B, 3, H, W)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+            vectors = self._student(images)
+        return StudentVectors(*(part.float() for part in vectors))
+
+    def _batches(self, photos: PhotoPixels) -> Iterator[Batch]:
+        batches = loader(
+            photos,
             batch_size=self._batch_size,
             workers=self._workers,
-            pinned=self._device.type == "cuda",
-            is_courteous=self._device.type == "cpu",
+            pinned=self.device.type == "cuda",
+            low_priority=self.device.type == "cpu",
         )
-        for row, pixels, readable in found:
-            yield Batch(row.numpy(), readable.numpy(), self._vectors(pixels))
-
-    def _photos(self, rows: Rows, augmentation: Augmentation, seed: tuple[int, ...]) -> PhotoPixels:
-        return PhotoPixels(self._dataset, rows, self._spec, augmentation=augmentation, seed=seed)
-
-    def _vectors(self, pixels: Tensor) -> StudentVectors:
-        """Normalise pixels (B, H, W, 3) uint8 on the device, and run the student."""
-        images = self._normalizer(pixels)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._in_bfloat16):
-            vectors = self._student(images)
-        return StudentVectors(vectors.global_.float(), vectors.patches.float())
+        for rows, pixels, is_readable in batches:
+            yield Batch(rows.numpy(), is_readable.numpy(), self.encode(pixels))

@@ -1,10 +1,9 @@
-"""What a run learns: photos, labels and their vectors, put together from the settings."""
+"""What a run learns from: photos, labels and label vectors, split into seen and unseen labels."""
 
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,28 +11,29 @@ import numpy as np
 from mkt_search.datasets.dataset import PhotoDataset, Rows, Targets
 from mkt_search.datasets.read import read
 from mkt_search.datasets.split import LabelSplit, PhotoSplit
-from mkt_search.models.checkpoint import hash_file
-from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
+from mkt_search.display import count_noun, first_few
+from mkt_search.errors import TrainingError
+from mkt_search.progress import Progress, ProgressCallback
+from mkt_search.settings.config import DataConfig
 from mkt_search.types import Vector
-from training.data import label_vectors
 from training.data.label_vectors import LabelSpace
-from training.plans import TEACHER
+from training.runs.state import Run
 
-# settings that say where things are and how fast it goes, but not what comes out
-WITHOUT_EFFECT = {
-    *("kind", "photos", "labels", "splits", "unseen", "label_table", "backbone_weights"),
-    *("teacher", "cache", "workers", "device", "labels_at_once"),
-}
+STEP = "data"  # the name of this work in progress events
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is learned. The labels of `dataset` are the seen ones, then the unseen ones.
+    """Labelled photos and label vectors.
 
-    `vectors` (L, D) are those of the labels, in the same order.
+    Args:
+        dataset: its labels are the seen ones, then the unseen ones.
+        photos: rows to train on, to validate on after each epoch, and to test on.
+        labels: the seen and the unseen labels.
+        space: the label encoder.
+        vectors: (L, D), the label vectors in the order of the dataset's labels.
     """
 
-    data: DataConfig
     dataset: PhotoDataset
     photos: PhotoSplit
     labels: LabelSplit
@@ -42,7 +42,7 @@ class Task:
 
     @property
     def seen(self) -> int:
-        """How many labels are seen."""
+        """The number of seen labels."""
         return len(self.labels.seen)
 
     @property
@@ -51,13 +51,13 @@ class Task:
         return self.dataset.targets[:, : self.seen]
 
     @property
-    def learnable(self) -> Rows:
-        """Rows of the training photos that show a seen label; the others teach nothing."""
+    def trainable(self) -> Rows:
+        """Rows of the training photos that show a seen label; the others have no loss."""
         train = self.photos.train
         return train[(self.seen_targets[train] > 0).any(axis=1)]
 
     def files(self, rows: Rows) -> list[str]:
-        """Return the names of some photos."""
+        """Return the file names of some photos."""
         return [self.dataset.files[row] for row in rows]
 
     @property
@@ -70,71 +70,70 @@ class Task:
         return digest.hexdigest()[:12]
 
     def describe(self, validation: str) -> str:
-        """Return in one line who learns and who is scored; `validation` says on which photos."""
+        """Return one line of counts; `validation` names the kind of validation photos."""
         count = {part: f"{len(rows):,}" for part, rows in vars(self.photos).items()}
         return (
-            f"{count['train']} photos to learn from, {count['validation']} to validate on"
-            f" ({validation}), {count['test']} to test; {self.seen} seen labels,"
+            f"{count['train']} training photos, {count['validation']} validation photos"
+            f" ({validation}), {count['test']} test photos; {self.seen} seen labels,"
             f" {len(self.labels.unseen)} unseen"
         )
 
 
-def load_task(data: DataConfig, config: Stage1Config, say: Callable[[str], None]) -> Task:
-    """Read the data and draw the splits that the settings ask for.
+def read_task(data: DataConfig, space: LabelSpace, progress: ProgressCallback) -> Task:
+    """Read the labelled photos, split them, and encode their labels as `space` does now.
 
     Raises:
-        MktError: something is missing or does not fit; the text says what and where.
+        MktError: a file is missing or does not fit; the text says which and why.
+        TrainingError: no training photo shows a seen label.
     """
-    return read_task(data, _label_space(config), say)
-
-
-def read_task(data: DataConfig, space: LabelSpace, say: Callable[[str], None]) -> Task:
-    """Read the data and split it; the labels' vectors are those that `space` gives them now.
-
-    Raises:
-        MktError: something is missing or does not fit; the text says what and where.
-    """
-    found = read(data, is_known=space.knows, progress=lambda event: say(event.message))
+    say = remarks(progress, STEP)
+    found = read(data, is_known=space.knows, progress=progress)
     vectors = space.encoder.encode(found.dataset.labels)
-    task = Task(data, found.dataset, found.photos, found.labels, space, vectors)
+    task = Task(found.dataset, found.photos, found.labels, space, vectors)
     say(task.describe(data.validation))
+    require_positives(task, progress)
     return task
 
 
-def plain_settings(data: DataConfig, config: Stage1Config | Stage2Config) -> dict[str, Any]:
-    """Return the settings that decide what comes out, as plain values."""
-    settings = {**asdict(data), **asdict(config)}
-    settings = {key: v for key, v in settings.items() if key not in WITHOUT_EFFECT}
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()}
-
-
-def settings_of(config: Stage1Config, task: Task, *, teacher: str = "") -> dict[str, Any]:
-    """Return all that decides the result of a run, to know whether a stopped one may go on.
-
-    Plain values, as they come back from JSON. `teacher` is the fingerprint of the one that is used.
-    """
+def task_provenance(task: Task, run: Run) -> dict[str, Any]:
+    """Return what `meta.json` records of a run's settings, photos and labels, as plain values."""
     return {
-        **plain_settings(task.data, config),
-        "data": task.fingerprint,
-        "label vectors": task.space.encoder.fingerprint,
-        "teacher weights": teacher,
-        "backbone weights": _backbone_weights(config, teacher),
+        "settings": dict(run.settings),
+        "photos": {part: len(rows) for part, rows in vars(task.photos).items()},
+        "seen": list(task.labels.seen),
+        "unseen": list(task.labels.unseen),
     }
 
 
-def _backbone_weights(config: Stage1Config, teacher: str) -> str:
-    if config.backbone_weights == TEACHER:
-        return teacher
-    weights = Path(config.backbone_weights) if config.backbone_weights else None
-    return hash_file(weights)[:12] if weights and weights.is_file() else ""
+def remarks(progress: ProgressCallback, step: str) -> Callable[[str], None]:
+    """Return a function that reports a sentence as a remark on a step."""
+    return lambda sentence: progress(Progress(step, message=sentence))
 
 
-def _label_space(config: Stage1Config) -> LabelSpace:
-    if config.text_model:
-        return label_vectors.from_text_model(config.text_model)
-    return label_vectors.from_table(
-        Path(config.label_table),
-        config.label_transform,
-        power=config.whiten_power,
-        shrink=config.whiten_shrink,
-    )
+def report_unreadable(task: Task, rows: Rows, progress: ProgressCallback) -> None:
+    """Report the photos that are left out because they cannot be read, if there are any."""
+    names = task.files(rows)
+    if names:
+        remarks(progress, STEP)(
+            f"left out {count_noun(len(names), 'photo')} that cannot be read: {first_few(names)}"
+        )
+
+
+def require_positives(task: Task, progress: ProgressCallback) -> None:
+    """Report the seen labels that no training photo shows.
+
+    Raises:
+        TrainingError: no training photo shows any.
+    """
+    if not len(task.trainable):
+        raise TrainingError(
+            "no training photo shows a seen label, so there is nothing to learn from. Give other"
+            " --labels or --splits, or name fewer labels in --unseen."
+        )
+    shown = np.any(task.seen_targets[task.trainable] > 0, axis=0)  # (seen,)
+    names = [task.labels.seen[column] for column in np.flatnonzero(~shown)]
+    if names:
+        remarks(progress, STEP)(
+            f"no training photo shows {count_noun(len(names), 'label')}: {first_few(names)}."
+            " Without a positive, a label is only learned to be absent"
+        )

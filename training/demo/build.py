@@ -1,20 +1,20 @@
-"""Rebuild the demo checkpoint from nothing: scenes, the small CLIP, stage 1, stage 2.
+"""Train the built-in demo models from scratch: scenes, the small CLIP, stage 1, stage 2.
 
     mkt train demo --out DIR
 
-Every step leaves a folder and is skipped when that is there, so a killed run goes on:
+Every step leaves a folder and is skipped when that is there, so a killed run continues:
 
-    DIR/recipe.json   what was asked for; a folder goes on with the same recipe alone
+    DIR/recipe.json   the recipe; a folder is continued with the same one only
     DIR/clip          the teacher and its text tower, an open_clip folder
-    DIR/photos        scenes to learn from and to be tested on, with labels.json and the like
-    DIR/plain         stage 1 without distillation, to compare
+    DIR/photos        scenes to train and to test on, with labels.json and the like beside them
+    DIR/plain         stage 1 without distillation, for comparison
     DIR/distilled     stage 1
     DIR/tuned         stage 2
-    DIR/checkpoint    what is shipped: `tuned` in 16 bits; it finds its text tower in DIR/clip
+    DIR/checkpoint    what is shipped: `tuned` in 16 bits; its text tower is DIR/clip
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,31 +27,29 @@ from mkt_search.models import checkpoint, conv_vit
 from mkt_search.models.checkpoint import Prompt
 from mkt_search.models.clip import is_clip_folder
 from mkt_search.models.student import read_tensors
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from training import stage1, stage2
 from training.demo.clip import SIDE, ClipRecipe, train_clip
 from training.runs.files import hold
-from training.runs.history import Listener
-from training.runs.report import epoch_line
-
-Say = Callable[[str], None]
+from training.runs.history import EpochCallback, ignore_epoch
 
 CLIP, PLAIN, DISTILLED, TUNED, FINISHED = "clip", "plain", "distilled", "tuned", "checkpoint"
 UNSEEN_FILE, RECIPE_FILE = "unseen.txt", "recipe.json"
 CLIP_RUN = "clip.run"
-TOP_K = 4
+STEP = "demo models"  # the name of this work in progress events
 
 STUDENT = Stage1Config(
     backbone=conv_vit.NAME,
     backbone_weights="teacher",
-    start="teacher",
-    feature_dim=0,
+    head_init="teacher",
+    pca_dim=0,
     image_height=SIDE,
     image_width=SIDE,
     mean=conv_vit.MEAN,
     std=conv_vit.STD,
     frozen="0",
-    top_k=TOP_K,
+    top_k=4,
     regression=0.0,
     flip=True,
     epochs=3,
@@ -65,7 +63,16 @@ STUDENT = Stage1Config(
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the demo checkpoint: photos to learn from, to test on, and three stages."""
+    """Everything that decides the demo models.
+
+    Args:
+        train: scenes that students learn from.
+        test: scenes that they are tested on.
+        clip: training of the small CLIP.
+        distill: weight of distillation of the student that is shipped.
+        student: stage 1.
+        prompt: stage 2.
+    """
 
     train: int = 8_000
     test: int = 2_000
@@ -89,50 +96,59 @@ SMALL = Recipe(
     student=replace(STUDENT, epochs=1, batch_size=32, workers=0),
     prompt=Stage2Config(epochs=1, workers=0),
 )
-"""A walk through every step in a minute; what comes out knows nothing."""
+"""Every step in a minute, for tests; the models know nothing."""
 
 
-def rebuild(folder: Path, recipe: Recipe, say: Say) -> Path:
-    """Make the demo checkpoint in a folder, and return where it is.
+def build_demo(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    progress: ProgressCallback = no_progress,
+    on_epoch: EpochCallback = ignore_epoch,
+) -> Path:
+    """Train the demo models in a folder, and return the checkpoint.
 
     Raises:
         TrainingError: the folder has other things in it, another process works there, or it was
             begun with another recipe.
     """
-    folder = folder.resolve()  # settings name folders in full, so what is told can leave them out
+    folder = folder.resolve()  # settings have full paths, from which `pack` removes the folder
     if folder.exists() and any(folder.iterdir()) and not (folder / CLIP_RUN).exists():
         raise TrainingError(f"{folder} has other things in it; name a new folder.")
     with hold(folder / CLIP_RUN):
-        _keep(recipe, folder / RECIPE_FILE)
+        _record(recipe, folder / RECIPE_FILE)
         if not is_clip_folder(folder / CLIP):
-            train_clip(folder / CLIP_RUN, folder / CLIP, recipe.clip, say)
-        data = prepare_data(folder, recipe, say)
+            train_clip(folder / CLIP_RUN, folder / CLIP, recipe.clip, progress)
+        data = prepare_data(folder, recipe, progress)
         clip = str(folder / CLIP)
-        settings = replace(recipe.student, text_model=clip, teacher=clip)
+        student = replace(recipe.student, text_model=clip, teacher=clip)
+        callbacks: dict[str, Any] = {"progress": progress, "on_epoch": on_epoch}
         for name, distill in ((PLAIN, 0.0), (DISTILLED, recipe.distill)):
-            stage = _stage1(data, replace(settings, distill=distill))
-            _if_missing(folder / name, say, stage, epochs=settings.epochs)
-        stage = _stage2(data, recipe.prompt, folder / DISTILLED)
-        _if_missing(folder / TUNED, say, stage, epochs=recipe.prompt.epochs)
+            out, settings = folder / name, replace(student, distill=distill)
+            if not _is_finished(out, progress):
+                stage1.train(data, settings, out, **callbacks)
+        if not _is_finished(folder / TUNED, progress):
+            stage2.train(data, recipe.prompt, folder / DISTILLED, folder / TUNED, **callbacks)
         return pack(folder)
 
 
-def _keep(recipe: Recipe, path: Path) -> None:
-    """Write down the recipe. Raises TrainingError when the folder was begun with another one."""
+def _record(recipe: Recipe, path: Path) -> None:
+    """Write the recipe. Raises TrainingError when the folder was begun with another one."""
     text = json.dumps(asdict(recipe), indent=2) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise TrainingError(
-            f"{path.parent} was begun with another recipe, which {path.name} tells. Name a new"
-            f" folder, or remove {path.name} to go on with what is there all the same."
+            f"{path.parent} was begun with another recipe, the one in {path.name}. Name a new"
+            f" folder, or remove {path.name} to continue with what is there."
         )
     write_atomically(path, text)
 
 
-def prepare_data(folder: Path, recipe: Recipe, say: Say) -> DataConfig:
-    """Render the photos that students learn from and are tested on; return where they are."""
+def prepare_data(folder: Path, recipe: Recipe, progress: ProgressCallback) -> DataConfig:
+    """Render the scenes that students learn from and are tested on; return where they are."""
     if not (folder / SPLITS_FILE).exists():
-        say(f"rendering {recipe.train + recipe.test:,} photos of {SIDE} x {SIDE} pixels")
-        write_dataset(folder, train=recipe.train, test=recipe.test, side=SIDE)
+        count = recipe.train + recipe.test
+        progress(Progress(STEP, message=f"rendering {count:,} photos of {SIDE} x {SIDE} pixels"))
+        write_dataset(folder, train=recipe.train, test=recipe.test, side=SIDE, progress=progress)
     unseen = unseen_shown(draw_scene(seed).labels for seed in range(recipe.train))
     write_atomically(folder / UNSEEN_FILE, "\n".join(unseen))
     return DataConfig(
@@ -146,50 +162,36 @@ def prepare_data(folder: Path, recipe: Recipe, say: Say) -> DataConfig:
 
 
 def pack(folder: Path) -> Path:
-    """Put what is shipped together: student and prompt in 16 bits, and their story."""
-    made = folder / TUNED
-    meta = checkpoint.read_meta(made)
-    state = read_tensors(made / checkpoint.STUDENT)
+    """Write the checkpoint that is shipped, student and prompt in 16 bits, and return its path."""
+    tuned = folder / TUNED
+    meta = checkpoint.read_meta(tuned)
+    state = read_tensors(tuned / checkpoint.STUDENT)
     checkpoint.write(
         folder / FINISHED,
         replace(
-            meta, prompt=Prompt(f"../{CLIP}", ""), trained=_told_anywhere(meta.trained, folder)
+            meta, prompt=Prompt(f"../{CLIP}", ""), trained=_without_paths(meta.trained, folder)
         ),
         {name: t.half() if t.is_floating_point() else t for name, t in state.items()},
-        context=read_tensors(made / checkpoint.PROMPT)["context"],
+        context=read_tensors(tuned / checkpoint.PROMPT)["context"],
     )
     return folder / FINISHED
 
 
-def _stage1(data: DataConfig, settings: Stage1Config) -> Callable[[Path, Listener], object]:
-    return lambda out, listener: stage1.train(data, settings, out, listener=listener)
+def _is_finished(out: Path, progress: ProgressCallback) -> bool:
+    """Return True for a checkpoint whose last epoch is done, and report which it is."""
+    is_finished = checkpoint.is_checkpoint(out) and bool(checkpoint.read_meta(out).results)
+    progress(Progress(STEP, message=f"{out} is done" if is_finished else f"training {out}"))
+    return is_finished
 
 
-def _stage2(
-    data: DataConfig, settings: Stage2Config, source: Path
-) -> Callable[[Path, Listener], object]:
-    return lambda out, listener: stage2.train(data, settings, source, out, listener=listener)
+def _without_paths(provenance: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the provenance without the names of folders on this machine."""
 
-
-def _if_missing(
-    out: Path, say: Say, train: Callable[[Path, Listener], object], *, epochs: int
-) -> None:
-    """Train what is not there, or was stopped before its last epoch."""
-    if checkpoint.is_checkpoint(out) and checkpoint.read_meta(out).results:
-        say(f"{out} is done")
-        return
-    say(f"training {out}")
-    train(out, Listener(say=say, on_epoch=lambda epoch: say(epoch_line(epoch, of=epochs))))
-
-
-def _told_anywhere(story: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The story without the names of folders on the machine it happened on."""
-
-    def told(value: Any) -> Any:
+    def stripped(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: told(item) for key, item in value.items()}
+            return {key: stripped(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [told(item) for item in value]
+            return [stripped(item) for item in value]
         return value.replace(f"{folder}/", "") if isinstance(value, str) else value
 
-    return {key: told(value) for key, value in story.items()}
+    return {key: stripped(value) for key, value in provenance.items()}

@@ -1,21 +1,21 @@
 """The small CLIP of the demo world: an ordinary open_clip model, trained on scenes and captions.
 
-It stands for the CLIP that the paper starts from: it has met every word of the world, in captions,
-while the student is told the seen labels alone. Two losses are added up, on close-ups first and on
-scenes then:
+It plays the part of the CLIP that the paper starts from: it has met every word of the world in
+captions, while the student is trained on seen labels alone. The loss is the sum of two, first on
+close-ups and then on scenes:
 
 - which place, thing, colour and shape a close-up shows, and for every such word whether a scene
-  shows it, on the similarity of the image, and of its best patches, to the word's text;
+  shows it, from the similarity of the image, and of its best patches, to the word's text;
 - for every pair of image and caption whether they belong together (Zhai et al., SigLIP, ICCV 2023;
   https://arxiv.org/abs/2303.15343).
 
-The text tower stands still during the close-ups. Otherwise the words of what cannot be seen yet,
-the shapes, fall together into one vector before they can be seen, and are hard to part again.
+The text tower is frozen during the close-ups. Otherwise the vectors of words that cannot be told
+apart yet, the shapes, collapse into one, and are hard to separate later.
 """
 
 import io
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ from mkt_search.errors import TrainingError
 from mkt_search.files import write_atomically
 from mkt_search.models import conv_vit
 from mkt_search.models.clip import write_clip_folder
-from training.learning.schedule import learning_rate, set_learning_rate
+from mkt_search.progress import Progress, ProgressCallback
+from training.learning.schedule import WarmupCosine
 
 SIDE, CLOSE_UP, PATCH = 64, 32, 8
 MODEL: dict[str, Any] = {
@@ -62,17 +63,18 @@ PREPARATION: dict[str, Any] = {
 KINDS = (PLACES, THINGS, COLOURS, SHAPES)
 WORDS = tuple(word for kind in KINDS for word in kind)
 TEMPLATES = ("{}", "a {}", "a picture of a {}", "a photo of a {}", "look at this {}")
-SHORT_TEMPLATES = 2  # of these; in a long one an untrained tower hardly tells words apart
-CAPTIONED = 16  # images of a batch that are compared with captions
+SHORT_TEMPLATES = 2  # the first ones; in a long one an untrained tower hardly tells words apart
+CAPTIONED_IMAGES = 16  # of each batch
 CAPTION_WEIGHT = 0.3
 STATE = "clip.state.pt"
-SAVE_EVERY = 250  # steps
+SAVE_EVERY_STEPS = 250
+STEP = "clip"  # the name of this work in progress events
 _DAMAGED = (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
 class ClipRecipe:
-    """How the small CLIP is trained."""
+    """How the small CLIP is trained: images, steps, batch sizes and the optimizer."""
 
     close_ups: int = 40_000
     scenes: int = 40_000
@@ -86,6 +88,11 @@ class ClipRecipe:
     top_k: int = 4
     seed: int = 0
 
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.close_up_steps + self.scene_steps
+
 
 @dataclass(frozen=True)
 class Scenes:
@@ -97,7 +104,7 @@ class Scenes:
 
 
 class Matching(nn.Module):
-    """Turns similarities into logits: a scale and a bias for each use that is made of them."""
+    """Similarities -> logits: a learned scale and bias for each use."""
 
     uses = ("scene", "patches", "caption", "close-up", "close-up patches")
 
@@ -112,25 +119,36 @@ class Matching(nn.Module):
         return self.scale[row].exp() * similarity + self.bias[row]
 
 
-def train_clip(folder: Path, out: Path, recipe: ClipRecipe, say: Callable[[str], None]) -> None:
-    """Train the small CLIP and write it as an open_clip folder; a killed run goes on.
+def train_clip(
+    folder: Path,
+    out: Path,
+    recipe: ClipRecipe,
+    progress: ProgressCallback,
+    *,
+    save_every: int = SAVE_EVERY_STEPS,
+) -> None:
+    """Train the small CLIP and write it as an open_clip folder; a killed run continues.
 
     Args:
         folder: keeps rendered scenes and the state of the run.
         out: the open_clip folder to make.
+        recipe: how it is trained.
+        progress: receives remarks.
+        save_every: steps between two states on disk.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    learner = ClipLearner(_new_model(recipe.seed), recipe)
+    learner = ClipLearner(create_model(recipe.seed), recipe)
     learner.resume(folder / STATE)
     tokens = open_clip.SimpleTokenizer(context_length=MODEL["text_cfg"]["context_length"])
     names = [tokens([template.format(word) for word in WORDS]) for template in TEMPLATES]
-    total = recipe.close_up_steps + recipe.scene_steps
-    for images, targets, captions in _batches(folder, tokens, recipe, learner.step, say):
-        asked = names if _is_whole(images) else names[:SHORT_TEMPLATES]
-        loss = learner.learn(images, targets, asked[learner.step % len(asked)], captions, total)
-        if learner.step % SAVE_EVERY == 0 or learner.step == total:
+    total = recipe.steps
+    for images, targets, captions in _batches(folder, tokens, recipe, learner.step, progress):
+        templates = names if _is_whole(images) else names[:SHORT_TEMPLATES]
+        loss = learner.learn(images, targets, templates[learner.step % len(templates)], captions)
+        if learner.step % save_every == 0 or learner.step == total:
             learner.save(folder / STATE)
-            say(f"clip: step {learner.step:,} of {total:,}, loss {loss:.3f}")
+            remark = f"clip: step {learner.step:,} of {total:,}, loss {loss:.3f}"
+            progress(Progress(STEP, learner.step, total, message=remark))
     described = {**MODEL, "custom_text": True}  # else open_clip would name its tensors otherwise
     write_clip_folder(
         out, learner.model, model_cfg=described, preprocess_cfg=PREPARATION, half=True
@@ -149,24 +167,26 @@ class ClipLearner:
         self._recipe = recipe
         self.model = model.train()
         self._matching = Matching()
-        words = model.text.token_embedding  # a batch has some fifty of its 49,408 rows
+        words = model.text.token_embedding  # a batch reads about fifty of its 49,408 rows
         words.sparse = True
         weights = [w for w in model.parameters() if w is not words.weight]
         groups = [
             {"params": [w for w in weights if w.ndim > 1], "weight_decay": recipe.weight_decay},
             {"params": [w for w in weights if w.ndim < 2], "weight_decay": 0.0},
-            {"params": list(self._matching.parameters()), "weight_decay": 0.0, "share": 10.0},
+            {"params": list(self._matching.parameters()), "weight_decay": 0.0, "lr_scale": 10.0},
         ]
-        groups = [{"share": 1.0, **group} for group in groups]
         self._weights = weights
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
         self._of_words = torch.optim.SparseAdam([words.weight], lr=recipe.lr, betas=(0.9, 0.98))
-        self._of_words.param_groups[0]["share"] = 1.0
+        self._schedule = WarmupCosine(
+            [self._optimizer, self._of_words],
+            steps=recipe.steps,
+            warmup=recipe.warmup,
+            lowest=0.02 * recipe.lr,
+        )
 
-    def learn(
-        self, images: Tensor, targets: Tensor, names: Tensor, captions: Tensor, total: int
-    ) -> float:
-        """Take one of `total` steps and return the loss.
+    def learn(self, images: Tensor, targets: Tensor, names: Tensor, captions: Tensor) -> float:
+        """Take a step and return the loss.
 
         Args:
             images: (B, S, S, 3) uint8, close-ups or scenes.
@@ -175,12 +195,9 @@ class ClipLearner:
             captions: (C, T) tokens of captions of the first C images.
         """
         recipe = self._recipe
-        rate = learning_rate(
-            self.step, steps=total, warmup=recipe.warmup, peak=recipe.lr, lowest=0.02 * recipe.lr
-        )
+        self._schedule.set_rate(self.step)
         optimizers = (self._optimizer, self._of_words)
         for optimizer in optimizers:
-            set_learning_rate(optimizer, rate)
             optimizer.zero_grad()
         self.model.text.requires_grad_(_is_whole(images))
         vectors = encode_images(
@@ -197,14 +214,14 @@ class ClipLearner:
         return loss.item()
 
     def save(self, path: Path) -> None:
-        """Keep all that the next step needs."""
+        """Write everything that the next step needs."""
         stream = io.BytesIO()
         states = [part.state_dict() for part in self._parts]
         torch.save({"step": self.step, "states": states}, stream)
         write_atomically(path, stream.getvalue())
 
     def resume(self, path: Path) -> None:
-        """Go on from a state, where there is one. Raises TrainingError if it is damaged."""
+        """Continue from a state if there is one. Raises TrainingError if it is damaged."""
         if not path.exists():
             return
         try:
@@ -214,8 +231,8 @@ class ClipLearner:
             self.step = int(saved["step"])
         except _DAMAGED as error:
             raise TrainingError(
-                f"{path} cannot be read ({str(error)[:200]}); remove it, and the small CLIP is"
-                " trained anew"
+                f"{path} cannot be read ({str(error)[:200]}). Remove it to train the small CLIP"
+                " from scratch."
             ) from error
 
     @property
@@ -288,8 +305,8 @@ def encode_text(text: Any, tokens: Tensor) -> Tensor:
 def encode_images(visual: Any, images: Tensor, rng: np.random.Generator) -> Tensor:
     """Return (B, 1 + P, D) unit vectors of images (B, S, S, 3) uint8.
 
-    A close-up is smaller than the tower's image: its patches take the places of a window of the
-    grid, drawn by chance, so that it costs less and is no other world than a part of a scene.
+    A close-up is smaller than the tower's input: its patches take the positions of a random window
+    of the grid, so that it costs less and looks like a part of a scene.
     """
     mean, std = (torch.tensor(PREPARATION[key]).view(3, 1, 1) for key in ("mean", "std"))
     x = (images.permute(0, 3, 1, 2) / 255 - mean) / std  # (B, 3, S, S)
@@ -304,8 +321,8 @@ def encode_images(visual: Any, images: Tensor, rng: np.random.Generator) -> Tens
     return functional.normalize(visual.head(tokens), dim=-1)
 
 
-def _new_model(seed: int) -> Any:
-    """A model of `MODEL` with random weights; the same for the same seed."""
+def create_model(seed: int) -> Any:
+    """Return a model of `MODEL` with random weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = open_clip.CustomTextCLIP(**MODEL)
@@ -314,14 +331,14 @@ def _new_model(seed: int) -> Any:
 
 
 def _place_patches(trunk: Any) -> None:
-    """Let neighbours among the patches begin with like positions: sines of row and column."""
+    """Start position embeddings as sines of row and column, so that neighbours are similar."""
     waves = get_2d_sincos_pos_embed(trunk.embed_dim, SIDE // PATCH, cls_token=True)
     with torch.no_grad():
         trunk.pos_embed.copy_(0.5 * torch.from_numpy(waves)[None])
 
 
 def _batches(
-    folder: Path, tokens: Any, recipe: ClipRecipe, first: int, say: Callable[[str], None]
+    folder: Path, tokens: Any, recipe: ClipRecipe, first: int, progress: ProgressCallback
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield images, targets and caption tokens from step `first` on: close-ups, then scenes."""
     parts = (
@@ -331,7 +348,7 @@ def _batches(
     begin = 0
     for steps, count, side, batch in parts:
         if first < begin + steps:
-            scenes = _scenes(folder, tokens, count, side, say)
+            scenes = _scenes(folder, tokens, count, side, progress)
             for step in range(max(first, begin), begin + steps):
                 rng = np.random.default_rng([recipe.seed, 0, step])
                 rows = rng.integers(count, size=batch)
@@ -340,18 +357,22 @@ def _batches(
                 yield (
                     torch.from_numpy(np.ascontiguousarray(images)),
                     scenes.targets[rows],
-                    scenes.captions[rows[:CAPTIONED]],
+                    scenes.captions[rows[:CAPTIONED_IMAGES]],
                 )
         begin += steps
 
 
-def _scenes(folder: Path, tokens: Any, count: int, side: int, say: Callable[[str], None]) -> Scenes:
+def _scenes(folder: Path, tokens: Any, count: int, side: int, progress: ProgressCallback) -> Scenes:
     close_up = side < SIDE
     name = "close-ups" if close_up else "scenes"
-    say(f"clip: {count:,} {name} of {side} x {side} pixels")
+    progress(Progress(STEP, message=f"clip: {count:,} {name} of {side} x {side} pixels"))
     images = pixels(
-        folder / f"{name}-{count}-{side}.npy", range(count), side=side, close_up=close_up
+        folder / f"{name}-{count}-{side}.npy",
+        range(count),
+        side=side,
+        close_up=close_up,
+        progress=progress,
     )
     drawn = [draw_scene(seed, close_up=close_up) for seed in range(count)]
-    told = [caption(scene, np.random.default_rng([scene.seed, 5])) for scene in drawn]
-    return Scenes(images, torch.from_numpy(targets_of(drawn, WORDS)).float(), tokens(told))
+    texts = [caption(scene, np.random.default_rng([scene.seed, 5])) for scene in drawn]
+    return Scenes(images, torch.from_numpy(targets_of(drawn, WORDS)).float(), tokens(texts))

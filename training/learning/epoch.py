@@ -1,5 +1,6 @@
-"""One pass over the training photos. Nothing waits for the device but a look now and then."""
+"""Train one epoch of stage 1 without host-device syncs, except every `SYNC_EVERY_STEPS` steps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,118 +8,127 @@ import torch
 from torch import Tensor
 
 from mkt_search.datasets.dataset import Rows
-from mkt_search.settings.config import Stage1Config
+from mkt_search.display import first_few
 from training.data.sources import Batch, Source
 from training.data.task import Task
-from training.learning.learner import Learner, Taught
-from training.learning.schedule import learning_rate
+from training.learning.learner import Learner, TeacherBatch
 from training.learning.teacher import TeacherVectors
-from training.runs.state import Run, diverged, spoiled
 
-LOOK_EVERY = 16  # steps between two looks at the losses, for which a GPU is waited for
+SYNC_EVERY_STEPS = 16  # between two reads of the losses, each of which waits for a GPU
+
+
+class NotFinite(Exception):
+    """A loss or a weight is not a finite number; the text says where."""
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What one pass over the training photos gave; `unreadable` are rows that took no part."""
+class EpochResult:
+    """Mean losses of an epoch, the last learning rate, and the rows that cannot be read."""
 
     losses: dict[str, float]
     rate: float
     unreadable: Rows
 
 
-def learn(
-    config: Stage1Config,
-    task: Task,
+def train_epoch(
     learner: Learner,
     source: Source,
-    number: int,
+    task: Task,
+    epoch: int,
     *,
-    run: Run,
+    steps_per_epoch: int,
+    seed: int,
     teacher: TeacherVectors | None = None,
-) -> Learned:
-    """Pass once over the training photos; epochs count from 1.
+    on_step: Callable[[int], None] = lambda steps: None,
+) -> EpochResult:
+    """Pass once over the training photos.
+
+    Args:
+        epoch: from 1.
+        seed: that of the run; it decides the dropout of a backbone.
+        teacher: for a loss that distills.
+        on_step: receives how many steps of the epoch are done; it may raise to stop the run.
 
     Raises:
-        TrainingError: the loss, or a weight, is not a number; those of the epoch before are kept.
+        NotFinite: a loss is not a finite number, or a weight is not after the last step.
     """
     learner.train()
-    targets = torch.from_numpy(task.seen_targets)
-    steps = max(len(task.learnable) // config.batch_size, 1)
-    tally = Tally(task, run, number)
+    targets = torch.from_numpy(task.seen_targets)  # (N, L)
+    losses = LossLog(task.files, epoch)
+    rate = 0.0
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed * 100_003 + number)  # for dropout inside a backbone
-        for step, batch in enumerate(source.train(task.learnable, number)):
-            readable = torch.from_numpy(batch.is_readable)[:, None]
-            truth = targets[torch.from_numpy(batch.rows)] * readable  # (B, L)
-            losses = learner.losses(batch.vectors, truth, taught(batch, teacher))
-            rate = _rate(config, (number - 1) * steps + step, steps)
-            learner.step(losses["loss"], rate=rate)
-            tally.add(batch, losses)
-    found = tally.sum_up(rate)
-    if not learner.is_finite:  # a last step does that without a loss to show it
-        raise spoiled(run, epoch=number)
-    return found
+        torch.manual_seed(seed * 100_003 + epoch)
+        for step, batch in enumerate(source.training_batches(task.trainable, epoch)):
+            is_readable = torch.from_numpy(batch.is_readable)  # (B,)
+            truth = targets[torch.from_numpy(batch.rows)] * is_readable[:, None]  # (B, L)
+            found = learner.losses(batch.vectors, truth, teacher_batch(batch, teacher))
+            rate = learner.step(found["loss"], (epoch - 1) * steps_per_epoch + step)
+            losses.add(batch, found)
+            on_step(step + 1)
+    means, unreadable = losses.summarize()
+    if not learner.is_finite():  # the last step leaves no loss that shows it
+        raise NotFinite(f"the weights are not finite numbers after epoch {epoch}")
+    return EpochResult(means, rate, unreadable)
 
 
-def taught(batch: Batch, teacher: TeacherVectors | None) -> Taught | None:
-    """Return what the teacher says of a batch, and for which of its photos that counts."""
+def teacher_batch(batch: Batch, teacher: TeacherVectors | None) -> TeacherBatch | None:
+    """Return the teacher's vectors of a batch, known where both it and the student can read."""
     if teacher is None:
         return None
     vectors, is_known = teacher.get(batch.rows)
-    return vectors, is_known & torch.from_numpy(batch.is_readable)
+    return TeacherBatch(vectors, is_known & torch.from_numpy(batch.is_readable))
 
 
-class Tally:
-    """The losses of an epoch, looked at every `LOOK_EVERY` steps: means, and the first that is NaN.
+class LossLog:
+    """The losses of an epoch, left on the device and read every `SYNC_EVERY_STEPS` steps.
 
     Args:
-        task: whose photos are named when something is wrong.
-        run: where the last good epoch is kept.
-        epoch: its number, from 1.
+        files: rows of photos -> their names, for the error.
+        epoch: from 1.
     """
 
-    def __init__(self, task: Task, run: Run, epoch: int) -> None:
-        self._task = task
-        self._run = run
+    def __init__(self, files: Callable[[Rows], list[str]], epoch: int) -> None:
+        self._files = files
         self._epoch = epoch
         self._names: list[str] = []
-        self._seen: list[list[float]] = []
-        self._waiting: list[tuple[Rows, Tensor]] = []
+        self._values: list[list[float]] = []  # read so far, a row for each step
+        self._pending: list[tuple[Rows, Tensor]] = []
         self._unreadable: list[Rows] = []
 
     def add(self, batch: Batch, losses: dict[str, Tensor]) -> None:
-        """Take in the losses of a step. Raises TrainingError for one that was not finite."""
+        """Record the losses of a step, the total first.
+
+        Raises:
+            NotFinite: a loss so far is not a finite number.
+        """
         self._names = list(losses)
-        self._waiting.append((batch.rows, torch.stack([t.detach() for t in losses.values()])))
+        values = torch.stack([loss.detach() for loss in losses.values()])
+        self._pending.append((batch.rows, values))
         self._unreadable.append(batch.rows[~batch.is_readable])
-        if len(self._waiting) == LOOK_EVERY:
-            self._look()
+        if len(self._pending) == SYNC_EVERY_STEPS:
+            self._read()
 
-    def sum_up(self, rate: float) -> Learned:
-        """Return the means. Raises TrainingError for a loss that was not finite."""
-        self._look()
-        means = np.mean(np.array(self._seen, np.float64), axis=0)
+    def summarize(self) -> tuple[dict[str, float], Rows]:
+        """Return the mean of each loss, and the rows that cannot be read.
+
+        Raises:
+            NotFinite: a loss is not a finite number.
+        """
+        self._read()
+        means = np.mean(np.array(self._values, np.float64), axis=0)
         unreadable = np.sort(np.concatenate(self._unreadable))
-        return Learned(dict(zip(self._names, means.tolist(), strict=True)), rate, unreadable)
+        return dict(zip(self._names, means.tolist(), strict=True)), unreadable
 
-    def _look(self) -> None:
-        if not self._waiting:
+    def _read(self) -> None:
+        if not self._pending:
             return
-        values = torch.stack([losses for _, losses in self._waiting]).tolist()
-        for (rows, _), losses in zip(self._waiting, values, strict=True):
+        values = torch.stack([losses for _, losses in self._pending]).tolist()
+        for (rows, _), losses in zip(self._pending, values, strict=True):
             if not np.isfinite(losses[0]):
-                step = len(self._seen) + 1
-                raise diverged(self._run, self._task.files(rows), epoch=self._epoch, step=step)
-            self._seen.append(losses)
-        self._waiting = []
-
-
-def _rate(config: Stage1Config, step: int, steps_per_epoch: int) -> float:
-    return learning_rate(
-        step,
-        steps=config.epochs * steps_per_epoch,
-        warmup=round(config.warmup_epochs * steps_per_epoch),
-        peak=config.lr,
-        lowest=config.min_lr,
-    )
+                step = len(self._values) + 1
+                raise NotFinite(
+                    f"the loss is not a finite number in epoch {self._epoch}, batch {step} (photos"
+                    f" {first_few(self._files(rows))})"
+                )
+            self._values.append(losses)
+        self._pending = []

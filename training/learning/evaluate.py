@@ -1,20 +1,38 @@
-"""What a student reaches on photos while it is trained; the rules are those of `mkt evaluate`."""
+"""Results of a student during training, by the rules of `mkt evaluate`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mkt_search.datasets.dataset import Targets
+from mkt_search.datasets.dataset import Rows, Targets
 from mkt_search.evaluation.protocol import PhotoScores, results
 from mkt_search.models.student import StudentVectors
 from mkt_search.scoring import StreamScores
 from mkt_search.types import Vector
-from training.data.sources import Batch
+from training.data.sources import Batch, Source
+from training.data.task import Task
 from training.learning.losses import ScoreKind, two_stream_scores
 
-__all__ = ["results", "score_photos"]
+
+def evaluate(
+    task: Task, source: Source, rows: Rows, vectors: Vector, *, k: int
+) -> tuple[dict[str, Any], Rows]:
+    """Return the results on some photos, and the rows that cannot be read.
+
+    Args:
+        rows: the photos; without any the results are empty.
+        vectors: (L, D), the vectors of the task's labels.
+        k: best patches averaged by the local stream.
+    """
+    if not len(rows):
+        return {}, rows
+    unreadable: list[Rows] = []
+    batches = _noting_unreadable(source.ordered_batches(rows), unreadable)
+    scored = score_photos(batches, task.dataset.targets, vectors, k=k)
+    return results(scored, seen=task.seen), np.concatenate(unreadable)
 
 
 def score_photos(
@@ -22,7 +40,7 @@ def score_photos(
 ) -> PhotoScores:
     """Score photos for labels (L, D); targets (N, L) are those of the whole dataset.
 
-    Photos that could not be read are left out.
+    Photos that cannot be read are left out.
     """
     dots, cosines, truths = [], [], []
     for batch in batches:
@@ -30,18 +48,28 @@ def score_photos(
         dots.append(_streams(batch.vectors, labels, k, "dot", kept))
         cosines.append(_streams(batch.vectors, labels, k, "cosine", kept))
         truths.append(targets[batch.rows[kept]])
-    return PhotoScores(_join(dots), _join(cosines), np.concatenate(truths))
+    return PhotoScores(_concatenated(dots), _concatenated(cosines), np.concatenate(truths))
+
+
+def _noting_unreadable(batches: Iterator[Batch], unreadable: list[Rows]) -> Iterator[Batch]:
+    """Pass batches on, and append to `unreadable` the rows that cannot be read."""
+    for batch in batches:
+        unreadable.append(batch.rows[~batch.is_readable])
+        yield batch
 
 
 def _streams(
     vectors: StudentVectors, labels: Vector, k: int, kind: ScoreKind, kept: NDArray[np.bool_]
 ) -> StreamScores:
-    known = torch.from_numpy(labels).to(vectors.global_.device)
-    found = two_stream_scores(known, vectors.global_, vectors.patches, k=k, kind=kind)
-    return StreamScores(found.global_.cpu().numpy()[kept], found.local.cpu().numpy()[kept])
+    global_vectors, patches = vectors
+    known = torch.from_numpy(labels).to(global_vectors.device)
+    found = two_stream_scores(known, global_vectors, patches, k=k, kind=kind)
+    return StreamScores(
+        found.global_scores.cpu().numpy()[kept], found.local_scores.cpu().numpy()[kept]
+    )
 
 
-def _join(parts: list[StreamScores]) -> StreamScores:
+def _concatenated(parts: list[StreamScores]) -> StreamScores:
     return StreamScores(
         np.concatenate([part.global_ for part in parts]),
         np.concatenate([part.local for part in parts]),

@@ -1,62 +1,97 @@
-"""Where the heads start: random, by ridge regression, or as the teacher's projection."""
+"""The initial heads: random, a ridge regression, or the teacher's projection."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
-from mkt_search.models.student import Student
-from mkt_search.settings.config import Stage1Config
+from mkt_search.models.student import HeadKind, Student
 from training.data.features import FeatureCache
 from training.data.task import Task
-from training.learning.losses import goals
-from training.learning.pca import linear_of, main_axes, put_on_axes, put_on_empty_axes
-from training.learning.ridge import Moments, set_heads, stream_moments
-from training.learning.teacher import Teacher, fill_heads
+from training.learning.losses import label_targets
+from training.learning.pca import (
+    add_empty_pca_heads,
+    principal_axes,
+    project_heads_to_pca,
+    trainable_layer,
+)
+from training.learning.ridge import Moments, set_ridge_heads, stream_moments
+from training.learning.teacher import Teacher, set_teacher_heads
 
-BATCH = 256  # photos per step of the pass over the features
+MOMENT_BATCH_PHOTOS = 256
 
 
-def start_heads(
-    config: Stage1Config,
-    task: Task,
+@dataclass(frozen=True)
+class HeadInit:
+    """What the heads are, and what they start as.
+
+    Args:
+        kind: linear, mlp or shared (one linear head for both streams).
+        start: random weights, the ridge regression, or the teacher's projection.
+        ridge: strength of the ridge, in total variances of the global features.
+        pca_dim: principal axes of the features that linear heads see; 0 is all channels.
+    """
+
+    kind: HeadKind = "linear"
+    start: Literal["random", "ridge", "teacher"] = "random"
+    ridge: float = 0.0
+    pca_dim: int = 0
+
+    @property
+    def needs_features(self) -> bool:
+        """True when the start is computed from the features of all photos."""
+        return self.start == "ridge" or bool(self.pca_dim)
+
+
+def init_heads(
     student: Student,
+    spec: HeadInit,
+    task: Task,
     cache: FeatureCache | None,
     teacher: Teacher | None,
     *,
+    seed: int,
     is_resumed: bool,
 ) -> float:
-    """Make the heads that learn: set by ridge regression, on main axes, or the teacher's.
+    """Give the student the heads that learn.
 
-    Returns the ridge's penalty; 0 without one, and for a run that goes on, whose state has it.
+    Args:
+        cache: features of all photos, for a start that needs them.
+        teacher: for the start "teacher".
+        is_resumed: the weights come from a saved state, so only the shapes matter.
+
+    Returns:
+        The penalty of the ridge; 0 without one, and for a resumed run, whose state has it.
     """
-    if config.start == "teacher" and teacher is not None and not is_resumed:
-        fill_heads(student, teacher)
-    if config.start == "teacher":
-        return 0.0
-    if cache is None or (config.start == "random" and not config.feature_dim):
-        return 0.0
     if is_resumed:
-        put_on_empty_axes(student, config.feature_dim)
+        add_empty_pca_heads(student, spec.pca_dim)
         return 0.0
-    by_cls, by_patch = evidence(task, cache)
-    if config.feature_dim:
-        mean, axes = main_axes(by_cls, by_patch, config.feature_dim)
+    if spec.start == "teacher" and teacher is not None:
+        set_teacher_heads(student, teacher)
+    if cache is None or not spec.needs_features:
+        return 0.0
+    by_cls, by_patch = feature_moments(task, cache)
+    if spec.pca_dim:
+        mean, axes = principal_axes(by_cls, by_patch, spec.pca_dim)
         with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            put_on_axes(student, mean, axes)
-        by_cls, by_patch = by_cls.along(mean, axes), by_patch.along(mean, axes)
-    if config.start == "random":
+            torch.manual_seed(seed)
+            project_heads_to_pca(student, mean, axes)
+        by_cls, by_patch = by_cls.projected(mean, axes), by_patch.projected(mean, axes)
+    if spec.start != "ridge":
         return 0.0
-    heads = linear_of(student.global_head), linear_of(student.local_head)
-    return set_heads(*heads, by_cls, by_patch, strength=config.ridge)
+    heads = trainable_layer(student.global_head), trainable_layer(student.local_head)
+    return set_ridge_heads(*heads, by_cls, by_patch, strength=spec.ridge)
 
 
-def evidence(task: Task, cache: FeatureCache) -> tuple[Moments, Moments]:
-    """Return what the training photos' features say of their seen labels: of cls, of patches."""
+def feature_moments(task: Task, cache: FeatureCache) -> tuple[Moments, Moments]:
+    """Return the moments of cls and of patches with the label targets of the training photos."""
     labels = torch.from_numpy(task.vectors[: task.seen])
     targets = torch.from_numpy(task.seen_targets)
-    rows = task.learnable[cache.is_readable[task.learnable]]
-    parts = [rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]
+    rows = task.trainable[cache.is_readable[task.trainable]]
+    size = MOMENT_BATCH_PHOTOS
+    batches = [rows[first : first + size] for first in range(0, len(rows), size)]
     return stream_moments(
-        (*cache.get(part, view), goals(targets[torch.from_numpy(part)], labels))
+        (*cache.get(batch, view), label_targets(targets[torch.from_numpy(batch)], labels))
         for view in range(cache.views)
-        for part in parts
+        for batch in batches
     )

@@ -1,197 +1,169 @@
-"""The student while it learns: loss, optimiser, averaged weights, and all of it as a state."""
+"""The student while it learns: loss, optimizer, averaged weights, and all of it as a state."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mkt_search.models.student import Student, StudentVectors
-from mkt_search.settings.config import Stage1Config
-from training.data.sources import send
+from training.data.sources import to_device
 from training.learning.losses import (
+    LossSpec,
+    count_max_positives,
     distillation_loss,
-    most_positives,
-    ranking_on,
+    ranking_loss_of,
     regression_loss,
     two_stream_scores,
 )
-from training.learning.pca import linear_of
-from training.learning.schedule import AveragedWeights, parameter_groups, set_learning_rate
+from training.learning.pca import trainable_layer
+from training.learning.schedule import OptimizerSpec, WarmupCosine, stage1_optimizer
+from training.learning.weights import AveragedWeights, TrainableWeights
 
-Taught = tuple[Tensor, Tensor]
-"""The teacher's vectors (B, D) of B photos, and for which of them there is one (B,)."""
+
+class TeacherBatch(NamedTuple):
+    """The teacher's vectors (B, D) of B photos, and which of the photos have one (B,)."""
+
+    vectors: Tensor
+    is_known: Tensor
 
 
 class Learner:
-    """A student that takes steps.
+    """A student, its loss and its optimizer.
 
     Args:
         student: frozen as far as it shall be, on its device.
         labels: (L, D), the vectors of the seen labels, on the same device.
-        config: loss and optimiser settings.
+        loss: the loss.
+        optimizer: how weights are optimized.
+        steps_per_epoch: for the learning rate.
         penalty: weight of the heads' squared weights in the regression loss, from the ridge start.
+        fixed_norms: keep the statistics of the backbone's batch norms. For loaded weights: they
+            belong to the function that the heads start from, and weights whose norms were folded
+            into convolutions carry placeholder statistics.
     """
 
     def __init__(
-        self, student: Student, labels: Tensor, config: Stage1Config, *, penalty: float = 0.0
+        self,
+        student: Student,
+        labels: Tensor,
+        loss: LossSpec,
+        optimizer: OptimizerSpec,
+        *,
+        steps_per_epoch: int,
+        penalty: float = 0.0,
+        fixed_norms: bool = False,
     ) -> None:
         self.student = student
         self.penalty = penalty
+        self.optimizer = stage1_optimizer(student, optimizer)
         self._labels = labels
-        self._config = config
-        self._optimizer = _optimizer(student, config)
-        self._learned = learned(student)  # the tensors themselves: they move with every step
-        self._average = AveragedWeights(self._learned, config.ema) if config.ema else None
+        self._loss = loss
+        self._clip_grad = optimizer.clip_grad
+        self._fixed_norms = fixed_norms
+        self._weights = TrainableWeights(student)
+        self._average = AveragedWeights(self._weights, optimizer.ema) if optimizer.ema else None
+        self._schedule = WarmupCosine(
+            [self.optimizer],
+            steps=optimizer.epochs * steps_per_epoch,
+            warmup=round(optimizer.warmup_epochs * steps_per_epoch),
+            lowest=optimizer.min_lr,
+        )
 
     @property
     def device(self) -> torch.device:
-        """Where the student is."""
+        """The student's device."""
         return self._labels.device
 
     def losses(
-        self, vectors: StudentVectors, targets: Tensor, taught: Taught | None = None
+        self, vectors: StudentVectors, targets: Tensor, teacher: TeacherBatch | None = None
     ) -> dict[str, Tensor]:
-        """Return the loss and its parts for B photos; nothing here waits for the device.
+        """Return the loss of B photos and, where it has several, its parts, without a device sync.
 
         Args:
-            vectors: what the student says of them.
-            targets: (B, L), on the CPU, where they come from.
-            taught: what the teacher says of them; needed when `distill` is above 0.
+            vectors: the student's vectors of the photos.
+            targets: (B, L), on the CPU.
+            teacher: the teacher's vectors of the photos; needed when `distill` is above 0.
         """
-        config = self._config
-        most = most_positives(targets)
-        targets = send(targets, self.device)
-        streams = two_stream_scores(self._labels, *vectors, k=config.top_k, kind=config.score)
-        rank = ranking_on(
-            streams,
-            targets,
-            on=config.loss_on,
-            scale=config.score_scale,
-            margin=config.margin,
-            absent=config.absent_labels,
-            most=most,
-        )
+        spec = self._loss
+        max_positives = count_max_positives(targets)
+        targets = to_device(targets, self.device)
+        streams = two_stream_scores(self._labels, *vectors, k=spec.k, kind=spec.ranking.score)
+        rank = ranking_loss_of(streams, targets, spec.ranking, max_positives=max_positives)
         parts, total = {"rank": rank}, rank
-        if config.regression:
+        if spec.regression:
             distance = regression_loss(*vectors, targets, self._labels)
             parts["regression"] = distance + self.penalty * self._squared_weights()
-            total = total + config.regression * parts["regression"]
-        if taught is not None:
-            goal, known = (send(part, self.device) for part in taught)
-            parts["distill"] = distillation_loss(vectors.global_, goal, known, on=config.distill_on)
-            total = total + config.distill * parts["distill"]
+            total = total + spec.regression * parts["regression"]
+        if teacher is not None:
+            goal, is_known = (to_device(part, self.device) for part in teacher)
+            parts["distill"] = distillation_loss(vectors[0], goal, is_known, on=spec.distill_on)
+            total = total + spec.distill * parts["distill"]
         return {"loss": total, **(parts if len(parts) > 1 else {})}
 
-    def step(self, loss: Tensor, *, rate: float) -> None:
-        """Move the weights down the gradient of the loss at a learning rate."""
-        set_learning_rate(self._optimizer, rate)
-        self._optimizer.zero_grad()
+    def step(self, loss: Tensor, number: int) -> float:
+        """Take step `number` of the run, counted from 0, down the gradient of the loss.
+
+        Returns:
+            The learning rate of the heads.
+        """
+        self._schedule.set_rate(number)
+        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        if self._config.clip_grad:
-            nn.utils.clip_grad_norm_(self.student.parameters(), self._config.clip_grad)
-        self._optimizer.step()
+        if self._clip_grad:
+            nn.utils.clip_grad_norm_(self.student.parameters(), self._clip_grad)
+        self.optimizer.step()
         if self._average is not None:
-            self._average.update(self._learned)
+            self._average.update()
+        return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
     def train(self) -> None:
-        """Put the student into training mode; batch norms of a loaded backbone keep their numbers.
-
-        Their means and variances are part of the function that the heads start from, and a file
-        whose norms were folded into its convolutions gives norms that know no others.
-        """
+        """Put the student into training mode, except for frozen parts and fixed norms."""
         self.student.train()
-        if self._config.backbone_weights:
+        if self._fixed_norms:
             for module in self.student.backbone.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
-    @property
     def is_finite(self) -> bool:
-        """True when every weight that learns is a finite number. Waits for the device."""
-        return all(bool(tensor.isfinite().all()) for tensor in self._learned.values())
+        """Return True when every trainable weight is finite. Waits for the device."""
+        return self._weights.is_finite()
 
     @contextlib.contextmanager
-    def settled(self) -> Iterator[Student]:
-        """Lend the student as it is kept: in evaluation mode, with averaged weights if any."""
+    def evaluation_weights(self) -> Iterator[Student]:
+        """Lend the student in evaluation mode, with its averaged weights if there are any."""
         was_training = self.student.training
-        own = {name: t.clone() for name, t in self._learned.items()}
+        own: dict[str, Tensor] = {}
         if self._average is not None:
-            self.student.load_state_dict(self._average.weights, strict=False)
+            own = {name: tensor.clone() for name, tensor in self._weights.state_dict().items()}
+            self._weights.load_state_dict(self._average.weights())
         try:
             yield self.student.eval()
         finally:
-            self.student.load_state_dict(own, strict=False)
+            self._weights.load_state_dict(own, strict=bool(own))
             if was_training:
                 self.train()
 
     def state(self) -> dict[str, Any]:
-        """Return all that a later process needs to take the same next step."""
+        """Return everything that a later process needs to take the same next step."""
         return {
-            "student": self._learned,
-            "optimizer": self._optimizer.state_dict(),
-            "average": self._average.state_dict() if self._average else {},
+            "student": self._weights.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self._average.state() if self._average else {},
             "penalty": self.penalty,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        self.student.load_state_dict(state["student"], strict=False)
-        self._optimizer.load_state_dict(state["optimizer"])
+        """Continue from a state."""
+        self._weights.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
-            self._average.load_state_dict(state["average"])
+            self._average.load_state(state["average"])
         self.penalty = float(state["penalty"])
 
     def _squared_weights(self) -> Tensor:
         heads = self.student.global_head, self.student.local_head  # a shared one counts twice
-        linear = [linear_of(head) for head in heads]
-        weights = [head.weight for head in linear if isinstance(head, nn.Linear)]
+        layers = [trainable_layer(head) for head in heads]
+        weights = [layer.weight for layer in layers if isinstance(layer, nn.Linear)]
         return sum((w.square().sum() for w in weights), torch.zeros((), device=self._labels.device))
-
-
-def learned(student: Student) -> dict[str, Tensor]:
-    """Return the tensors that training can change: those of every part that is not frozen."""
-    still = _frozen(student)
-    state: dict[str, Tensor] = student.state_dict()
-    return {name: t for name, t in state.items() if name not in still}
-
-
-def _frozen(student: Student) -> set[str]:
-    """Names of the weights that stand still, and of the statistics of norms among them."""
-    names: set[str] = set()
-    for path, module in student.backbone.named_modules(prefix="backbone"):
-        own = dict(module.named_parameters(recurse=False))
-        still = {name for name, parameter in own.items() if not parameter.requires_grad}
-        if still and len(still) == len(own):
-            still |= {name for name, _ in module.named_buffers(recurse=False)}
-        names |= {f"{path}.{name}" for name in still}
-    return names
-
-
-def _optimizer(student: Student, config: Stage1Config) -> torch.optim.Optimizer:
-    """AdamW in which the heads, and the last norm of a ViT, learn at the full rate.
-
-    Each block before them learns at `layer_decay` of the next one's. Class token and position
-    embedding, which timm says are not to decay, do not. Fused: a weight, its gradient and its two
-    means are read and written once a step, not once for each operation.
-    """
-    groups = student.parameter_groups()
-    layer = {f"backbone.{name}": depth for depth, names in enumerate(groups) for name in names}
-    spared: set[str] = getattr(student.backbone, "no_weight_decay", set)()
-
-    def layer_of(name: str) -> int:
-        return len(groups) if name.startswith("backbone.norm.") else layer.get(name, len(groups))
-
-    return torch.optim.AdamW(
-        parameter_groups(
-            dict(student.named_parameters()),
-            layer_of,
-            layers=len(groups),
-            weight_decay=config.weight_decay,
-            layer_decay=config.layer_decay,
-            without_decay={f"backbone.{name}" for name in spared},
-        ),
-        lr=config.lr,
-        fused=True,
-    )

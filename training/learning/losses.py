@@ -1,5 +1,6 @@
-"""What stage 1 minimises, and the two-stream score in torch (reference: `mkt_search.scoring`)."""
+"""The losses of both stages, and the two-stream score in torch (see `mkt_search.scoring`)."""
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,35 +13,83 @@ LossOn = Literal["fused", "streams", "both"]
 DistillOn = Literal["raw", "unit"]
 
 
-class Streams(NamedTuple):
-    """Scores of B photos for L labels, (B, L) each; `fused` is the mean of the two others."""
+@dataclass(frozen=True)
+class RankingSpec:
+    """The ranking loss over two-stream scores.
 
-    global_: Tensor
-    local: Tensor
+    Args:
+        score: how a photo's vectors are scaled before they meet the labels; `two_stream_scores`.
+        scale: factor of the scores before the margin.
+        margin: how much a positive must score above a negative.
+        absent: `skip` leaves out labels that no photo of the batch shows.
+        on: the scores that are ranked: fused, each stream, or both (the mean of all three losses).
+    """
+
+    score: ScoreKind = "cosine"
+    scale: float = 10.0
+    margin: float = 1.0
+    absent: AbsentLabels = "keep"
+    on: LossOn = "fused"
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """The loss of stage 1: ranking + regression x R + distill x L_dist.
+
+    Args:
+        k: best patches averaged by the local stream.
+        ranking: the ranking loss.
+        regression: weight of `regression_loss`; 0 leaves it out.
+        distill: weight of `distillation_loss`; 0 leaves it out.
+        distill_on: compare vectors as they are (`raw`) or their directions (`unit`).
+    """
+
+    k: int
+    ranking: RankingSpec = RankingSpec()
+    regression: float = 0.0
+    distill: float = 0.0
+    distill_on: DistillOn = "raw"
+
+
+class Streams(NamedTuple):
+    """Scores (B, L) of B photos for L labels; `fused` is the mean of the two others."""
+
+    global_scores: Tensor
+    local_scores: Tensor
     fused: Tensor
 
 
 def two_stream_scores(
-    labels: Tensor, global_: Tensor, patches: Tensor, *, k: int, kind: ScoreKind = "dot"
+    labels: Tensor, global_vectors: Tensor, patches: Tensor, *, k: int, kind: ScoreKind = "dot"
 ) -> Streams:
-    """Score photos for labels: labels (L, D), global_ (B, D), patches (B, P, D).
+    """Score photos for labels.
 
-    `dot` takes the vectors as they are, `cosine` scales each to length 1 first, `vocabulary`
-    divides each stream of a photo by its norm over the labels, as the paper does.
+    Args:
+        labels: (L, D).
+        global_vectors: (B, D).
+        patches: (B, P, D).
+        k: best patches averaged by the local stream.
+        kind: `dot` takes the vectors as they are, `cosine` scales each to length 1 first, and
+            `vocabulary` divides each stream of a photo by its norm over the labels, as the paper
+            does.
     """
     if kind == "cosine":
-        global_, patches = (functional.normalize(x, dim=-1) for x in (global_, patches))
-    by_global = global_ @ labels.T  # (B, L)
+        global_vectors, patches = (
+            functional.normalize(x, dim=-1) for x in (global_vectors, patches)
+        )
+    by_global = global_vectors @ labels.T  # (B, L)
     by_patch = patches @ labels.T  # (B, P, L)
-    local = by_patch.topk(min(k, patches.shape[1]), dim=1).values.mean(dim=1)  # (B, L)
-    return fuse(by_global, local, kind=kind)
+    by_local = by_patch.topk(min(k, patches.shape[1]), dim=1).values.mean(dim=1)  # (B, L)
+    return fuse(by_global, by_local, kind=kind)
 
 
-def fuse(by_global: Tensor, local: Tensor, *, kind: ScoreKind) -> Streams:
-    """Return the streams (B, L) with their mean; for `vocabulary` over their norms first."""
+def fuse(global_scores: Tensor, local_scores: Tensor, *, kind: ScoreKind) -> Streams:
+    """Return both streams (B, L) and their mean; for `vocabulary`, divided by their norms first."""
     if kind == "vocabulary":
-        by_global, local = (functional.normalize(x, dim=-1) for x in (by_global, local))
-    return Streams(by_global, local, (by_global + local) / 2)
+        global_scores, local_scores = (
+            functional.normalize(x, dim=-1) for x in (global_scores, local_scores)
+        )
+    return Streams(global_scores, local_scores, (global_scores + local_scores) / 2)
 
 
 def ranking_loss(
@@ -49,109 +98,120 @@ def ranking_loss(
     *,
     margin: float = 1.0,
     absent: AbsentLabels = "keep",
-    most: int | None = None,
+    max_positives: int | None = None,
 ) -> Tensor:
-    """Return how far negatives come within `margin` of positives, over all pairs of each photo.
+    """Return the mean violation of `margin` over all (positive, negative) pairs of each photo.
 
-    A photo's loss is the sum of margin + s_n - s_p over its violating pairs (those where that is
-    above 0) divided by their number; the result is the mean over photos that have a positive
-    (BiAM, https://github.com/akshitac8/BiAM). 0 where there is none.
+    A photo's loss is the sum of margin + s_n - s_p over the pairs where that is above 0, divided by
+    their number; the result is the mean over photos that have a positive, and 0 without any
+    (BiAM, https://github.com/akshitac8/BiAM).
 
     Args:
         scores: (B, L).
         targets: (B, L), +1 / -1 / 0 for positive / negative / unknown.
         margin: how much a positive must score above a negative.
         absent: `skip` leaves out labels that no photo of the batch shows.
-        most: the most positives a photo has; None counts them, for which a GPU is waited for.
+        max_positives: the most positives of any photo, or more; None counts them, which waits for
+            a GPU.
     """
-    shown, ruled_out = targets > 0, targets < 0  # (B, L)
+    is_positive, is_negative = targets > 0, targets < 0  # (B, L)
     if absent == "skip":
-        ruled_out = ruled_out & shown.any(dim=0)
-    most = most_positives(targets) if most is None else most
-    if not most:
+        is_negative = is_negative & is_positive.any(dim=0)
+    if max_positives is None:
+        max_positives = count_max_positives(targets)
+    if not max_positives:
         return scores.sum() * 0
-    # positives side by side, so that memory grows with B x (most positives of a photo) x L
-    is_positive, columns = shown.int().topk(most, dim=1)  # (B, p)
+    # Gather positives side by side: memory grows with B x (most positives of a photo) x L.
+    is_filled, columns = is_positive.int().topk(max_positives, dim=1)  # (B, p)
     positive = scores.gather(1, columns)  # (B, p)
-    pairs = is_positive.bool()[:, :, None] & ruled_out[:, None, :]  # (B, p, L)
+    pairs = is_filled.bool()[:, :, None] & is_negative[:, None, :]  # (B, p, L)
     violation = (margin + scores[:, None, :] - positive[:, :, None]).clamp_min(0) * pairs
     count = (violation > 0).sum(dim=(1, 2)).clamp_min(1)
     by_photo = violation.sum(dim=(1, 2)) / count  # (B,), 0 for a photo without a positive
-    return by_photo.sum() / shown.any(dim=1).sum()
+    return by_photo.sum() / is_positive.any(dim=1).sum()
 
 
-def most_positives(targets: Tensor) -> int:
-    """Return how many labels the photo of a batch shows that shows most; targets (B, L)."""
+def count_max_positives(targets: Tensor) -> int:
+    """Return the number of positives of the photo that has most; targets (B, L)."""
     return int((targets > 0).sum(dim=1).max()) if len(targets) else 0
 
 
-def goals(targets: Tensor, labels: Tensor) -> Tensor:
-    """Return (B, D): the sum of each photo's positive label vectors, scaled to length 1."""
+def ranking_loss_of(
+    streams: Streams, targets: Tensor, spec: RankingSpec, *, max_positives: int | None = None
+) -> Tensor:
+    """Return the ranking loss of the scores that `spec.on` names; targets (B, L)."""
+    ranked = {
+        "fused": [streams.fused],
+        "streams": [streams.global_scores, streams.local_scores],
+        "both": [streams.global_scores, streams.local_scores, streams.fused],
+    }[spec.on]
+    if max_positives is None:
+        max_positives = count_max_positives(targets)
+    losses = [
+        ranking_loss(
+            scores * spec.scale,
+            targets,
+            margin=spec.margin,
+            absent=spec.absent,
+            max_positives=max_positives,
+        )
+        for scores in ranked
+    ]
+    return torch.stack(losses).mean()
+
+
+def label_targets(targets: Tensor, labels: Tensor) -> Tensor:
+    """Return (B, D): the sum of each photo's positive label vectors, scaled to length 1.
+
+    Args:
+        targets: (B, L).
+        labels: (L, D).
+    """
     return functional.normalize((targets > 0).to(labels.dtype) @ labels, dim=-1)
 
 
-def regression_loss(global_: Tensor, patches: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean squared distance of both streams to the photo's goal, one added to the other.
+def regression_loss(
+    global_vectors: Tensor, patches: Tensor, targets: Tensor, labels: Tensor
+) -> Tensor:
+    """Return the mean squared distance of both streams to the photo's label target, summed.
 
     It keeps the vectors where unseen labels can be read from them; the ranking loss alone moves
-    them wherever seen labels separate best.
+    them to wherever seen labels separate best.
 
     Args:
-        global_: (B, D), not scaled.
-        patches: (B, P, D), not scaled.
+        global_vectors: (B, D), not normalized.
+        patches: (B, P, D), not normalized.
         targets: (B, L); photos without a positive are left out.
         labels: (L, D), unit rows.
     """
-    chosen = (targets > 0).any(dim=1)  # (B,)
-    goal = goals(targets, labels)
-    by_global = (global_ - goal).square().sum(dim=-1)
-    by_patch = (patches - goal[:, None]).square().sum(dim=-1).mean(dim=1)
-    return _mean_over(by_global + by_patch, chosen)
+    has_positive = (targets > 0).any(dim=1)  # (B,)
+    goal = label_targets(targets, labels)  # (B, D)
+    by_global = (global_vectors - goal).square().sum(dim=-1)  # (B,)
+    by_patch = (patches - goal[:, None]).square().sum(dim=-1).mean(dim=1)  # (B,)
+    return _mean_where(by_global + by_patch, has_positive)
 
 
 def distillation_loss(
-    global_: Tensor, teacher: Tensor, known: Tensor, *, on: DistillOn = "raw"
+    global_vectors: Tensor, teacher: Tensor, is_known: Tensor, *, on: DistillOn = "raw"
 ) -> Tensor:
-    """Return the mean absolute difference between a student's global vectors and its teacher's.
+    """Return the mean absolute difference between the student's global vectors and the teacher's.
 
-    That is the L1 distance over D, averaged over photos. `raw` takes the vectors with their
-    lengths, as the authors' code does (https://github.com/sunanhe/MKT); `unit` scales both to
-    length 1 first, which asks for the teacher's direction and leaves the length to other losses.
+    That is the L1 distance over D divided by D, averaged over photos. `raw` compares the vectors
+    with their lengths, as the authors' code does (https://github.com/sunanhe/MKT); `unit` scales
+    both to length 1 first and leaves the length to the other losses.
 
     Args:
-        global_: (B, D), not scaled.
-        teacher: (B, D), not scaled.
-        known: (B,), whether there is a teacher's vector; the other photos are left out.
+        global_vectors: (B, D), not normalized.
+        teacher: (B, D), not normalized.
+        is_known: (B,), False for photos without a teacher's vector, which are left out.
     """
     if on == "unit":
-        global_, teacher = (functional.normalize(x, dim=-1) for x in (global_, teacher))
-    return _mean_over((global_ - teacher).abs().mean(dim=-1), known)
+        global_vectors, teacher = (
+            functional.normalize(x, dim=-1) for x in (global_vectors, teacher)
+        )
+    return _mean_where((global_vectors - teacher).abs().mean(dim=-1), is_known)
 
 
-def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return the mean of the chosen values (B,); 0 where none is. Waits for no device."""
+def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mean of the chosen values (B,), 0 where there is none, without a GPU sync."""
     return torch.where(chosen, values, 0).sum() / chosen.sum().clamp_min(1)
-
-
-def ranking_on(
-    streams: Streams,
-    targets: Tensor,
-    *,
-    on: LossOn,
-    scale: float,
-    margin: float,
-    absent: AbsentLabels,
-    most: int | None = None,
-) -> Tensor:
-    """Return the ranking loss of the fused score, of each stream, or of all three (their mean)."""
-    chosen = {
-        "fused": [streams.fused],
-        "streams": [streams.global_, streams.local],
-        "both": [streams.global_, streams.local, streams.fused],
-    }[on]
-    most = most_positives(targets) if most is None else most
-    losses = [
-        ranking_loss(scores * scale, targets, margin=margin, absent=absent, most=most)
-        for scores in chosen
-    ]
-    return torch.stack(losses).mean()

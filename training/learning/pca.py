@@ -1,8 +1,8 @@
-"""Heads that see a backbone's features along their main axes only.
+"""Heads that see only the principal axes of a backbone's features.
 
-Most directions of a backbone's features hardly vary; weights learned along them fit noise, and an
-optimiser that takes steps of one size in each direction spends its steps there. Folded back, such a
-head is the plain linear head of a `Student`, so a checkpoint knows nothing of it.
+Features hardly vary along most directions: weights along them fit noise, and an optimizer whose
+steps have one size in every direction spends them there. Folded, such a head is the plain linear
+head of a `Student`, so a checkpoint does not know of it.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from mkt_search.models.student import Student
 from training.learning.ridge import Moments
 
 
-class AxesHead(nn.Module):
+class PcaHead(nn.Module):
     """A linear head on (x - mean) @ axes: (..., C) -> (..., A) -> (..., D).
 
     Args:
         mean: (C,).
         axes: (C, A), scaled so that features vary by about 1 along them.
-        linear: A -> D, what learns.
+        linear: A -> D, the part that learns.
     """
 
     mean: Tensor
@@ -39,61 +39,71 @@ class AxesHead(nn.Module):
         return projected
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Return weight (D, C) and bias (D,) of the linear head that gives the same."""
+        """Return the weight (D, C) and bias (D,) of the equivalent linear head."""
         weight = self.linear.weight @ self.axes.T
         return weight, self.linear.bias - weight @ self.mean
 
 
-def main_axes(by_cls: Moments, by_patch: Moments, count: int) -> tuple[Tensor, Tensor]:
-    """Return the mean (C,) of cls and the `count` main axes (C, A) of cls and patches together.
+def principal_axes(by_cls: Moments, by_patch: Moments, count: int) -> tuple[Tensor, Tensor]:
+    """Return the mean (C,) of cls and `count` principal axes (C, A) of cls and patches together.
 
-    They are scaled alike, so that the mean variance of cls along them is 1.
+    All axes have one scale, under which the mean variance of cls along them is 1.
+
+    Raises:
+        TrainingError: the features have fewer channels than `count`.
     """
     channels = len(by_cls.x)
     if not 0 < count <= channels:
         raise TrainingError(
-            f"--feature-dim is {count}; this backbone has {channels} channels: take at most "
-            f"{channels}, or 0 for all."
+            f"--pca-dim is {count}; this backbone has {channels} channels: take at most {channels},"
+            " or 0 for all."
         )
-    _, directions = torch.linalg.eigh(by_cls.covariance + by_patch.covariance)
-    axes = directions[:, -count:]
-    spread = (axes.T @ by_cls.covariance @ axes).trace() / count
-    return (by_cls.x / by_cls.n).float(), (axes / spread.clamp_min(1e-12).sqrt()).float()
+    _, directions = torch.linalg.eigh(by_cls.covariance + by_patch.covariance)  # (C, C), ascending
+    axes = directions[:, -count:]  # (C, A)
+    variance = (axes.T @ by_cls.covariance @ axes).trace() / count
+    return (by_cls.x / by_cls.n).float(), (axes / variance.clamp_min(1e-12).sqrt()).float()
 
 
-def put_on_axes(student: Student, mean: Tensor, axes: Tensor) -> None:
-    """Give the student fresh heads that see its features along the axes; shared stay shared."""
+def project_heads_to_pca(student: Student, mean: Tensor, axes: Tensor) -> None:
+    """Replace the student's linear heads by fresh ones on principal axes; shared ones stay shared.
+
+    Args:
+        mean: (C,).
+        axes: (C, A).
+    """
     first, second = student.global_head, student.local_head
     if not isinstance(first, nn.Linear) or not isinstance(second, nn.Linear):
-        raise TrainingError("--feature-dim needs --heads linear or shared; set it to 0.")
+        raise TrainingError("--pca-dim needs --heads linear or shared; set it to 0.")
     device = first.weight.device
-    own = AxesHead(mean, axes, nn.Linear(axes.shape[1], student.dim)).to(device)
-    other = AxesHead(mean, axes, nn.Linear(axes.shape[1], student.dim)).to(device)
-    student.global_head, student.local_head = own, own if first is second else other
+    heads = [
+        PcaHead(mean, axes, nn.Linear(axes.shape[1], student.dim)).to(device) for _ in range(2)
+    ]
+    is_shared = first is second
+    student.global_head, student.local_head = heads[0], heads[0] if is_shared else heads[1]
 
 
-def put_on_empty_axes(student: Student, count: int) -> None:
-    """Give the student heads whose axes and weights come from a state; no axes: nothing changes."""
+def add_empty_pca_heads(student: Student, count: int) -> None:
+    """Replace the student's linear heads by heads on `count` axes, to be filled from a state."""
     if count and isinstance(student.global_head, nn.Linear):
         channels = student.global_head.in_features
-        put_on_axes(student, torch.zeros(channels), torch.zeros(channels, count))
+        project_heads_to_pca(student, torch.zeros(channels), torch.zeros(channels, count))
 
 
-def linear_of(head: nn.Module) -> nn.Module:
-    """Return what learns of a head: the linear layer behind the axes, or the head itself."""
-    return head.linear if isinstance(head, AxesHead) else head
+def trainable_layer(head: nn.Module) -> nn.Module:
+    """Return the part of a head that learns: the linear layer of a PCA head, or the head itself."""
+    return head.linear if isinstance(head, PcaHead) else head
 
 
-def plain_state(student: Student) -> Mapping[str, Tensor]:
-    """Return `student.state()` with every head on axes folded into a plain linear one."""
+def folded_state(student: Student) -> Mapping[str, Tensor]:
+    """Return `student.state()` with every PCA head folded into a plain linear one."""
     state = student.state()
     for name in ("global_head", "local_head"):
         head = getattr(student, name)
-        if not isinstance(head, AxesHead):
+        if not isinstance(head, PcaHead):
             continue
         own = [key for key in state if key.startswith(f"{name}.")]
         for key in own:
             del state[key]
-        if own:  # a shared head stands in the state once
+        if own:  # the state has a shared head once, under the first name
             state[f"{name}.weight"], state[f"{name}.bias"] = head.folded()
     return state

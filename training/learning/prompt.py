@@ -1,7 +1,7 @@
 """The prompt while it learns: scores from its label vectors, and gradients for its context alone.
 
-Every label of a step goes through the text tower with the context that is learned. So that memory
-does not grow with the labels, they go in parts: once without gradients, to know how the loss
+Every label of a step goes through the text tower with the learned context. To keep memory
+independent of the number of labels they go in parts: once without gradients, to find how the loss
 depends on each score, and once more with them, part by part (after GradCache, Gao et al., 2021,
 https://arxiv.org/abs/2101.06983). The gradient is the same.
 """
@@ -16,31 +16,43 @@ from torch import Tensor, nn
 from mkt_search.datasets.dataset import Rows, Targets
 from mkt_search.models.student import StudentVectors
 from mkt_search.models.text import PromptedTextEncoder
-from mkt_search.settings.config import Stage2Config
-from training.learning.losses import ScoreKind, fuse, ranking_on, two_stream_scores
+from training.learning.losses import (
+    RankingSpec,
+    ScoreKind,
+    fuse,
+    ranking_loss_of,
+    two_stream_scores,
+)
+from training.learning.schedule import OptimizerSpec, WarmupCosine
 
 
 class PromptLearner:
-    """A prompt that takes steps; the text tower and the tokens of the labels stand still.
+    """The context of a prompt and its optimizer; the tower and the labels' tokens do not change.
 
     Args:
         encoder: the text tower, on its device; its context, or else its template's, is the start.
         labels: the seen labels.
-        config: loss and optimiser settings.
-        top_k: best patches averaged by the local stream.
-        in_bfloat16: whether the tower computes in bfloat16; the context is float32 always.
+        loss: the ranking loss.
+        optimizer: how the context is optimized.
+        k: best patches averaged by the local stream.
+        steps_per_epoch: for the learning rate.
+        labels_at_once: labels in the text tower at a time.
+        in_bfloat16: run the tower under autocast; the context is always float32.
 
     Raises:
-        ModelError: a label that the tower cannot read, or not tell from its prompt.
+        ModelError: a label that the tower cannot read, or cannot tell from its prompt.
     """
 
     def __init__(
         self,
         encoder: PromptedTextEncoder,
         labels: Sequence[str],
-        config: Stage2Config,
+        loss: RankingSpec,
+        optimizer: OptimizerSpec,
         *,
-        top_k: int,
+        k: int,
+        steps_per_epoch: int,
+        labels_at_once: int,
         in_bfloat16: bool = False,
     ) -> None:
         encoder.freeze()
@@ -48,11 +60,19 @@ class PromptLearner:
         self.context = nn.Parameter(start.detach().float().clone())
         self._encoder = encoder
         self._prompts = encoder.trimmed(encoder.prompts(labels))
-        self._config = config
-        self._top_k = top_k
+        self._loss = loss
+        self._k = k
+        self._labels_at_once = labels_at_once
         self._in_bfloat16 = in_bfloat16
+        self._clip_grad = optimizer.clip_grad
         self._optimizer = torch.optim.AdamW(
-            [self.context], lr=config.lr, weight_decay=config.weight_decay
+            [self.context], lr=optimizer.lr, weight_decay=optimizer.weight_decay
+        )
+        self._schedule = WarmupCosine(
+            [self._optimizer],
+            steps=optimizer.epochs * steps_per_epoch,
+            warmup=round(optimizer.warmup_epochs * steps_per_epoch),
+            lowest=optimizer.min_lr,
         )
 
     def gradient(self, photos: StudentVectors, targets: Tensor, columns: Tensor) -> Tensor:
@@ -61,63 +81,57 @@ class PromptLearner:
         Args:
             photos: e_cls (B, D) and e_patch (B, P, D), on the encoder's device.
             targets: (B, L) of all seen labels, on the same device.
-            columns: which of the labels take part.
+            columns: the labels that take part.
         """
-        config = self._config
-        chosen = targets[:, columns.to(targets.device)]
+        chosen = targets[:, columns.to(targets.device)]  # (B, l)
 
         def loss_of(streams: Tensor) -> Tensor:
-            return ranking_on(
-                fuse(streams[0], streams[1], kind=config.score),
-                chosen,
-                on=config.loss_on,
-                scale=config.score_scale,
-                margin=config.margin,
-                absent=config.absent_labels,
-            )
+            fused = fuse(streams[0], streams[1], kind=self._loss.score)
+            return ranking_loss_of(fused, chosen, self._loss)
 
-        def part(rows: Tensor) -> Tensor:
-            return self._streams(photos, rows)
+        def scores_of(some: Tensor) -> Tensor:
+            return self._stream_scores(photos, some)
 
         self._optimizer.zero_grad()
-        return gradient_in_parts(part, torch.split(columns, config.labels_at_once), loss_of)
+        return gradient_in_parts(scores_of, torch.split(columns, self._labels_at_once), loss_of)
 
-    @property
     def is_finite(self) -> bool:
-        """True when every number of the gradient is one."""
+        """Return True when the gradient is there and finite."""
         return self.context.grad is not None and bool(self.context.grad.isfinite().all())
 
-    def step(self, *, rate: float) -> None:
-        """Move the context down its gradient at a learning rate."""
-        self._optimizer.param_groups[0]["lr"] = rate
-        if self._config.clip_grad:
-            nn.utils.clip_grad_norm_([self.context], self._config.clip_grad)
+    def step(self, number: int) -> float:
+        """Take step `number` of the run, counted from 0; return its learning rate."""
+        self._schedule.set_rate(number)
+        if self._clip_grad:
+            nn.utils.clip_grad_norm_([self.context], self._clip_grad)
         self._optimizer.step()
+        return float(self._optimizer.param_groups[0]["lr"])
 
-    def settle(self) -> PromptedTextEncoder:
-        """Return the encoder with the context of now as its own."""
+    def frozen_prompt(self) -> PromptedTextEncoder:
+        """Return the encoder with a copy of the current context."""
         self._encoder.context = self.context.detach().clone()
         return self._encoder
 
     def state(self) -> dict[str, Any]:
-        """Return all that a later process needs to take the same next step."""
+        """Return everything that a later process needs to take the same next step."""
         return {"context": self.context.detach(), "optimizer": self._optimizer.state_dict()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         with torch.no_grad():
             self.context.copy_(state["context"])
         self._optimizer.load_state_dict(state["optimizer"])
 
-    def _streams(self, photos: StudentVectors, columns: Tensor) -> Tensor:
-        """(2, B, l): global and local scores of photos for some labels, before they are fused."""
-        device = photos.global_.device
+    def _stream_scores(self, photos: StudentVectors, columns: Tensor) -> Tensor:
+        """Return (2, B, l): global and local scores of photos for some labels, not yet fused."""
+        global_vectors, patches = photos
+        device = global_vectors.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self._in_bfloat16):
             vectors = self._encoder.prompted(self._prompts[columns], self.context)  # (l, D)
-        labels = self._encoder.scaled(vectors.float())
-        kind: ScoreKind = "cosine" if self._config.score == "cosine" else "dot"
-        found = two_stream_scores(labels, *photos, k=self._top_k, kind=kind)
-        return torch.stack([found.global_, found.local])
+        labels = self._encoder.scaled(vectors.float())  # (l, D)
+        kind: ScoreKind = "cosine" if self._loss.score == "cosine" else "dot"
+        found = two_stream_scores(labels, global_vectors, patches, k=self._k, kind=kind)
+        return torch.stack([found.global_scores, found.local_scores])
 
 
 def gradient_in_parts(
@@ -125,11 +139,11 @@ def gradient_in_parts(
     pieces: Sequence[Tensor],
     loss_of: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Return loss_of(whole) and add its gradient to every leaf; `whole` is made of parts.
+    """Return loss_of(whole), and add its gradient to every leaf; `whole` is computed in parts.
 
     Args:
-        part: makes the part (..., l) of a piece of l columns, with a graph down to the leaves.
-        pieces: the columns, cut into pieces; the graph of one alone is in memory at a time.
+        part: columns (l,) -> their part (..., l) of the whole, with a graph down to the leaves.
+        pieces: the columns in pieces; the graph of one piece at a time is in memory.
         loss_of: the loss of all parts joined along the last axis.
     """
     if len(pieces) == 1:
@@ -147,18 +161,18 @@ def gradient_in_parts(
     return loss.detach()
 
 
-def columns_of_step(targets: Targets, count: int, rng: np.random.Generator) -> Rows:
-    """Return the labels that a step looks at, in order.
+def labels_of_step(targets: Targets, count: int, rng: np.random.Generator) -> Rows:
+    """Return the columns of the labels that a step looks at, sorted.
 
     They are all that its photos show, filled up at random to `count`; 0 takes every label.
 
     Args:
         targets: (B, L) of the step's photos.
     """
-    everything = np.arange(targets.shape[1])
-    if not count or count >= len(everything):
-        return everything
-    is_shown = (targets > 0).any(axis=0)
-    others = everything[~is_shown]
-    more = max(count - int(is_shown.sum()), 0)
-    return np.sort(np.concatenate([everything[is_shown], rng.choice(others, more, replace=False)]))
+    columns = np.arange(targets.shape[1])
+    if not count or count >= len(columns):
+        return columns
+    is_shown = (targets > 0).any(axis=0)  # (L,)
+    missing = max(count - int(is_shown.sum()), 0)
+    drawn = rng.choice(columns[~is_shown], missing, replace=False)
+    return np.sort(np.concatenate([columns[is_shown], drawn]))

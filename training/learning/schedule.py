@@ -1,90 +1,119 @@
-"""How fast each weight learns: warm-up and cosine, decay over layers; and averaged weights."""
+"""AdamW with layer-wise rates, and a learning rate with a warm-up and a cosine, both timm's.
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+- Layer decay: each block learns at `layer_decay` of the rate of the next one.
+- Rate: rises linearly to the peak over the warm-up, then falls along half a cosine.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from torch import nn
+
+from mkt_search.models.student import Student
 
 
-def learning_rate(step: int, *, steps: int, warmup: int, peak: float, lowest: float) -> float:
-    """Return the rate of a step (from 0): a straight rise to the peak, then half a cosine down."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    share = (step - warmup) / max(steps - warmup, 1)
-    return lowest + (peak - lowest) * (1 + math.cos(math.pi * min(share, 1.0))) / 2
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """How weights are optimized: AdamW under a warm-up and a cosine.
 
-
-def parameter_groups(
-    parameters: Mapping[str, nn.Parameter],
-    layer_of: Callable[[str], int],
-    *,
-    layers: int,
-    weight_decay: float,
-    layer_decay: float,
-    without_decay: Collection[str] = (),
-) -> list[dict[str, Any]]:
-    """Group trainable parameters for AdamW by layer and by whether they decay.
-
-    A layer `i` of `layers` learns at layer_decay ** (layers - i) of the rate (its group's
-    `share`); layer `layers` is the heads. Vectors (biases, norms) do not decay, nor does what
-    `without_decay` names.
-    """
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in parameters.items():
-        if parameter.requires_grad:
-            decays = parameter.ndim > 1 and name not in without_decay
-            groups[layer_of(name), decays].append(parameter)
-    return [
-        {
-            "params": members,
-            "share": layer_decay ** (layers - layer),
-            "weight_decay": weight_decay if decays else 0.0,
-        }
-        for (layer, decays), members in groups.items()
-    ]
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give each group its share of the rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["share"]
-
-
-class AveragedWeights:
-    """The running mean of named weights: w = decay w + (1 - decay) new.
-
-    The decay is smaller in the first steps, so that the first weights do not linger.
+    Args:
+        epochs: passes over the training photos.
+        batch_size: photos per step.
+        lr: peak learning rate.
+        min_lr: learning rate at the end of the cosine.
+        warmup_epochs: epochs of rising rate.
+        weight_decay: of matrices; biases, norms, class token and position embedding have none.
+        layer_decay: rate of a block relative to the next one's.
+        clip_grad: largest gradient norm; 0 does not clip.
+        ema: decay of the averaged weights; 0 averages nothing.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], decay: float) -> None:
-        self.decay = decay
-        self.steps = 0
-        self.weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
-        floats = {name: tensor.is_floating_point() for name, tensor in self.weights.items()}
-        self._averaged = [name for name, is_float in floats.items() if is_float]
-        self._copied = [name for name, is_float in floats.items() if not is_float]
+    epochs: int
+    batch_size: int
+    lr: float
+    min_lr: float = 0.0
+    warmup_epochs: float = 0.0
+    weight_decay: float = 0.0
+    layer_decay: float = 1.0
+    clip_grad: float = 0.0
+    ema: float = 0.0
 
-    @torch.no_grad()
-    def update(self, weights: Mapping[str, Tensor]) -> None:
-        """Take in the weights of now: on a GPU in a few kernels for all of them together."""
-        self.steps += 1
-        decay = min(self.decay, self.steps / (self.steps + 10))
-        if self._averaged:
-            means = [self.weights[name] for name in self._averaged]
-            torch._foreach_lerp_(means, [weights[name] for name in self._averaged], 1 - decay)
-        for name in self._copied:
-            self.weights[name].copy_(weights[name])
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that `load_state_dict` needs."""
-        return {"steps": self.steps, "weights": self.weights}
+class WarmupCosine:
+    """The learning rates of a run, as functions of the step number alone, so that a run can resume.
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        self.steps = int(state["steps"])
-        saved: Mapping[str, Tensor] = state["weights"]
-        for name, mean in self.weights.items():
-            mean.copy_(saved[name])
+    Args:
+        optimizers: their groups start with the peak rate, and a group's `lr_scale` multiplies it.
+        steps: of the whole run.
+        warmup: steps of the linear rise; the last of them has the peak rate.
+        lowest: rate at the end of the cosine.
+    """
+
+    def __init__(
+        self,
+        optimizers: Sequence[torch.optim.Optimizer],
+        *,
+        steps: int,
+        warmup: int = 0,
+        lowest: float = 0.0,
+    ) -> None:
+        self._warmup = warmup
+        self._schedulers = [
+            CosineLRScheduler(
+                optimizer,
+                t_initial=max(steps - warmup, 2),
+                lr_min=lowest,
+                warmup_t=warmup,
+                warmup_prefix=True,
+                t_in_epochs=False,
+            )
+            for optimizer in optimizers
+        ]
+
+    def set_rate(self, step: int) -> None:
+        """Give every group its rate for a step, counted from 0."""
+        # timm's warm-up starts at rate 0, which would waste a step: take each step's end instead.
+        updates = step + 1 if step < self._warmup else step
+        for scheduler in self._schedulers:
+            scheduler.step_update(updates)
+
+
+def stage1_optimizer(student: Student, spec: OptimizerSpec) -> torch.optim.AdamW:
+    """Return AdamW in which the heads and the last norm of a ViT learn at the full rate.
+
+    The fused kernel reads and writes each weight, gradient and moment once per step.
+    """
+    undecayed: set[str] = getattr(student.backbone, "no_weight_decay", set)()
+    groups = param_groups_layer_decay(
+        _Layers(student),
+        weight_decay=spec.weight_decay,
+        no_weight_decay_list={f"backbone.{name}" for name in undecayed},
+        layer_decay=spec.layer_decay,
+    )
+    return torch.optim.AdamW(groups, lr=spec.lr, fused=True)
+
+
+class _Layers(nn.Module):
+    """A student as timm's grouping sees it: the blocks of the backbone, then the heads."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.backbone = student.backbone
+        self.global_head = student.global_head
+        self.local_head = student.local_head
+        blocks = student.parameter_groups()
+        self._heads = len(blocks)
+        self._layer = {f"backbone.{name}": i for i, names in enumerate(blocks) for name in names}
+
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """Return the function from a parameter's name to its layer, as timm asks for it."""
+        return self.layer_of
+
+    def layer_of(self, name: str) -> int:
+        """Return the layer of a parameter, 0 for the stem."""
+        if name.startswith("backbone.norm."):
+            return self._heads
+        return self._layer.get(name, self._heads)

@@ -1,18 +1,16 @@
-"""The teacher: the frozen image encoder of an open_clip model, and what it says of every photo.
+"""The teacher: the frozen image encoder of an open_clip model, and its vectors of every photo.
 
-A student learns from a teacher in three ways, each of its own setting: its global vectors follow
-the teacher's (`distill`), its backbone starts as the teacher's own ViT (`backbone_weights`), and
-its heads start as the teacher's projection (`start`).
+A student learns from a teacher in three ways, each with a setting of its own: its global vectors
+follow the teacher's (`distill`), its backbone starts as the teacher's own ViT (`backbone_weights`),
+and its heads start as the teacher's projection (`head_init`).
 
 The teacher sees each photo once, as it is and prepared as its authors did, and its vectors are
-kept. So they never follow a crop, a flip or RandAugment that the student sees.
+cached. So they never follow a crop, a flip or RandAugment that the student sees.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,21 +30,23 @@ from mkt_search.models.student import (
     describe_difference,
 )
 from mkt_search.models.towers import projection, timm_backbone_of, timm_state
+from mkt_search.progress import ProgressCallback
 from training.data.cache import ArrayCache
-from training.data.features import fill, photo_lines
+from training.data.features import BATCH_PHOTOS, fill, photo_lines
 from training.runs.files import hold
+from training.runs.spec import RunSpec
 
 
 class Teacher(nn.Module):
-    """An image tower of open_clip that never learns: evaluation mode and no gradients, for ever.
+    """An image tower of open_clip, always in evaluation mode and without gradients.
 
     Args:
         visual: the tower, `model.visual`, on the CPU.
-        name: what the settings call the model.
-        fingerprint: 12 hex digits over its weights and its preparation of images.
+        name: the model's name in the settings.
+        fingerprint: 12 hex digits over its weights and its image preparation.
     """
 
-    grid = (0, 0)  # of patches, of which it is asked nothing
+    grid = (0, 0)  # it gives no patches
     is_convolutional = False
 
     def __init__(self, visual: Any, *, name: str, fingerprint: str) -> None:
@@ -56,22 +56,23 @@ class Teacher(nn.Module):
         self.fingerprint = fingerprint
         self.image = image_spec(visual)
         self.requires_grad_(False).eval()
-        self.dim = self(torch.zeros(1, 3, self.image.height, self.image.width)).global_.shape[1]
+        global_vectors, _ = self(torch.zeros(1, 3, self.image.height, self.image.width))
+        self.dim = global_vectors.shape[1]
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> StudentVectors:
-        """Encode normalised images (B, 3, H, W): `global_` (B, D), unscaled; no patches."""
+        """Encode normalized images (B, 3, H, W): global vectors (B, D) as they are, no patches."""
         found = self.visual(images)
-        global_ = found[0] if isinstance(found, tuple) else found  # CoCa gives its tokens too
-        return StudentVectors(global_, global_[:, None, :][:, :0])
+        global_vectors = found[0] if isinstance(found, tuple) else found  # CoCa adds its tokens
+        return StudentVectors(global_vectors, global_vectors[:, None, :][:, :0])
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Stay in evaluation mode, whatever is asked."""
+        """Stay in evaluation mode."""
         super().train(False)
         return self
 
-    def story(self) -> dict[str, Any]:
-        """Return what a checkpoint tells of its teacher, as plain values."""
+    def provenance(self) -> dict[str, Any]:
+        """Return what `meta.json` records of the teacher, as plain values."""
         return {
             "model": self.name,
             "fingerprint": self.fingerprint,
@@ -81,13 +82,30 @@ class Teacher(nn.Module):
 
 
 def open_teacher(spec: str) -> Teacher:
-    """Load the image tower of an open_clip model: NAME/TAG, NAME/FILE, or a folder of one.
+    """Load the image tower of an open_clip model: NAME/TAG, NAME/FILE, or the folder of one.
 
     Raises:
-        ModelError: it is none of these, or its weights cannot be had; the text says why.
+        ModelError: there is no such model, or its weights cannot be loaded.
     """
     weights = open_clip_weights(spec)
     return Teacher(weights.load().visual, name=spec, fingerprint=weights.fingerprint)
+
+
+def require_label_space(teacher: Teacher, dim: int) -> None:
+    """Refuse a teacher whose vectors cannot lie in the label space.
+
+    Args:
+        dim: D, the length of the label vectors.
+
+    Raises:
+        TrainingError: its vectors have another length.
+    """
+    if teacher.dim != dim:
+        raise TrainingError(
+            f"the teacher {teacher.name} gives vectors of {teacher.dim} dimensions, the labels have"
+            f" {dim}, so it cannot teach in that space. Take the label vectors from its own text"
+            f" tower, --text-model {teacher.name}, or another --teacher."
+        )
 
 
 def teacher_fingerprint(spec: str) -> str:
@@ -96,9 +114,9 @@ def teacher_fingerprint(spec: str) -> str:
 
 
 class TeacherVectors:
-    """What the teacher says of N photos: `vectors` (N, D) float32, unscaled, on disk.
+    """The teacher's vectors of N photos: `vectors` (N, D) float32, not normalized, on disk.
 
-    `is_readable` (N,) says which photos could be decoded; the others' vectors mean nothing.
+    `is_readable` (N,) is False for photos that cannot be decoded; their vectors mean nothing.
     """
 
     def __init__(self, arrays: ArrayCache) -> None:
@@ -107,7 +125,7 @@ class TeacherVectors:
         self.is_readable: NDArray[np.bool_] = np.array(found["is_readable"])
 
     def get(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Return the vectors (B, D) of some photos, and which of them there are (B,)."""
+        """Return the vectors (B, D) of some photos, and which of the photos have one (B,)."""
         vectors = torch.from_numpy(np.array(self.vectors[rows]))
         return vectors, torch.from_numpy(self.is_readable[rows])
 
@@ -115,37 +133,46 @@ class TeacherVectors:
 def compute_teacher_vectors(
     dataset: PhotoDataset,
     teacher: Teacher,
+    run: RunSpec,
     *,
-    folder: Path,
-    device: str,
-    workers: int,
-    progress: Callable[[int, int], None],
+    progress: ProgressCallback,
+    batch_size: int = BATCH_PHOTOS,
+    flush_every: int = 16,
 ) -> TeacherVectors:
     """Return the teacher's vectors of every photo, from the cache as far as they are there.
 
-    The cache lies in `folder` under the hash of the photos (name, size, time of change), the
-    teacher's weights and its image spec. Photos it cannot read, it marks. A cache that was damaged
-    is made again. The arithmetic is float32 on any device.
+    The cache is named by the hash of the photos (name, size, modification time), the teacher's
+    weights and its image spec; a damaged one is computed again. Arithmetic is float32 on any
+    device.
 
     Raises:
-        TrainingError: the teacher gives something else than finite numbers.
+        TrainingError: the teacher gives numbers that are not finite.
     """
-    encoder = PhotoEncoder(teacher, teacher.image, device=device, dtype="float32")
+    encoder = PhotoEncoder(teacher, teacher.image, device=run.device, dtype="float32")
 
-    def rows_of(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    def encode(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         vectors = encoder.encode(pixels).global_
         if not np.isfinite(vectors).all():
             raise TrainingError(
-                f"the teacher {teacher.name} gives numbers that are not finite; are its weights"
-                " damaged? Give another --teacher."
+                f"the teacher {teacher.name} gives numbers that are not finite; its weights may be"
+                " damaged. Download them again, or give another --teacher."
             )
         return {"vectors": vectors}
 
-    own = folder / f"teacher-{_key(dataset, teacher)}"
-    with hold(own, wait=True):  # a second run waits and then finds the work done
-        arrays = ArrayCache(own, len(dataset), is_hashed=True)
-        fill(arrays, dataset, teacher.image, rows_of, workers=workers, progress=progress)
-    teacher.to("cpu")  # the device is the student's now
+    folder = run.cache / f"teacher-{_key(dataset, teacher)}"
+    with hold(folder, wait=True):  # a second run waits, and then finds the work done
+        arrays = ArrayCache(folder, len(dataset), is_hashed=True, flush_every=flush_every)
+        fill(
+            arrays,
+            dataset,
+            teacher.image,
+            encode,
+            workers=run.workers,
+            progress=progress,
+            step="teacher vectors",
+            batch_size=batch_size,
+        )
+    teacher.to("cpu")  # free the device for the student
     return TeacherVectors(arrays)
 
 
@@ -157,59 +184,59 @@ def _key(dataset: PhotoDataset, teacher: Teacher) -> str:
     return digest.hexdigest()[:16]
 
 
-def fill_backbone(
+def load_teacher_backbone(
     student: Student, teacher: Teacher, *, name: str, options: dict[str, Any], size: tuple[int, int]
 ) -> None:
     """Give a student's backbone the weights of the teacher's own tower.
 
     Args:
         name: the timm architecture of the backbone, and `options` its further arguments.
-        size: height and width of what the student sees; where the teacher sees another, the
-            position embedding is resampled.
+        size: height and width of the student's input; where the teacher's differs, the position
+            embedding is resampled.
 
     Raises:
         ModelError: no timm architecture computes what the tower does.
-        TrainingError: another does than that of the student; the text names it.
+        TrainingError: the student's architecture does not; the text names the one that does.
     """
-    seen = teacher.image.height, teacher.image.width
+    teacher_size = teacher.image.height, teacher.image.width
     known, known_options = timm_backbone_of(teacher.visual)
     state = timm_state(teacher.visual)
-    filled = create_backbone(name, image_size=seen, **options)
+    filled = create_backbone(name, image_size=teacher_size, **options)
     problem = describe_difference(filled.state_dict(), state)
     if not problem:
         filled.load_state_dict(state, strict=False)
-        twin = create_backbone(known, image_size=seen, **known_options)
+        twin = create_backbone(known, image_size=teacher_size, **known_options)
         twin.load_state_dict(state, strict=False)
-        problem = "" if _agree(filled, twin, seen) else "it computes something else with them"
+        problem = "" if _agree(filled, twin, teacher_size) else "its output differs with them"
     if problem:
         raise TrainingError(
             f"--backbone {name} cannot take the weights of the teacher {teacher.name}: {problem}."
             f" The teacher's own architecture is {_as_flags(known, known_options)}."
         )
-    if seen != size and hasattr(filled, "set_input_size"):
+    if teacher_size != size and hasattr(filled, "set_input_size"):
         filled.set_input_size(size)  # type: ignore[operator]
     student.backbone.load_state_dict(filled.state_dict())
 
 
 @torch.no_grad()
-def fill_heads(student: Student, teacher: Teacher) -> None:
-    """Let both heads be the teacher's projection, so that they give its vectors.
+def set_teacher_heads(student: Student, teacher: Teacher) -> None:
+    """Set both heads to the teacher's projection, so that they give its vectors.
 
     With the teacher's own backbone e_cls is then CLIP's image vector, and e_patch the dense vectors
     of MaskCLIP (Zhou et al., ECCV 2022; https://arxiv.org/abs/2112.01071).
 
     Raises:
         ModelError: the tower has no projection of its own.
-        TrainingError: it is of another size than the student's heads.
+        TrainingError: the heads are not linear, or of another size than the projection.
     """
     weight = projection(teacher.visual)  # (D, C)
     for head in (student.global_head, student.local_head):
         if not isinstance(head, nn.Linear):
-            raise TrainingError("--start teacher needs --heads linear or shared.")
+            raise TrainingError("--head-init teacher needs --heads linear or shared.")
         if head.weight.shape != weight.shape:
             raise TrainingError(
-                f"--start teacher: the projection of {teacher.name} takes {weight.shape[1]}"
-                f" channels to {weight.shape[0]} dimensions, the student's heads"
+                f"--head-init teacher: the projection of {teacher.name} maps {weight.shape[1]}"
+                f" channels to {weight.shape[0]} dimensions, the student's heads map"
                 f" {head.in_features} to {head.out_features}. Give --backbone-weights teacher."
             )
         head.weight.copy_(weight)
@@ -218,7 +245,7 @@ def fill_heads(student: Student, teacher: Teacher) -> None:
 
 @torch.no_grad()
 def _agree(first: nn.Module, second: nn.Module, size: tuple[int, int]) -> bool:
-    """True when two backbones say the same of an image; equal weights alone do not make them."""
+    """Return True when two backbones give the same output; equal weights do not ensure that."""
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     found, expected = (
         backbone.eval().forward_features(image)  # type: ignore[operator]
@@ -231,7 +258,7 @@ def _agree(first: nn.Module, second: nn.Module, size: tuple[int, int]) -> bool:
 
 
 def _as_flags(name: str, options: dict[str, Any]) -> str:
-    """The flags that ask for an architecture; its image size follows from other flags."""
+    """Return the flags that ask for an architecture; other flags decide its image size."""
     given = {key: value for key, value in options.items() if key != "img_size"}
     return " ".join(
         [f"--backbone {name}", *(f"--backbone-arg {key}={given[key]}" for key in given)]

@@ -12,7 +12,7 @@ from mkt_search.locks import LockHeld
 LOCK = "train.lock"
 
 
-def save(path: Path, data: bytes | str) -> None:
+def save(path: Path, data: bytes | memoryview | str) -> None:
     """Replace a file of a run as a whole.
 
     Raises:

@@ -1,28 +1,34 @@
-"""What a training run tells while it works; the command line shows it."""
+"""Finished epochs: what each of them did, and the callback that receives them."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch did: mean losses by name, the last learning rate, validation results."""
+    """A finished epoch.
+
+    Args:
+        number: from 1 to `total`.
+        total: epochs of the whole run.
+        losses: means over the epoch: "loss" first, then its unweighted parts where there are more.
+        rate: learning rate of the last step.
+        seconds: wall time, the validation included.
+        validation: results on the validation photos, as in `meta.json`; empty without any.
+    """
 
     number: int
+    total: int
     losses: dict[str, float]
     rate: float
     seconds: float
     validation: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Listener:
-    """Who wants to hear of a run: sentences, photos whose features are done, finished epochs."""
+EpochCallback = Callable[[Epoch], None]
+"""Receives an epoch after its state and checkpoint are on disk; it may raise to stop the run."""
 
-    say: Callable[[str], None] = log.info
-    on_photos: Callable[[int, int], None] = lambda done, total: None
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None
+
+def ignore_epoch(epoch: Epoch) -> None:
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""Augmentation is decided by the generator alone, and leaves the world as it was."""
+"""Augmentation depends on the generator alone and leaves the global generators as they were."""
 
 import pickle
 import random
@@ -16,7 +16,13 @@ from PIL import Image
 from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.types import ImageSpec
 from tests.tiny import SIDE, paint
-from training.data.augment import POLICY, Augmentation, rand_augment, random_box, seeded
+from training.data.augment import (
+    RANDAUGMENT_POLICY,
+    Augmentation,
+    rand_augment,
+    random_box,
+    seeded,
+)
 from training.data.photos import PhotoPixels, loader
 
 SPEC = ImageSpec(SIDE, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -49,7 +55,7 @@ def photos(
     return {int(row): one for batch in batches for row, one in zip(batch[0], batch[1], strict=True)}
 
 
-def test_what_happens_to_a_photo_depends_on_seed_epoch_and_row_alone(
+def test_a_photo_depends_on_seed_epoch_and_row_alone(
     dataset: PhotoDataset,
 ) -> None:
     alone, among = photos(dataset, [3]), photos(dataset, [5, 0, 3, 1])
@@ -63,7 +69,7 @@ def test_workers_make_no_difference(dataset: PhotoDataset) -> None:
     assert all(torch.equal(by_none[row], by_two[row]) for row in rows)
 
 
-def test_nothing_outside_hears_of_the_draws() -> None:
+def test_the_global_generators_are_left_as_they_were() -> None:
     random.seed(3)
     np.random.seed(3)
     expected = random.random(), random.gauss(0, 1), np.random.rand()
@@ -74,7 +80,7 @@ def test_nothing_outside_hears_of_the_draws() -> None:
     assert (found, random.gauss(0, 1), np.random.rand()) == expected
 
 
-def test_the_world_s_own_draws_change_nothing() -> None:
+def test_the_state_of_the_global_generators_does_not_matter() -> None:
     random.seed(1)
     first = changed(EVERYTHING)
     random.seed(2)
@@ -93,7 +99,7 @@ def test_rand_augment_changes_photos_and_its_policy_counts() -> None:
     assert all(pixels.shape == (SIDE, SIDE, 3) for pixels in by_policy[0])
 
 
-def test_what_rand_augment_uncovers_has_the_mean_colour() -> None:
+def test_uncovered_pixels_have_the_mean_colour() -> None:
     spec = ImageSpec(SIDE, SIDE, (1.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     shear = next(op for op in rand_augment("rand-m9-p1", spec).ops if op.name == "TranslateXRel")  # type: ignore[attr-defined]
     moved = np.array(shear(Image.new("RGB", (SIDE, SIDE))))
@@ -101,7 +107,7 @@ def test_what_rand_augment_uncovers_has_the_mean_colour() -> None:
 
 
 @pytest.mark.parametrize("policy", ["rand-m0", PAPER, "rand-m10-inc1", "rand-m12-mmax12-inc1"])
-def test_no_strength_of_any_change_breaks(policy: str) -> None:
+def test_every_operation_works_at_every_strength(policy: str) -> None:
     image = Image.fromarray(changed(Augmentation()))
     for change in rand_augment(f"{policy}-p1", SPEC).ops:  # type: ignore[attr-defined]
         for seed in range(6):
@@ -111,17 +117,17 @@ def test_no_strength_of_any_change_breaks(policy: str) -> None:
 
 
 @pytest.mark.parametrize("policy", [PAPER, "rand", "rand-n3-p0.2-m5", "rand-m9-t3aw-mmax12"])
-def test_policies_that_timm_knows_are_read(policy: str) -> None:
-    assert POLICY.fullmatch(policy) and rand_augment(policy, SPEC)
+def test_policies_of_timm_are_parsed(policy: str) -> None:
+    assert RANDAUGMENT_POLICY.fullmatch(policy) and rand_augment(policy, SPEC)
 
 
 @pytest.mark.parametrize("policy", ["", "augmix-m3", "rand-x9", "rand-m", "rand-m9-", "rand m9"])
-def test_other_words_are_no_policy(policy: str) -> None:
-    with pytest.raises(ValueError, match="no RandAugment policy"):
+def test_other_text_is_refused(policy: str) -> None:
+    with pytest.raises(ValueError, match="is not a RandAugment policy"):
         rand_augment(policy, SPEC)
 
 
-def test_an_augmentation_travels_to_a_worker_that_starts_from_nothing() -> None:
+def test_an_augmentation_can_be_pickled_for_a_worker() -> None:
     assert pickle.loads(pickle.dumps(EVERYTHING)) == EVERYTHING
 
 
@@ -144,7 +150,7 @@ def test_a_crop_of_everything_is_the_photo() -> None:
     assert random_box(200, 100, 1.0, np.random.default_rng(0)) == (0, 0, 200, 100)
 
 
-def test_crops_have_the_aspect_they_are_asked_for() -> None:
+def test_crops_have_the_requested_aspect() -> None:
     rng = np.random.default_rng(0)
     own, square, strip = [], [], []
     for _ in range(200):
@@ -155,10 +161,10 @@ def test_crops_have_the_aspect_they_are_asked_for() -> None:
         strip.append((right - left, bottom - top))
     assert 1.5 - 0.01 < min(own) < max(own) < 8 / 3 + 0.01
     assert 0.75 - 0.01 < min(square) < 0.85 and 1.2 < max(square) < 4 / 3 + 0.01
-    assert set(strip) == {(1333, 1000)}  # half of a strip is no square: the largest there is
+    assert set(strip) == {(1333, 1000)}  # no square has half of a strip: the largest square
 
 
-def test_a_student_that_sees_squares_is_shown_squares() -> None:
+def test_a_square_input_gets_square_crops() -> None:
     wide = Image.new("RGB", (400, 100))
     wide.paste((255, 255, 255), (0, 0, 20, 20))
     spec = ImageSpec(SIDE, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "crop", 40)

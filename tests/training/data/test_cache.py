@@ -1,4 +1,4 @@
-"""A cache of rows: it resumes, and what was damaged is computed again."""
+"""A cache of rows resumes, and damaged rows are computed again."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 
 from mkt_search.errors import TrainingError
-from training.data import cache
 from training.data.cache import NOTE, ArrayCache
 
 ROWS = np.arange(14, dtype=np.float32).reshape(7, 2)
@@ -21,7 +20,7 @@ def add(found: ArrayCache, count: int) -> None:
 
 def filled(folder: Path, *, is_hashed: bool = True) -> ArrayCache:
     found = ArrayCache(folder, len(ROWS), is_hashed=is_hashed)
-    while not found.is_whole:
+    while not found.is_complete:
         add(found, 3)
     return found
 
@@ -31,28 +30,25 @@ def read(folder: Path) -> NDArray[np.float32]:
     return vectors
 
 
-def test_what_is_whole_is_found_again(tmp_path: Path) -> None:
+def test_a_complete_cache_is_reused(tmp_path: Path) -> None:
     filled(tmp_path)
     again = ArrayCache(tmp_path, len(ROWS), is_hashed=True)
-    assert again.is_whole
+    assert again.is_complete
     np.testing.assert_array_equal(again.arrays()["vectors"], ROWS)
     assert again.arrays()["is_readable"].all()
     assert json.loads((tmp_path / NOTE).read_text())["done"] == 7
 
 
-def test_rows_that_were_noted_survive_a_kill(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache, "FLUSH_EVERY", 2)
-    first = ArrayCache(tmp_path, len(ROWS), is_hashed=True)
-    for _ in range(3):  # the third stays without a note, as if killed
+def test_recorded_rows_survive_a_kill(tmp_path: Path) -> None:
+    first = ArrayCache(tmp_path, len(ROWS), is_hashed=True, flush_every=2)
+    for _ in range(3):  # the third is not recorded, as after a kill
         add(first, 2)
     second = ArrayCache(tmp_path, len(ROWS), is_hashed=True)
     assert second.done == 4
-    while not second.is_whole:
+    while not second.is_complete:
         add(second, 2)
     np.testing.assert_array_equal(read(tmp_path), ROWS)
-    assert ArrayCache(tmp_path, len(ROWS), is_hashed=True).is_whole
+    assert ArrayCache(tmp_path, len(ROWS), is_hashed=True).is_complete
 
 
 def damage(folder: Path, kind: str) -> None:
@@ -73,7 +69,7 @@ def damage(folder: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["a bit", "cut off", "gone", "rubbish", "the note"])
-def test_what_was_damaged_is_made_again(tmp_path: Path, kind: str) -> None:
+def test_a_damaged_cache_starts_over(tmp_path: Path, kind: str) -> None:
     filled(tmp_path)
     damage(tmp_path, kind)
     again = ArrayCache(tmp_path, len(ROWS), is_hashed=True)
@@ -83,25 +79,25 @@ def test_what_was_damaged_is_made_again(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["cut off", "gone", "rubbish", "the note", "another note"])
-def test_without_hashes_the_form_is_still_looked_at(tmp_path: Path, kind: str) -> None:
+def test_without_hashes_the_shape_is_still_checked(tmp_path: Path, kind: str) -> None:
     filled(tmp_path, is_hashed=False)
-    assert ArrayCache(tmp_path, len(ROWS), is_hashed=False).is_whole
+    assert ArrayCache(tmp_path, len(ROWS), is_hashed=False).is_complete
     damage(tmp_path, kind)
     assert ArrayCache(tmp_path, len(ROWS), is_hashed=False).done == 0
 
 
-def test_a_disk_without_room_is_a_sentence_before_any_row(
+def test_a_full_disk_is_an_error_before_any_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(descriptor: int, start: int, size: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(TrainingError, match=r"vectors\.npy cannot have the .*MiB .*--cache"):
+    with pytest.raises(TrainingError, match=r"vectors\.npy needs .*MiB.*--cache"):
         filled(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_number_of_rows_is_another_cache(tmp_path: Path) -> None:
+def test_another_number_of_rows_starts_over(tmp_path: Path) -> None:
     filled(tmp_path)
     assert ArrayCache(tmp_path, 9, is_hashed=True).done == 0

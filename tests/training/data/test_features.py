@@ -1,19 +1,22 @@
-"""The features of a frozen backbone: computed once, resumed, and those the student would give."""
+"""Features of a frozen backbone: computed once, resumable, and equal to the student's own."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.errors import TrainingError
 from mkt_search.models.student import Student
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.types import ImageSpec
 from tests.tiny import SIDE, paint, tiny_student
-from training.data import cache, features
-from training.data.features import FeatureCache, compute_features
+from training.data.cache import ArrayCache
+from training.data.features import FeatureCache, compute_features, fill
 from training.data.photos import PhotoPixels
+from training.runs.spec import RunSpec
 
 SPEC = ImageSpec(SIDE, SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -28,19 +31,17 @@ def painted(folder: Path, count: int = 5) -> PhotoDataset:
 def computed(
     dataset: PhotoDataset, folder: Path, *, mirrored: bool = False, student: Student | None = None
 ) -> tuple[FeatureCache, list[int]]:
-    calls: list[int] = []
+    """Return the cache, and the counts that were reported."""
+    events: list[Progress] = []
     cache = compute_features(
         dataset,
         student or tiny_student(),
         SPEC,
-        folder=folder,
+        RunSpec(folder, device="cpu", dtype="float32", workers=0),
         mirrored=mirrored,
-        device="cpu",
-        dtype="float32",
-        workers=0,
-        progress=lambda done, total: calls.append(done),
+        progress=events.append,
     )
-    return cache, calls
+    return cache, [event.done for event in events]
 
 
 def pixels_of(dataset: PhotoDataset, *, mirror: bool = False) -> torch.Tensor:
@@ -68,7 +69,7 @@ def test_features_are_computed_once(tmp_path: Path) -> None:
     assert first == [5] and second == []
 
 
-def test_other_weights_or_a_changed_photo_make_other_features(tmp_path: Path) -> None:
+def test_other_weights_or_a_changed_photo_need_other_features(tmp_path: Path) -> None:
     dataset = painted(tmp_path / "photos")
     computed(dataset, tmp_path / "cache")
     assert computed(dataset, tmp_path / "cache", student=tiny_student(seed=1))[1] == [5]
@@ -76,39 +77,41 @@ def test_other_weights_or_a_changed_photo_make_other_features(tmp_path: Path) ->
     assert computed(dataset, tmp_path / "cache")[1] == [5]
 
 
-def test_a_killed_computation_goes_on_where_it_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(features, "BATCH", 2)
-    monkeypatch.setattr(cache, "FLUSH_EVERY", 1)
-    dataset = painted(tmp_path / "photos")
-    whole, _ = computed(dataset, tmp_path / "whole", mirrored=True)
+def test_a_stopped_computation_resumes_in_the_second_view(tmp_path: Path) -> None:
+    dataset = painted(tmp_path / "photos", 5)
 
-    def stop(done: int, total: int) -> None:
-        if done == 7:  # in the second view
+    def means(pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+        return {"mean": pixels.mean(axis=(1, 2)), "left": pixels[:, :, 0].mean(axis=1)}
+
+    def filled(folder: Path, progress: ProgressCallback) -> ArrayCache:
+        arrays = ArrayCache(folder, 2 * len(dataset), is_hashed=False, flush_every=1)
+        fill(arrays, dataset, SPEC, means, workers=0, progress=progress, batch_size=2)
+        return arrays
+
+    def stop(event: Progress) -> None:
+        if event.done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compute_features(
-            dataset,
-            tiny_student(),
-            SPEC,
-            folder=tmp_path / "cache",
-            mirrored=True,
-            device="cpu",
-            dtype="float32",
-            workers=0,
-            progress=stop,
-        )
-    resumed, calls = computed(dataset, tmp_path / "cache", mirrored=True)
-    assert calls == [9, 10]
-    np.testing.assert_allclose(resumed.patches, whole.patches, atol=2e-3)
+        filled(tmp_path / "cache", stop)
+    events: list[Progress] = []
+    resumed = filled(tmp_path / "cache", events.append).arrays()
+    assert [event.done for event in events] == [9, 10]
+    whole = filled(tmp_path / "whole", no_progress).arrays()
+    for name, values in whole.items():
+        np.testing.assert_array_equal(resumed[name], values)
+    assert not np.array_equal(whole["left"][:5], whole["left"][5:])  # the mirrored photos
 
 
-def test_a_broken_photo_is_marked_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_broken_photo_is_marked_and_counted(tmp_path: Path) -> None:
     dataset = painted(tmp_path / "photos")
-    (tmp_path / "photos/1.png").write_bytes(b"no photo at all")
-    cache, _ = computed(dataset, tmp_path / "cache")
+    (tmp_path / "photos/1.png").write_bytes(b"not a photo")
+    run = RunSpec(tmp_path / "cache", device="cpu", dtype="float32", workers=0)
+    events: list[Progress] = []
+    cache = compute_features(
+        dataset, tiny_student(), SPEC, run, mirrored=False, progress=events.append
+    )
+    assert events == [Progress("features", 5, 5, failed=1)]
     assert cache.is_readable.tolist() == [True, False, True, True, True]
 
 

@@ -1,4 +1,4 @@
-"""Photos for a DataLoader: Ctrl-C reaches the run, and never its workers."""
+"""Photos for a DataLoader: Ctrl-C reaches the run and none of its workers."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.types import ImageSpec
 from tests.tiny import paint
-from training.data.photos import COURTESY, PhotoPixels, interrupts_held, loader
+from training.data.photos import WORKER_NICENESS, PhotoPixels, interrupts_deferred, loader
 
 SPEC = ImageSpec(32, 32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -27,20 +27,20 @@ def photos(tmp_path: Path) -> PhotoPixels:
     return PhotoPixels(dataset, np.arange(4), SPEC)
 
 
-def test_an_interrupt_is_held_back_until_the_block_is_done() -> None:
+def test_an_interrupt_is_deferred_to_the_end_of_the_block() -> None:
     before, done = signal.getsignal(signal.SIGINT), []
-    with pytest.raises(KeyboardInterrupt), interrupts_held():
+    with pytest.raises(KeyboardInterrupt), interrupts_deferred():
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
         done.append("all of the block")
     assert done and signal.getsignal(signal.SIGINT) is before
 
 
-def test_another_thread_leaves_signals_alone() -> None:
+def test_signals_are_left_alone_in_another_thread() -> None:
     before, seen = signal.getsignal(signal.SIGINT), []
 
     def work() -> None:
-        with interrupts_held():
+        with interrupts_deferred():
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
@@ -49,7 +49,7 @@ def test_another_thread_leaves_signals_alone() -> None:
     assert seen == [before]
 
 
-def test_workers_are_not_ended_by_an_interrupt_nor_advised_against(photos: PhotoPixels) -> None:
+def test_workers_survive_an_interrupt_and_cause_no_warning(photos: PhotoPixels) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         batches = iter(loader(photos, batch_size=1, workers=3))
@@ -60,12 +60,12 @@ def test_workers_are_not_ended_by_an_interrupt_nor_advised_against(photos: Photo
 
 
 @pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
-@pytest.mark.parametrize(("is_courteous", "more"), [(True, COURTESY), (False, 0)])
-def test_workers_beside_a_student_on_the_processor_let_it_go_first(
-    photos: PhotoPixels, is_courteous: bool, more: int
+@pytest.mark.parametrize(("low_priority", "more"), [(True, WORKER_NICENESS), (False, 0)])
+def test_workers_beside_a_student_on_the_processor_have_lower_priority(
+    photos: PhotoPixels, low_priority: bool, more: int
 ) -> None:
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    batches = iter(loader(photos, batch_size=1, workers=2, is_courteous=is_courteous))
+    batches = iter(loader(photos, batch_size=1, workers=2, low_priority=low_priority))
     next(batches)  # the first worker is up
     worker = batches._workers[0]  # type: ignore[attr-defined]
     assert os.getpriority(os.PRIO_PROCESS, worker.pid) == min(own + more, 19)

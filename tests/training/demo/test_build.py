@@ -1,4 +1,4 @@
-"""The demo checkpoint rebuilt from nothing, by a recipe so small that it learns nothing."""
+"""The demo models trained from scratch, by a recipe so small that they learn nothing."""
 
 import json
 import os
@@ -15,9 +15,10 @@ from mkt_search.demo.scenes.world import unseen_things
 from mkt_search.errors import ModelError, TrainingError
 from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model
+from mkt_search.progress import Progress, no_progress
 from tests.command_line import mkt
-from training.demo import build as recipe
-from training.demo.build import SMALL, Recipe, prepare_data, rebuild
+from tests.training.test_stage1 import remarks
+from training.demo.build import CLIP_RUN, SMALL, Recipe, build_demo, prepare_data
 from training.runs.files import hold
 
 
@@ -35,7 +36,7 @@ def stamps(folder: Path) -> dict[str, int]:
 
 @pytest.fixture
 def own_build(demo_build: Path, tmp_path: Path) -> Path:
-    """The rebuilt folder, for one test to change."""
+    """A copy of the folder, for one test to change."""
     return Path(shutil.copytree(demo_build, tmp_path / "build", copy_function=os.link))
 
 
@@ -48,37 +49,39 @@ def test_every_step_leaves_its_folder(demo_build: Path) -> None:
         assert (demo_build / name).is_file(), name
 
 
-def test_what_happens_is_told(demo_build: Path) -> None:
-    heard = (demo_build.parent / "heard.txt").read_text()
-    assert "clip: step 6 of 6, loss" in heard
-    assert "rendering 160 photos of 64 x 64 pixels" in heard
-    assert heard.count("epoch 1/1") == 3
-    assert f"training {demo_build.resolve() / 'tuned'}" in heard
+def test_every_step_is_reported(demo_build: Path) -> None:
+    log = (demo_build.parent / "log.txt").read_text()
+    assert "clip: step 6 of 6, loss" in log
+    assert "rendering 160 photos of 64 x 64 pixels" in log
+    assert log.count("epoch 1/1") == 3
+    assert f"training {demo_build.resolve() / 'tuned'}" in log
 
 
 def test_one_student_is_distilled_and_one_is_not(demo_build: Path) -> None:
     for name, distill in (("plain", 0.0), ("distilled", SMALL.distill)):
-        story = checkpoint.read_meta(demo_build / name).trained
-        assert story["settings"]["distill"] == distill
-        assert not set(story["seen"]) & set(unseen_things())
-        assert set(story["unseen"]) <= set(unseen_things())
-        assert story["is_finished"]
+        found = checkpoint.read_meta(demo_build / name).trained
+        assert found["settings"]["distill"] == distill
+        assert not set(found["seen"]) & set(unseen_things())
+        assert set(found["unseen"]) <= set(unseen_things())
+        assert found["is_finished"]
 
 
-def test_a_second_call_skips_what_is_there(own_build: Path) -> None:
-    before, heard = stamps(own_build), list[str]()
-    assert rebuild(own_build, SMALL, heard.append) == own_build.resolve() / "checkpoint"
-    assert stamps(own_build) == before
-    assert heard == [f"{own_build.resolve() / n} is done" for n in ("plain", "distilled", "tuned")]
+def test_a_second_call_skips_finished_steps(own_build: Path) -> None:
+    before, events = stamps(own_build), list[Progress]()
+    found = build_demo(own_build, SMALL, progress=events.append)
+    assert found == own_build.resolve() / "checkpoint" and stamps(own_build) == before
+    assert remarks(events) == [
+        f"{own_build.resolve() / n} is done" for n in ("plain", "distilled", "tuned")
+    ]
 
 
-def test_a_step_that_is_missing_is_taken_again(own_build: Path) -> None:
+def test_a_missing_step_is_repeated(own_build: Path) -> None:
     expected = checkpoint.fingerprint(own_build / "checkpoint")
     for name in ("tuned", "tuned.run", "checkpoint"):
         shutil.rmtree(own_build / name)
-    heard: list[str] = []
-    rebuild(own_build, SMALL, heard.append)
-    assert f"training {own_build.resolve() / 'tuned'}" in heard
+    events: list[Progress] = []
+    build_demo(own_build, SMALL, progress=events.append)
+    assert f"training {own_build.resolve() / 'tuned'}" in remarks(events)
     assert checkpoint.fingerprint(own_build / "checkpoint") == expected
 
 
@@ -113,7 +116,7 @@ def test_the_text_tower_is_found_after_both_were_moved(own_build: Path, tmp_path
         open_model(tmp_path / "shipped/checkpoint").label_encoder()
 
 
-def test_no_place_of_the_machine_is_told(demo_build: Path) -> None:
+def test_no_path_of_the_machine_is_recorded(demo_build: Path) -> None:
     for file in ("checkpoint/meta.json", "clip/open_clip_config.json"):
         text = (demo_build / file).read_text()
         assert str(demo_build) not in text and str(demo_build.resolve()) not in text
@@ -121,16 +124,16 @@ def test_no_place_of_the_machine_is_told(demo_build: Path) -> None:
         assert '"/' not in text
 
 
-def test_a_relative_folder_tells_no_more(
+def test_a_relative_folder_records_no_more(
     own_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    rebuild(Path("build"), SMALL, lambda sentence: None)
+    build_demo(Path("build"), SMALL)
     assert str(tmp_path.resolve()) not in (own_build / "checkpoint/meta.json").read_text()
 
 
 def test_unseen_labels_that_no_photo_shows_are_left_out(tmp_path: Path) -> None:
-    prepare_data(tmp_path, replace(SMALL, train=3, test=0), lambda sentence: None)
+    prepare_data(tmp_path, replace(SMALL, train=3, test=0), no_progress)
     shown = {
         label
         for labels in json.loads((tmp_path / "labels.json").read_text()).values()
@@ -146,27 +149,27 @@ def test_unseen_labels_that_no_photo_shows_are_left_out(tmp_path: Path) -> None:
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(TrainingError, match="has other things in it; name a new folder"):
-        rebuild(tmp_path, SMALL, lambda sentence: None)
+        build_demo(tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
-def test_a_folder_begun_with_another_recipe_is_refused(own_build: Path) -> None:
+def test_a_folder_of_another_recipe_is_refused(own_build: Path) -> None:
     before = stamps(own_build)
-    with pytest.raises(TrainingError, match=r"begun with another recipe, which recipe\.json tells"):
-        rebuild(own_build, Recipe(), lambda sentence: None)
+    with pytest.raises(TrainingError, match=r"begun with another recipe, the one in recipe\.json"):
+        build_demo(own_build, Recipe())
     assert stamps(own_build) == before
 
 
-def test_two_at_once_are_refused(own_build: Path) -> None:
-    with hold(own_build / recipe.CLIP_RUN):
+def test_two_processes_are_refused(own_build: Path) -> None:
+    with hold(own_build / CLIP_RUN):
         with pytest.raises(TrainingError, match="`mkt train`"):
-            rebuild(own_build, SMALL, lambda sentence: None)
+            build_demo(own_build, SMALL)
 
 
 # the command
 
 
-def test_the_command_goes_on_in_the_folder_and_prints_the_checkpoint(own_build: Path) -> None:
+def test_the_command_continues_in_the_folder_and_prints_the_checkpoint(own_build: Path) -> None:
     result = mkt("train", "demo", "--small", "--out", own_build)
     assert result.stdout == f"{own_build.resolve() / 'checkpoint'}\n"
     assert "tuned is done" in result.stderr

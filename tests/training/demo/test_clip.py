@@ -1,4 +1,4 @@
-"""The small CLIP of the demo world: its losses, its towers, its training and what it leaves."""
+"""The small CLIP of the demo world: its losses, towers, training and files."""
 
 import math
 from dataclasses import replace
@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from mkt_search.demo.scenes.photos import targets_of
 from mkt_search.demo.scenes.world import LABELS, caption, draw_scene
 from mkt_search.errors import TrainingError
 from mkt_search.models.build import open_model
 from mkt_search.models.clip_student import clip_student
+from mkt_search.progress import Progress, no_progress
 from training.demo import clip
 from training.demo.clip import (
     CLOSE_UP,
@@ -29,6 +31,7 @@ from training.demo.clip import (
     ClipLearner,
     ClipRecipe,
     Matching,
+    create_model,
     encode_images,
     encode_text,
     losses,
@@ -44,9 +47,9 @@ WEIGHTS = "open_clip_model.safetensors"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that TINY was trained in without a stop: `run` and `clip`."""
+    """A folder in which TINY was trained without a stop: `run` and `clip`."""
     folder = tmp_path_factory.mktemp("clip")
-    train_clip(folder / "run", folder / "clip", TINY, lambda sentence: None)
+    train_clip(folder / "run", folder / "clip", TINY, no_progress)
     return folder
 
 
@@ -213,8 +216,8 @@ def test_a_close_up_takes_the_places_of_a_window_of_the_grid(model: Any) -> None
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-def test_neighbours_begin_with_like_positions() -> None:
-    trunk: Any = clip._new_model(0).visual.trunk
+def test_neighbours_start_with_similar_positions() -> None:
+    trunk: Any = create_model(0).visual.trunk
     places = trunk.pos_embed[0, 1:].detach().unflatten(0, (8, 8))
 
     def apart(rows: int, columns: int) -> float:
@@ -230,13 +233,13 @@ def test_neighbours_begin_with_like_positions() -> None:
 def step(learner: ClipLearner, side: int) -> float:
     close_up = side == CLOSE_UP
     drawn = [draw_scene(seed, close_up=close_up) for seed in range(4)]
-    targets = torch.from_numpy(clip.targets_of(drawn, WORDS)).float()
-    told = tokens([caption(scene, np.random.default_rng(scene.seed)) for scene in drawn])
-    return learner.learn(scenes(4, side), targets, tokens(list(WORDS)), told, 4)
+    targets = torch.from_numpy(targets_of(drawn, WORDS)).float()
+    texts = tokens([caption(scene, np.random.default_rng(scene.seed)) for scene in drawn])
+    return learner.learn(scenes(4, side), targets, tokens(list(WORDS)), texts)
 
 
-def test_the_text_tower_stands_still_during_close_ups_and_learns_on_scenes() -> None:
-    model: Any = clip._new_model(0)
+def test_the_text_tower_is_frozen_during_close_ups_and_learns_on_scenes() -> None:
+    model: Any = create_model(0)
     learner = ClipLearner(model, TINY)
     text = {name: tensor.clone() for name, tensor in model.text.state_dict().items()}
     visual = {name: p.detach().clone() for name, p in model.visual.named_parameters()}
@@ -249,7 +252,7 @@ def test_the_text_tower_stands_still_during_close_ups_and_learns_on_scenes() -> 
 
 
 def test_steps_lower_the_loss_of_the_same_images() -> None:
-    learner = ClipLearner(clip._new_model(0), replace(TINY, warmup=0, lr=1e-4))
+    learner = ClipLearner(create_model(0), replace(TINY, warmup=0, lr=1e-4))
     found = [step(learner, SIDE) for _ in range(4)]
     assert found[-1] < found[0]
     assert learner.step == 4
@@ -257,7 +260,7 @@ def test_steps_lower_the_loss_of_the_same_images() -> None:
 
 def test_building_a_model_leaves_the_random_numbers_of_others_alone() -> None:
     before = torch.get_rng_state()
-    one, other = clip._new_model(3), clip._new_model(3)
+    one, other = create_model(3), create_model(3)
     assert torch.equal(torch.get_rng_state(), before)
     state = other.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in one.state_dict().items())
@@ -266,38 +269,33 @@ def test_building_a_model_leaves_the_random_numbers_of_others_alone() -> None:
 # a run
 
 
-@pytest.mark.parametrize("stop", [1, 2, 3])
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
-) -> None:
-    def listen(sentence: str) -> None:
-        if f"step {stop} of" in sentence:
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_stopped_run_ends_as_an_undisturbed_one(trained: Path, tmp_path: Path, stop: int) -> None:
+    def interrupt(event: Progress) -> None:
+        if event.step == clip.STEP and event.done == stop:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(clip, "SAVE_EVERY", 1)
     with pytest.raises(KeyboardInterrupt):
-        train_clip(tmp_path / "run", tmp_path / "clip", TINY, listen)
+        train_clip(tmp_path / "run", tmp_path / "clip", TINY, interrupt, save_every=1)
     assert not (tmp_path / "clip").exists()
-    heard: list[str] = []
-    train_clip(tmp_path / "run", tmp_path / "clip", TINY, heard.append)
-    assert f"step {stop} of" not in "\n".join(heard)
+    events: list[Progress] = []
+    train_clip(tmp_path / "run", tmp_path / "clip", TINY, events.append, save_every=1)
+    assert stop not in [event.done for event in events if event.step == clip.STEP]
     assert (tmp_path / "clip" / WEIGHTS).read_bytes() == (trained / "clip" / WEIGHTS).read_bytes()
 
 
-def test_a_run_that_ended_before_it_was_written_trains_no_further(
-    trained: Path, tmp_path: Path
-) -> None:
-    heard: list[str] = []
-    train_clip(trained / "run", tmp_path / "clip", TINY, heard.append)
-    assert heard == []
+def test_a_finished_run_is_only_written(trained: Path, tmp_path: Path) -> None:
+    events: list[Progress] = []
+    train_clip(trained / "run", tmp_path / "clip", TINY, events.append)
+    assert events == []
     assert (tmp_path / "clip" / WEIGHTS).read_bytes() == (trained / "clip" / WEIGHTS).read_bytes()
 
 
-def test_a_damaged_state_is_a_sentence(tmp_path: Path) -> None:
+def test_a_damaged_state_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / clip.STATE).write_bytes(b"no state")
-    with pytest.raises(TrainingError, match=r"clip\.state\.pt cannot be read .* remove it"):
-        train_clip(tmp_path / "run", tmp_path / "clip", TINY, lambda sentence: None)
+    (tmp_path / "run" / clip.STATE).write_bytes(b"not a state")
+    with pytest.raises(TrainingError, match=r"clip\.state\.pt cannot be read .* Remove it"):
+        train_clip(tmp_path / "run", tmp_path / "clip", TINY, no_progress)
 
 
 # what it leaves

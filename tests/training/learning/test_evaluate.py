@@ -1,14 +1,14 @@
-"""What training measures is what `mkt evaluate` measures, from batches of the student's vectors."""
+"""Results during training are those of `mkt evaluate`, from batches of the student's vectors."""
 
 import numpy as np
 import pytest
 import torch
 
-from mkt_search.evaluation.protocol import score_encoded
+from mkt_search.evaluation.protocol import results, score_encoded
 from mkt_search.models.student import StudentVectors
 from mkt_search.types import Encoded
 from training.data.sources import Batch
-from training.learning.evaluate import results, score_photos
+from training.learning.evaluate import score_photos
 
 RNG = np.random.default_rng(0)
 GLOBAL = RNG.normal(size=(7, 4)).astype(np.float32)
@@ -39,7 +39,7 @@ def test_scores_are_those_of_an_evaluation_but_for_the_half(size: int) -> None:
     np.testing.assert_array_equal(scored.targets, TARGETS)
 
 
-def test_photos_that_cannot_be_read_take_no_part() -> None:
+def test_photos_that_cannot_be_read_are_left_out() -> None:
     scored = score_photos(batches(3, unreadable=4), TARGETS, LABELS, k=3)
     assert scored.targets.tolist() == np.delete(TARGETS, 4, axis=0).tolist()
     assert scored.dot.fused.shape == scored.cosine.fused.shape == (6, 6)

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from mkt_search import scoring
 from mkt_search.types import Encoded
 from training.learning.losses import (
+    RankingSpec,
     Streams,
+    count_max_positives,
     distillation_loss,
-    goals,
-    most_positives,
+    label_targets,
     ranking_loss,
-    ranking_on,
+    ranking_loss_of,
     regression_loss,
     two_stream_scores,
 )
@@ -60,14 +61,14 @@ def test_ranking_loss_equals_a_loop_over_pairs(seed: int, margin: float, skip: b
 
 @settings(max_examples=30)
 @given(SEEDS, st.integers(0, 3))
-def test_ranking_loss_may_be_told_how_many_positives_there_are(seed: int, spare: int) -> None:
+def test_the_number_of_positives_may_be_given(seed: int, spare: int) -> None:
     rng = np.random.default_rng(seed)
     targets = some_targets(rng)
     scores = torch.from_numpy(rng.normal(size=targets.shape))
-    most = min(most_positives(targets) + spare, targets.shape[1])
-    assert most_positives(targets) == max((row == 1).sum() for row in targets)
+    most = min(count_max_positives(targets) + spare, targets.shape[1])
+    assert count_max_positives(targets) == max((row == 1).sum() for row in targets)
     torch.testing.assert_close(
-        ranking_loss(scores, targets, most=most), ranking_loss(scores, targets)
+        ranking_loss(scores, targets, max_positives=most), ranking_loss(scores, targets)
     )
 
 
@@ -97,13 +98,13 @@ def test_unknown_entries_get_no_gradient() -> None:
 @given(SEEDS, st.integers(1, 9))
 def test_dot_scores_equal_the_numpy_reference(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
-    labels, global_, patches = (
+    labels, global_vectors, patches = (
         rng.normal(size=shape).astype(np.float32) for shape in ((5, 4), (3, 4), (3, 7, 4))
     )
-    found = two_stream_scores(*map(torch.from_numpy, (labels, global_, patches)), k=k)
-    expected = scoring.score(labels, global_, patches, np.ones((3, 7), np.int64), k=k)
-    np.testing.assert_allclose(found.global_, expected.global_, atol=1e-5)
-    np.testing.assert_allclose(found.local, expected.local, atol=1e-5)
+    found = two_stream_scores(*map(torch.from_numpy, (labels, global_vectors, patches)), k=k)
+    expected = scoring.score(labels, global_vectors, patches, np.ones((3, 7), np.int64), k=k)
+    np.testing.assert_allclose(found.global_scores, expected.global_, atol=1e-5)
+    np.testing.assert_allclose(found.local_scores, expected.local, atol=1e-5)
     np.testing.assert_allclose(found.fused, expected.fused / 2, atol=1e-5)
 
 
@@ -130,7 +131,7 @@ def test_regression_loss_equals_a_loop_over_photos_and_patches() -> None:
     targets = some_targets(rng)
     targets[2] = -1  # a photo without a positive is left out
     labels = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(5, 3))), dim=-1)
-    global_, patches = (torch.from_numpy(rng.normal(size=s)) for s in ((6, 3), (6, 4, 3)))
+    global_vectors, patches = (torch.from_numpy(rng.normal(size=s)) for s in ((6, 3), (6, 4, 3)))
     by_global, by_patch = [], []
     for i, truth in enumerate(targets.tolist()):
         shown = [labels[j] for j, t in enumerate(truth) if t == 1]
@@ -138,24 +139,26 @@ def test_regression_loss_equals_a_loop_over_photos_and_patches() -> None:
             continue
         goal = sum(shown[1:], shown[0])
         goal = goal / goal.norm()
-        by_global.append(float((global_[i] - goal).pow(2).sum()))
+        by_global.append(float((global_vectors[i] - goal).pow(2).sum()))
         by_patch += [float((patch - goal).pow(2).sum()) for patch in patches[i]]
     expected = np.mean(by_global) + np.mean(by_patch)
-    assert float(regression_loss(global_, patches, targets, labels)) == pytest.approx(expected)
+    assert float(regression_loss(global_vectors, patches, targets, labels)) == pytest.approx(
+        expected
+    )
 
 
-def test_regression_loss_is_zero_at_the_goal() -> None:
+def test_regression_loss_is_zero_at_the_label_target() -> None:
     labels, targets = torch.eye(3), torch.tensor([[1, -1, 1]])
-    goal = goals(targets, labels)
+    goal = label_targets(targets, labels)
     np.testing.assert_allclose(goal, [[2**-0.5, 0, 2**-0.5]])
     assert float(regression_loss(goal, goal[:, None].expand(1, 4, 3), targets, labels)) < 1e-12
 
 
 def test_regression_loss_without_positives_is_zero_and_has_a_gradient() -> None:
-    global_ = torch.randn(2, 3, requires_grad=True)
-    loss = regression_loss(global_, torch.randn(2, 4, 3), torch.full((2, 2), -1), torch.ones(2, 3))
+    vectors = torch.randn(2, 3, requires_grad=True)
+    loss = regression_loss(vectors, torch.randn(2, 4, 3), torch.full((2, 2), -1), torch.ones(2, 3))
     loss.backward()
-    assert loss.item() == 0 and global_.grad is not None and not global_.grad.any()
+    assert loss.item() == 0 and vectors.grad is not None and not vectors.grad.any()
 
 
 @pytest.mark.parametrize("on", ["raw", "unit"])
@@ -174,7 +177,7 @@ def test_distillation_loss_equals_a_loop_over_photos_and_dimensions(on: str) -> 
     assert float(found) == pytest.approx(total / 9)
 
 
-def test_raw_distillation_is_torch_s_l1_loss_and_unit_distillation_does_not_see_lengths() -> None:
+def test_raw_distillation_is_torch_s_l1_loss_and_unit_distillation_ignores_lengths() -> None:
     student, teacher, known = torch.randn(5, 4), torch.randn(5, 4), torch.ones(5).bool()
     expected = torch.nn.functional.l1_loss(student, teacher)
     torch.testing.assert_close(distillation_loss(student, teacher, known), expected)
@@ -182,21 +185,21 @@ def test_raw_distillation_is_torch_s_l1_loss_and_unit_distillation_does_not_see_
     torch.testing.assert_close(distillation_loss(7 * student, teacher, known, on="unit"), one)
 
 
-def test_photos_without_a_teacher_s_vector_take_no_part() -> None:
+def test_photos_without_a_teacher_s_vector_are_left_out() -> None:
     student = torch.randn(2, 3, requires_grad=True)
     teacher = torch.tensor([[0.0, 0, 0], [float("nan")] * 3])
     distillation_loss(student, teacher, torch.tensor([True, False])).backward()
     assert student.grad is not None
     assert student.grad[0].all() and not student.grad[1].any()
-    nobody = distillation_loss(student, teacher, torch.tensor([False, False]))
-    assert nobody.item() == 0
+    none = distillation_loss(student, teacher, torch.tensor([False, False]))
+    assert none.item() == 0
 
 
-def test_the_loss_looks_at_the_scores_it_is_told_to() -> None:
+def test_the_loss_ranks_the_chosen_scores() -> None:
     streams = Streams(torch.tensor([[0.0, 1]]), torch.tensor([[0.0, 3]]), torch.tensor([[0.0, 2]]))
     targets = torch.tensor([[1, -1]])
     found = {
-        on: float(ranking_on(streams, targets, on=on, scale=2, margin=1, absent="keep"))
+        on: float(ranking_loss_of(streams, targets, RankingSpec(scale=2, on=on)))
         for on in ("fused", "streams", "both")
     }
     assert found == {"fused": 5, "streams": (3 + 7) / 2, "both": (3 + 7 + 5) / 3}

@@ -1,4 +1,4 @@
-"""Learning rates by step and by layer, and averaged weights."""
+"""Learning rates by step, and AdamW's groups by layer."""
 
 import math
 
@@ -6,108 +6,107 @@ import pytest
 import torch
 from torch import nn
 
-from training.learning.schedule import (
-    AveragedWeights,
-    learning_rate,
-    parameter_groups,
-    set_learning_rate,
-)
+from mkt_search.models.build import create_student
+from mkt_search.models.student import Student
+from training.learning.schedule import OptimizerSpec, WarmupCosine, stage1_optimizer
 
 
-def test_the_rate_rises_in_a_line_and_falls_in_half_a_cosine() -> None:
-    rates = [learning_rate(s, steps=12, warmup=2, peak=1.0, lowest=0.2) for s in range(13)]
-    assert rates[:3] == [0.5, 1.0, 1.0]
-    assert rates[7] == pytest.approx(0.6)  # half way down
-    assert rates[4] == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 5)) / 2)
-    assert rates[12] == pytest.approx(0.2)
+def rates(count: int, *, peak: float = 1.0, **schedule: float) -> list[float]:
+    """The rates of the first steps of a run."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=peak)
+    found = WarmupCosine([optimizer], **schedule)  # type: ignore[arg-type]
+    return [_rate(found, optimizer, step) for step in range(count)]
 
 
-def test_without_warm_up_the_first_step_has_the_peak() -> None:
-    assert learning_rate(0, steps=5, warmup=0, peak=3.0, lowest=0.0) == 3.0
-    assert learning_rate(0, steps=0, warmup=0, peak=3.0, lowest=0.0) == 3.0
+def _rate(schedule: WarmupCosine, optimizer: torch.optim.Optimizer, step: int) -> float:
+    schedule.set_rate(step)
+    return float(optimizer.param_groups[0]["lr"])
 
 
-def test_earlier_layers_learn_more_slowly_and_vectors_do_not_decay() -> None:
-    stem, block, head = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)
-    stem.requires_grad_(False)
-    modules = nn.ModuleDict({"stem": stem, "block": block, "head": head})
-    layer = {"stem": 0, "block": 1, "head": 2}
-    groups = parameter_groups(
-        dict(modules.named_parameters()),
-        lambda name: layer[name.split(".")[0]],
-        layers=2,
-        weight_decay=0.1,
-        layer_decay=0.5,
-    )
-    found = {id(p): (g["share"], g["weight_decay"]) for g in groups for p in g["params"]}
-    assert found == {
-        id(block.weight): (0.5, 0.1),
-        id(block.bias): (0.5, 0.0),
-        id(head.weight): (1.0, 0.1),
-        id(head.bias): (1.0, 0.0),
-    }
-    optimizer = torch.optim.AdamW(groups)
-    set_learning_rate(optimizer, 0.2)
-    assert sorted({g["lr"] for g in optimizer.param_groups}) == [0.1, 0.2]
+def test_the_rate_rises_linearly_and_falls_along_half_a_cosine() -> None:
+    found = rates(13, steps=12, warmup=2, lowest=0.2)
+    assert found[:3] == [0.5, 1.0, 1.0]
+    assert found[7] == pytest.approx(0.6)  # half way down
+    assert found[4] == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 5)) / 2)
+    assert found[12] == pytest.approx(0.2)
 
 
-def test_what_is_spared_does_not_decay() -> None:
-    head = nn.Linear(2, 2)
-    parameters = {f"head.{name}": parameter for name, parameter in head.named_parameters()}
-    groups = parameter_groups(
-        parameters,
-        lambda name: 0,
-        layers=0,
-        weight_decay=0.1,
-        layer_decay=0.5,
-        without_decay={"head.weight"},
-    )
-    assert {group["weight_decay"] for group in groups} == {0.0}
+@pytest.mark.parametrize(("steps", "warmup"), [(5, 0), (1, 0), (0, 0), (3, 2), (2, 4)])
+def test_short_runs_have_rates_too(steps: int, warmup: int) -> None:
+    found = rates(max(steps, 1), steps=steps, warmup=warmup, peak=3.0)
+    assert found[0] == pytest.approx(3.0 / max(warmup, 1))
+    assert all(0 < rate <= 3.0 for rate in found)
 
 
-def test_the_paper_s_rates_over_twenty_epochs() -> None:
-    steps = 20 * 100
-    rates = [
-        learning_rate(step, steps=steps, warmup=2 * 100, peak=1e-3, lowest=1e-6)
-        for step in range(steps + 1)
+def test_the_rates_of_the_paper_over_twenty_epochs() -> None:
+    found = rates(2001, steps=20 * 100, warmup=2 * 100, peak=1e-3, lowest=1e-6)
+    assert found[0] == pytest.approx(1e-3 / 200) and max(found) == found[199] == 1e-3
+    assert found[1100] == pytest.approx((1e-3 + 1e-6) / 2)  # half way from epoch 2 to 20
+    assert found[-1] == pytest.approx(1e-6)
+
+
+def test_a_rate_depends_on_the_step_alone() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = WarmupCosine([optimizer], steps=9, warmup=3)
+    forward = [_rate(schedule, optimizer, step) for step in range(9)]
+    again = WarmupCosine([optimizer], steps=9, warmup=3)  # as a resumed run makes it
+    assert [_rate(again, optimizer, step) for step in reversed(range(9))] == forward[::-1]
+
+
+def test_a_group_learns_at_its_share_of_the_rate() -> None:
+    groups = [
+        {"params": [nn.Parameter(torch.zeros(1))]},
+        {"params": [nn.Parameter(torch.zeros(1))], "lr_scale": 0.5},
     ]
-    assert rates[0] == pytest.approx(1e-3 / 200) and max(rates) == rates[199] == 1e-3
-    assert rates[1100] == pytest.approx((1e-3 + 1e-6) / 2)  # half way from epoch 2 to 20
-    assert rates[-1] == pytest.approx(1e-6)
+    optimizer = torch.optim.SGD(groups, lr=0.2)
+    WarmupCosine([optimizer], steps=4).set_rate(0)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.2, 0.1]
 
 
-def test_averaged_weights_follow_their_formula_and_keep_counters() -> None:
-    average = AveragedWeights({"w": torch.tensor([0.0]), "n": torch.tensor(0)}, decay=0.5)
-    average.update({"w": torch.tensor([11.0]), "n": torch.tensor(1)})  # decay 1 / 11 at first
-    assert average.weights["w"].item() == pytest.approx(10.0)
-    for step in range(2, 11):
-        average.update({"w": torch.tensor([10.0]), "n": torch.tensor(step)})
-    average.weights["w"].fill_(0)
-    average.update({"w": torch.tensor([4.0]), "n": torch.tensor(11)})
-    assert average.weights["w"].item() == pytest.approx(2.0)  # now the decay that was asked for
-    assert average.weights["n"].item() == 11
+def vit(*, frozen: int = 0, depth: int = 3) -> Student:
+    options = {"patch_size": 8, "embed_dim": 16, "depth": depth, "num_heads": 2}
+    student = create_student(
+        "vit_base_patch16_clip_224", image_size=(32, 32), dim=5, heads="shared", **options
+    )
+    student.freeze(frozen)
+    return student
 
 
-def test_weights_averaged_together_are_those_averaged_one_by_one() -> None:
-    rng = torch.Generator().manual_seed(0)
-    shapes = {"a": (3, 4), "b": (5,), "c": ()}
-    weights = {name: torch.randn(shape, generator=rng) for name, shape in shapes.items()}
-    average = AveragedWeights({**weights, "n": torch.tensor(0)}, decay=0.9)
-    alone = {name: tensor.clone() for name, tensor in weights.items()}
-    for step in range(1, 200):
-        new = {name: torch.randn(shape, generator=rng) for name, shape in shapes.items()}
-        average.update({**new, "n": torch.tensor(step)})
-        for name, mean in alone.items():
-            mean.lerp_(new[name], 1 - min(0.9, step / (step + 10)))
-    assert all(torch.equal(average.weights[name], mean) for name, mean in alone.items())
-    assert average.weights["n"].item() == 199
+def shares(student: Student, *, layer_decay: float = 0.65) -> dict[str, tuple[float, float]]:
+    """Share of the rate and weight decay of each parameter that learns, by its name."""
+    spec = OptimizerSpec(epochs=1, batch_size=1, lr=1, layer_decay=layer_decay, weight_decay=0.05)
+    names = {id(parameter): name for name, parameter in student.named_parameters()}
+    return {
+        names[id(parameter)]: (group["lr_scale"], group["weight_decay"])
+        for group in stage1_optimizer(student, spec).param_groups
+        for parameter in group["params"]
+    }
 
 
-def test_averaged_weights_go_on_from_their_state() -> None:
-    first = AveragedWeights({"w": torch.zeros(2)}, decay=0.9)
-    first.update({"w": torch.ones(2)})
-    second = AveragedWeights({"w": torch.full((2,), 7.0)}, decay=0.9)
-    second.load_state_dict(first.state_dict())
-    for average in (first, second):
-        average.update({"w": torch.full((2,), 3.0)})
-    assert torch.equal(first.weights["w"], second.weights["w"])
+def test_the_last_two_blocks_of_the_paper_s_student_learn_at_layer_wise_rates() -> None:
+    found = shares(vit(frozen=10, depth=12))
+    assert {name.split(".")[2] for name in found if ".blocks." in name} == {"10", "11"}
+    assert found["backbone.blocks.10.attn.qkv.weight"] == (pytest.approx(0.65**2), 0.05)
+    assert found["backbone.blocks.11.mlp.fc1.weight"] == (pytest.approx(0.65), 0.05)
+    assert found["backbone.blocks.11.norm1.weight"] == (pytest.approx(0.65), 0.0)
+    assert found["backbone.norm.weight"] == (1.0, 0.0)
+    assert found["global_head.weight"] == (1.0, 0.05)
+    assert found["global_head.bias"] == (1.0, 0.0)
+    assert not {"backbone.cls_token", "backbone.pos_embed"} & found.keys()
+
+
+def test_class_token_and_positions_do_not_decay() -> None:
+    found = shares(vit())
+    assert found["backbone.cls_token"][1] == found["backbone.pos_embed"][1] == 0.0
+    assert found["backbone.patch_embed.proj.weight"] == (pytest.approx(0.65**4), 0.05)
+
+
+def test_a_block_of_a_cnn_is_a_stage() -> None:
+    student = create_student("mobilenetv2_100", image_size=(32, 32), dim=5)
+    student.freeze(5)
+    found = shares(student, layer_decay=0.5)
+    by_stage = {
+        name.split(".")[2]: share for name, (share, _) in found.items() if ".blocks." in name
+    }
+    assert by_stage == {"5": 0.25, "6": 0.5}
+    assert found["global_head.weight"] == (1.0, 0.05)

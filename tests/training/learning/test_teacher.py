@@ -1,4 +1,4 @@
-"""The teacher never learns, and its vectors are computed once; a student can start as its twin."""
+"""The teacher never learns, its vectors are computed once, and a student can start as its twin."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +13,19 @@ from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.errors import ModelError, TrainingError
 from mkt_search.models.build import create_student, open_model
 from mkt_search.models.student import Student
+from mkt_search.progress import Progress
 from tests.tiny import SIDE, paint, tiny_clip
-from training.data import cache
 from training.data.photos import PhotoPixels
 from training.learning.teacher import (
     Teacher,
     TeacherVectors,
     compute_teacher_vectors,
-    fill_backbone,
-    fill_heads,
+    load_teacher_backbone,
     open_teacher,
+    require_label_space,
+    set_teacher_heads,
 )
+from training.runs.spec import RunSpec
 
 VIT = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
 NAME = "vit_base_patch16_clip_224"
@@ -45,31 +47,29 @@ def dataset(tmp_path: Path) -> PhotoDataset:
 def vectors_of(
     dataset: PhotoDataset, teacher: Teacher, folder: Path
 ) -> tuple[TeacherVectors, list[int]]:
-    calls: list[int] = []
-    found = compute_teacher_vectors(
-        dataset,
-        teacher,
-        folder=folder,
-        device="cpu",
-        workers=0,
-        progress=lambda done, total: calls.append(done),
-    )
-    return found, calls
+    """The vectors, and the counts that were reported."""
+    events: list[Progress] = []
+    found = compute_teacher_vectors(dataset, teacher, run_in(folder), progress=events.append)
+    return found, [event.done for event in events]
 
 
-def test_nothing_wakes_the_teacher(spec: str) -> None:
+def run_in(folder: Path) -> RunSpec:
+    return RunSpec(folder, device="cpu", workers=0)
+
+
+def test_the_teacher_stays_in_evaluation_mode_without_gradients(spec: str) -> None:
     teacher = open_teacher(spec)
     school = nn.ModuleDict({"teacher": teacher}).train()
     assert school.training and not any(m.training for m in teacher.modules())
     assert not any(p.requires_grad for p in teacher.parameters())
     images = torch.randn(2, 3, SIDE, SIDE, requires_grad=True)
-    assert not teacher(images).global_.requires_grad
+    assert not teacher(images)[0].requires_grad
     teacher.requires_grad_(True)
-    assert not teacher(images).global_.requires_grad
+    assert not teacher(images)[0].requires_grad
 
 
 @pytest.mark.parametrize("tower", ["vit", "resnet", "coca", "map", "convnext"])
-def test_any_tower_of_open_clip_teaches(tmp_path: Path, tower: str) -> None:
+def test_any_tower_of_open_clip_can_be_a_teacher(tmp_path: Path, tower: str) -> None:
     from mkt_search.models.clip import open_clip_weights
 
     spec = tiny_clip(tmp_path, tower)
@@ -78,7 +78,7 @@ def test_any_tower_of_open_clip_teaches(tmp_path: Path, tower: str) -> None:
     model = open_clip_weights(spec).load()
     with torch.no_grad():
         expected = model.encode_image(images, normalize=False)
-    torch.testing.assert_close(teacher(images).global_, expected)
+    torch.testing.assert_close(teacher(images)[0], expected)
     assert teacher.dim == 16
 
 
@@ -107,7 +107,9 @@ def test_vectors_are_computed_once_for_a_photo_set_and_a_teacher(
     assert vectors_of(dataset, open_teacher(spec), folder)[1] == [5]
 
 
-def test_a_damaged_cache_is_made_again(spec: str, dataset: PhotoDataset, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_computed_again(
+    spec: str, dataset: PhotoDataset, tmp_path: Path
+) -> None:
     first, _ = vectors_of(dataset, open_teacher(spec), tmp_path / "cache")
     expected = np.array(first.vectors)
     path = next((tmp_path / "cache").glob("*/vectors.npy"))
@@ -119,29 +121,29 @@ def test_a_damaged_cache_is_made_again(spec: str, dataset: PhotoDataset, tmp_pat
     np.testing.assert_array_equal(again.vectors, expected)
 
 
-def test_a_stopped_cache_goes_on(
-    spec: str, dataset: PhotoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole, _ = vectors_of(dataset, open_teacher(spec), tmp_path / "whole")
-    monkeypatch.setattr("training.data.features.BATCH", 2)
-    monkeypatch.setattr(cache, "FLUSH_EVERY", 1)
-
-    def stop(done: int, total: int) -> None:
-        if done == 4:
+def test_a_stopped_computation_resumes(spec: str, dataset: PhotoDataset, tmp_path: Path) -> None:
+    def stop(event: Progress) -> None:
+        if event.done == 4:
             raise KeyboardInterrupt
 
+    counts: list[Progress] = []
+    parts: dict[str, Any] = {"batch_size": 2, "flush_every": 1}
+    run = run_in(tmp_path / "cache")
     with pytest.raises(KeyboardInterrupt):
-        compute_teacher_vectors(
-            dataset,
-            open_teacher(spec),
-            folder=tmp_path / "cache",
-            device="cpu",
-            workers=0,
-            progress=stop,
-        )
-    found, calls = vectors_of(dataset, open_teacher(spec), tmp_path / "cache")
-    assert calls == [5]
+        compute_teacher_vectors(dataset, open_teacher(spec), run, progress=stop, **parts)
+    found = compute_teacher_vectors(
+        dataset, open_teacher(spec), run, progress=counts.append, **parts
+    )
+    assert counts == [Progress("teacher vectors", 5, 5)]
+    whole, _ = vectors_of(dataset, open_teacher(spec), tmp_path / "whole")
     np.testing.assert_allclose(found.vectors, whole.vectors, atol=1e-5)
+
+
+def test_a_teacher_of_another_label_space_is_refused(spec: str) -> None:
+    require_label_space(open_teacher(spec), 16)
+    sentence = rf"gives vectors of 16 dimensions, the labels have 8.*--text-model {spec}"
+    with pytest.raises(TrainingError, match=sentence):
+        require_label_space(open_teacher(spec), 8)
 
 
 def test_photos_that_cannot_be_read_have_no_vector(
@@ -158,15 +160,15 @@ def test_a_teacher_whose_weights_are_broken_is_refused(
 ) -> None:
     teacher = open_teacher(spec)
     teacher.visual.proj[0, 0] = float("nan")
-    with pytest.raises(TrainingError, match="not finite; are its weights damaged"):
+    with pytest.raises(TrainingError, match="not finite; its weights may be damaged"):
         vectors_of(dataset, teacher, tmp_path / "cache")
 
 
-def test_the_story_of_a_teacher_has_its_preprocessing(spec: str) -> None:
-    story = open_teacher(spec).story()
-    assert story["model"] == spec and story["dim"] == 16
-    assert story["image"]["height"] == SIDE and story["image"]["resize"] == "crop"
-    assert len(story["image"]["mean"]) == 3 and len(story["fingerprint"]) == 12
+def test_the_provenance_of_a_teacher_has_its_preprocessing(spec: str) -> None:
+    found = open_teacher(spec).provenance()
+    assert found["model"] == spec and found["dim"] == 16
+    assert found["image"]["height"] == SIDE and found["image"]["resize"] == "crop"
+    assert len(found["image"]["mean"]) == 3 and len(found["fingerprint"]) == 12
 
 
 @pytest.mark.parametrize("name", ["tiny-vit/nowhere.safetensors", "no-such-model/openai"])
@@ -182,7 +184,7 @@ def student_of(heads: Any = "linear", size: int = SIDE, dim: int = 16, **changes
 
 def fill(student: Student, teacher: Teacher, size: int = SIDE, **changes: Any) -> None:
     options = {**VIT, **changes}
-    fill_backbone(student, teacher, name=NAME, options=options, size=(size, size))
+    load_teacher_backbone(student, teacher, name=NAME, options=options, size=(size, size))
 
 
 @pytest.mark.parametrize("heads", ["linear", "shared"])
@@ -191,12 +193,12 @@ def test_a_student_that_starts_as_its_teacher_gives_clip_s_global_and_dense_vect
 ) -> None:
     teacher, student = open_teacher(spec), student_of(heads)
     fill(student, teacher)
-    fill_heads(student, teacher)
+    set_teacher_heads(student, teacher)
     images = torch.randn(3, 3, SIDE, SIDE)
     clip: Any = open_model(spec).student()
     with torch.no_grad():
         found, expected = student.eval()(images), clip(images)
-        torch.testing.assert_close(found.global_, teacher(images).global_, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found.global_, teacher(images)[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.global_, expected.global_, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.patches, expected.patches, atol=1e-4, rtol=1e-4)
 
@@ -221,8 +223,8 @@ OWN = (
     [
         (NAME, {"depth": 3}, "tensors are missing"),
         (NAME, {"embed_dim": 16}, "have another shape"),
-        (NAME, {"num_heads": 4}, "it computes something else with them"),
-        ("vit_base_patch16_clip_quickgelu_224", {}, "it computes something else with them"),
+        (NAME, {"num_heads": 4}, "its output differs with them"),
+        ("vit_base_patch16_clip_quickgelu_224", {}, "its output differs with them"),
         ("mobilenetv2_100", {}, "tensors are missing"),
     ],
 )
@@ -232,14 +234,16 @@ def test_another_architecture_is_refused_and_the_right_one_named(
     options = {} if name.startswith("mobile") else {**VIT, **changes}
     student = create_student(name, image_size=(SIDE, SIDE), dim=16, **options)
     with pytest.raises(TrainingError, match=rf"{why}.*own architecture is {OWN}\."):
-        fill_backbone(student, open_teacher(spec), name=name, options=options, size=(SIDE, SIDE))
+        load_teacher_backbone(
+            student, open_teacher(spec), name=name, options=options, size=(SIDE, SIDE)
+        )
 
 
 def test_the_projection_of_another_width_is_refused(spec: str) -> None:
-    with pytest.raises(TrainingError, match=r"takes 32 channels to 16 .* heads 16 to 16"):
-        fill_heads(student_of(embed_dim=16), open_teacher(spec))
+    with pytest.raises(TrainingError, match=r"maps 32 channels to 16 .* heads map 16 to 16"):
+        set_teacher_heads(student_of(embed_dim=16), open_teacher(spec))
     with pytest.raises(TrainingError, match="needs --heads linear or shared"):
-        fill_heads(student_of("mlp"), open_teacher(spec))
+        set_teacher_heads(student_of("mlp"), open_teacher(spec))
 
 
 def test_a_tower_without_a_timm_twin_is_refused(tmp_path: Path) -> None:

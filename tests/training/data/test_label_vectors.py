@@ -1,0 +1,69 @@
+"""Label vectors from a transformed table or a text tower."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mkt_search.errors import TrainingError
+from mkt_search.models.build import open_model
+from mkt_search.models.label_table import LabelTable
+from tests.tiny import colour_table, tiny_clip, tiny_clip_folder
+from training.data.label_vectors import LabelSpec, open_label_space, transform_table
+
+
+def table(rows: int = 50) -> LabelTable:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(rows, 3)) * [10.0, 1.0, 0.1] + 5
+    return LabelTable(tuple(map(str, range(rows))), vectors.astype(np.float32))
+
+
+def spread(table: LabelTable) -> float:
+    """How far the variances of the principal directions lie apart, as a logarithm."""
+    return float(np.ptp(np.log(np.linalg.eigvalsh(np.cov(table.vectors.T)))))
+
+
+def test_more_whitening_brings_variances_closer_together() -> None:
+    centered = transform_table(table(), "center")
+    partial = transform_table(table(), "whiten", power=0.25, shrink=0.01)
+    full = transform_table(table(), "whiten", power=0.5, shrink=0.0)
+    assert spread(centered) > 1.5 * spread(partial) > 3 * spread(full)
+
+
+def test_power_0_is_centering() -> None:
+    np.testing.assert_allclose(
+        transform_table(table(), "whiten", power=0.0, shrink=1.0).vectors,
+        transform_table(table(), "center").vectors,
+        atol=1e-4,
+    )
+
+
+def test_directions_that_do_not_vary_need_shrinkage() -> None:
+    with pytest.raises(TrainingError, match="--whiten-shrink above 0"):
+        transform_table(colour_table(), "whiten", shrink=0.0)
+
+
+@pytest.mark.parametrize("transform", ["none", "center", "whiten"])
+def test_a_table_is_transformed_and_goes_along(tmp_path: Path, transform: Any) -> None:
+    table().save(tmp_path / "table.npz")
+    space = open_label_space(LabelSpec(tmp_path / "table.npz", transform=transform))
+    assert space.table is space.encoder and space.prompt is None
+    assert space.knows("7") and not space.knows("dog")
+
+
+def test_a_text_tower_knows_any_label(tmp_path: Path) -> None:
+    spec = tiny_clip(tmp_path)
+    space = open_label_space(LabelSpec(text_model=spec))
+    assert space.table is None and space.prompt is not None and space.knows("anything")
+    expected = open_model(spec).label_encoder().encode(["red"])
+    np.testing.assert_allclose(space.encoder.encode(["red"]), expected, atol=1e-6)
+
+
+def test_a_folder_is_recorded_with_its_full_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_clip_folder(tmp_path / "clip")
+    monkeypatch.chdir(tmp_path)
+    prompt = open_label_space(LabelSpec(text_model="clip")).prompt
+    assert prompt is not None and (prompt.model, prompt.weights) == (str(folder.resolve()), "")
