@@ -1,19 +1,21 @@
-"""The rows of the library itself: the exact scan, the candidates, filters, and what is removed."""
+"""The rows of the library itself: the exact scan, candidates, filters, and removed photos."""
 
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
 import faiss
 import memory
 import numpy as np
-from numpy.typing import NDArray
 from table import Ids, answers, left_out, recalls, row, timed
 from truth import truth
 
-from mkt_search.search.search import Explanation, Found, best
+from mkt_search.search.plan import DEFAULT, SearchPolicy
+from mkt_search.search.search import Explanation, Found, search
+from mkt_search.store.interfaces import ContentIds, WeightedQuery
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile, Vector
@@ -22,113 +24,106 @@ K = 100
 ONE = np.ones(1, np.float32)
 REMOVED = 1_000
 SHARES = (0.1, 0.01, 0.001)
-FILTERED = 20  # labels asked under each filter
+FILTERED = 20  # labels searched for under each filter
 CLIENTS = 2
 ROUNDS = 3  # of one client and several in turn: other programs may be at work
 PAIRS = {"two labels": np.array((1, 1), "f4"), "one but not another": np.array((1, -1), "f4")}
 WHOLE = 3  # pairs that every photo is scored for
-FROM_DISK = 10  # labels asked after the segments were forgotten
-SPARE = 1 << 30  # bytes that are left to others
-
-
-def ask(
-    index: LocalSnapshot,
-    label: Vector,
-    recall: float,
-    *,
-    k: int = K,
-    allowed: NDArray[np.bool_] | None = None,
-    weights: Vector = ONE,
-    told: Explanation | None = None,
-) -> Found:
-    """Search for one label (D,), or for several (T, D) of some weights (T,)."""
-    allowed = index.live if allowed is None else allowed
-    labels = np.atleast_2d(label)
-    return best(index, labels, weights, k, allowed, recall=recall, explanation=told)
+FROM_DISK = 10  # labels searched for after the segments were evicted from memory
+SPARE = 1 << 30  # bytes left to other programs
+SCAN_AT_ONCE = replace(DEFAULT, scan_build_as_searches=0)
 
 
 class Asked:
-    """A search for the k best allowed photos at a recall, which counts the bytes it reads."""
+    """Searches for the k best allowed photos at a recall, and counts the bytes that are read."""
 
     def __init__(
         self,
-        index: LocalSnapshot,
+        snapshot: LocalSnapshot,
         recall: float,
         k: int = K,
-        allowed: NDArray[np.bool_] | None = None,
+        allowed: ContentIds | None = None,
         weights: Vector = ONE,
+        policy: SearchPolicy = DEFAULT,
     ) -> None:
-        self.index, self.recall, self.k, self.allowed = index, recall, k, allowed
-        self.weights = weights
+        self.snapshot, self.recall, self.k, self.allowed = snapshot, recall, k, allowed
+        self.weights, self.policy = weights, policy
         self.read: list[float] = []
         self.path = ""
 
     def __call__(self, label: Vector) -> Ids:
-        """Return the slots of the best for a label (D,), or several (T, D), best first."""
-        told = Explanation()
-        found = ask(
-            self.index,
-            label,
-            self.recall,
-            k=self.k,
+        """Return the content ids of the best for a label (D,), or several (T, D), best first."""
+        explanation = Explanation()
+        found = self.search(label, explanation)
+        self.read.append(bytes_read(self.snapshot, explanation, terms=len(self.weights)))
+        assert explanation.plan is not None
+        self.path = explanation.plan.path
+        return found.content_ids
+
+    def search(self, label: Vector, explanation: Explanation | None = None) -> Found:
+        """Search for one label (D,), or for several (T, D) of the weights (T,)."""
+        return search(
+            self.snapshot,
+            WeightedQuery(np.atleast_2d(label), self.weights),
+            self.k,
             allowed=self.allowed,
-            weights=self.weights,
-            told=told,
+            recall=self.recall,
+            policy=self.policy,
+            explanation=explanation,
         )
-        self.read.append(bytes_read(self.index, told, terms=len(self.weights)))
-        self.path = told.path
-        return found.slots
 
 
-def bytes_read(index: LocalSnapshot, told: Explanation, *, terms: int = 1) -> float:
-    """Return the bytes of vectors that a search read; of an exact scan, those of the scan alone."""
-    if told.path == "exact scan":
-        return index.scan.bytes
-    segment = index.segments[0]
+def bytes_read(snapshot: LocalSnapshot, explanation: Explanation, *, terms: int = 1) -> float:
+    """Return the bytes of vectors that a search read; of an exact scan only those of the scan."""
+    plan, segment = explanation.plan, snapshot.reader.segments[0]
+    assert plan is not None
+    if plan.path == "exact scan":
+        return snapshot.facts.photos * snapshot.encoding.m * snapshot.encoding.dim
     photo = (segment.codes.nbytes + segment.steps.nbytes) / len(segment)
-    if told.path == "candidates":
-        scored = (told.candidates + told.newer) * photo
-        if terms > 1:  # whose directions are asked together, in one pass over the codes
-            return codes(index) + scored
-        few = 2 * told.vectors * segment.codes.shape[2]  # a local vector each, and a global one
-        return codes(index) + few + scored
-    return told.searched * photo
+    if plan.path == "candidates":
+        scored = (explanation.candidates + explanation.newer) * photo
+        if terms > 1:  # the directions are probed together, in one pass over the codes
+            return codes(snapshot) + scored
+        few = 2 * plan.probes * segment.codes.shape[2]  # a local vector each, and a global one
+        return codes(snapshot) + few + scored
+    return plan.searched * photo
 
 
-def codes(index: LocalSnapshot) -> int:
-    """Return the bytes of the sketch that a query reads: its codes, without the ids."""
-    assert index.sketch is not None
-    return index.sketch.nbytes - 8 * int(index.sketch.index.ntotal)
+def codes(snapshot: LocalSnapshot) -> int:
+    """Return the bytes of the candidate index that a query reads."""
+    assert snapshot.pq_index is not None
+    return snapshot.pq_index.code_bytes
 
 
 def exact(store: Store, stored: StoredEncoding, labels: Vector, best_: Ids) -> None:
-    """Time the exact scan, if it fits in memory; it is let go of afterwards."""
-    index = LocalSnapshot.open(store, stored)
-    needed = len(index) * index.encoding.m * index.encoding.dim
+    """Time the exact scan, if it fits in memory; it is dropped afterwards."""
+    snapshot = LocalSnapshot.open(store, stored)
+    facts = snapshot.facts
+    needed = facts.photos * facts.encoding.m * facts.encoding.dim
     if needed + SPARE > memory.available():
         left_out("exact scan", f"needs {needed / 1e9:.1f} GB of memory")
         return
-    loading = timed(lambda: index.scan)
-    asked = Asked(index, 1.0)
-    asked(labels[0])
+    asked = Asked(snapshot, 1.0, policy=SCAN_AT_ONCE)
+    loading = timed(lambda: asked(labels[0]))
     found, times = answers(asked, labels)
-    what, threads = f"exact scan, {index.scan.threads} threads", index.scan.threads
+    what, threads = f"exact scan, {facts.scan_threads} threads", facts.scan_threads
     note = f"loaded in {loading / 1e3:.1f} s"
     recall, read = recalls(best_, found), float(np.mean(asked.read))
     row(what, times, recall=recall, read=read, threads=threads, note=note)
 
 
-def candidates(index: LocalSnapshot, labels: Vector, best_: Ids, recall: float) -> None:
-    """Time the candidates' way: its first part alone, whole, and asked by two clients."""
-    assert index.generation is not None and index.sketch is not None
-    wanted = index.generation.curve.vectors_for("one", K, recall)
-    if wanted is None:
+def candidates(snapshot: LocalSnapshot, labels: Vector, best_: Ids, recall: float) -> None:
+    """Time the path through candidates: its first part alone, whole, and with two clients."""
+    index, pq_index = snapshot.candidate_index, snapshot.pq_index
+    assert index is not None and pq_index is not None
+    point = index.recall.probes_for("single", K, recall)
+    if point is None:
         left_out("candidates", f"no number of them reaches {recall:g}: the search is exact")
         return
-    index.sketch.nearest(labels[:1], wanted)
-    scans = [timed(lambda z=label: index.sketch.nearest(z[None], wanted)) for label in labels]  # type: ignore[misc,union-attr]
-    row("the sketch alone", scans, read=codes(index), note=f"{wanted:,} vectors")
-    asked = Asked(index, recall)
+    pq_index.probe_for(labels[:1])(point.probes)
+    scans = [timed(lambda z=label: pq_index.probe_for(z[None])(point.probes)) for label in labels]  # type: ignore[misc]
+    row("the candidate index alone", scans, read=codes(snapshot), note=f"{point.probes:,} vectors")
+    asked = Asked(snapshot, recall)
     found, times = answers(asked, labels)
     read = float(np.mean(asked.read))
     what = "**candidates and exact scores**" if asked.path == "candidates" else asked.path
@@ -138,7 +133,7 @@ def candidates(index: LocalSnapshot, labels: Vector, best_: Ids, recall: float) 
     from_disk(asked, labels[:FROM_DISK], read=read)
 
 
-def several(index: LocalSnapshot, labels: Vector, recall: float) -> None:
+def several(snapshot: LocalSnapshot, labels: Vector, recall: float) -> None:
     """Time queries of two labels: both wanted, and the second unwanted; a few by every photo."""
     if len(labels) < 2:
         left_out("two labels", "takes two labels")
@@ -146,9 +141,10 @@ def several(index: LocalSnapshot, labels: Vector, recall: float) -> None:
     pairs = labels[: 2 * (len(labels) // 2)].reshape(-1, 2, labels.shape[1])
     for what, weights in PAIRS.items():
         columns = np.kron(np.eye(len(pairs), dtype=np.float32), weights[:, None])
-        best_ = truth(index, pairs.reshape(-1, labels.shape[1]), K, np.arange(len(index)), columns)
+        every = pairs.reshape(-1, labels.shape[1])
+        best_ = truth(snapshot, every, K, snapshot.content_ids(), columns)
         for wanted, count in ((recall, len(pairs)), (1.0, WHOLE)):
-            asked = Asked(index, wanted, weights=weights)
+            asked = Asked(snapshot, wanted, weights=weights)
             found, times = answers(asked, pairs[:count])
             read = float(np.mean(asked.read))
             name = f"{what}, {asked.path}"
@@ -156,7 +152,7 @@ def several(index: LocalSnapshot, labels: Vector, recall: float) -> None:
 
 
 def clients(asked: Asked, labels: Vector, *, read: float) -> None:
-    """Time the labels shared by clients that ask at once, in turns with one client alone."""
+    """Time the labels shared by clients that search at once, in turns with one client alone."""
     rounds = [[_shared(asked, labels, clients) for clients in (1, CLIENTS)] for _ in range(ROUNDS)]
     times = [each for _, (_, of_round) in rounds for each in of_round]
     gain = float(np.median([alone / together for (alone, _), (together, _) in rounds]))
@@ -175,40 +171,46 @@ def _shared(asked: Asked, labels: Vector, clients: int) -> tuple[float, list[flo
 
 
 def from_disk(asked: Asked, labels: Vector, *, read: float) -> None:
-    """Time labels when the segments, but not the candidate index, have gone from memory."""
+    """Time labels after the segments, but not the candidate index, were evicted from memory."""
     if not hasattr(os, "posix_fadvise"):
-        left_out("segments on disk", "this system cannot be told to forget files")
+        left_out("segments on disk", "this system cannot evict files from memory")
         return
     times = []
     for label in labels:
-        for segment, file in zip(asked.index.segments, asked.index.files.values(), strict=True):
-            segment.let_go()
-            with open(asked.index.store.folder / file, "rb") as opened:
-                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        evict(asked.snapshot)
         times.append(timed(lambda z=label: asked(z)))  # type: ignore[misc]
     row("the same, segments on disk", times, read=read)
 
 
-def filters(index: LocalSnapshot, labels: Vector, recall: float) -> None:
+def evict(snapshot: LocalSnapshot) -> None:
+    """Drop the pages of all segments from memory."""
+    snapshot.release_pages()
+    for file in snapshot.files.values():
+        with open(snapshot.store.folder / file, "rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def filters(snapshot: LocalSnapshot, labels: Vector, recall: float) -> None:
     """Time searches for ten photos under filters of several shares."""
     rng, few = np.random.default_rng(3), labels[:FILTERED]
+    live = snapshot.content_ids()
     for part in SHARES:
-        allowed = index.live & (rng.random(len(index)) < part)
-        best_ = truth(index, few, 10, np.flatnonzero(allowed))
-        asked = Asked(index, recall, 10, allowed)
+        allowed = live[rng.random(len(live)) < part]
+        best_ = truth(snapshot, few, 10, allowed)
+        asked = Asked(snapshot, recall, 10, allowed)
         found, times = answers(asked, few)
         read = float(np.mean(asked.read))
         what = f"filter of {part:.1%}, k = 10"
         row(what, times, recall=recalls(best_, found), read=read, note=asked.path)
 
 
-def removal(store: Store, index: LocalSnapshot) -> str:
-    """Remove photos; return, as a sentence, how long it took until a reader found them no more."""
+def removal(store: Store, snapshot: LocalSnapshot) -> str:
+    """Remove photos; return, as a sentence, how long it takes until a reader sees it."""
     gone = [photo.id for photo in islice(store.catalog.photos(), REMOVED)]
     back = PhotoFile(store.directory, "", store.directory, 1, 1)
     try:
         marking = timed(lambda: store.mark_missing(gone))
-        seeing = timed(index.renewed)
+        seeing = timed(snapshot.renewed)
     finally:
         store.touch([(photo, back) for photo in gone])  # a library that is kept stays whole
     return f"{len(gone):,} photos removed in {marking:.0f} ms, seen by a reader in {seeing:.0f} ms"

@@ -38,5 +38,5 @@ def _read(directory: Path, label: Vector, recall: float) -> Reader:
     assert stored is not None
     before, opened = memory.held(), []
     opening = timed(lambda: opened.append(LocalSnapshot.open(store, stored)))
-    first = timed(lambda: library_rows.ask(opened[0], label, recall))
+    first = timed(lambda: library_rows.Asked(opened[0], recall).search(label))
     return Reader(opening, first, memory.held() - before)

@@ -32,7 +32,6 @@ import faiss
 import lancedb_rows
 import library_rows
 import memory
-import numpy as np
 import peer_rows
 import simulated
 from lancedb_rows import lancedb
@@ -41,7 +40,8 @@ from reader import new_reader
 from table import HEAD, size, timed
 from truth import truth
 
-from mkt_search.store.candidates import build as optimize
+from mkt_search.store.candidates.policy import DEFAULT as BUILD
+from mkt_search.store.optimize import optimize
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Vector
@@ -108,22 +108,22 @@ def of_library(wanted: Wanted, folder: Path) -> tuple[str, Offered]:
     optimized(store, stored)
     told_sizes(store, wanted.photos)
     told_reader(store, labels[0], wanted.recall)
-    index = LocalSnapshot.open(store, stored)
-    assert index.generation is not None
-    print(f"validation: {index.generation.curve.as_data()}")
-    best = truth(index, labels, library_rows.K, np.arange(len(index)))
+    snapshot = LocalSnapshot.open(store, stored)
+    assert snapshot.generation is not None
+    print(f"validation: {snapshot.generation.curve.as_data()}")
+    best = truth(snapshot, labels, library_rows.K, snapshot.content_ids())
     print(f"\n{HEAD}")
     if "exact" in wanted.rows:
         library_rows.exact(store, stored, labels, best)
     if "candidates" in wanted.rows:
-        library_rows.candidates(index, labels, best, wanted.recall)
+        library_rows.candidates(snapshot, labels, best, wanted.recall)
     if "several" in wanted.rows:
-        library_rows.several(index, labels, wanted.recall)
+        library_rows.several(snapshot, labels, wanted.recall)
     if "filters" in wanted.rows:
-        library_rows.filters(index, labels, wanted.recall)
+        library_rows.filters(snapshot, labels, wanted.recall)
     globals_, fused = bool(wanted.rows & PEERS), wanted.fused_photos
-    offered = offer(index, labels, best, globals_=globals_, fused=fused)
-    removed = library_rows.removal(store, index)
+    offered = offer(snapshot, labels, best, globals_=globals_, fused=fused)
+    removed = library_rows.removal(store, snapshot)
     store.close()
     return removed, offered
 
@@ -155,13 +155,13 @@ def filled(store: Store, world: simulated.World, wanted: Wanted) -> StoredEncodi
 
 
 def optimized(store: Store, stored: StoredEncoding) -> None:
-    """Build the generation on all threads."""
-    others = simulated.World.make().labels(optimize.QUERIES, seed=11)
+    """Build the candidate index on all threads."""
+    others = simulated.World.make().labels(BUILD.calibration_labels, seed=11)
     with store.writing("benchmark"):
         asked = {f"label {i}": vector.tobytes() for i, vector in enumerate(others)}
         store.catalog.remember_label_vectors("simulated", asked)
         faiss.omp_set_num_threads(os.cpu_count() or 1)
-        building = timed(lambda: optimize.optimize(store, stored))
+        building = timed(lambda: optimize(store, stored))
         faiss.omp_set_num_threads(1)
     print(f"generation built and measured in {building / 1e3:.0f} s", flush=True)
 
@@ -223,7 +223,7 @@ def rows(text: str) -> frozenset[str]:
 
 def enough(text: str) -> int:
     """Read a number of photos for which there can be a generation."""
-    return at_least(optimize.LEAST, text)
+    return at_least(BUILD.min_photos, text)
 
 
 def positive(text: str) -> int:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -24,7 +25,9 @@ from results import Results, Table, add_json_option, met
 from simulated import CONCEPTS, DIM, GRID, TOP_K, M
 
 from mkt_search.scoring import unit
-from mkt_search.search.search import _of_all, best
+from mkt_search.search.plan import DEFAULT, SearchPolicy
+from mkt_search.search.search import search
+from mkt_search.store.interfaces import ContentIds, WeightedQuery
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoVectors, Vector
@@ -32,6 +35,7 @@ from mkt_search.types import PhotoVectors, Vector
 OBJECTS = 6  # a photo
 PHOTOS_PER_COMMIT = 1_024
 AIM = 2.0  # times the floor
+EVERY_PHOTO = replace(DEFAULT, score_all_below_share=1.0)
 COLUMNS = {
     **{"photos": ",", "MB read": ",.0f", "load s": ".2f", "read ms, 1 thread": ".2f"},
     **{"read ms, all threads": ".2f", "scan ms": ".2f", "query ms": ".2f"},
@@ -88,25 +92,27 @@ def measure(photos: int, local: str, queries: int, k: int, table: Table) -> None
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / ".mkt")
         stored = fill(store, photos, concepts, local)
-        index = LocalSnapshot.open(store, stored)
-        loading = seconds(lambda: index.scan)
-        one = np.ones(1, np.float32)
-        memory = np.ones(index.scan.bytes // 8, np.int64)  # as many bytes as a query reads
-        parts = np.array_split(memory, index.scan.threads)
-        workers = ThreadPoolExecutor(index.scan.threads)
+        snapshot = LocalSnapshot.open(store, stored)
+
+        def best(label: Vector, policy: SearchPolicy) -> ContentIds:
+            query = WeightedQuery(label[None], np.ones(1, np.float32))
+            return search(snapshot, query, k, policy=policy).content_ids
+
+        loading = seconds(lambda: snapshot.scan(labels[0], vectors=1))
+        memory = np.ones(photos * M * DIM // 8, np.int64)  # as many bytes as a query reads
+        threads = snapshot.facts.scan_threads
+        parts = np.array_split(memory, threads)
+        workers = ThreadPoolExecutor(threads)
         times, reads, shared, scans = [], [], [], []
         for number, label in enumerate(labels):
             reads.append(seconds(memory.sum))
             shared.append(seconds(lambda: list(workers.map(np.sum, parts))))
-            scans.append(
-                seconds(lambda z=label: index.scan.candidates(z, vectors=1000, live=index.live))
-            )
+            scans.append(seconds(lambda z=label: snapshot.scan(z, vectors=1000)))
             start = time.perf_counter()
-            found = best(index, label[None], one, k, index.live)
+            found = best(label, DEFAULT)
             times.append(time.perf_counter() - start)
             if number % 10 == 0:
-                truth = _of_all(index, label[None], one, k, index.live)
-                assert (found.slots == truth.slots).all(), "the scan missed a photo"
+                assert (found == best(label, EVERY_PHOTO)).all(), "the scan missed a photo"
         store.close()
     read, both, scan, query = (
         float(np.median(values)) * 1e3 for values in (reads, shared, scans, times)

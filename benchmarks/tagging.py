@@ -36,7 +36,7 @@ from mkt_search.progress import Progress
 from mkt_search.store.records import TagReport
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
-from mkt_search.tagging.assign import COLUMNS, Blocks, TagRule, blocks_within
+from mkt_search.tagging.assign import DEFAULT, Blocks, TagRule, blocks_within
 from mkt_search.tagging.bulk import SCORING, tag
 from mkt_search.types import Vector
 
@@ -95,23 +95,30 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> tuple[Cells, C
     """Tag a library, tag it again, and run dry, with floors in between; return both rows."""
     store = Store.open(folder)
     assert store.active is not None
-    index = LocalSnapshot.open(store, store.active)
+    snapshot = LocalSnapshot.open(store, store.active)
     vectors = np.load(folder.parent / "labels.npy")
     labels = len(vectors)
     names = [f"label {i}" for i in range(labels)]
-    fit = blocks_within(memory, index.encoding, labels, top=top)
+    fit = blocks_within(memory, snapshot.encoding, labels, top=top)
     blocks = Blocks(fit.photos, fit.labels, min(fit.threads, threads or fit.threads))
-    before, floors, clocks = peak(), [floor_of(index, vectors, blocks)], []
+    before, floors, clocks = peak(), [floor_of(snapshot, vectors, blocks)], []
 
     def run(number: int | None) -> TagReport:
         clock = Clock()
-        choice = TagRule(top, None)
         report = tag(
-            index, names, vectors, choice=choice, blocks=blocks, run=number, progress=clock.progress
+            store.catalog,
+            snapshot,
+            names,
+            vectors,
+            rule=TagRule(top, None),
+            blocks=blocks,
+            run=number,
+            spill_folder=store.directory,
+            progress=clock.progress,
         )
         clock.whole.stop()
         clocks.append(clock)
-        floors.append(floor_of(index, vectors, blocks))
+        floors.append(floor_of(snapshot, vectors, blocks))
         return report
 
     with store.writing("benchmark"):
@@ -120,8 +127,10 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> tuple[Cells, C
         with store.run("tag", {"labels": names}) as second:
             again = run(second.id)
     dry = run(None)
-    assert written.added == again.kept == dry.kept == top * len(index), "the same labels each time"
-    most, decode = peak(), decoding_of(index, blocks).work
+    assert written.added == again.kept == dry.kept == top * snapshot.facts.photos, (
+        "the same labels each time"
+    )
+    most, decode = peak(), decoding_of(snapshot, blocks).work
     for number in (second.id, first.id):
         store.catalog.revert_run(number)
     store.close()
@@ -133,8 +142,8 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> tuple[Cells, C
     shape = f"{blocks.threads} x {blocks.photos} x {blocks.labels:,}"
     of_whole = (share / whole for share in shares)
     return (
-        (len(index), labels, *map(float, walls), *ratios),
-        (len(index), memory, shape, *of_whole, before, most),
+        (snapshot.facts.photos, labels, *map(float, walls), *ratios),
+        (snapshot.facts.photos, memory, shape, *of_whole, before, most),
     )
 
 
@@ -144,29 +153,32 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def floor_of(index: LocalSnapshot, labels: Vector, blocks: Blocks) -> Span:
+def floor_of(snapshot: LocalSnapshot, labels: Vector, blocks: Blocks) -> Span:
     """Time the matrix products alone, on vectors that are already decoded."""
-    rows = index.read(np.flatnonzero(index.live)[: blocks.photos]).reshape(-1, labels.shape[1])
-    out = np.zeros((blocks.threads, len(rows), COLUMNS), np.float32)
-    starts = range(0, len(index), blocks.photos)
+    first_block = snapshot.content_ids()[: blocks.photos]
+    rows = snapshot.vectors(first_block).vectors.reshape(-1, labels.shape[1])
+    photos, m, width = snapshot.facts.photos, snapshot.encoding.m, DEFAULT.labels_per_product
+    out = np.zeros((blocks.threads, len(rows), width), np.float32)
+    starts = range(0, photos, blocks.photos)
 
     def work(number: int) -> None:
         for start in starts[number :: blocks.threads]:
-            part = rows[: (len(index) - start) * (1 + index.encoding.m)]
-            for first in range(0, len(labels), COLUMNS):
-                tile = labels[first : first + COLUMNS]
+            part = rows[: (photos - start) * (1 + m)]
+            for first in range(0, len(labels), width):
+                tile = labels[first : first + width]
                 np.matmul(part, tile.T, out=out[number, : len(part), : len(tile)])
 
     return on_threads(blocks.threads, work)
 
 
-def decoding_of(index: LocalSnapshot, blocks: Blocks) -> Span:
+def decoding_of(snapshot: LocalSnapshot, blocks: Blocks) -> Span:
     """Time reading and decoding every photo."""
-    parts = list(index.blocks(np.flatnonzero(index.live), most=blocks.photos))
+    content_ids = snapshot.content_ids()
+    starts = range(0, len(content_ids), blocks.photos)
 
     def work(number: int) -> None:
-        for slots in parts[number :: blocks.threads]:
-            index.read(slots)
+        for first in starts[number :: blocks.threads]:
+            snapshot.vectors(content_ids[first : first + blocks.photos])
 
     return on_threads(blocks.threads, work)
 

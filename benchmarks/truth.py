@@ -1,34 +1,36 @@
-"""The true best photos of many queries: every photo is scored, a block at a time; none is kept."""
+"""The true best photos for many queries: every photo is scored, block by block."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mkt_search.evaluation.score_stored import score_stored
-from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.interfaces import ContentIds, Snapshot
 from mkt_search.types import Vector
+
+PHOTOS_PER_BLOCK = 256
 
 
 def truth(
-    index: LocalSnapshot,
+    snapshot: Snapshot,
     labels: Vector,
     k: int,
-    slots: NDArray[np.int64],
+    content_ids: ContentIds,
     weights: Vector | None = None,
-) -> NDArray[np.int64]:
-    """Return (Q, k): for each query the slots of the k best, best first.
+) -> ContentIds:
+    """Return (Q, k): for each query the content ids of the k best, best first.
 
     Args:
-        index: the vectors.
+        snapshot: the stored vectors.
         labels: (L, D).
         k: photos wanted; all there are, if they are fewer.
-        slots: the photos that may be found.
-        weights: (L, Q), of the labels in each query; None asks for each label by itself.
+        content_ids: the photos that may be found.
+        weights: (L, Q), of the labels in each query; None searches for each label by itself.
     """
     weights = np.eye(len(labels), dtype=np.float32) if weights is None else weights
     best = np.empty((0, weights.shape[1]), np.int64)
     scores = np.empty((0, weights.shape[1]), np.float32)
-    for part in index.blocks(slots):
-        fused = score_stored(index, part, labels).fused @ weights
+    for first in range(0, len(content_ids), PHOTOS_PER_BLOCK):
+        part = content_ids[first : first + PHOTOS_PER_BLOCK]
+        fused = score_stored(snapshot, part, labels).fused @ weights  # (n, Q)
         scores = np.concatenate([scores, fused])
         best = np.concatenate([best, np.broadcast_to(part[:, None], fused.shape)])
         order = np.argsort(-scores, axis=0, kind="stable")[:k]

@@ -22,8 +22,8 @@ from mkt_search.errors import CheckpointMismatch
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text, text_to_path
 from mkt_search.photos.decode import MAX_PIXELS
-from mkt_search.store.candidates.build import optimize
 from mkt_search.store.compact import compact
+from mkt_search.store.optimize import optimize
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, Summary
 

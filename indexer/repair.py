@@ -14,7 +14,7 @@ from indexer.survey import is_gone
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.paths import path_to_text
 from mkt_search.store import checks
-from mkt_search.store.candidates.build import optimize
+from mkt_search.store.optimize import optimize
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import PhotoFile

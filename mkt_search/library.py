@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -29,12 +29,14 @@ from mkt_search.scoring import unit
 from mkt_search.search import query as queries
 from mkt_search.search.hits import hits_of
 from mkt_search.search.label_vectors import LabelVectors
-from mkt_search.search.search import Explanation, best
+from mkt_search.search.search import Explanation
+from mkt_search.search.search import search as best_photos
 from mkt_search.settings.config import FOLDER, Config, find_library, load, named_library
 from mkt_search.store import checks
-from mkt_search.store.candidates.build import Optimized, optimize
 from mkt_search.store.checks import Problem, PruneReport
 from mkt_search.store.compact import compact
+from mkt_search.store.interfaces import ContentIds, WeightedQuery
+from mkt_search.store.optimize import Optimized, optimize, remembered_label_vectors
 from mkt_search.store.records import PhotoRecord, RunInfo, TagReport
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.status import Status, status
@@ -42,6 +44,9 @@ from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging.assign import TagRule, blocks_within
 from mkt_search.types import Filters, Hit, Tag, Term, Vector
+
+if TYPE_CHECKING:
+    from mkt_search.evaluation.ann_recall import RecallReport
 
 NO_FILTERS = Filters()
 
@@ -57,7 +62,7 @@ class Library:
         self.store = store
         self.config = config
         self._model_name = model or config.model.checkpoint or None
-        self._index: LocalSnapshot | None = None
+        self._snapshot: LocalSnapshot | None = None
         self._model: Model | None = None
         self._labels = LabelVectors(store.catalog)
         self._lock = RLock()  # of the three above, each of which is made once for all threads
@@ -104,7 +109,7 @@ class Library:
 
     def close(self) -> None:
         """Let go of the database and of the vectors in memory."""
-        self._index = None
+        self._snapshot = None
         self.store.close()
 
     def __enter__(self) -> Self:
@@ -158,7 +163,7 @@ class Library:
             CheckpointMismatch, ModelError.
         """
         with self._lock:
-            return self._model_of(self._index.stored if self._index else self._stored())
+            return self._model_of(self._snapshot.stored if self._snapshot else self._stored())
 
     def _model_of(self, stored: StoredEncoding) -> Model:
         with self._lock:
@@ -194,27 +199,26 @@ class Library:
         stored.check_in_use()
         return stored
 
-    def index(self) -> LocalSnapshot:
+    def snapshot(self) -> LocalSnapshot:
         """Return the vectors as they are now. Raises LibraryDamaged, LibraryNotFound."""
         with self._lock:
-            return self._index_now()
+            return self._snapshot_now()
 
-    def _index_now(self) -> LocalSnapshot:
+    def _snapshot_now(self) -> LocalSnapshot:
         revision = self.store.revision()
-        if self._index is not None and self._index.revision == revision:
-            return self._index
+        if self._snapshot is not None and self._snapshot.revision == revision:
+            return self._snapshot
         stored = self._stored()
         try:
-            if self._index is None or self._index.stored.id != stored.id:
-                self._index = LocalSnapshot.open(self.store, stored)
+            if self._snapshot is None or self._snapshot.stored.id != stored.id:
+                self._snapshot = LocalSnapshot.open(self.store, stored)
             else:
-                self._index = self._index.renewed()
+                self._snapshot = self._snapshot.renewed()
         except LibraryDamaged:
             if self.store.revision() == revision:
                 raise
-            # a writer put other segments in the place of those we looked for
-            return self._index_now()
-        return self._index
+            return self._snapshot_now()  # a writer replaced segments while they were opened
+        return self._snapshot
 
     # Search
 
@@ -236,7 +240,7 @@ class Library:
             filters: conditions every hit must meet.
             boxes: say where in each photo the local part comes from.
             exact: leave the candidate index aside, whatever recall the settings ask for.
-            explanation: is told which way the search went and what each step took.
+            explanation: receives the plan of the search and the time of each step.
 
         Raises:
             QueryError, UnknownLabel, ModelError, StoreError.
@@ -244,63 +248,74 @@ class Library:
         terms = queries.merged(queries.parse(query) if isinstance(query, str) else list(query))
         if k < 1:
             raise QueryError(f"-k {k} asks for no photo; name at least 1.")
-        told = explanation if explanation is not None else Explanation()
-        with told.step("open"):
-            index = self.index()
-        with told.step("label vectors"):
-            vectors = self._term_vectors(terms, index)
+        explanation = explanation if explanation is not None else Explanation()
+        with explanation.step("open"):
+            snapshot = self.snapshot()
+        with explanation.step("label vectors"):
+            vectors = self._term_vectors(terms, snapshot)
         weights = np.array([term.weight for term in terms], np.float32)
-        with told.step("filter"):
-            allowed = self._allowed(index, filters)
-        recall = 1.0 if exact else self.config.search.recall
-        found = best(index, vectors, weights, k, allowed, recall=recall, explanation=told)
-        with told.step("photos and boxes"):
+        with explanation.step("filter"):
+            allowed = self._allowed(filters)
+        found = best_photos(
+            snapshot,
+            WeightedQuery(vectors, weights),
+            k,
+            allowed=allowed,
+            recall=1.0 if exact else self.config.search.recall,
+            explanation=explanation,
+        )
+        with explanation.step("photos and boxes"):
             if not boxes:
-                return hits_of(index, found, filters)
+                return hits_of(self.store.catalog, snapshot, found, filters)
             strongest = vectors[int(np.argmax(weights))]
-            seen = self._model_of(index.stored).image
-            return hits_of(index, found, filters, label=strongest, seen=seen)
+            seen = self._model_of(snapshot.stored).image
+            return hits_of(self.store.catalog, snapshot, found, filters, label=strongest, seen=seen)
 
-    def _term_vectors(self, terms: Sequence[Term], index: LocalSnapshot) -> Vector:
+    def _term_vectors(self, terms: Sequence[Term], snapshot: LocalSnapshot) -> Vector:
         labels = [term.label for term in terms if term.label is not None]
         by_label = {}
         if labels:
-            vectors = self._vectors_of(labels, self._model_of(index.stored))
+            vectors = self._vectors_of(labels, self._model_of(snapshot.stored))
             by_label = dict(zip(labels, vectors, strict=True))
         return np.stack(
             [
-                by_label[term.label] if term.label is not None else self._photo_vector(term, index)
+                by_label[term.label]
+                if term.label is not None
+                else self._photo_vector(term, snapshot)
                 for term in terms
             ]
         )
 
-    def _photo_vector(self, term: Term, index: LocalSnapshot) -> Vector:
-        """Return the unit global vector (D,) of a photo, stored or, for a stranger, encoded now."""
+    def _photo_vector(self, term: Term, snapshot: LocalSnapshot) -> Vector:
+        """Return the unit global vector (D,) of a photo, stored or else encoded now."""
         assert term.photo is not None
         try:
             record = self.photo(term.photo)
         except QueryError:
-            return self._encode(term.photo, index)
-        slots = self._slots_of_photo(record, index)
-        return unit(index.read(slots[:1])[0, 0]) if len(slots) else self._encode(term.photo, index)
+            return self._encode(term.photo, snapshot)
+        stored = snapshot.content_ids(self._content_ids_of(record))
+        if not len(stored):
+            return self._encode(term.photo, snapshot)
+        return unit(snapshot.vectors(stored).vectors[0, 0])
 
-    def _slots_of_photo(self, record: PhotoRecord, index: LocalSnapshot) -> Any:
+    def _content_ids_of(self, record: PhotoRecord) -> ContentIds:
+        """Return the content id (1,) of a photo, (0,) if it has none."""
         if record.content is None:
             return np.empty(0, np.int64)
         ids = self.store.catalog.content_ids_of([record.content])
-        return np.flatnonzero(index.slots_of(np.array(list(ids.values()), np.int64)))
+        return np.array(list(ids.values()), np.int64)
 
-    def _encode(self, path: Path, index: LocalSnapshot) -> Vector:
+    def _encode(self, path: Path, snapshot: LocalSnapshot) -> Vector:
         from mkt_search.search.score_photo import encode_photo
 
-        model = self._model_of(index.stored)
+        model = self._model_of(snapshot.stored)
         return unit(encode_photo(path, model, self.config).global_[0])
 
-    def _allowed(self, index: LocalSnapshot, filters: Filters) -> Any:
+    def _allowed(self, filters: Filters) -> ContentIds | None:
+        """Return the content ids that meet the filters; None if there are no filters."""
         if filters.is_empty:
-            return index.live
-        contents = self.store.catalog.matching_content_ids(filters)
-        return index.slots_of(np.array(contents, np.int64))
+            return None
+        return np.array(self.store.catalog.matching_content_ids(filters), np.int64)
 
     # Tags
 
@@ -326,20 +341,22 @@ class Library:
             QueryError, UnknownLabel, LibraryLocked, StoreError.
         """
         labels = list(dict.fromkeys(vocabulary))
-        tagging.check_choice(top=top, threshold=threshold, labels=labels)
+        tagging.check_rule(top=top, threshold=threshold, labels=labels)
         memory = self.config.tag.memory_mb
         blocks = blocks_within(memory, self._stored().encoding, len(labels), top=top)
 
         def work(run: int | None) -> TagReport:
-            index = self.index()
-            encoder = self._model_of(index.stored).label_encoder()
+            snapshot = self.snapshot()
+            encoder = self._model_of(snapshot.stored).label_encoder()
             return tagging.tag(
-                index,
+                self.store.catalog,
+                snapshot,
                 labels,
                 self._labels.of_vocabulary(labels, encoder, progress),
-                choice=TagRule(top, threshold),
+                rule=TagRule(top, threshold),
                 blocks=blocks,
                 run=run,
+                spill_folder=self.directory,
                 progress=progress,
             )
 
@@ -405,6 +422,41 @@ class Library:
             if done is not None:
                 run.summary = {"photos": done.photos, "bytes": done.bytes}
             return done
+
+    def measure_recall(
+        self,
+        labels: Sequence[str] = (),
+        *,
+        queries: int = 50,
+        depths: Sequence[int] = (10, 100),
+        seed: int = 0,
+        progress: ProgressCallback = no_progress,
+    ) -> "RecallReport":
+        """Compare searches through the candidate index with exact ones; the setting is the target.
+
+        Args:
+            labels: all of these are searched for.
+            queries: searches at least: remembered labels and mixtures of vectors fill up.
+            depths: how many best photos are compared.
+            seed: draws what fills up, and the filters.
+            progress: called as work advances.
+
+        Raises:
+            EvaluationError: the library has no photos.
+            UnknownLabel, LibraryDamaged.
+        """
+        from mkt_search.evaluation.ann_recall import measure
+
+        return measure(
+            self.snapshot(),
+            remembered=remembered_label_vectors(self.store),
+            given=self.label_vectors(labels) if labels else None,
+            queries=queries,
+            depths=depths,
+            target=self.config.search.recall,
+            seed=seed,
+            progress=progress,
+        )
 
     def prune(self, *, dry_run: bool = False) -> PruneReport:
         """Forget missing photos and whatever no photo needs; the user's files are never touched."""

@@ -95,8 +95,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LocalSnaps
     world, encoding = simulated.World.make(), simulated.encoding()
     store = Store.create(tmp_path / ".mkt")
     stored = simulated.fill(store, encoding, simulated.photos(world, 300, encoding, base=256))
-    index = LocalSnapshot.open(store, stored)
-    return index, world.labels(3, seed=1)
+    return LocalSnapshot.open(store, stored), world.labels(3, seed=1)
 
 
 def test_truth_is_every_photo_sorted_by_its_best_fused_vector(
@@ -104,24 +103,26 @@ def test_truth_is_every_photo_sorted_by_its_best_fused_vector(
 ) -> None:
     from truth import truth
 
-    index, labels = library
-    slots = np.arange(0, 300, 2)
-    vectors = index.read(slots)
+    snapshot, labels = library
+    ids = snapshot.content_ids()[::2]
+    vectors = snapshot.vectors(ids).vectors
     fused = vectors[:, :1] + vectors[:, 1:]  # with k-set means the score is the best <z, g + l>
-    for label, best in zip(labels, truth(index, labels, 20, slots), strict=True):
+    for label, best in zip(labels, truth(snapshot, labels, 20, ids), strict=True):
         scores = [max(float(label @ vector) for vector in photo) for photo in fused]
-        plain = sorted(range(len(slots)), key=lambda i: -scores[i])[:20]
-        assert best.tolist() == slots[plain].tolist()
+        plain = sorted(range(len(ids)), key=lambda i: -scores[i])[:20]
+        assert best.tolist() == ids[plain].tolist()
 
 
 def test_what_peers_are_given_holds_the_same_best(library: tuple[LocalSnapshot, Vector]) -> None:
     from offered import offer
     from truth import truth
 
-    index, labels = library
-    best = truth(index, labels, 5, np.arange(300))
-    offered = offer(index, labels, best, globals_=True, fused=100)
+    snapshot, labels = library
+    ids = snapshot.content_ids()
+    best = truth(snapshot, labels, 5, ids)
+    offered = offer(snapshot, labels, best, globals_=True, fused=100)
     assert offered.globals.shape == (300, 512)
+    assert ids[offered.best].tolist() == best.tolist()
     scores = np.einsum("pmd,qd->qpm", offered.fused.astype(np.float32), labels).max(axis=2)
     assert np.argsort(-scores, axis=1)[:, :5].tolist() == offered.best_of_some.tolist()
 

@@ -82,14 +82,13 @@ def state(library: Path) -> State:
     active = store.active
     assert active is not None
     found = LocalSnapshot.open(store, active)
-    slots = {content: slot for slot, content in enumerate(found.contents.tolist())}
     records: dict[str, tuple[object, ...]] = {}
     vectors: dict[str, bytes] = {}
     for row in rows:
         records[row.relative] = (row.content, row.state, row.error, row.size, row.facts)
         if row.state == "indexed":
-            slot = np.array([slots[ids[row.content or ""]]])
-            vectors[row.relative] = found.read(slot).tobytes() + found.counts(slot).tobytes()
+            stored = found.vectors(np.array([ids[row.content or ""]]))
+            vectors[row.relative] = stored.vectors.tobytes() + stored.counts.tobytes()
     store.close()
     return records, vectors
 

@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from mkt_search.errors import CheckpointMismatch, LibraryNotFound, QueryError, U
 from mkt_search.models.build import open_model
 from mkt_search.progress import Progress
 from mkt_search.search import label_vectors
-from mkt_search.search.search import _of_all
+from mkt_search.search.plan import DEFAULT
+from mkt_search.search.search import search
 from mkt_search.store.compact import compact
+from mkt_search.store.interfaces import WeightedQuery
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.types import Encoding, Filters, PhotoFile, Term
@@ -226,7 +229,7 @@ def test_the_database_takes_other_writes_while_photos_are_scored(home: Path) -> 
         start = time.monotonic()
         report = library.tag(["red", "blue"], top=1, progress=report_step)
         assert time.monotonic() - start < 20
-        assert set(seen) == {label_vectors.READING, tagging.SCORING, tagging.WRITING}
+        assert set(seen) == {label_vectors.STEP, tagging.SCORING, tagging.WRITING}
         assert report.run is not None
         library.untag(report.run)
 
@@ -265,12 +268,14 @@ def test_the_fast_search_equals_scoring_everything(
         paint(photos / f"{number:02}.png", tuple(map(int, rng.integers(0, 256, 3))), patches)
     with Library.create(tmp_path) as library:
         bring_in(library, photos, home / "colours", local=local, precision=precision, top_k=3, m=5)
-        vectors = library.index()
+        snapshot, whole = library.snapshot(), replace(DEFAULT, score_all_below_share=1.0)
+        ids = snapshot.content_ids().tolist()
         for label in ("red", "green", "white", "orange"):
             z = library.label_vectors([label])
-            truth = _of_all(vectors, z, np.ones(1, np.float32), 7, vectors.live)
+            query = WeightedQuery(z, np.ones(1, np.float32))
+            truth = search(snapshot, query, 7, policy=whole)
             found = library.search(label, k=7)
-            expected = [f"{slot:02}.png" for slot in truth.slots]
+            expected = [f"{ids.index(content_id):02}.png" for content_id in truth.content_ids]
             assert names(found) == expected
             assert [hit.score for hit in found] == pytest.approx(truth.scores.tolist(), abs=1e-6)
 

@@ -167,7 +167,9 @@ def _evaluate(
     models = [open_model(name) for name in dict.fromkeys(names)]
     if library is not None and not models:
         models = [library.model]
-    vectors = Stored(library.index(), patches=patches) if library is not None and stored else None
+    vectors = None
+    if library is not None and stored:
+        vectors = Stored(library.store.catalog, library.snapshot(), patches=patches)
     with show_progress() as progress:
         return evaluate(models, settings, only=only, stored=vectors, progress=progress)
 

@@ -1,4 +1,4 @@
-"""`mkt evaluate ann`: what the candidate index of a library finds of the exact best, how fast."""
+"""`mkt evaluate ann`: recall and speed of a library's candidate index."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,8 +22,7 @@ from mkt_search.terminal.output import Column, say, show_json, show_table
 from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
-    from mkt_search.evaluation.ann_recall import RecallReport, Row, Way
-    from mkt_search.library import Library
+    from mkt_search.evaluation.ann_recall import RecallReport, RecallRow, SearchStats
 
 COLUMNS = (
     Column("filter", is_number=True),
@@ -54,7 +53,7 @@ COLUMNS = (
     type=click.IntRange(min=1),
     default=50,
     show_default=True,
-    help="How many queries are made at least, if so many labels are not given.",
+    help="Queries made at least, if fewer labels are given.",
 )
 @click.option(
     "-k",
@@ -64,7 +63,7 @@ COLUMNS = (
     multiple=True,
     default=(10, 100),
     show_default=True,
-    help="How many best photos are compared; may be repeated.",
+    help="Best photos compared; may be repeated.",
 )
 @click.option(
     "--seed",
@@ -72,7 +71,7 @@ COLUMNS = (
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Draws the filters, and labels that are not given.",
+    help="Draws the filters, and labels beyond those given.",
 )
 @setting_option("search.recall")
 @setting_option("model.checkpoint", advanced=True)
@@ -88,12 +87,12 @@ def ann(
     directory: Path | None,
     **given: Any,
 ) -> None:
-    """Measure how good the library's candidate index is.
+    """Measure the recall and speed of the library's candidate index.
 
-    Every LABEL is searched both ways, through the candidate index and exactly, for the best of all
+    Every LABEL is searched twice, through the candidate index and exactly, for the best of all
     photos and of those that random filters leave; recall is the share of the exact best that was
-    found. With fewer than --queries labels, those that were searched before are asked too, then
-    mixtures of stored vectors. Nothing is written but the vectors of new labels.
+    found. If fewer than --queries labels are given, labels searched for earlier are used too, then
+    mixtures of stored vectors. Nothing is written except the vectors of new labels.
 
     \b
     Examples:
@@ -102,7 +101,10 @@ def ann(
     """
     asked = _labels(labels, labels_file)
     with open_library(directory, take_settings(given)) as library:
-        report = _measure(library, asked, queries=queries, depths=depths, seed=seed)
+        with show_progress("reading labels and vectors") as progress:
+            report = library.measure_recall(
+                asked, queries=queries, depths=depths, seed=seed, progress=progress
+            )
     say(_summary(report))
     for note in report.notes:
         say(note)
@@ -120,29 +122,9 @@ def _labels(labels: tuple[str, ...], file: Path | None) -> list[str]:
     return list(dict.fromkeys([*labels, *(read_vocabulary(file) if file else ())]))
 
 
-def _measure(
-    library: "Library", labels: list[str], *, queries: int, depths: tuple[int, ...], seed: int
-) -> "RecallReport":
-    """Measure with a bar on a terminal."""
-    from mkt_search.evaluation.ann_recall import measure
-
-    index = library.index()
-    with show_progress("reading labels and vectors") as progress:
-        return measure(
-            library.store,
-            index,
-            given=library.label_vectors(labels) if labels else None,
-            queries=queries,
-            depths=depths,
-            target=library.config.search.recall,
-            seed=seed,
-            progress=progress,
-        )
-
-
 def _summary(report: "RecallReport") -> str:
-    """Say what was asked, of how many photos, and on how many threads."""
-    asked = report.probes
+    """Return how many queries ran, on how many photos and threads."""
+    asked = report.queries
     kinds = f"{count_noun(asked.given, 'label')} given, {asked.remembered:,} remembered, "
     kinds += count_noun(asked.mixed, "mixture") + " of stored vectors"
     whole = [row for row in report.rows if row.share == 1]
@@ -159,24 +141,24 @@ def _summary(report: "RecallReport") -> str:
     )
 
 
-def _busy(ways: "Iterable[Way]") -> str:
+def _busy(ways: "Iterable[SearchStats]") -> str:
     return f"{fmean(way.busy for way in ways):.1f}"
 
 
-def _row(row: "Row") -> tuple[str, ...]:
+def _row(row: "RecallRow") -> tuple[str, ...]:
     way = row.approximate or row.exact
-    is_sketched = way.path == "candidates"
+    is_approximate = way.path == "candidates"
     return (
         "none" if row.share == 1 else f"{100 * row.share:g} %",
         f"{row.photos:,}",
         f"{row.k:,}",
         as_cell(row.recall),
         way.path,
-        f"{way.candidates + way.newer:,.0f}" if is_sketched else NO_VALUE,
+        f"{way.candidates + way.newer:,.0f}" if is_approximate else NO_VALUE,
         *_times(row.approximate),
         *_times(row.exact),
     )
 
 
-def _times(way: "Way | None") -> tuple[str, str]:
+def _times(way: "SearchStats | None") -> tuple[str, str]:
     return (NO_VALUE, NO_VALUE) if way is None else (f"{way.p50:.1f}", f"{way.p95:.1f}")

@@ -1,4 +1,4 @@
-"""`mkt optimize`: build the candidate index that a large library is searched by."""
+"""`mkt optimize`: build the candidate index that makes searches of a large library fast."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +12,14 @@ from mkt_search.terminal.output import say, show_json
 from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
-    from mkt_search.store.candidates.build import Optimized
+    from mkt_search.store.optimize import Optimized
     from mkt_search.store.recall_curve import Points, QueryKind
 
 SHARES = (0.9, 0.95, 0.99)
 NAMES: "dict[QueryKind, str]" = {
-    "one": "for a label",
-    "several": "for two labels",
-    "unwanted": "for one without another",
+    "single": "for a label",
+    "multi": "for two labels",
+    "negated": "for one without another",
 }
 
 
@@ -27,14 +27,14 @@ NAMES: "dict[QueryKind, str]" = {
 @json_option
 @library_option
 def optimize(as_json: bool, directory: Path | None) -> None:
-    """Build a candidate index, so that a search reads a sixteenth.
+    """Build an approximate index, so searches read 16 times less data.
 
-    `mkt index` does it by itself for a large library (settings optimize_from and optimize_after).
-    Searches go on with the old index until the new one is whole and its recall is measured; stop it
-    whenever you like. Photos that come later are found at once all the same.
+    `mkt index` does this by itself for large libraries (settings optimize_from, optimize_after).
+    Searches use the old index until the new one is complete and its recall is measured; you can
+    stop at any time. Photos added later are found at once.
     """
     with open_library(directory, {}) as library:
-        with show_progress("learning codes") as progress:
+        with show_progress("training the index") as progress:
             done = library.optimize(progress)
         if done is None:
             photos = count_noun(len(library), "photo")
@@ -47,21 +47,21 @@ def optimize(as_json: bool, directory: Path | None) -> None:
 
 
 def recall_of(done: "Optimized") -> str:
-    """Say what validation measured, in one sentence."""
-    curves = done.curve.recall
-    depth = max(curves["one"])
-    if not curves["one"][depth]:
-        return "So small a library is searched exactly all the same."
+    """Return the measured recall as one sentence."""
+    curves = done.curve.points
+    depth = max(curves["single"])
+    if not curves["single"][depth]:
+        return "The library is so small that searches stay exact."
     shares = ", ".join(f"{100 * share:g} %" for share in SHARES)
-    by_form = (
-        f"{name} {', '.join(_enough(curves[form][depth], share) for share in SHARES)}"
-        for form, name in NAMES.items()
+    by_kind = (
+        f"{name} {', '.join(_enough(curves[kind][depth], share) for share in SHARES)}"
+        for kind, name in NAMES.items()
     )
     return (
-        f"Of the {depth} best photos {shares} are among the candidates when so many vectors are "
-        f"asked for: {'; '.join(by_form)}."
+        f"To have {shares} of the {depth} best photos among the candidates, a search probes this "
+        f"many vectors: {'; '.join(by_kind)}."
     )
 
 
 def _enough(points: "Points", share: float) -> str:
-    return next((f"{vectors:,}" for vectors, recall in points if recall >= share), "(never)")
+    return next((f"{probes:,}" for probes, recall in points if recall >= share), "(never)")

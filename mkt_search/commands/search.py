@@ -120,7 +120,7 @@ def search(
       mkt search sunset --paths -0 | xargs -0 cp -t best/
     """
     from mkt_search.search import query as query_language
-    from mkt_search.search.search import Explanation as Told
+    from mkt_search.search.search import Explanation as Explained
 
     _refuse_two_outputs(as_json, paths or null)
     if not (query or like):
@@ -129,7 +129,7 @@ def search(
     terms = query_language.terms(query, unwanted=unwanted, like=like)
     with open_library(directory, flags) as library:
         settings = library.config.search
-        explanation = Told()
+        explanation = Explained()
         hits = library.search(
             terms, k=settings.k, filters=filters, exact=exact, explanation=explanation
         )
@@ -148,15 +148,18 @@ def search(
             say(_nothing_found(asked, searched=len(library), is_filtered=not filters.is_empty))
 
 
-def explained(told: "Explanation") -> str:
-    """Say which way a search went, how many photos it looked at, and what each step took."""
-    way = f"{told.path} ({count_noun(told.searched, 'photo')} searched"
-    if told.path == "candidates":
-        way += f"; {told.candidates:,} candidates scored of {told.vectors:,} vectors, "
-        way += f"{told.newer:,} newer than the index, "
-        way += f"recall {told.recall:g}"
-    steps = ", ".join(f"{name} {ms:.1f} ms" for name, ms in told.milliseconds.items())
-    return f"{way}): {steps}"
+def explained(explanation: "Explanation") -> str:
+    """Return the plan of a search, what came of it and the time of each step, on two lines."""
+    chosen = explanation.plan
+    assert chosen is not None
+    text = f"plan: {chosen.path}, because {chosen.why}; "
+    text += f"{count_noun(chosen.searched, 'photo')} searched"
+    if chosen.path == "candidates":
+        text += f", {explanation.candidates:,} candidates and "
+        text += f"{count_noun(explanation.newer, 'newer photo')} scored, "
+        text += f"expected recall {chosen.recall:.3g}"
+    steps = (f"{name} {ms:.1f} ms" for name, ms in explanation.milliseconds.items())
+    return f"{text}\ntimes: {', '.join(steps)}"
 
 
 def _refuse_two_outputs(as_json: bool, paths: bool) -> None:

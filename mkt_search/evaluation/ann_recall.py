@@ -1,44 +1,47 @@
-"""How good the candidate index of a library is: what it finds of the exact best, and how fast.
+"""How good the candidate index of a library is: its recall, and how fast it answers.
 
-The same labels are searched both ways, the approximate and the exact one, one label after another:
-for the best of all photos, and for the best of those that random filters leave. The truth is the
-exact way, which scores what the library stores: every patch where it stores every patch.
+The same labels are searched twice, exactly and approximately, one label after another: for the best
+of all photos, and for the best of those that random filters leave. The truth is the exact search of
+what the library stores, every patch where it stores every patch.
 """
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mkt_search.errors import EvaluationError
 from mkt_search.progress import Progress, ProgressCallback, no_progress
-from mkt_search.search.search import Explanation, best
-from mkt_search.store.candidates import calibration_queries as probes
-from mkt_search.store.candidates.build import LEAST
-from mkt_search.store.candidates.calibration_queries import CalibrationQueries, share_found
-from mkt_search.store.snapshot import LocalSnapshot, Slots
-from mkt_search.store.store import Store
+from mkt_search.search.plan import DEFAULT, SearchPolicy
+from mkt_search.search.search import Explanation, search
+from mkt_search.store.candidates.calibration_queries import CalibrationQueries, draw, share_found
+from mkt_search.store.candidates.policy import DEFAULT as BUILD_DEFAULT
+from mkt_search.store.interfaces import (
+    CandidateIndexFacts,
+    ContentIds,
+    Snapshot,
+    SnapshotFacts,
+    WeightedQuery,
+)
 from mkt_search.types import Encoding, Vector
 
-SHARES = (1.0, 0.1, 0.01, 0.001)  # of the photos: no filter, then random filters
+FILTER_SHARES = (1.0, 0.1, 0.01, 0.001)  # of the photos: no filter, then random filters
 ONE = np.ones(1, np.float32)
 
 
 @dataclass(frozen=True)
-class Way:
-    """How one way of searching answered the labels.
+class SearchStats:
+    """How the labels were searched, on average over the labels.
 
-    `path` is that of `Explanation`; `vectors` were asked of the candidate index, `candidates` and
-    `newer` are photos scored a label, on average;
-    `p50` and `p95` milliseconds a label; `busy` how many threads were at work, on average
-    (processor time over time).
+    `path` is that of the plan; `probes` are vectors asked of the candidate index; `candidates` and
+    `newer` are photos scored; `p50` and `p95` are milliseconds a label; `busy` is the number of
+    threads at work (processor time over time).
     """
 
     path: str
-    vectors: float
+    probes: float
     candidates: float
     newer: float
     p50: float
@@ -47,12 +50,12 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Row:
-    """The k best of some photos, both ways.
+class RecallRow:
+    """The k best photos under one filter, searched exactly and approximately.
 
-    `share` of the live photos pass the filter (1: there is none), `photos` in number. `recall` is
-    the mean share of the exact k best that the approximate way found, `lowest` that of the label
-    with the lowest. `approximate` is None where every search is exact.
+    `share` of the live photos pass the filter (1: no filter), `photos` in number. `recall` is the
+    mean share of the exact k best that the approximate search found, `lowest` that of the worst
+    label. `approximate` is None if every search is exact.
     """
 
     share: float
@@ -60,17 +63,16 @@ class Row:
     k: int
     recall: float
     lowest: float
-    exact: Way
-    approximate: Way | None
+    exact: SearchStats
+    approximate: SearchStats | None
 
 
 @dataclass(frozen=True)
 class RecallReport:
     """What was measured on a library.
 
-    `photos` are its live ones, of which the candidate index has `indexed`; `target` is the recall
-    that was asked for; `scan_threads` are those of the exact scan. `notes` are sentences: what the
-    truth is, what was left out, and why searches are exact where they are.
+    `photos` are live, `indexed` of them in the candidate index; `target` is the recall asked for.
+    `notes` are sentences: what the truth is, what was left out, and why searches are exact.
     """
 
     photos: int
@@ -78,14 +80,13 @@ class RecallReport:
     encoding: Encoding
     target: float
     seed: int
-    probes: CalibrationQueries
+    queries: CalibrationQueries
     scan_threads: int
-    rows: tuple[Row, ...]
+    rows: tuple[RecallRow, ...]
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON has it; milliseconds, and shares on [0, 1]."""
-        asked = self.probes
+        """Return everything as JSON values; times in milliseconds, shares in [0, 1]."""
         return {
             "photos": self.photos,
             "indexed": self.indexed,
@@ -97,9 +98,9 @@ class RecallReport:
             "target": self.target,
             "seed": self.seed,
             "queries": {
-                "given": asked.given,
-                "remembered": asked.remembered,
-                "mixed": asked.mixed,
+                "given": self.queries.given,
+                "remembered": self.queries.remembered,
+                "mixed": self.queries.mixed,
             },
             "scan_threads": self.scan_threads,
             "rows": [asdict(row) for row in self.rows],
@@ -109,136 +110,156 @@ class RecallReport:
 
 @dataclass(frozen=True)
 class _Case:
+    """A filter and a number of photos wanted; `allowed` None is no filter."""
+
     share: float
     k: int
-    allowed: NDArray[np.bool_]
-
-    @property
-    def photos(self) -> int:
-        return int(np.count_nonzero(self.allowed))
+    photos: int
+    allowed: ContentIds | None
 
     @property
     def can_miss(self) -> bool:
-        """Whether one of the k best could be missed: a filter may leave too few photos."""
-        return self.share == 1 or self.photos > self.k
+        """Whether a search could miss one of the k best: a filter may leave no more than k."""
+        return self.allowed is None or self.photos > self.k
 
 
 def measure(
-    store: Store,
-    index: LocalSnapshot,
+    snapshot: Snapshot,
     *,
+    remembered: Sequence[bytes] = (),
     given: Vector | None = None,
     queries: int = 50,
     depths: Sequence[int] = (10, 100),
     target: float = 0.99,
     seed: int = 0,
+    policy: SearchPolicy = DEFAULT,
     progress: ProgressCallback = no_progress,
 ) -> RecallReport:
-    """Search a library both ways for labels like those people ask for, and compare.
+    """Search exactly and approximately for labels like those people search for, and compare.
 
     Args:
-        store: the library's, for the labels it remembers.
-        index: the library's vectors.
-        given: (g, D) label vectors, all of which are asked; None is none.
-        queries: how many are asked at least; remembered and mixed ones fill up.
+        snapshot: the library's vectors.
+        remembered: float32 bytes of label vectors that were searched for before.
+        given: (g, D) label vectors, all of which are used; None is none.
+        queries: labels used at least; remembered ones and mixtures of vectors fill up.
         depths: the k of each row.
-        target: the recall asked of the approximate way; 1 is exact.
-        seed: of the remembered, the mixed and the filters.
+        target: recall asked of the approximate search; 1 is exact.
+        seed: draws the remembered labels, the mixtures and the filters.
+        policy: of the searches; the exact scan is built first in any case.
         progress: called as work advances.
 
     Raises:
         EvaluationError: the library has no photo that can be found.
         LibraryDamaged: a segment cannot be read.
     """
-    if not index.live.any():
+    facts, index = snapshot.facts, snapshot.candidate_index
+    if not facts.photos:
         raise EvaluationError("The library holds no photos yet. Run `mkt index FOLDER` first.")
     rng = np.random.default_rng(seed)
-    given = np.empty((0, index.encoding.dim), np.float32) if given is None else given
-    asked = probes.draw(store, index, rng, count=queries, given=given)
-    cases = list(_cases(index, sorted(set(depths)), rng))
+    asked = draw(snapshot, rng, count=queries, remembered=remembered, given=given)
+    cases = list(_cases(snapshot, sorted(set(depths)), rng))
     kept = [case for case in cases if case.can_miss]
-    why_exact = _why_exact(index, target)
-    counted = _Counted(progress, len(kept) * len(asked) * (1 if why_exact else 2))
-    compared = None if why_exact else target
+    why_exact = _why_exact(facts, index, target)
+    total = len(kept) * len(asked) * (1 if why_exact else 2)
+    policy = replace(policy, scan_build_as_searches=0)
+    bench = _Bench(snapshot, asked.vectors, policy, _Counter(progress, total))
     return RecallReport(
-        photos=int(np.count_nonzero(index.live)),
-        indexed=int(np.count_nonzero(index.covered)),
-        encoding=index.encoding,
+        photos=facts.photos,
+        indexed=facts.photos - index.newer if index else 0,
+        encoding=facts.encoding,
         target=target,
         seed=seed,
-        probes=asked,
-        rows=tuple(_row(index, case, asked.vectors, compared, counted) for case in kept),
-        scan_threads=index.scan.threads,
+        queries=asked,
+        rows=tuple(bench.row(case, None if why_exact else target) for case in kept),
+        scan_threads=facts.scan_threads,
         notes=(
-            _truth(index.encoding),
+            _truth(facts.encoding),
             *([why_exact] if why_exact else _unreached(index, depths, target)),
             *_left_out(cases),
         ),
     )
 
 
-def _cases(
-    index: LocalSnapshot, depths: Sequence[int], rng: np.random.Generator
-) -> Iterator[_Case]:
-    live = np.flatnonzero(index.live)
-    for share in SHARES:
-        allowed = index.live
+def _cases(snapshot: Snapshot, depths: Sequence[int], rng: np.random.Generator) -> Iterator[_Case]:
+    live = snapshot.content_ids()
+    for share in FILTER_SHARES:
+        allowed = None
         if share < 1:
-            allowed = np.zeros(len(index), np.bool_)
-            allowed[rng.choice(live, round(share * len(live)), replace=False)] = True
+            allowed = rng.choice(live, round(share * len(live)), replace=False)
         for k in depths:
-            yield _Case(share, k, allowed)
+            yield _Case(share, k, len(live if allowed is None else allowed), allowed)
 
 
-class _Counted:
-    """Tells how many searches are done."""
+class _Counter:
+    """Reports how many searches are done."""
 
     def __init__(self, progress: ProgressCallback, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
 
-    def one(self) -> None:
+    def add_one(self) -> None:
         self._done += 1
         self._progress(Progress("searching both ways", self._done, self._total))
 
 
-def _row(
-    index: LocalSnapshot, case: _Case, labels: Vector, target: float | None, counted: _Counted
-) -> Row:
-    truth, exact = _ask(index, case, labels, 1.0, counted)
-    found, approximate = truth, None
-    if target is not None:
-        found, approximate = _ask(index, case, labels, target, counted)
-    shares = [share_found(b, f) for b, f in zip(truth, found, strict=True)]
-    recall, lowest = float(np.mean(shares)), min(shares)
-    return Row(case.share, case.photos, case.k, recall, lowest, exact, approximate)
+@dataclass(frozen=True)
+class _Bench:
+    """Searches a snapshot for labels (q, D), one after another."""
 
+    snapshot: Snapshot
+    labels: Vector
+    policy: SearchPolicy
+    counter: _Counter
 
-def _ask(
-    index: LocalSnapshot, case: _Case, labels: Vector, recall: float, counted: _Counted
-) -> tuple[list[Slots], Way]:
-    """Search for labels (q, D), one after another; the first once before, to warm up."""
-    best(index, labels[:1], ONE, case.k, case.allowed, recall=recall)
-    found, told, times, work = [], [], [], 0.0
-    for label in labels:
+    def row(self, case: _Case, target: float | None) -> RecallRow:
+        """Compare both ways; `target` None searches exactly alone."""
+        truth, exact = self._timed(case, recall=1.0)
+        found, approximate = truth, None
+        if target is not None:
+            found, approximate = self._timed(case, recall=target)
+        shares = [share_found(best, ids) for best, ids in zip(truth, found, strict=True)]
+        recall, lowest = float(np.mean(shares)), min(shares)
+        return RecallRow(case.share, case.photos, case.k, recall, lowest, exact, approximate)
+
+    def _timed(self, case: _Case, *, recall: float) -> tuple[list[ContentIds], SearchStats]:
+        self._search(self.labels[0], case, recall)  # to warm up
+        found, explanations, times, work = [], [], [], 0.0
+        for label in self.labels:
+            start, work_start = time.perf_counter(), time.process_time()
+            ids, explanation = self._search(label, case, recall)
+            times.append(time.perf_counter() - start)
+            work += time.process_time() - work_start
+            found.append(ids)
+            explanations.append(explanation)
+            self.counter.add_one()
+        return found, _stats(explanations, times, busy=work / sum(times))
+
+    def _search(self, label: Vector, case: _Case, recall: float) -> tuple[ContentIds, Explanation]:
         explanation = Explanation()
-        start, at_work = time.perf_counter(), time.process_time()
-        answer = best(
-            index, label[None], ONE, case.k, case.allowed, recall=recall, explanation=explanation
+        found = search(
+            self.snapshot,
+            WeightedQuery(label[None], ONE),
+            case.k,
+            allowed=case.allowed,
+            recall=recall,
+            policy=self.policy,
+            explanation=explanation,
         )
-        times.append(time.perf_counter() - start)
-        work += time.process_time() - at_work
-        found.append(answer.slots)
-        told.append(explanation)
-        counted.one()
-    p50, p95 = np.percentile(times, [50, 95]) * 1e3
-    return found, Way(
-        path=told[0].path,  # it follows from the numbers of photos alone
-        vectors=float(np.mean([one.vectors for one in told])),
-        candidates=float(np.mean([one.candidates for one in told])),
-        newer=float(np.mean([one.newer for one in told])),
+        return found.content_ids, explanation
+
+
+def _stats(
+    explanations: Sequence[Explanation], seconds: Sequence[float], *, busy: float
+) -> SearchStats:
+    plans = [one.plan for one in explanations if one.plan is not None]
+    p50, p95 = np.percentile(seconds, [50, 95]) * 1e3
+    return SearchStats(
+        path=plans[0].path,  # the same for every label: it follows from numbers of photos
+        probes=float(np.mean([one.probes for one in plans])),
+        candidates=float(np.mean([one.candidates for one in explanations])),
+        newer=float(np.mean([one.newer for one in explanations])),
         p50=float(p50),
         p95=float(p95),
-        busy=work / sum(times),
+        busy=busy,
     )
 
 
@@ -252,27 +273,29 @@ def _truth(encoding: Encoding) -> str:
     )
 
 
-def _why_exact(index: LocalSnapshot, target: float) -> str:
-    """Say why every search is exact; "" where it is not."""
-    photos = int(np.count_nonzero(index.live))
+def _why_exact(facts: SnapshotFacts, index: CandidateIndexFacts | None, target: float) -> str:
+    """Return why every search is exact; "" if it is not."""
     if target >= 1:
         return "A recall of 1 is asked for, so every search is exact; ask for less to compare."
-    if index.generation is not None and index.sketch is None:
-        return "The candidate index cannot be used, so every search is exact; see `mkt verify`."
-    if index.generation is not None:
+    if index is not None:
         return ""
-    if photos < LEAST:
+    if facts.photos < BUILD_DEFAULT.min_photos:
         return (
-            f"A candidate index needs {LEAST} photos, of which the library has {photos}: every "
-            "search is exact."
+            f"A candidate index needs {BUILD_DEFAULT.min_photos} photos, of which the library has "
+            f"{facts.photos}: every search is exact."
         )
-    return "There is no candidate index, so every search is exact; `mkt optimize` builds one."
+    return (
+        "There is no candidate index that can be used, so every search is exact; `mkt optimize` "
+        "builds one."
+    )
 
 
-def _unreached(index: LocalSnapshot, depths: Sequence[int], target: float) -> Iterator[str]:
-    assert index.generation is not None  # `_why_exact` has told else
-    curve = index.generation.curve
-    ks = [f"{k:,}" for k in sorted(set(depths)) if curve.vectors_for("one", k, target) is None]
+def _unreached(
+    index: CandidateIndexFacts | None, depths: Sequence[int], target: float
+) -> Iterator[str]:
+    assert index is not None  # else `_why_exact` has given the reason
+    curve = index.recall
+    ks = [f"{k:,}" for k in sorted(set(depths)) if curve.probes_for("single", k, target) is None]
     if ks:
         yield (
             f"No number of candidates reached a recall of {target:g} when the index was built, "
@@ -281,7 +304,7 @@ def _unreached(index: LocalSnapshot, depths: Sequence[int], target: float) -> It
 
 
 def _left_out(cases: Sequence[_Case]) -> Iterator[str]:
-    for share in SHARES:
+    for share in FILTER_SHARES:
         ks = [f"{c.k:,}" for c in cases if c.share == share and not c.can_miss]
         if ks:
             photos = next(case.photos for case in cases if case.share == share)

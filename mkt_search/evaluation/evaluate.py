@@ -33,7 +33,8 @@ from mkt_search.models.build import Model
 from mkt_search.models.label_table import LabelTable
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import Config
-from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.catalog import Catalog
+from mkt_search.store.interfaces import ContentIds, Snapshot
 from mkt_search.types import Vector
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ LABELS_PER_BATCH = 256  # through a text tower
 class Stored:
     """Evaluate the vectors of a library; with `patches`, encode the photos as well."""
 
-    snapshot: LocalSnapshot
+    catalog: Catalog
+    snapshot: Snapshot
     patches: bool = False
 
 
@@ -135,7 +137,7 @@ def evaluate_models(
     photos = _Photos(dataset, requested, progress)
     if stored is not None:
         _check_models(models, stored)
-        photos.keep_stored(stored.snapshot)
+        photos.keep_stored(stored)
     candidates = len(photos.rows)
     scorer = _Scorer(photos, config, stored, progress)
     metrics = [
@@ -217,7 +219,7 @@ def _template_vectors(encoder: "PromptedTextEncoder", labels: Sequence[str]) -> 
 
 def _check_models(models: Sequence[Model], stored: Stored) -> None:
     """Refuse models other than the one that made the stored vectors."""
-    made_by = stored.snapshot.encoding.checkpoint
+    made_by = stored.snapshot.facts.encoding.checkpoint
     for model in models:
         if model.fingerprint != made_by:
             raise CheckpointMismatch(
@@ -228,24 +230,24 @@ def _check_models(models: Sequence[Model], stored: Stored) -> None:
 
 @dataclass
 class _Photos:
-    """The photos under evaluation: rows of the dataset and, for a library, of its snapshot."""
+    """The photos under evaluation: rows of the dataset and, for a library, their content ids."""
 
     dataset: SplitDataset
     rows: Rows
     progress: ProgressCallback
-    stored_rows: Rows | None = None
+    content_ids: ContentIds | None = None
 
-    def keep_stored(self, snapshot: LocalSnapshot) -> None:
+    def keep_stored(self, stored: Stored) -> None:
         """Leave out photos that the library does not have."""
         found = self.dataset.dataset
-        rows, stored_rows = find_stored(snapshot, found, self.rows)
+        rows, content_ids = find_stored(stored.catalog, stored.snapshot, found, self.rows)
         if not len(rows):
             raise EvaluationError(
                 f"none of the {len(self.rows):,} photos is in the library. Add them with `mkt index"
                 f" {found.folder}`, or leave out --stored."
             )
         self._keep(rows, "that the library does not have")
-        self.stored_rows = stored_rows
+        self.content_ids = content_ids
 
     def keep_readable(self, rows: Rows) -> None:
         """Leave out photos that could not be read."""
@@ -254,8 +256,8 @@ class _Photos:
                 f"none of the {len(self.rows):,} photos in {self.dataset.dataset.folder} can be"
                 " read, so there is nothing to measure."
             )
-        if self.stored_rows is not None:
-            self.stored_rows = self.stored_rows[np.isin(self.rows, rows)]
+        if self.content_ids is not None:
+            self.content_ids = self.content_ids[np.isin(self.rows, rows)]
         self._keep(rows, "that cannot be read")
 
     def _keep(self, rows: Rows, why: str) -> None:
@@ -310,6 +312,6 @@ class _Scorer:
         return scored
 
     def _look_up(self, stored: Stored, labels: Vector) -> PhotoScores:
-        assert self.photos.stored_rows is not None
-        scores = score_stored(stored.snapshot, self.photos.stored_rows, labels)
+        assert self.photos.content_ids is not None
+        scores = score_stored(stored.snapshot, self.photos.content_ids, labels)
         return PhotoScores(scores, scores, self.photos.dataset.dataset.targets[self.photos.rows])

@@ -1,4 +1,4 @@
-"""Photos of a dataset against its labels as a library stores them: what a search would find."""
+"""Score the photos of a dataset as a library stores them: what a search would find."""
 
 import hashlib
 import os
@@ -11,35 +11,41 @@ from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.errors import PhotoError
 from mkt_search.photos import decode as images
 from mkt_search.scoring import StreamScores, score_similarities
-from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.catalog import Catalog
+from mkt_search.store.interfaces import ContentIds, Snapshot
 from mkt_search.types import Vector
 
-SIMILARITIES_AT_ONCE = 1 << 24  # of stored vectors with labels: 64 MB
+MAX_PHOTOS_PER_BLOCK = 256
+SIMILARITIES_PER_BLOCK = 1 << 24  # 64 MB
 
 
-def score_stored(index: LocalSnapshot, slots: Rows, labels: Vector) -> StreamScores:
-    """Score stored photos for labels (L, D), (n, L) each: what a search would find."""
-    m = index.encoding.m
-    most = max(1, SIMILARITIES_AT_ONCE // ((1 + m) * max(1, len(labels))))
-    parts = [
-        score_similarities(
-            index.similarities(block, labels), index.counts(block), k=index.encoding.top_k
-        )
-        for block in index.blocks(slots, most=most)
-    ]
-    nothing = np.zeros((0, len(labels)), np.float32)
-    return StreamScores(
-        np.concatenate([part.global_ for part in parts] or [nothing]),
-        np.concatenate([part.local for part in parts] or [nothing]),
-    )
+def score_stored(
+    snapshot: Snapshot,
+    content_ids: ContentIds,
+    labels: Vector,
+    *,
+    similarities_per_block: int = SIMILARITIES_PER_BLOCK,
+) -> StreamScores:
+    """Score stored photos for labels (L, D): (n, L) for each stream."""
+    encoding = snapshot.facts.encoding
+    per_photo = (1 + encoding.m) * max(1, len(labels))
+    size = min(MAX_PHOTOS_PER_BLOCK, max(1, similarities_per_block // per_photo))
+    global_scores, local_scores = np.empty((2, len(content_ids), len(labels)), np.float32)
+    for first in range(0, len(content_ids), size):
+        block = slice(first, first + size)
+        products, counts = snapshot.similarities(content_ids[block], labels)
+        scores = score_similarities(products, counts, k=encoding.top_k)
+        global_scores[block], local_scores[block] = scores.global_, scores.local
+    return StreamScores(global_scores, local_scores)
 
 
-def find_stored(index: LocalSnapshot, dataset: PhotoDataset, rows: Rows) -> tuple[Rows, Rows]:
-    """Return the rows of the photos that a library has, and their slots in its index.
+def find_stored(
+    catalog: Catalog, snapshot: Snapshot, dataset: PhotoDataset, rows: Rows
+) -> tuple[Rows, ContentIds]:
+    """Return the rows of the photos that a library has, and their content ids.
 
-    A photo is known by its path and size, else by its content.
+    A photo is found by its path and size, else by its content.
     """
-    catalog = index.store.catalog
     known = {
         os.path.realpath(record.path): (record.size, record.content)
         for record in catalog.photos(state="indexed")
@@ -47,15 +53,13 @@ def find_stored(index: LocalSnapshot, dataset: PhotoDataset, rows: Rows) -> tupl
     }
     contents = [_content(dataset.folder / dataset.files[row], known) for row in rows]
     ids = catalog.content_ids_of({content for content in contents if content})
-    live = np.flatnonzero(index.live)
-    slot_of = dict(zip(index.contents[live].tolist(), live.tolist(), strict=True))
-    slots = [slot_of.get(ids.get(content or "", -1), -1) for content in contents]
-    is_there = np.array(slots, np.int64) >= 0
-    return rows[is_there], np.array(slots, np.int64)[is_there]
+    found = np.array([ids.get(content or "", -1) for content in contents], np.int64)
+    is_stored = np.isin(found, snapshot.content_ids())
+    return rows[is_stored], found[is_stored]
 
 
 def _content(path: Path, known: Mapping[str, tuple[int, str | None]]) -> str | None:
-    """The SHA-256 of a photo's bytes, in hex; None for one that cannot be read."""
+    """Return the SHA-256 of a photo's bytes, in hex; None if it cannot be read."""
     try:
         size, content = known.get(os.path.realpath(path), (-1, None))
         if size == path.stat().st_size:

@@ -1,4 +1,4 @@
-"""From patches to rectangles in the photo: where a hit's local part comes from."""
+"""From patches to rectangles in the photo: where the local part of a score comes from."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,14 @@ from mkt_search.types import Box, ImageSpec
 def boxes_of(
     weights: NDArray[np.float32], grid: tuple[int, int], spec: ImageSpec, width: int, height: int
 ) -> tuple[Box, ...]:
-    """Return a rectangle around every connected group of patches that count, heaviest first.
+    """Return a rectangle around every connected group of patches that counted, heaviest first.
 
     Args:
-        weights: (P,), how much each patch weighs in the local part; 0 for those that do not count.
+        weights: (P,), the weight of each patch in the local part; 0 if it did not count.
         grid: rows and columns of patches.
-        spec: how the student sees a photo (a crop does not see its borders).
-        width: of the upright photo, pixels.
-        height: of the upright photo, pixels.
+        spec: how the student sees a photo; a crop does not see its borders.
+        width: width of the upright photo in pixels.
+        height: height of the upright photo in pixels.
     """
     rows, columns = grid
     window = visible_box(width, height, spec)

@@ -1,48 +1,51 @@
-"""From slots to hits: the photos that have the vectors found, with paths, copies and boxes."""
+"""From content ids to hits: photos with their paths, copies and boxes."""
 
 from mkt_search.search.boxes import boxes_of
 from mkt_search.search.search import Found, patches_used
+from mkt_search.store.catalog import Catalog
+from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.records import PhotoRecord
-from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.types import Box, Filters, Hit, ImageSpec, Vector
 
 
 def hits_of(
-    index: LocalSnapshot,
+    catalog: Catalog,
+    snapshot: Snapshot,
     found: Found,
     filters: Filters,
     *,
     label: Vector | None = None,
     seen: ImageSpec | None = None,
 ) -> list[Hit]:
-    """Return a hit for every slot that still has a photo, in the order found.
+    """Return a hit for every content that still has a photo, in the order found.
 
     Args:
-        index: the vectors that were searched.
+        catalog: knows the photos.
+        snapshot: what was searched.
         found: what was found.
         filters: conditions that copies must meet as well.
-        label: (D,), whose local part the boxes show; None asks for no boxes.
-        seen: how the student saw the photos, for the boxes.
+        label: (D,), whose local part the boxes show; None leaves boxes out.
+        seen: how the student sees a photo, for the boxes.
     """
-    shares = None if label is None else patches_used(index, label, found.slots)
-    contents = index.contents[found.slots].tolist()
-    photos = index.store.catalog.photos_of_contents(contents, filters)
+    weights = None if label is None else patches_used(snapshot, label, found.content_ids)  # (k, P)
+    content_ids = found.content_ids.tolist()
+    photos = catalog.photos_of_contents(content_ids, filters)
     hits = []
-    for i, content in enumerate(contents):
-        records = photos.get(content, [])
-        if not records:  # its last photo went away since the index was refreshed
+    for i, content_id in enumerate(content_ids):
+        records = photos.get(content_id, [])
+        if not records:  # its last photo was removed after the snapshot
             continue
         first, *copies = records
         boxes: tuple[Box, ...] = ()
-        if shares is not None and seen is not None:
-            boxes = _boxes(shares[i], first, index.encoding.grid, seen)
+        if weights is not None and seen is not None:
+            boxes = _boxes(weights[i], first, snapshot.facts.encoding.grid, seen)
         hits.append(
             Hit(
                 photo_id=first.id,
                 path=first.path,
                 score=float(found.scores[i]),
-                global_part=float(found.global_[i]),
-                local_part=float(found.local[i]),
+                global_part=float(found.global_scores[i]),
+                local_part=float(found.local_scores[i]),
                 boxes=boxes,
                 copies=tuple(copy.path for copy in copies),
             )
@@ -51,8 +54,8 @@ def hits_of(
 
 
 def _boxes(
-    shares: Vector, photo: PhotoRecord, grid: tuple[int, int], seen: ImageSpec
+    weights: Vector, photo: PhotoRecord, grid: tuple[int, int], seen: ImageSpec
 ) -> tuple[Box, ...]:
     if photo.facts is None:
         return ()
-    return boxes_of(shares, grid, seen, photo.facts.width, photo.facts.height)
+    return boxes_of(weights, grid, seen, photo.facts.width, photo.facts.height)

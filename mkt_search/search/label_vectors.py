@@ -1,4 +1,4 @@
-"""Vectors of labels, each asked of a text tower once: memory and the database remember them."""
+"""Label vectors, encoded once each and then remembered in memory and in the database."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from mkt_search.progress import Progress, ProgressCallback
 from mkt_search.store.catalog import Catalog
 from mkt_search.types import LabelEncoder, Vector
 
-AT_ONCE = 1_000  # labels of a vocabulary that are encoded and remembered together
-READING = "reading labels"
+LABELS_PER_ENCODING = 1_000  # of a vocabulary, encoded and remembered together
+STEP = "reading labels"
 
 
 class LabelVectors:
-    """What a library knows of labels. `of` is for one caller at a time."""
+    """The label vectors a library remembers. Only one thread may call `of` at a time."""
 
     def __init__(self, catalog: Catalog) -> None:
-        """Remember by the database of a library."""
+        """Remember in a library's catalog."""
         self._catalog = catalog
         self._known: dict[str, dict[str, Vector]] = {}  # by fingerprint of the encoder
 
@@ -32,21 +32,25 @@ class LabelVectors:
     def of_vocabulary(
         self, labels: Sequence[str], encoder: LabelEncoder, progress: ProgressCallback
     ) -> Vector:
-        """Return (L, D) as `of` does, but put together in pieces and not kept in memory."""
+        """Return (L, D) as `of` does, but encode in pieces and keep none of them in memory.
+
+        Raises:
+            UnknownLabel: names every unknown label of the vocabulary.
+        """
         vectors = np.empty((len(labels), encoder.dim), np.float32)
-        for first in range(0, len(labels), AT_ONCE):
-            progress(Progress(READING, first, len(labels)))
-            piece = labels[first : first + AT_ONCE]
+        for first in range(0, len(labels), LABELS_PER_ENCODING):
+            progress(Progress(STEP, first, len(labels)))
+            piece = labels[first : first + LABELS_PER_ENCODING]
             try:
                 found = self._remembered(encoder, piece)
             except UnknownLabel:
-                encoder.encode(labels)  # tells of every unknown label, not of this piece's alone
+                encoder.encode(labels)  # raises for every unknown label, not only for this piece's
                 raise
-            vectors[first : first + AT_ONCE] = [found[label] for label in piece]
+            vectors[first : first + LABELS_PER_ENCODING] = [found[label] for label in piece]
         return vectors
 
     def _remembered(self, encoder: LabelEncoder, labels: Sequence[str]) -> dict[str, Vector]:
-        """Return vectors by way of the database."""
+        """Return vectors from the catalog, encoding and remembering those it lacks."""
         known = self._catalog.label_vectors(encoder.fingerprint, labels)
         new = [label for label in labels if label not in known]
         if new:
@@ -59,7 +63,7 @@ class LabelVectors:
         return {label: np.frombuffer(known[label], "<f4").astype(np.float32) for label in labels}
 
     def _remember(self, encoder: str, made: dict[str, bytes]) -> None:
-        """Keep vectors if the database takes them now; they are only a convenience."""
+        """Remember vectors, unless the database is locked: they only save time."""
         try:
             self._catalog.remember_label_vectors(encoder, made)
         except StoreError:

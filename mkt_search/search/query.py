@@ -1,7 +1,7 @@
 """Read a query: `dog + beach - person`, `2*dog + 0.5*beach`.
 
-" + " and " - " part terms only with white space on both sides, so "t-shirt" and "black-and-white"
-are single labels; a leading "- " makes the first term unwanted.
+`+` and `-` separate terms only when surrounded by spaces, so "t-shirt" and "black-and-white" are
+single labels; a leading "- " makes the first term unwanted.
 """
 
 import re
@@ -39,14 +39,14 @@ def _term(text: str, sign: str, query: str) -> Term:
             '"dog + beach - person".'
         )
     if weight == 0:
-        raise QueryError(f'The weight of "{label}" is 0, so it says nothing. Leave the term out.')
+        raise QueryError(f'The weight of "{label}" is 0, so the term has no effect. Leave it out.')
     return Term(label=label, weight=-weight if sign == "-" else weight)
 
 
 def terms(
     queries: Sequence[str], *, unwanted: Sequence[str] = (), like: Sequence[Path] = ()
 ) -> list[Term]:
-    """Put a query together from its parts. Raises QueryError when nothing is asked for."""
+    """Return the terms of a whole query. Raises QueryError if nothing is wanted."""
     parts = [term for query in queries for term in parse(query)]
     parts += [Term(label=label, weight=-1.0) for label in unwanted]
     parts += [Term(photo=path) for path in like]
@@ -54,17 +54,17 @@ def terms(
 
 
 def merged(parts: Sequence[Term]) -> list[Term]:
-    """Return the terms with those of one label or photo put together; what cancels out is gone.
+    """Add up the weights of terms with the same label or photo; drop those that cancel out.
 
     Raises:
-        QueryError: all in all, no label or photo is wanted.
+        QueryError: no label or photo has a positive weight.
     """
     weights: dict[str | Path | None, float] = defaultdict(float)
     for term in parts:
         weights[term.label or term.photo] += term.weight
     if not any(weight > 0 for weight in weights.values()):
         raise QueryError(
-            "The query asks for nothing: name at least one label or photo to look for beside "
+            "The query asks for nothing: name at least one label or photo to look for, besides "
             "those to avoid."
         )
     first = {term.label or term.photo: term for term in reversed(parts)}

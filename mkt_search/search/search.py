@@ -1,52 +1,36 @@
-"""Search: label -> vector -> candidates -> exact score -> hits.
+"""Search: plan, find candidates, score them exactly.
 
-A query goes through the candidate index of the library where there is one whose recall is known to
-be enough: it is asked for as many vectors as that takes, the shortlist of their photos is scored
-exactly, and with it every photo newer than the index. Else one wanted label goes through the scan,
-which reads everything but scores exactly only what can be among the k best; for several terms every
-photo is scored. So are the photos that a filter leaves where they are few, and all for a query of
-which most is unwanted. Every way scores by `scoring`; of equal photos, those whose bytes came first
-go first.
+`plan` chooses among three paths. Through the candidate index: the shortlist is scored exactly, and
+with it every photo newer than the index. By the exact scan: photos are scored until a bound proves
+that no other one can be among the k best. Or every allowed photo is scored. All of them score by
+`scoring`. Of photos with equal scores, the one whose bytes came first, which has the lower content
+id, goes first.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mkt_search.scoring import StreamScores, patch_weights, score_similarities
-from mkt_search.store.candidates.shortlist import SCORED, WeightedSum, shortlist
-from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.scoring import patch_weights, score_similarities
+from mkt_search.search.plan import DEFAULT, Plan, SearchPolicy, may_use_index, plan
+from mkt_search.store.interfaces import ContentIds, Snapshot, WeightedQuery
 from mkt_search.types import Vector
-
-PER_PHOTO = 100  # vectors asked of the scan for one photo wanted: a photo owns up to m of the best
-FIRST = 4  # photos scored exactly, for one wanted, before those that a bound still leaves possible
-GROWTH = 4  # and how many times more when the answer is not proven yet
-FEW_PHOTOS = 100  # or what is less work than the sketch: up to so many are scored one and all
-FEW_OF_INDEX = 0.01  # of the photos of the sketch, whose scan takes as long as scoring these
-OF_ONE = 2  # vectors of a photo among those that the sketch gives, about
-FEW = 0.05  # share of the library below which reading just these photos is less than a scan
 
 
 @dataclass
 class Explanation:
-    """Which way a search went: `path`, photos that were looked at, milliseconds of each step.
+    """The plan of a search, what came of it, and the milliseconds of each step.
 
-    `vectors` were asked of the candidate index, for several terms in each of its directions;
-    `candidates` are the photos scored for them, beside the `newer` ones. `recall` is the share of
-    the exact best photos that validation promises, of labels and pairs of labels like those it was
-    measured on; 1 for an exact way.
+    `candidates` photos were scored because the candidate index found them, and `newer` ones because
+    it does not have them.
     """
 
-    path: str = ""
-    searched: int = 0
-    vectors: int = 0
+    plan: Plan | None = None
     candidates: int = 0
     newer: int = 0
-    recall: float = 1.0
     milliseconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -60,186 +44,147 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Found:
-    """The k best slots, best first, with the two parts of their scores: (k,) each."""
+    """The k best photos, best first, with the two parts of their scores: (k,) each."""
 
-    slots: NDArray[np.int64]
-    global_: Vector
-    local: Vector
+    content_ids: ContentIds
+    global_scores: Vector
+    local_scores: Vector
 
     @property
     def scores(self) -> Vector:
         """(k,): the fused scores."""
-        return self.global_ + self.local
+        return self.global_scores + self.local_scores
 
 
-def best(
-    index: LocalSnapshot,
-    labels: Vector,
-    weights: Vector,
+def search(
+    snapshot: Snapshot,
+    query: WeightedQuery,
     k: int,
-    allowed: NDArray[np.bool_],
     *,
+    allowed: ContentIds | None = None,
     recall: float = 1.0,
+    policy: SearchPolicy = DEFAULT,
     explanation: Explanation | None = None,
 ) -> Found:
     """Return the k best allowed photos for a weighted sum of labels.
 
     Args:
-        index: the library's vectors.
-        labels: (T, D), one row a term.
-        weights: (T,), negative for unwanted terms.
+        snapshot: the stored vectors.
+        query: labels and weights.
         k: photos wanted.
-        allowed: (n,) which slots may be found.
+        allowed: content ids that may be found, live or not; None allows all.
         recall: the share of the k best that must be found on average; 1 is all of them, always.
-        explanation: is told which way was taken.
+        policy: what the plan goes by.
+        explanation: filled in.
     """
-    told = explanation if explanation is not None else Explanation()
-    told.searched = int(np.count_nonzero(allowed))
-    query = WeightedSum(labels, weights)
-    vectors = _vectors_for(index, query, k, recall)
-    if vectors is not None and told.searched > _few(index, query, k, vectors):
-        told.recall, told.vectors = recall, vectors
-        return _approximate(index, query, k=k, allowed=allowed, told=told)
-    is_single = query.terms == 1 and query.has_shortlist
-    if vectors is not None or not is_single or told.searched <= FEW * len(allowed):
-        told.path = "every photo"
-        with told.step("score"):
-            return _of_all(index, labels, weights, k, allowed)
-    told.path = "exact scan"
-    with told.step("scan and score"):
-        return _proven(index, labels[0], float(weights[0]), k, allowed)
-
-
-def _few(index: LocalSnapshot, query: WeightedSum, k: int, vectors: int) -> int:
-    """Return up to how many photos are scored one and all where there is a sketch."""
-    assert index.generation is not None
-    directions = len(query.directions)
-    scans = int(FEW_OF_INDEX * index.generation.photos) * directions
-    if query.terms == 1:
-        return max(FEW_PHOTOS, SCORED * _depth(index, k) + scans)
-    return max(FEW_PHOTOS, vectors * directions // OF_ONE + scans)
-
-
-def _depth(index: LocalSnapshot, k: int) -> int:
-    return index.generation.curve.depth_of(k) if index.generation is not None else k
-
-
-def _vectors_for(index: LocalSnapshot, query: WeightedSum, k: int, recall: float) -> int | None:
-    """Return how many vectors of the sketch reach a recall; None when it cannot be promised."""
-    if recall >= 1 or not query.has_shortlist or index.generation is None or index.sketch is None:
-        return None
-    return index.generation.curve.vectors_for(query.form, k, recall)
-
-
-def _approximate(
-    index: LocalSnapshot,
-    query: WeightedSum,
-    *,
-    k: int,
-    allowed: NDArray[np.bool_],
-    told: Explanation,
-) -> Found:
-    """Score the shortlist exactly, and with it every photo the sketch has not."""
-    assert index.sketch is not None and index.generation is not None
-    told.path = "candidates"
-    with told.step("candidates"):
-        known = allowed & index.covered
-        is_all = np.count_nonzero(known) == index.generation.photos
-        contents = None if is_all else index.contents[known]
-        slots = shortlist(
-            index,
-            index.sketch,
+    explanation = explanation if explanation is not None else Explanation()
+    facts = snapshot.facts
+    ids = None if allowed is None else snapshot.content_ids(allowed)
+    with explanation.step("plan"):
+        chosen = plan(
             query,
-            k=_depth(index, k),
-            vectors=told.vectors,
-            allowed=contents,
+            k=k,
+            recall=recall,
+            searched=facts.photos if ids is None else len(ids),
+            facts=facts,
+            candidate_index=snapshot.candidate_index if may_use_index(query, recall) else None,
+            policy=policy,
         )
-    newer = np.flatnonzero(allowed & ~index.covered)
-    told.candidates, told.newer = len(slots), len(newer)
-    with told.step("score"):
-        return _in_blocks(index, *query, k, np.concatenate([slots, newer]))
+    explanation.plan = chosen
+    run = _Search(snapshot, query, k, policy, explanation)
+    if chosen.path == "candidates":
+        return run.through_candidates(chosen, ids)
+    if chosen.path == "exact scan":
+        with explanation.step("scan and score"):
+            return run.by_scan(ids)
+    with explanation.step("score"):
+        return run.of(snapshot.content_ids() if ids is None else ids)
 
 
-def _proven(
-    index: LocalSnapshot, label: Vector, weight: float, k: int, allowed: NDArray[np.bool_]
-) -> Found:
-    """Ask the scan for vectors, once more for more, until the k-th score reaches its bound.
+@dataclass(frozen=True)
+class _Search:
+    """The steps of one search."""
 
-    With `cover` a photo's bound is its score but for the coding, so the first answer proves itself;
-    with single patches it is looser, and large libraries are scored whole.
-    """
-    labels, weights = label[None], np.full(1, weight, np.float32)
-    for vectors in (PER_PHOTO * k, GROWTH * PER_PHOTO * k):
-        found = index.scan.candidates(label, vectors=vectors, live=allowed)
-        first = _exact(index, labels, weights, k, found.slots[: FIRST * k])
-        worst = float(first.scores[-1]) / weight if len(first.slots) == k else -np.inf
-        rest = found.slots[FIRST * k :][found.upper[FIRST * k :] >= worst]
-        best_ = _merged(index, first, _exact(index, labels, weights, k, rest), k)
-        full = len(best_.slots) == k
-        if found.bound == -np.inf or (full and float(best_.scores[-1]) / weight >= found.bound):
-            return best_
-    return _of_all(index, labels, weights, k, allowed)
+    snapshot: Snapshot
+    query: WeightedQuery
+    k: int
+    policy: SearchPolicy
+    explanation: Explanation
+
+    def through_candidates(self, chosen: Plan, allowed: ContentIds | None) -> Found:
+        """Score the shortlist, and every photo that the candidate index does not have."""
+        with self.explanation.step("candidates"):
+            found = self.snapshot.candidates(
+                self.query, k=chosen.depth, probes=chosen.probes, allowed=allowed
+            )
+        self.explanation.candidates = len(found.candidates)
+        self.explanation.newer = len(found.newer)
+        with self.explanation.step("score"):
+            return self.of(self.snapshot.content_ids(np.concatenate(found)))
+
+    def by_scan(self, allowed: ContentIds | None) -> Found:
+        """Ask the scan for vectors, once more for more, until the k-th score reaches its bound.
+
+        If a local vector is the mean of k patches, a photo's bound is its score but for the
+        coding, so the first answer proves itself. If it is a single patch, the bound is looser,
+        and a large library may have to be scored whole.
+        """
+        label, weight = self.query.labels[0], float(self.query.weights[0])
+        vectors = self.policy.scan_vectors_per_k * self.k
+        first_scored = self.policy.first_scored_per_k * self.k
+        for asked in (vectors, self.policy.scan_growth * vectors):
+            found = self.snapshot.scan(label, vectors=asked, allowed=allowed)
+            best = self._best_of(found.content_ids[:first_scored])
+            worst = self._worst(best) / weight
+            rest = found.content_ids[first_scored:][found.upper[first_scored:] >= worst]
+            best = self._merged(best, self.of(rest))
+            if self._worst(best) / weight >= found.bound:
+                return best
+        return self.of(self.snapshot.content_ids(allowed))
+
+    def of(self, content_ids: ContentIds) -> Found:
+        """Score photos in blocks, given in storage order, and keep the best."""
+        best = Found(content_ids[:0], *np.empty((2, 0), np.float32))
+        for first in range(0, len(content_ids), self.policy.photos_per_block):
+            block = content_ids[first : first + self.policy.photos_per_block]
+            best = self._merged(best, self._best_of(block))
+        return best
+
+    def _best_of(self, content_ids: ContentIds) -> Found:
+        if not len(content_ids):
+            return Found(content_ids, *np.empty((2, 0), np.float32))
+        products, counts = self.snapshot.similarities(content_ids, self.query.labels)
+        scores = score_similarities(products, counts, k=self.snapshot.facts.encoding.top_k)
+        weights = self.query.weights  # (T,)
+        return self._ranked(
+            Found(content_ids, scores.global_ @ weights, scores.local @ weights)  # (n,) each
+        )
+
+    def _merged(self, one: Found, other: Found) -> Found:
+        return self._ranked(
+            Found(
+                np.concatenate([one.content_ids, other.content_ids]),
+                np.concatenate([one.global_scores, other.global_scores]),
+                np.concatenate([one.local_scores, other.local_scores]),
+            )
+        )
+
+    def _ranked(self, found: Found) -> Found:
+        order = np.lexsort((found.content_ids, -found.scores))[: self.k]
+        return Found(
+            found.content_ids[order], found.global_scores[order], found.local_scores[order]
+        )
+
+    def _worst(self, found: Found) -> float:
+        """Return the k-th score; -inf if there are fewer than k photos."""
+        return float(found.scores[-1]) if len(found.scores) == self.k else -np.inf
 
 
-def _of_all(
-    index: LocalSnapshot, labels: Vector, weights: Vector, k: int, allowed: NDArray[np.bool_]
-) -> Found:
-    """Score every allowed photo, keeping the best."""
-    return _in_blocks(index, labels, weights, k, np.flatnonzero(allowed))
-
-
-def _in_blocks(
-    index: LocalSnapshot, labels: Vector, weights: Vector, k: int, slots: NDArray[np.int64]
-) -> Found:
-    """Score slots in blocks, in the order they lie on disk, keeping the best."""
-    kept = _exact(index, labels, weights, k, np.empty(0, np.int64))
-    for block in index.blocks(np.sort(slots)):
-        part = _exact(index, labels, weights, k, block)
-        kept = _merged(index, kept, part, k)
-    return kept
-
-
-def _merged(index: LocalSnapshot, a: Found, b: Found, k: int) -> Found:
-    return _best_of(
-        index,
-        np.concatenate([a.slots, b.slots]),
-        np.concatenate([a.global_, b.global_]),
-        np.concatenate([a.local, b.local]),
-        k,
-    )
-
-
-def _exact(
-    index: LocalSnapshot, labels: Vector, weights: Vector, k: int, slots: NDArray[np.int64]
-) -> Found:
-    if not len(slots):
-        nothing = np.empty(0, np.float32)
-        return Found(slots, nothing, nothing)
-    scores = _score(index, labels, slots)
-    return _best_of(index, slots, scores.global_ @ weights, scores.local @ weights, k)
-
-
-def _best_of(
-    index: LocalSnapshot, slots: NDArray[np.int64], global_: Vector, local: Vector, k: int
-) -> Found:
-    contents = index.contents[slots]  # slots are no order to keep: a merge of segments changes them
-    order = np.lexsort((contents, -(global_ + local)))[:k]
-    return Found(slots[order], global_[order], local[order])
-
-
-def _score(index: LocalSnapshot, labels: Vector, slots: NDArray[np.int64]) -> StreamScores:
-    similarities = index.similarities(slots, labels)
-    return score_similarities(similarities, index.counts(slots), k=index.encoding.top_k)
-
-
-def patches_used(
-    index: LocalSnapshot, label: Vector, slots: Sequence[int] | NDArray[np.int64]
-) -> Vector:
-    """Return (n, P): how much each patch weighs in the local part of each slot; rows sum to 1."""
-    slots = np.asarray(slots, np.int64)
-    counts, members = index.counts(slots), index.member_patches(slots)
-    similarities = index.similarities(slots, label[None])[:, 1:, 0]
-    weights = patch_weights(similarities, counts, index.encoding.top_k)
-    shares = weights / np.maximum(counts, 1).astype(np.float32)
+def patches_used(snapshot: Snapshot, label: Vector, content_ids: ContentIds) -> Vector:
+    """Return (n, P): how much each patch weighs in the local part of a score; rows sum to 1."""
+    products, counts = snapshot.similarities(content_ids, label[None])  # (n, 1 + m, 1), (n, m)
+    members = snapshot.member_patches(content_ids)  # (n, m, P)
+    weights = patch_weights(products[:, 1:, 0], counts, snapshot.facts.encoding.top_k)  # (n, m)
+    shares = weights / np.maximum(counts, 1).astype(np.float32)  # of each patch of a local vector
     by_patch: Vector = np.einsum("nm,nmp->np", shares, members.astype(np.float32))
     return by_patch

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store.segments import segment as segments
 from mkt_search.store.segments.files import digest
-from mkt_search.store.snapshot import same_places
+from mkt_search.store.snapshot import row_map_is_right
 from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.sql import changes, encodings, tags
 from mkt_search.store.sql.database import reading, transaction
@@ -72,7 +72,7 @@ def _generation_problems(store: Store) -> Iterator[Problem]:
             generations.load_pq_index(store.index_folder, generation, item.encoding)
             file = generation.places.file
             generations.load_places(store.index_folder, generation)
-            if not same_places(store, item):
+            if not row_map_is_right(store, item):
                 raise LibraryDamaged("its places are not those of the rows")
         except LibraryDamaged:
             with reading(store.engine) as session:  # a writer may have switched to another one

@@ -1,69 +1,81 @@
-"""The curve of recall over vectors: how many are to be asked of a sketch to find what share."""
+"""Recall of a candidate index over the number of probes, as measured when it was built."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-Points = tuple[tuple[int, float], ...]
-"""Pairs of (vectors, recall), vectors rising."""
+QueryKind = Literal["single", "multi", "negated"]
+"""A query of one label, of several wanted labels, or of several of which some are unwanted."""
 
-QueryKind = Literal["one", "several", "unwanted"]
-"""Of a query: one label, several wanted ones, or several of which some are unwanted."""
+EARLIER_NAMES = {"one": "single", "several": "multi", "unwanted": "negated"}  # in older databases
+
+
+class RecallPoint(NamedTuple):
+    """With `probes` vectors per direction a shortlist holds this share of the exact best photos."""
+
+    probes: int
+    recall: float
+
+
+Points = tuple[RecallPoint, ...]
+"""Points of one curve, probes rising."""
 
 
 @dataclass(frozen=True)
 class RecallCurve:
-    """Share of the exact `depth` best photos on the shortlist of so many vectors, measured.
+    """Measured points by query kind and depth; depth d compares the d best photos."""
 
-    `recall` is by the form of the query and by depth.
-    """
+    points: dict[QueryKind, dict[int, Points]]
 
-    recall: dict[QueryKind, dict[int, Points]]
+    def depth_for(self, k: int) -> int:
+        """Return the measured depth that a search for k photos uses; k itself if none reaches k."""
+        return min((d for depths in self.points.values() for d in depths if d >= k), default=k)
 
-    def depth_of(self, k: int) -> int:
-        """Return at what depth the recall of a search for k photos was measured; k, if at none."""
-        return min((d for depths in self.recall.values() for d in depths if d >= k), default=k)
+    def probes_for(self, kind: QueryKind, k: int, target: float) -> RecallPoint | None:
+        """Return the cheapest point with a recall of `target` at k; None if none was measured.
 
-    def vectors_for(self, form: QueryKind, k: int, target: float) -> int | None:
-        """Return how many vectors reach a recall of `target` at k; None if none are known to.
-
-        For several terms no fewer than for one: of unequal weights one may be nearly all there is.
+        A query of several labels uses at least the probes of a single one: if one weight is much
+        larger than the others, it nearly is one. Beyond the largest depth, probes grow with k.
         """
-        forms: tuple[QueryKind, ...] = ("one", form)
-        needed = [self._measured(one, k, target) for one in forms]
-        known = [vectors for vectors in needed if vectors is not None]
-        return max(known) if len(known) == len(needed) else None
+        single, own = (self._cheapest(one, k, target) for one in ("single", kind))
+        if single is None or own is None:
+            return None
+        return RecallPoint(max(single.probes, own.probes), own.recall)
 
-    def _measured(self, form: QueryKind, k: int, target: float) -> int | None:
-        measured = self.recall.get(form, {})
-        depths = sorted(measured)
-        depth = next((d for d in depths if d >= k), depths[-1] if depths else 0)
-        stretch = max(1.0, k / depth) if depth else 1.0
-        for vectors, recall in measured.get(depth, ()):
-            if recall >= target:
-                return int(np.ceil(vectors * stretch))
-        return None
+    def _cheapest(self, kind: QueryKind, k: int, target: float) -> RecallPoint | None:
+        by_depth = self.points.get(kind, {})
+        if not by_depth:
+            return None
+        depth = min((d for d in by_depth if d >= k), default=max(by_depth))
+        reached = [point for point in by_depth[depth] if point.recall >= target]
+        if not reached:
+            return None
+        probes = int(np.ceil(reached[0].probes * max(1.0, k / depth)))
+        return RecallPoint(probes, reached[0].recall)
 
     def as_data(self) -> dict[str, Any]:
-        """Return the curve as the database keeps it."""
+        """Return the curve as JSON values."""
         return {
-            form: {str(depth): [list(pair) for pair in points] for depth, points in depths.items()}
-            for form, depths in self.recall.items()
+            kind: {
+                str(depth): [list(point) for point in points] for depth, points in curves.items()
+            }
+            for kind, curves in self.points.items()
         }
 
     @classmethod
     def of_data(cls, data: dict[str, Any]) -> "RecallCurve":
-        """Undo `as_data`; a generation of before is measured on one label only, by depth."""
-        by_form: dict[QueryKind, Any] = {
-            form: data[form] for form in get_args(QueryKind) if form in data
+        """Undo `as_data`; the oldest databases have the depths of single labels alone."""
+        named = {EARLIER_NAMES.get(name, name): curves for name, curves in data.items()}
+        known: dict[QueryKind, Any] = {
+            kind: named[kind] for kind in get_args(QueryKind) if kind in named
         }
         return cls(
             {
-                form: {
-                    int(depth): tuple((int(v), float(r)) for v, r in points)
-                    for depth, points in depths.items()
+                kind: {
+                    int(depth): tuple(RecallPoint(int(n), float(recall)) for n, recall in points)
+                    for depth, points in curves.items()
                 }
-                for form, depths in (by_form or {"one": data}).items()
+                for kind, curves in (known or {"single": data}).items()
             }
         )

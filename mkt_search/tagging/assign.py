@@ -1,10 +1,10 @@
-"""Which labels of a vocabulary go to which photo: in blocks, at the speed of a matrix product.
+"""Assign labels of a vocabulary to photos: in blocks, at the speed of a matrix product.
 
-A block of photos is decoded once and multiplied with the labels a tile at a time; a tile's products
-are scored while they are in the processor's cache, and only (photos, labels) scores are kept to
-choose from. Blocks of labels that do not fit beside each other hand their best on to the next one.
-Threads take a block each. How large blocks are follows from the memory that is allowed: it grows
-neither with the photos of the library nor with photos x labels.
+A block of photos is decoded once and multiplied with the labels a tile at a time. A tile's products
+are scored while they are in the processor's cache, and only the scores (photos, labels) are kept to
+choose from. If the labels do not fit into memory together, blocks of labels pass the best on to the
+next one. Every thread works on a block of photos of its own. The size of blocks follows from the
+memory allowed, so memory grows neither with the photos of the library nor with photos x labels.
 """
 
 import os
@@ -19,21 +19,12 @@ from numpy.typing import NDArray
 
 from mkt_search.errors import QueryError
 from mkt_search.scoring import score_similarities, without_padding
-from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.interfaces import ContentIds, Snapshot
 from mkt_search.types import Encoding, Vector
 
-ROWS = 1_024  # vectors of photos in one product
-COLUMNS = 1_024  # labels in one product: 4 MB, for a cache to hold
-MOST_THREADS = 16
 MEGABYTE = 1_000_000
 
 Ids = NDArray[np.int64]
-
-# bytes, measured generously
-PER_NUMBER = 12  # of a decoded vector: its code, what that is in steps, times its step
-PER_PRODUCT = 16  # of a vector and a label, with the copies that find the best patches
-PER_SCORE = 80  # a score, and what choosing takes when every label is chosen
-PER_PICK = 48  # a pick that waits for the next block of labels
 
 
 @dataclass(frozen=True)
@@ -45,8 +36,33 @@ class TagRule:
 
 
 @dataclass(frozen=True)
+class TagPolicy:
+    """Sizes of the work, and what it takes in memory, generously measured.
+
+    vectors_per_product: vectors of photos in one matrix product.
+    labels_per_product: labels in one product; with the vectors, 4 MB that a cache can hold.
+    max_threads: blocks of photos that are worked on side by side.
+    bytes_per_number: of a decoded vector: its code, the code as float32, and times its step.
+    bytes_per_product: of a vector and a label, with the copies that find the best patches.
+    bytes_per_score: a score, and what choosing takes if every label is chosen.
+    bytes_per_assignment: one that waits for the next block of labels.
+    """
+
+    vectors_per_product: int = 1_024
+    labels_per_product: int = 1_024
+    max_threads: int = 16
+    bytes_per_number: int = 12
+    bytes_per_product: int = 16
+    bytes_per_score: int = 80
+    bytes_per_assignment: int = 48
+
+
+DEFAULT = TagPolicy()
+
+
+@dataclass(frozen=True)
 class Blocks:
-    """Photos and labels that are scored together, and the threads that do so side by side."""
+    """Photos and labels that are scored together, and the threads that work side by side."""
 
     photos: int
     labels: int
@@ -55,55 +71,63 @@ class Blocks:
 
 @dataclass(frozen=True)
 class LabelAssignments:
-    """What n photos get, photo by photo, best label first: arrays of one length.
+    """The labels of n photos, photo by photo, best label first: three arrays of one length.
 
-    `rows` are 0 to n - 1, `labels` rows of the vocabulary.
+    `photos` are 0 to n - 1, `labels` are rows of the vocabulary.
     """
 
-    rows: Ids
+    photos: Ids
     labels: Ids
     scores: Vector
 
     def best(self, top: int) -> "LabelAssignments":
         """Sort by photo, then score, then label; keep the first `top` of each photo, 0 for all."""
-        order = np.lexsort((self.labels, -self.scores, self.rows))
+        order = np.lexsort((self.labels, -self.scores, self.photos))
         if top:
-            rows = self.rows[order]
-            order = order[np.arange(len(order)) - np.searchsorted(rows, rows) < top]
-        return LabelAssignments(self.rows[order], self.labels[order], self.scores[order])
+            photos = self.photos[order]
+            rank = np.arange(len(order)) - np.searchsorted(photos, photos)  # within its photo
+            order = order[rank < top]
+        return LabelAssignments(self.photos[order], self.labels[order], self.scores[order])
 
-    def with_(self, other: "LabelAssignments", top: int) -> "LabelAssignments":
+    def merged(self, other: "LabelAssignments", top: int) -> "LabelAssignments":
         """Return the best of both."""
         return LabelAssignments(
-            np.concatenate([self.rows, other.rows]),
+            np.concatenate([self.photos, other.photos]),
             np.concatenate([self.labels, other.labels]),
             np.concatenate([self.scores, other.scores]),
         ).best(top)
 
 
-def blocks_within(megabytes: int, encoding: Encoding, labels: int, *, top: int) -> Blocks:
-    """Return the largest blocks that fit: label vectors and work together, in MB of 10^6 bytes.
+def blocks_within(
+    megabytes: int, encoding: Encoding, labels: int, *, top: int, policy: TagPolicy = DEFAULT
+) -> Blocks:
+    """Return the largest blocks that fit into memory, label vectors included.
 
     Args:
-        megabytes: what may be used, over what the program and the library's own tables need.
+        megabytes: memory allowed beyond that of the program and the library's own tables, in 10^6
+            bytes.
         encoding: of the photos.
-        labels: L, how many there are.
+        labels: L, the number of labels.
         top: labels a photo gets at most, 0 for any number.
+        policy: sizes.
 
     Raises:
-        QueryError: not even one photo fits beside the labels; the text says what would do.
+        QueryError: not even one photo fits beside the labels; the text says how much would do.
     """
     left = megabytes * MEGABYTE - 4 * labels * encoding.dim
-    least = min(labels, COLUMNS)
-    most = max(1, ROWS // (1 + encoding.m))
-    kept = PER_PICK * min(top or labels, labels)
-    for threads in range(min(os.cpu_count() or 1, MOST_THREADS), 0, -1):
-        for photos in (most, max(1, most // 4), 1) if threads == 1 else (most, max(1, most // 4)):
-            fixed = photos * (_per_photo(encoding, least) + kept)
-            fit = (left // threads - fixed) // (photos * PER_SCORE)
-            if fit >= least:
-                return Blocks(photos, min(labels, fit), threads)
-    needed = 4 * labels * encoding.dim + _per_photo(encoding, least) + kept + PER_SCORE * least
+    min_labels = min(labels, policy.labels_per_product)
+    max_photos = max(1, policy.vectors_per_product // (1 + encoding.m))
+    per_photo = (1 + encoding.m) * (
+        policy.bytes_per_number * encoding.dim + policy.bytes_per_product * min_labels
+    ) + policy.bytes_per_assignment * min(top or labels, labels)
+    for threads in range(min(os.cpu_count() or 1, policy.max_threads), 0, -1):
+        sizes = (max_photos, max(1, max_photos // 4), *([1] if threads == 1 else []))
+        for photos in sizes:
+            score_bytes = left // threads - photos * per_photo
+            labels_that_fit = score_bytes // (photos * policy.bytes_per_score)
+            if labels_that_fit >= min_labels:
+                return Blocks(photos, min(labels, labels_that_fit), threads)
+    needed = 4 * labels * encoding.dim + per_photo + policy.bytes_per_score * min_labels
     enough = -(-needed // MEGABYTE)
     raise QueryError(
         f"{labels:,} labels take {enough:,} MB of memory, memory_mb in [tag] allows {megabytes:,}: "
@@ -111,93 +135,104 @@ def blocks_within(megabytes: int, encoding: Encoding, labels: int, *, top: int) 
     )
 
 
-def _per_photo(encoding: Encoding, columns: int) -> int:
-    """Return the bytes that a photo's vectors and their products with a tile of labels take."""
-    return (1 + encoding.m) * (PER_NUMBER * encoding.dim + PER_PRODUCT * columns)
-
-
-def picks(
-    index: LocalSnapshot, labels: Vector, choice: TagRule, blocks: Blocks
-) -> Iterator[tuple[Ids, LabelAssignments]]:
-    """Yield (slots, what their photos get) for all live photos, block by block.
+def assign_labels(
+    snapshot: Snapshot,
+    labels: Vector,
+    rule: TagRule,
+    blocks: Blocks,
+    *,
+    policy: TagPolicy = DEFAULT,
+) -> Iterator[tuple[ContentIds, LabelAssignments]]:
+    """Yield (content ids, their labels) for all live photos, block by block.
 
     Args:
-        index: the library's vectors.
+        snapshot: the stored vectors.
         labels: (L, D).
-        choice: which labels a photo gets.
+        rule: which labels a photo gets.
         blocks: from `blocks_within`.
+        policy: sizes.
     """
-    buffers: SimpleQueue[Vector] = SimpleQueue()
-    vectors = blocks.photos * (1 + index.encoding.m)
+    tile = min(blocks.labels, policy.labels_per_product)
+    vectors = blocks.photos * (1 + snapshot.facts.encoding.m)
+    buffers: SimpleQueue[Vector] = SimpleQueue()  # one for each thread
     for _ in range(blocks.threads):
-        buffers.put(np.empty(vectors * min(blocks.labels, COLUMNS), np.float32))
+        buffers.put(np.empty(vectors * tile, np.float32))
 
-    def work(slots: Ids) -> tuple[Ids, LabelAssignments]:
+    def work(content_ids: ContentIds) -> tuple[ContentIds, LabelAssignments]:
         buffer = buffers.get()
         try:
-            return slots, _of_block(index, slots, labels, choice, blocks.labels, buffer)
+            block = _Block(snapshot, content_ids, tile, buffer)
+            return content_ids, block.assignments(labels, rule, blocks.labels)
         finally:
             buffers.put(buffer)
 
-    waiting: deque[Future[tuple[Ids, LabelAssignments]]] = deque()
+    waiting: deque[Future[tuple[ContentIds, LabelAssignments]]] = deque()
     pool = ThreadPoolExecutor(blocks.threads, "tag")
+    content_ids = snapshot.content_ids()
     try:
-        for slots in index.blocks(np.flatnonzero(index.live), most=blocks.photos):
-            waiting.append(pool.submit(work, slots))
+        for first in range(0, len(content_ids), blocks.photos):
+            waiting.append(pool.submit(work, content_ids[first : first + blocks.photos]))
             if len(waiting) > blocks.threads:
                 yield waiting.popleft().result()
-                _let_go(index)
+                snapshot.release_pages()  # else what was read adds up to the whole library
         while waiting:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        _let_go(index)
+        snapshot.release_pages()
 
 
-def _let_go(index: LocalSnapshot) -> None:
-    """Keep what was read of the segments from adding up to the whole library."""
-    for segment in index.segments:
-        segment.let_go()
+class _Block:
+    """The decoded vectors of some photos, and memory for their products with a tile of labels."""
+
+    def __init__(
+        self, snapshot: Snapshot, content_ids: ContentIds, tile: int, buffer: Vector
+    ) -> None:
+        self._k = snapshot.facts.encoding.top_k
+        vectors, counts = snapshot.vectors(content_ids)  # (n, 1 + m, D), (n, m)
+        self._vectors, self._counts = without_padding(vectors, counts, self._k)
+        self._tile, self._buffer = tile, buffer
+
+    def assignments(self, labels: Vector, rule: TagRule, labels_at_once: int) -> LabelAssignments:
+        """Return the labels (L, D) that the photos get."""
+        best: LabelAssignments | None = None
+        for first in range(0, len(labels), labels_at_once):
+            scores = self._scores(labels[first : first + labels_at_once])  # (n, labels_at_once)
+            found = select_labels(scores, rule, first)
+            best = found if best is None else best.merged(found, rule.top)
+        assert best is not None  # a vocabulary has labels
+        return best
+
+    def _scores(self, labels: Vector) -> Vector:
+        """Return the fused scores (n, L), multiplied a tile of labels at a time."""
+        n, per_photo, dim = self._vectors.shape
+        rows = self._vectors.reshape(-1, dim)  # (n (1 + m), D)
+        scores = np.empty((n, len(labels)), np.float32)
+        for first in range(0, len(labels), self._tile):
+            tile = labels[first : first + self._tile]  # (t, D)
+            products = self._buffer[: len(rows) * len(tile)].reshape(len(rows), -1)
+            np.matmul(rows, tile.T, out=products)  # (n (1 + m), t)
+            streams = score_similarities(
+                products.reshape(n, per_photo, -1), self._counts, k=self._k
+            )
+            scores[:, first : first + self._tile] = streams.fused
+        return scores
 
 
-def _of_block(
-    index: LocalSnapshot, slots: Ids, labels: Vector, choice: TagRule, at_once: int, buffer: Vector
-) -> LabelAssignments:
-    """Choose labels for one block of photos."""
-    k = index.encoding.top_k
-    vectors, counts = index.read(slots), index.counts(slots)
-    vectors, counts = without_padding(vectors, counts, k)
-    found: LabelAssignments | None = None
-    for first in range(0, len(labels), at_once):
-        part = labels[first : first + at_once]
-        some = chosen(_scores(vectors, counts, part, k, buffer), choice, first)
-        found = some if found is None else found.with_(some, choice.top)
-    assert found is not None  # a vocabulary has labels
-    return found
+def select_labels(scores: Vector, rule: TagRule, first: int = 0) -> LabelAssignments:
+    """Select labels from scores (n, L); ties go to the lower label index.
 
-
-def _scores(vectors: Vector, counts: Ids, labels: Vector, k: int, buffer: Vector) -> Vector:
-    """Return the fused scores (n, L) of photos' vectors (n, 1 + m, D), multiplied in tiles."""
-    n, each, dim = vectors.shape
-    rows = vectors.reshape(-1, dim)
-    scores = np.empty((n, len(labels)), np.float32)
-    for first in range(0, len(labels), COLUMNS):
-        tile = labels[first : first + COLUMNS]
-        products = buffer[: len(rows) * len(tile)].reshape(len(rows), -1)
-        np.matmul(rows, tile.T, out=products)
-        streams = score_similarities(products.reshape(n, each, -1), counts, k=k)
-        scores[:, first : first + COLUMNS] = streams.fused
-    return scores
-
-
-def chosen(scores: Vector, choice: TagRule, first: int = 0) -> LabelAssignments:
-    """Choose from scores (n, L) of labels numbered from `first`; of equal ones the earlier goes."""
-    n, most = scores.shape
-    fits = np.ones((n, most), np.bool_)
-    if choice.threshold is not None:
-        np.greater_equal(scores, choice.threshold, out=fits)
-    if 0 < choice.top < most:
-        last = np.partition(scores, most - choice.top, axis=1)[:, most - choice.top]
-        fits &= scores >= last[:, None]
-    rows, columns = np.nonzero(fits)
-    return LabelAssignments(rows, columns + first, scores[fits]).best(choice.top)
+    Args:
+        scores: (n, L).
+        rule: which labels a photo gets.
+        first: index of the first label.
+    """
+    n, labels = scores.shape
+    is_selected = np.ones((n, labels), np.bool_)
+    if rule.threshold is not None:
+        np.greater_equal(scores, rule.threshold, out=is_selected)
+    if 0 < rule.top < labels:
+        last = np.partition(scores, labels - rule.top, axis=1)[:, labels - rule.top]  # (n,)
+        is_selected &= scores >= last[:, None]
+    photos, columns = np.nonzero(is_selected)
+    return LabelAssignments(photos, columns + first, scores[is_selected]).best(rule.top)

@@ -1,29 +1,29 @@
 """Bulk tagging: every photo against every label of a vocabulary, from stored vectors alone.
 
-What is chosen streams through a file into one transaction, so nothing in memory grows with the
-photos, and the database is closed to other writers only while tags are written.
+Assignments stream through a spill file into one transaction: nothing in memory grows with the
+photos, and other writers wait only while tags are written.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mkt_search.errors import QueryError
 from mkt_search.progress import Progress, ProgressCallback, no_progress
+from mkt_search.store.catalog import TagCatalog
+from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.records import TagReport
-from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.spill import SpillFile
-from mkt_search.tagging.assign import Blocks, TagRule, picks
+from mkt_search.tagging.assign import Blocks, TagRule, assign_labels
 from mkt_search.types import Vector
 
 SCORING, WRITING = "scoring photos", "writing tags"
 
 
 def read_vocabulary(path: Path) -> list[str]:
-    """Read labels, one a line; blank lines and lines that start with # are left out, repeats too.
+    """Read labels, one a line; skip blank lines, comments that start with #, and repeats.
 
-    Raises QueryError when the file cannot be read, is not text, or holds no label.
+    Raises:
+        QueryError: the file cannot be read, is not UTF-8 text, or holds no label.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -40,8 +40,8 @@ def read_vocabulary(path: Path) -> list[str]:
     return found
 
 
-def check_choice(*, top: int, threshold: float | None, labels: Sequence[str]) -> None:
-    """Raise QueryError when the choice would tag every photo with every label, or with none."""
+def check_rule(*, top: int, threshold: float | None, labels: Sequence[str]) -> None:
+    """Raise QueryError for a rule that would tag every photo with every label, or with none."""
     if not labels:
         raise QueryError("The vocabulary has no labels.")
     if top < 0:
@@ -54,39 +54,40 @@ def check_choice(*, top: int, threshold: float | None, labels: Sequence[str]) ->
 
 
 def tag(
-    index: LocalSnapshot,
+    catalog: TagCatalog,
+    snapshot: Snapshot,
     labels: Sequence[str],
     vectors: Vector,
     *,
-    choice: TagRule,
+    rule: TagRule,
     blocks: Blocks,
     run: int | None,
+    spill_folder: Path,
     progress: ProgressCallback = no_progress,
 ) -> TagReport:
-    """Choose labels for every photo, then replace these labels' automatic tags in one transaction.
-
-    Neither photos nor their tags are gathered in memory: what is chosen waits in a file.
+    """Assign labels to every photo, then replace these labels' automatic tags in one transaction.
 
     Args:
-        index: the library's vectors.
+        catalog: keeps the tags.
+        snapshot: the stored vectors.
         labels: L, each once.
         vectors: (L, D), of the labels.
-        choice: which labels a photo gets.
-        blocks: what is worked on together.
-        run: the run that the tags are of; None writes nothing and reports what would change.
+        rule: which labels a photo gets.
+        blocks: what is scored together.
+        run: the run that the tags belong to; None writes nothing and reports what would change.
+        spill_folder: where assignments wait on disk until all are known.
         progress: called as work advances.
 
     Raises:
         StoreError: the disk is full or cannot be written; the tags are as they were.
     """
-    store = index.store
-    with SpillFile(store.directory) as spool:
-        done, total = 0, int(np.count_nonzero(index.live))
+    with SpillFile(spill_folder) as spill:
+        done, total = 0, snapshot.facts.photos
         progress(Progress(SCORING, done, total))
-        for slots, some in picks(index, vectors, choice, blocks):
-            spool.add(index.contents[slots[some.rows]], some.labels, some.scores)
-            done += len(slots)
+        for content_ids, found in assign_labels(snapshot, vectors, rule, blocks):
+            spill.add(content_ids[found.photos], found.labels, found.scores)
+            done += len(content_ids)
             progress(Progress(SCORING, done, total))
         if run is None:
-            return store.catalog.preview_tag_run(labels, spool)
-        return store.catalog.apply_tag_run(run, labels, spool, step=WRITING, progress=progress)
+            return catalog.preview_tag_run(labels, spill)
+        return catalog.apply_tag_run(run, labels, spill, step=WRITING, progress=progress)

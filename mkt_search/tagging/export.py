@@ -1,4 +1,4 @@
-"""Tags out of the library: CSV, JSON and Parquet, with the same columns, never all in memory."""
+"""Export tags as CSV, JSON or Parquet: the same columns, streamed."""
 
 import csv
 import json
@@ -14,11 +14,11 @@ from mkt_search.errors import MktError, StoreError
 from mkt_search.types import Tag
 
 COLUMNS = ("path", "label", "score", "source", "run")
-AT_ONCE = 50_000  # tags in one Parquet row group
+TAGS_PER_ROW_GROUP = 50_000  # of a Parquet file
 
 
 def write_csv(tags: Iterable[Tag], file: IO[str]) -> int:
-    """Write tags under a line of headings; return how many. No score and no run are empty cells."""
+    """Write tags below a line of headings; return how many. A missing score or run is empty."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     count = 0
@@ -28,7 +28,7 @@ def write_csv(tags: Iterable[Tag], file: IO[str]) -> int:
 
 
 def write_json(tags: Iterable[Tag], file: IO[str]) -> int:
-    """Write tags as one JSON array of objects, one a line; return how many."""
+    """Write tags as a JSON array with one object a line; return how many."""
     count = 0
     for tag in tags:
         file.write(",\n " if count else "[\n ")
@@ -38,7 +38,9 @@ def write_json(tags: Iterable[Tag], file: IO[str]) -> int:
     return count
 
 
-def write_parquet(tags: Iterable[Tag], file: Path) -> int:
+def write_parquet(
+    tags: Iterable[Tag], file: Path, *, tags_per_row_group: int = TAGS_PER_ROW_GROUP
+) -> int:
     """Write tags as a Parquet file, whole or not at all; return how many.
 
     Raises:
@@ -46,19 +48,19 @@ def write_parquet(tags: Iterable[Tag], file: Path) -> int:
         StoreError: the file cannot be written.
     """
     pyarrow, parquet = _import_pyarrow()
-    kinds = (
+    types = (
         pyarrow.string(),
         pyarrow.string(),
         pyarrow.float32(),
         pyarrow.string(),
         pyarrow.int64(),
     )
-    schema = pyarrow.schema(list(zip(COLUMNS, kinds, strict=True)))
+    schema = pyarrow.schema(list(zip(COLUMNS, types, strict=True)))
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     count = 0
     try:
         with unfinished.open("wb") as stream, parquet.ParquetWriter(stream, schema) as writer:
-            for rows in _pieces(tags):
+            for rows in _pieces(tags, tags_per_row_group):
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
                 count += len(rows)
         unfinished.replace(file)
@@ -71,14 +73,14 @@ def write_parquet(tags: Iterable[Tag], file: Path) -> int:
 
 
 def as_data(tag: Tag) -> dict[str, Any]:
-    """A tag as plain values, in the order of `COLUMNS`."""
+    """Return a tag as plain values, in the order of `COLUMNS`."""
     values = (path_as_text(tag.path), tag.label, tag.score, tag.source, tag.run)
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _pieces(tags: Iterable[Tag]) -> Iterator[list[dict[str, Any]]]:
+def _pieces(tags: Iterable[Tag], size: int) -> Iterator[list[dict[str, Any]]]:
     rows = (as_data(tag) for tag in tags)
-    while piece := list(islice(rows, AT_ONCE)):
+    while piece := list(islice(rows, size)):
         yield piece
 
 
@@ -89,6 +91,6 @@ def _import_pyarrow() -> tuple[Any, Any]:
     except ImportError:
         raise MktError(
             "Parquet needs pyarrow, which is not installed: run "
-            "`pip install 'mkt-search[parquet]'`, or take --csv."
+            "`pip install 'mkt-search[parquet]'`, or use --csv."
         ) from None
     return pyarrow, parquet

@@ -109,9 +109,9 @@ def test_bad_input_is_a_sentence(
     assert sentence in result.stderr and not result.stdout
 
 
-def test_ann_stands_in_the_help_of_evaluate_and_options_after_it(indexed: Path) -> None:
+def test_ann_is_in_the_help_of_evaluate_and_takes_options_after_it(indexed: Path) -> None:
     assert (
-        "ann  Measure how good the library's candidate index is."
+        "ann  Measure the recall and speed of the library's candidate index."
         in mkt("evaluate", "--help").stdout
     )
     said = mkt("evaluate", "--library", indexed, "ann", code=2).stderr

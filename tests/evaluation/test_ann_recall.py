@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import update
 
 from mkt_search.errors import EvaluationError
-from mkt_search.evaluation.ann_recall import RecallReport, Row, measure
+from mkt_search.evaluation.ann_recall import RecallReport, RecallRow, measure
 from mkt_search.progress import Progress
-from mkt_search.search.search import best
+from mkt_search.search.search import search
 from mkt_search.store import checks
-from mkt_search.store.candidates import build as optimize
+from mkt_search.store.interfaces import ContentIds, WeightedQuery
+from mkt_search.store.optimize import optimize
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.sql.database import transaction
@@ -63,7 +64,7 @@ def every_patch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         stored = store.begin_encoding(made.encoding(local="all", m=PATCHES), model="made")
         photos = [made.photo(root, f"p{i:03}.jpg", row=i) for i in range(N)]
         store.add(store.place_of(root), stored, Batch(photos, (), patches(N)))
-        assert optimize.optimize(store, stored) is not None
+        assert optimize(store, stored, policy=made.QUICK) is not None
     yield store
     store.close()
 
@@ -71,29 +72,31 @@ def every_patch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def opened(store: Store) -> LocalSnapshot:
     stored = store.active
     assert stored is not None
-    index = LocalSnapshot.open(store, stored)
-    return index
+    return LocalSnapshot.open(store, stored)
 
 
 def measured(store: Store, **changes: Any) -> RecallReport:
     given: dict[str, Any] = {"queries": 12, "target": 0.6, **changes}
-    return measure(store, opened(store), **given)
+    return measure(opened(store), **given)
 
 
-def row(report: RecallReport, k: int, share: float = 1) -> Row:
+def row(report: RecallReport, k: int, share: float = 1) -> RecallRow:
     [found] = [row for row in report.rows if (row.share, row.k) == (share, k)]
     return found
 
 
-def plain_best(index: LocalSnapshot, label: np.ndarray, k: int) -> set[int]:
-    """The k best slots, each photo scored by itself: <z, g> and its best patches' mean."""
-    scores = []
-    for slot in np.flatnonzero(index.live):
-        global_, *local_vectors = index.read(np.array([slot]))[0] @ label
-        counts = index.counts(np.array([slot]))[0]
+def plain_best(snapshot: LocalSnapshot, label: np.ndarray, k: int) -> set[int]:
+    """The k best photos, each scored by itself: <z, g> and its best patches' mean."""
+    scores, ids = [], snapshot.content_ids()
+    for content_id, vectors, counts in zip(ids, *snapshot.vectors(ids), strict=True):
+        global_, *local_vectors = vectors @ label
         each = sorted((s for s, n in zip(local_vectors, counts, strict=True) for _ in range(n)))
-        scores.append((global_ + np.mean(each[-index.encoding.top_k :]), slot))
-    return {slot for _, slot in sorted(scores, reverse=True)[:k]}
+        scores.append((global_ + np.mean(each[-snapshot.encoding.top_k :]), content_id))
+    return {content_id for _, content_id in sorted(scores, reverse=True)[:k]}
+
+
+def found_by(snapshot: LocalSnapshot, label: np.ndarray, k: int) -> ContentIds:
+    return search(snapshot, WeightedQuery(label[None], ONE), k, recall=0.6).content_ids
 
 
 @pytest.mark.parametrize("library", ["cover", "every_patch"])
@@ -102,12 +105,12 @@ def test_recall_is_that_of_a_plain_comparison(
     library: str, k: int, request: pytest.FixtureRequest
 ) -> None:
     store: Store = request.getfixturevalue(library)
-    report, index = measured(store, queries=8), opened(store)
+    report, snapshot = measured(store, queries=8), opened(store)
     found = row(report, k)
     shares = []
-    for label in report.probes.vectors:
-        answer = best(index, label[None], ONE, k, index.live, recall=0.6).slots
-        shares.append(len(plain_best(index, label, k) & set(answer)) / k)
+    for label in report.queries.vectors:
+        answer = found_by(snapshot, label, k)
+        shares.append(len(plain_best(snapshot, label, k) & set(answer)) / k)
     assert found.recall == pytest.approx(np.mean(shares)) and found.lowest == min(shares)
     assert 0.3 < min(shares) < 1  # or this would compare nothing
     assert found.approximate is not None
@@ -117,7 +120,7 @@ def test_recall_is_that_of_a_plain_comparison(
 def test_more_recall_asked_for_is_more_vectors_and_more_recall(cover: Store) -> None:
     less, more = (row(measured(cover, target=target), 10) for target in (0.5, 0.95))
     assert less.approximate is not None and more.approximate is not None
-    assert less.approximate.vectors < more.approximate.vectors < N * made.M
+    assert less.approximate.probes < more.approximate.probes < N * made.M
     assert less.recall < more.recall
 
 
@@ -137,7 +140,7 @@ def test_filters_leave_their_share_and_none_where_nothing_can_be_missed(cover: S
     ]
 
 
-def test_few_photos_behind_a_filter_are_scored_one_and_all(cover: Store) -> None:
+def test_few_photos_behind_a_filter_are_all_scored(cover: Store) -> None:
     found = row(measured(cover), 10, 0.1)
     assert found.approximate is not None and found.approximate.path == "every photo"
     assert found.recall == found.lowest == 1
@@ -153,7 +156,7 @@ def test_a_seed_measures_the_same_again(cover: Store) -> None:
 def test_given_labels_are_the_queries(cover: Store) -> None:
     given = np.eye(made.DIM, dtype=np.float32)[:3]
     report = measured(cover, given=given, queries=1)
-    assert np.array_equal(report.probes.vectors, given) and report.probes.given == 3
+    assert np.array_equal(report.queries.vectors, given) and report.queries.given == 3
 
 
 def test_newer_photos_are_counted_and_scored(own: Store) -> None:
@@ -219,7 +222,7 @@ def test_a_damaged_index_is_told(own: Store, caplog: pytest.LogCaptureFixture) -
     [file] = own.index_folder.glob(f"*{generations.SKETCH}")
     file.unlink()
     report = measured(own)
-    assert "The candidate index cannot be used" in report.notes[1] and report.indexed == 0
+    assert "no candidate index that can be used" in report.notes[1] and report.indexed == 0
     assert "is missing" in caplog.text
 
 

@@ -50,6 +50,10 @@ def all_of(home: Path, *models: CheckpointModel) -> tuple[SplitDataset, np.ndarr
     return select_photos(data, models, only="all")
 
 
+def stored_in(library: Library, *, patches: bool = False) -> Stored:
+    return Stored(library.store.catalog, library.snapshot(), patches=patches)
+
+
 def run(home: Path, *models: CheckpointModel, **more: object) -> Report:
     dataset, rows = all_of(home, *models)
     return evaluate_models(models, dataset, rows=rows, rules=RULES, config=CONFIG, **more)  # type: ignore[arg-type]
@@ -198,8 +202,8 @@ def test_stored_vectors_are_evaluated_beside_every_patch(
     library_home: Path, student: CheckpointModel
 ) -> None:
     with Library.open(library_home) as library:
-        alone = run(library_home, student, stored=Stored(library.index()))
-        both = run(library_home, student, stored=Stored(library.index(), patches=True))
+        alone = run(library_home, student, stored=stored_in(library))
+        both = run(library_home, student, stored=stored_in(library, patches=True))
     assert [entry.title for entry in both.entries] == ["student", "student, stored"]
     assert [entry.title for entry in alone.entries] == ["student, stored"]
     stored = [row.as_dict() for row in both.rows if row.entry.vectors == "stored"]
@@ -215,7 +219,7 @@ def test_photos_that_the_library_lacks_are_reported(
     (tmp_path / "photos" / "00.png").write_bytes(b"other bytes")
     messages = Messages()
     with Library.open(library_home) as library:
-        report = run(tmp_path, student, stored=Stored(library.index()), progress=messages)
+        report = run(tmp_path, student, stored=stored_in(library), progress=messages)
     assert "left out 1 photo that the library does not have: 00.png" in messages
     assert report.photos == 11 and report.unreadable == 0
 
@@ -226,7 +230,7 @@ def test_vectors_of_another_checkpoint_are_refused(library_home: Path, tmp_path:
         Library.open(library_home) as library,
         pytest.raises(CheckpointMismatch, match=r"Leave out --stored"),
     ):
-        run(library_home, other, stored=Stored(library.index()))
+        run(library_home, other, stored=stored_in(library))
 
 
 def test_a_library_without_the_photos_says_how_to_add_them(
@@ -242,4 +246,4 @@ def test_a_library_without_the_photos_says_how_to_add_them(
         Library.open(tmp_path) as library,
         pytest.raises(EvaluationError, match=r"none of the 1 photos .* `mkt index"),
     ):
-        evaluate_models([student], dataset, rows=rows[1:2], stored=Stored(library.index()))
+        evaluate_models([student], dataset, rows=rows[1:2], stored=stored_in(library))

@@ -45,10 +45,10 @@ def test_photos_are_known_by_path_and_by_content(library: Library, dataset: Phot
     (dataset.folder / "07.png").unlink()
     shutil.move(dataset.folder / "00.png", dataset.folder / "07.png")  # 07 is green, 00 red
     wanted = np.array([0, 1, 7, 9, 11])
-    rows, slots = find_stored(library.index(), dataset, wanted)
+    rows, ids = find_stored(library.store.catalog, library.snapshot(), dataset, wanted)
     assert rows.tolist() == [1, 7, 9, 11]  # 00 is gone; 11 has the bytes of 02, which is there
     labels = library.label_vectors(["red", "green", "blue"])
-    found = score_stored(library.index(), slots, labels).global_.argmax(axis=1)
+    found = score_stored(library.snapshot(), ids, labels).global_.argmax(axis=1)
     assert found[[0, 2, 3]].tolist() == [1, 0, 2]
 
 
@@ -56,18 +56,14 @@ def test_a_photo_the_library_never_saw_is_not_there(
     library: Library, dataset: PhotoDataset
 ) -> None:
     (dataset.folder / "05.png").write_bytes(b"other bytes")
-    rows, slots = find_stored(library.index(), dataset, np.arange(12))
-    assert 5 not in rows and len(rows) == len(slots) == 11
+    rows, ids = find_stored(library.store.catalog, library.snapshot(), dataset, np.arange(12))
+    assert 5 not in rows and len(rows) == len(ids) == 11
 
 
-def test_stored_scores_are_those_of_a_search(
-    library: Library, dataset: PhotoDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "mkt_search.evaluation.score_stored.SIMILARITIES_AT_ONCE", 100
-    )  # many blocks
-    rows, slots = find_stored(library.index(), dataset, np.arange(12))
-    scores = score_stored(library.index(), slots, library.label_vectors(["red", "blue"]))
+def test_stored_scores_are_those_of_a_search(library: Library, dataset: PhotoDataset) -> None:
+    rows, ids = find_stored(library.store.catalog, library.snapshot(), dataset, np.arange(12))
+    snapshot, labels = library.snapshot(), library.label_vectors(["red", "blue"])
+    scores = score_stored(snapshot, ids, labels, similarities_per_block=100)  # many blocks
     by_path = {
         str(path): (hit.global_part, hit.local_part)
         for hit in library.search("blue", k=20)
@@ -78,7 +74,5 @@ def test_stored_scores_are_those_of_a_search(
         if path in by_path:
             parts = scores.global_[place, 1], scores.local[place, 1]
             assert parts == pytest.approx(by_path[path], abs=1e-5)
-    assert score_stored(library.index(), slots[:0], np.ones((2, 8), np.float32)).fused.shape == (
-        0,
-        2,
-    )
+    nothing = score_stored(snapshot, ids[:0], np.ones((2, 8), np.float32))
+    assert nothing.fused.shape == (0, 2)

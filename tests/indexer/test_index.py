@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,7 +23,8 @@ from mkt_search.errors import CheckpointMismatch, ConfigError, LibraryLocked, Mo
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos.decode import decode, to_pixels
 from mkt_search.store import checks
-from mkt_search.store.candidates import build as optimize
+from mkt_search.store.candidates.policy import BuildPolicy
+from mkt_search.store.optimize import optimize
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.segments import files as segment_files
 from mkt_search.store.snapshot import LocalSnapshot
@@ -113,9 +115,8 @@ def vectors(store: Store) -> dict[str, NDArray[np.float32]]:
     assert active is not None
     found = LocalSnapshot.open(store, active)
     ids = store.catalog.content_ids_of({photo.content or "" for photo in photos(store).values()})
-    slots = {content: slot for slot, content in enumerate(found.contents.tolist())}
     return {
-        path: found.read(np.array([slots[ids[photo.content or ""]]]))[0]
+        path: found.vectors(np.array([ids[photo.content or ""]])).vectors[0]
         for path, photo in photos(store).items()
     }
 
@@ -687,7 +688,8 @@ def test_a_folder_that_became_a_link_to_itself_elsewhere_stays_the_same(
 def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
     store: Store, encoder: PhotoEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimize, "LEAST", 5)
+    quick = BuildPolicy(min_photos=5)
+    monkeypatch.setattr("indexer.index.optimize", partial(optimize, policy=quick))
 
     def known() -> int | None:
         active = store.active
@@ -701,7 +703,7 @@ def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
     bring_in(store, encoder, folder, notes=notes, **large)
     assert known() == 12
     assert notes.said == ["building the candidate index of 12 photos"]
-    assert notes.steps == [("sketching photos", 12, 12), ("measuring recall", 12, 12)]
+    assert notes.steps == [("indexing vectors", 12, 12), ("measuring recall", 12, 12)]
     for number in range(4):
         paint(folder / f"new{number}.png", (9, 9, 60 * number), size=(40, 40))
         bring_in(store, encoder, folder, **large)
@@ -718,11 +720,12 @@ def test_a_run_is_stopped_while_it_builds_the_candidate_index_and_the_next_build
     step: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(optimize, "LEAST", 5)
+    quick = BuildPolicy(min_photos=5)
+    monkeypatch.setattr("indexer.index.optimize", partial(optimize, policy=quick))
     notes = Notes(stop_after=3 + step)  # three batches, and a step each of the building
     with pytest.raises(KeyboardInterrupt):
         bring_in(store, encoder, folder, notes=notes, optimize_from=12)
-    names = ["sketching photos", "measuring recall"]
+    names = ["indexing vectors", "measuring recall"]
     assert [name for name, *_ in notes.steps] == names[:step]
     assert len(photos(store)) == 12 and not list(store.directory.glob("index/*"))
     again = Notes()
@@ -734,17 +737,18 @@ def test_a_run_is_stopped_while_it_builds_the_candidate_index_and_the_next_build
 def test_contents_are_numbered_in_the_order_of_their_vectors(
     store: Store, encoder: PhotoEncoder, folder: Path
 ) -> None:
-    """So that the files of a candidate index name long stretches of them, not each."""
+    """So that the files of a candidate index name long runs of them, not each."""
     bring_in(store, encoder, folder)
     assert store.active is not None
-    places = LocalSnapshot.open(store, store.active).places()
+    places = LocalSnapshot.open(store, store.active).vector_rows()
     assert len(places) == 12 and (np.diff(places[:, 2]) == 1).all()
 
 
 def test_copies_of_a_photo_are_no_newer_than_it(
     store: Store, encoder: PhotoEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimize, "LEAST", 5)
+    quick = BuildPolicy(min_photos=5)
+    monkeypatch.setattr("indexer.index.optimize", partial(optimize, policy=quick))
     bring_in(store, encoder, folder, optimize_from=12)
     for number in range(12):
         copy = folder / "copies" / f"{number}.png"

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.search import search
+from mkt_search.search.search import search
 from mkt_search.store import checks, compact
+from mkt_search.store.interfaces import WeightedQuery
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.sql import encodings
 from mkt_search.store.sql import photos as photo_queries
@@ -35,12 +36,12 @@ def active(store: Store) -> StoredEncoding:
 
 def vectors(store: Store) -> dict[int, bytes]:
     """Every live vector by the content it belongs to."""
-    index = LocalSnapshot.open(store, active(store))
-    slots = np.flatnonzero(index.live)
-    rows, members = index.read(slots), index.member_patches(slots)
+    snapshot = LocalSnapshot.open(store, active(store))
+    ids = snapshot.content_ids()
+    rows, members = snapshot.vectors(ids).vectors, snapshot.member_patches(ids)
     return {
-        int(index.contents[slot]): row.tobytes() + member.tobytes()
-        for slot, row, member in zip(slots, rows, members, strict=True)
+        content_id: row.tobytes() + member.tobytes()
+        for content_id, row, member in zip(ids.tolist(), rows, members, strict=True)
     }
 
 
@@ -118,11 +119,11 @@ def test_a_crash_at_any_step_loses_nothing(store: Store, step: str, monkeypatch)
 
 
 def test_an_open_index_follows(store: Store) -> None:
-    index = LocalSnapshot.open(store, active(store))
-    assert index.scan.photos == 30
+    snapshot = LocalSnapshot.open(store, active(store))
+    assert len(snapshot.reader.segments) == 10
     compact.compact(store, active(store), fewest=2)
-    index = index.renewed()
-    assert (len(index), index.scan.photos, len(index.segments)) == (30, 30, 1)
+    snapshot = snapshot.renewed()
+    assert (len(snapshot.content_ids()), len(snapshot.reader.segments)) == (30, 1)
 
 
 def test_a_damaged_segment_is_not_merged_into_a_sound_one(store: Store) -> None:
@@ -153,11 +154,10 @@ def test_an_open_index_follows_when_a_segment_gets_the_id_of_another(store: Stor
         compact.compact(store, active(store), fewest=1)
     ids = list(index.files)
     index = index.renewed()
-    assert list(index.files) == ids and len(index) == 27
-    rows = {int(content): index.read(np.array([s])) for s, content in enumerate(index.contents)}
+    assert list(index.files) == ids and index.facts.photos == 27
     expected = LocalSnapshot.open(store, active(store))
-    for slot, content in enumerate(expected.contents.tolist()):
-        np.testing.assert_array_equal(rows[content], expected.read(np.array([slot])))
+    photos = expected.content_ids()
+    np.testing.assert_array_equal(index.vectors(photos).vectors, expected.vectors(photos).vectors)
 
 
 def test_an_index_sees_one_moment_while_segments_are_merged(store: Store, monkeypatch) -> None:
@@ -171,15 +171,14 @@ def test_an_index_sees_one_moment_while_segments_are_merged(store: Store, monkey
     monkeypatch.setattr(encodings, "live_vectors", merge_first)
     with pytest.raises(LibraryDamaged):  # the files are gone; `Library.index` asks again
         LocalSnapshot.open(store, active(store))
-    assert LocalSnapshot.open(store, active(store)).live.sum() == 30
+    assert LocalSnapshot.open(store, active(store)).facts.photos == 30
 
 
 def test_photos_of_one_score_keep_their_order_when_segments_are_merged(store: Store) -> None:
     def order() -> list[int]:
-        index = LocalSnapshot.open(store, active(store))
-        nothing = np.zeros((1, made.DIM), np.float32)
-        found = search.best(index, nothing, np.ones(1, np.float32), 30, index.live)
-        return index.contents[found.slots].tolist()
+        snapshot = LocalSnapshot.open(store, active(store))
+        nothing = WeightedQuery(np.zeros((1, made.DIM), np.float32), np.ones(1, np.float32))
+        return search(snapshot, nothing, 30).content_ids.tolist()
 
     before = order()
     parts = [compact._opened(store, active(store), p) for p in compact._small(store, active(store))]

@@ -1,4 +1,4 @@
-"""The vectors of a library as one whole: read from several segments, in any order, as they were."""
+"""`LocalSnapshot`: content ids in and out, whatever rows and segments lie behind them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,121 +6,149 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.store import snapshot as vectors
+from mkt_search.scoring import score
+from mkt_search.store.interfaces import WeightedQuery
 from mkt_search.store.segments.coding import decode, encode
-from mkt_search.store.segments.segment import Segment
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
+from mkt_search.types import Filters
 from tests import made
 
-EACH, SEGMENTS = 7, 3
+EACH, SEGMENTS = 8, 3
 N = EACH * SEGMENTS
 EVERY = [made.vectors(EACH, seed) for seed in range(SEGMENTS)]
 
 
-@pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSnapshot]:
-    home = tmp_path_factory.mktemp("library")
-    (home / "photos").mkdir()
-    store = Store.create(home / ".mkt")
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A library of three segments."""
+    (tmp_path / "photos").mkdir()
+    store = Store.create(tmp_path / ".mkt")
     for seed in range(SEGMENTS):
-        stored = made.fill(store, home / "photos", EACH, seed=seed, name=f"p{seed}")
-    yield LocalSnapshot.open(store, stored)
+        made.fill(store, tmp_path / "photos", EACH, seed=seed, name=f"p{seed}")
+    yield store
     store.close()
 
 
-@pytest.fixture(scope="module")
-def rows(index: LocalSnapshot) -> np.ndarray:
+def opened(store: Store) -> LocalSnapshot:
+    assert store.active is not None
+    return LocalSnapshot.open(store, store.active)
+
+
+@pytest.fixture
+def written() -> np.ndarray:
     """What the segments were written from, (N, 1 + m, D), coded and decoded."""
     parts = [np.concatenate([v.global_[:, None], v.local_vectors], axis=1) for v in EVERY]
-    assert len(index.segments) == SEGMENTS
     return decode(*encode(np.concatenate(parts), "int8"), "int8", made.DIM)
 
 
-ORDERS = {
-    "as they lie": np.arange(N),
-    "scattered": np.random.default_rng(0).permutation(N),
-    "some, again and again": np.array([20, 3, 3, 9, 0, 20]),
-    "of one segment, backwards": np.arange(EACH)[::-1],
-    "none": np.empty(0, np.int64),
-}
+def remove(store: Store, content_ids: list[int]) -> None:
+    """Mark the photos of some contents as missing."""
+    photos = store.catalog.photos_of_contents(content_ids, Filters())
+    store.mark_missing([photo.id for some in photos.values() for photo in some])
 
 
-@pytest.mark.parametrize("slots", ORDERS.values(), ids=ORDERS)
-@pytest.mark.parametrize("together", [1, 4, vectors.TOGETHER])
-def test_slots_in_any_order_give_what_was_written(
-    index: LocalSnapshot,
-    rows: np.ndarray,
-    slots: np.ndarray,
-    together: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(vectors, "TOGETHER", together)
+def test_content_ids_give_the_vectors_that_were_written(store: Store, written: np.ndarray) -> None:
+    snapshot = opened(store)
+    ids = snapshot.content_ids()
+    assert len(ids) == N == snapshot.facts.photos
+    at = np.array([20, 3, 3, 9, 0, 20])
+    vectors, counts = snapshot.vectors(ids[at])
+    np.testing.assert_array_equal(vectors, written[at])
+    members = np.concatenate([v.members for v in EVERY])[at]
+    np.testing.assert_array_equal(counts, members.sum(axis=2))
+    np.testing.assert_array_equal(snapshot.member_patches(ids[at]), members)
     labels = np.random.default_rng(1).standard_normal((3, made.DIM)).astype(np.float32)
-    members = np.concatenate([v.members for v in EVERY])
-    np.testing.assert_array_equal(index.read(slots), rows[slots])
-    products = rows[slots] @ labels.T
-    np.testing.assert_allclose(index.similarities(slots, labels), products, rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(index.counts(slots), members[slots].sum(axis=2))
-    np.testing.assert_array_equal(index.member_patches(slots), members[slots])
+    products, again = snapshot.similarities(ids[at], labels)
+    np.testing.assert_allclose(products, written[at] @ labels.T, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(again, counts)
 
 
-@pytest.mark.parametrize("together", [1, 4, vectors.TOGETHER])
-def test_products_of_single_vectors_are_those_of_what_was_written(
-    index: LocalSnapshot, rows: np.ndarray, together: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vectors, "TOGETHER", together)
-    rng = np.random.default_rng(2)
-    slots, which = np.sort(rng.integers(0, N, 40)), rng.integers(0, made.M, 40)
-    label = rng.standard_normal(made.DIM).astype(np.float32)
-    expected = (rows[slots, 0] + rows[slots, 1 + which]) @ label
-    np.testing.assert_allclose(index.fused_products(slots, which, label), expected, atol=1e-4)
-    nothing = np.empty(0, np.int64)
-    assert len(index.fused_products(nothing, nothing, label)) == 0
+def test_a_filter_keeps_live_ids_once_and_in_storage_order(store: Store) -> None:
+    ids = opened(store).content_ids().tolist()
+    remove(store, [ids[4]])
+    snapshot = opened(store)
+    assert snapshot.content_ids().tolist() == ids[:4] + ids[5:]
+    among = np.array([ids[9], ids[4], ids[2], ids[9], 10**9, -1])
+    assert snapshot.content_ids(among).tolist() == [ids[2], ids[9]]
+    assert len(snapshot.content_ids(among[:0])) == 0
 
 
-@pytest.mark.parametrize(("seconds", "asks"), [(-1.0, True), (1e9, False)])
-def test_rows_that_take_long_are_asked_for_ahead_and_are_the_same(
-    index: LocalSnapshot,
-    rows: np.ndarray,
-    seconds: float,
-    asks: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(vectors, "FEW", 4)
-    monkeypatch.setattr(vectors, "PROBES", 3)
-    monkeypatch.setattr(vectors, "FROM_DISK", seconds)
-    asked: list[int] = []
-    ahead = Segment.ahead
-
-    def told(self: Segment, rows: np.ndarray, *arrays: np.ndarray) -> None:
-        asked.extend(rows.tolist())
-        ahead(self, rows, *arrays)
-
-    monkeypatch.setattr(Segment, "ahead", told)
-    slots = np.array([1, 4, 8, 12, 20])
-    label = np.random.default_rng(3).standard_normal((1, made.DIM)).astype(np.float32)
-    products = index.similarities(slots, label)
-    np.testing.assert_allclose(products[..., 0], rows[slots] @ label[0], atol=1e-4)
-    assert asked == ([1, 4, 1, 5, 6] if asks else [])
-    fused = index.fused_products(slots, np.zeros(5, np.int64), label[0])
-    np.testing.assert_allclose(fused, (rows[slots, 0] + rows[slots, 1]) @ label[0], atol=1e-4)
-    counts = np.concatenate([v.counts for v in EVERY])[slots]
-    np.testing.assert_array_equal(index.counts(slots), counts)
-    assert len(asked) == (3 * 5 if asks else 0)
-    index.similarities(np.arange(N), label)  # all in a row: few requests, whatever they take
-    assert len(asked) == (3 * 5 if asks else 0) + N
+def test_an_id_that_is_not_live_is_refused(store: Store) -> None:
+    gone = int(opened(store).content_ids()[4])
+    remove(store, [gone])
+    snapshot = opened(store)
+    for content_id in (gone, -1, 10**9):
+        with pytest.raises(LookupError, match=f"content id {content_id} is not"):
+            snapshot.vectors(np.array([content_id]))
 
 
-def test_a_slot_there_is_not_is_refused(index: LocalSnapshot) -> None:
-    for slot in (-1, N):
-        with pytest.raises(IndexError):
-            index.read(np.array([slot]))
+def test_the_scan_bounds_every_photo_it_leaves_out(store: Store) -> None:
+    snapshot, rng = opened(store), np.random.default_rng(3)
+    ids = snapshot.content_ids()
+    vectors, counts = snapshot.vectors(ids)
+    for label in rng.standard_normal((5, made.DIM)).astype(np.float32):
+        exact = score(label[None], vectors[:, 0], vectors[:, 1:], counts, k=made.TOP_K)
+        by_id = dict(zip(ids.tolist(), exact.fused[:, 0].tolist(), strict=True))
+        for allowed in (None, ids[::2]):
+            found = snapshot.scan(label, vectors=9, allowed=allowed)
+            left_out = set((ids if allowed is None else allowed).tolist())
+            left_out -= set(found.content_ids.tolist())
+            assert all(by_id[content_id] <= found.bound + 1e-4 for content_id in left_out)
+            pairs = zip(found.content_ids.tolist(), found.upper.tolist(), strict=True)
+            assert all(by_id[content_id] <= upper + 1e-4 for content_id, upper in pairs)
+
+
+def test_the_scan_is_built_when_first_needed_and_extended_by_new_photos(store: Store) -> None:
+    snapshot, label = opened(store), np.ones(made.DIM, np.float32)
+    assert snapshot.facts.photos_to_scan == N and not snapshot.facts.scan_is_built
+    snapshot.scan(label, vectors=5)
+    assert snapshot.facts.scan_is_built
+    made.fill(store, store.directory.parent / "photos", 5, seed=9, name="new")
+    newer = snapshot.renewed()
+    assert newer.facts.photos_to_scan == 5
+    found = newer.scan(label, vectors=10_000)
+    assert sorted(found.content_ids.tolist()) == sorted(newer.content_ids().tolist())
+    assert snapshot.facts.photos == N  # the snapshot of before has not changed
+
+
+def test_photos_that_were_scored_are_counted_across_renewals(store: Store) -> None:
+    snapshot, labels = opened(store), np.ones((1, made.DIM), np.float32)
+    snapshot.similarities(snapshot.content_ids(), labels)
+    snapshot.similarities(snapshot.content_ids()[:3], labels)
+    assert snapshot.facts.photos_scored == N + 3
+    remove(store, snapshot.content_ids()[:1].tolist())
+    assert snapshot.renewed().facts.photos_scored == N + 3
+
+
+def test_renewing_without_a_change_returns_the_same_snapshot(store: Store) -> None:
+    snapshot = opened(store)
+    assert snapshot.renewed() is snapshot
 
 
 def test_a_library_without_photos_has_no_vectors(tmp_path: Path) -> None:
     store = Store.create(tmp_path / ".mkt")
-    index = LocalSnapshot.open(store, store.begin_encoding(made.encoding(), model="made"))
-    nothing = np.empty(0, np.int64)
-    assert index.read(nothing).shape == (0, 1, made.DIM)
-    assert index.similarities(nothing, np.ones((2, made.DIM), np.float32)).shape == (0, 1, 2)
+    snapshot = LocalSnapshot.open(store, store.begin_encoding(made.encoding(), model="made"))
+    nothing, labels = snapshot.content_ids(), np.ones((2, made.DIM), np.float32)
+    assert len(nothing) == 0 and snapshot.candidate_index is None
+    assert snapshot.vectors(nothing).vectors.shape == (0, 1, made.DIM)
+    assert snapshot.similarities(nothing, labels).products.shape == (0, 1, 2)
+    assert len(snapshot.scan(labels[0], vectors=5).content_ids) == 0
+    store.close()
+
+
+def test_the_candidate_index_tells_apart_what_it_has_and_what_is_newer(tmp_path: Path) -> None:
+    store = made.optimized(tmp_path, 300)
+    made.fill(store, tmp_path / "photos", 4, seed=9, name="new")
+    snapshot = opened(store)
+    index, ids = snapshot.candidate_index, snapshot.content_ids()
+    assert index is not None and (index.photos, index.newer) == (300, 4)
+    label = np.random.default_rng(0).standard_normal((1, made.DIM)).astype(np.float32)
+    query = WeightedQuery(label, np.ones(1, np.float32))
+    found = snapshot.candidates(query, k=3, probes=400)
+    assert len(found.candidates) == 3 * index.shortlist_per_k
+    assert set(found.newer.tolist()) == set(ids[300:].tolist())
+    few = snapshot.candidates(query, k=3, probes=400, allowed=ids[290:302])
+    assert set(few.candidates.tolist()) <= set(ids[290:300].tolist())
+    assert few.newer.tolist() == ids[300:302].tolist()
+    store.close()

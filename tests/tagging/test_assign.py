@@ -1,4 +1,4 @@
-"""What photos get, chosen in blocks, against sorting all scores at once; the memory it takes."""
+"""Labels assigned in blocks, against sorting all scores at once; the memory it takes."""
 
 import os
 import threading
@@ -15,15 +15,15 @@ from mkt_search.errors import QueryError
 from mkt_search.scoring import score
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Batch, Store
-from mkt_search.tagging import assign as module
 from mkt_search.tagging.assign import (
     MEGABYTE,
     Blocks,
     LabelAssignments,
+    TagPolicy,
     TagRule,
+    assign_labels,
     blocks_within,
-    chosen,
-    picks,
+    select_labels,
 )
 from mkt_search.types import PhotoVectors
 from tests import made
@@ -47,7 +47,7 @@ def vectors(local: str, n: int, seed: int) -> PhotoVectors:
 
 
 def library(folder: Path, local: str, n: int = N, parts: int = 3) -> LocalSnapshot:
-    """An index of n photos in several segments, some of which are missing since."""
+    """n photos in several segments, some of which have gone missing."""
     (folder / "photos").mkdir(parents=True)
     store = Store.create(folder / ".mkt")
     with store.writing("test"):
@@ -58,12 +58,11 @@ def library(folder: Path, local: str, n: int = N, parts: int = 3) -> LocalSnapsh
             photos = [made.photo(folder / "photos", f"{part}-{i}.jpg", row=i) for i in range(size)]
             store.add(place, stored, Batch(photos, (), vectors(local, size, part)))
         store.mark_missing([2, n // 2])
-    index = LocalSnapshot.open(store, stored)
-    return index
+    return LocalSnapshot.open(store, stored)
 
 
 @pytest.fixture(scope="module", params=["cover", "topk"])
-def index(request, tmp_path_factory) -> LocalSnapshot:
+def snapshot(request, tmp_path_factory) -> LocalSnapshot:
     return library(tmp_path_factory.mktemp(request.param), request.param)
 
 
@@ -82,7 +81,9 @@ def slow(scores: np.ndarray, top: int, threshold: float | None) -> list[tuple[in
 
 
 def as_rows(found: LabelAssignments) -> list[tuple[int, int, float]]:
-    return list(zip(found.rows.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True))
+    return list(
+        zip(found.photos.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
+    )
 
 
 choices = {
@@ -94,51 +95,54 @@ choices = {
 
 @given(n=st.integers(1, 5), most=st.integers(1, 12), **choices)
 @settings(max_examples=150, deadline=None)
-def test_what_is_chosen_is_what_sorting_all_gives(n, most, top, threshold, seed) -> None:
+def test_what_is_selected_is_what_sorting_all_gives(n, most, top, threshold, seed) -> None:
     scores = np.random.default_rng(seed).integers(-2, 3, (n, most)).astype(np.float32) / 2  # ties
-    assert as_rows(chosen(scores, TagRule(top, threshold))) == slow(scores, top, threshold)
+    assert as_rows(select_labels(scores, TagRule(top, threshold))) == slow(scores, top, threshold)
 
 
 @given(cut=st.integers(1, 11), **choices)
 @settings(max_examples=80, deadline=None)
 def test_the_best_are_kept_from_one_block_of_labels_to_the_next(cut, top, threshold, seed) -> None:
     scores = np.random.default_rng(seed).integers(-2, 3, (4, 12)).astype(np.float32) / 2
-    choice = TagRule(top, threshold)
-    first, second = chosen(scores[:, :cut], choice), chosen(scores[:, cut:], choice, cut)
-    assert as_rows(first.with_(second, top)) == slow(scores, top, threshold)
+    rule = TagRule(top, threshold)
+    first = select_labels(scores[:, :cut], rule)
+    second = select_labels(scores[:, cut:], rule, cut)
+    assert as_rows(first.merged(second, top)) == slow(scores, top, threshold)
 
 
 @pytest.mark.parametrize("blocks", [Blocks(64, 40, 1), Blocks(7, 40, 3), Blocks(4, 9, 2)], ids=str)
-@pytest.mark.parametrize("choice", [TagRule(3, None), TagRule(0, 1.0), TagRule(5, 0.5)], ids=str)
-def test_blocks_give_what_scoring_all_gives(index, blocks, choice, monkeypatch) -> None:
-    monkeypatch.setattr(module, "COLUMNS", 6)  # so that tiles end inside a block
-    labels, live = labels_(40), np.flatnonzero(index.live)
-    rows = index.read(live)
-    scored = score(labels, rows[:, 0], rows[:, 1:], index.counts(live), k=made.TOP_K).fused
-    expected = slow(scored, choice.top, choice.threshold)
-    slots, found = zip(*picks(index, labels, choice, blocks), strict=True)
-    assert np.concatenate(slots).tolist() == live.tolist()
+@pytest.mark.parametrize("rule", [TagRule(3, None), TagRule(0, 1.0), TagRule(5, 0.5)], ids=str)
+def test_blocks_give_what_scoring_all_gives(snapshot, blocks, rule) -> None:
+    labels, live = labels_(40), snapshot.content_ids()
+    vectors, counts = snapshot.vectors(live)
+    scored = score(labels, vectors[:, 0], vectors[:, 1:], counts, k=made.TOP_K).fused
+    expected = slow(scored, rule.top, rule.threshold)
+    policy = TagPolicy(labels_per_product=6)  # so that tiles end inside a block
+    parts, found = zip(*assign_labels(snapshot, labels, rule, blocks, policy=policy), strict=True)
+    assert np.concatenate(parts).tolist() == live.tolist()
     got = [
         (int(part[row]), label, value)
-        for part, some in zip(slots, found, strict=True)
+        for part, some in zip(parts, found, strict=True)
         for row, label, value in as_rows(some)
     ]
-    assert [(slot, label) for slot, label, _ in got] == [(live[r], c) for r, c, _ in expected]
+    assert [(content_id, label) for content_id, label, _ in got] == [
+        (live[r], c) for r, c, _ in expected
+    ]
     np.testing.assert_allclose([v for *_, v in got], [v for *_, v in expected], atol=2e-5)
 
 
 @pytest.mark.parametrize("top", [5, 0])
 def test_memory_stays_within_the_setting_and_does_not_grow_with_photos(
-    index: LocalSnapshot, top: int, tmp_path: Path
+    snapshot: LocalSnapshot, top: int, tmp_path: Path
 ) -> None:
     megabytes, labels = 6, labels_(20_000)
-    more = library(tmp_path, index.encoding.local, 4 * N, parts=6)
-    choice = TagRule(top, None if top else -99.0)  # without a top everything is chosen
+    more = library(tmp_path, snapshot.encoding.local, 4 * N, parts=6)
+    rule = TagRule(top, None if top else -99.0)  # without a top everything is selected
     used = []
-    for one in (index, more):
+    for one in (snapshot, more):
         blocks = blocks_within(megabytes, one.encoding, len(labels), top=top)
         tracemalloc.start()
-        for _ in picks(one, labels, choice, blocks):
+        for _ in assign_labels(one, labels, rule, blocks):
             pass
         used.append(tracemalloc.get_traced_memory()[1] + labels.nbytes)
         tracemalloc.stop()
@@ -165,14 +169,14 @@ def test_more_memory_never_makes_less_of_a_block() -> None:
     sizes = [(b.threads, b.photos, b.labels) for b in found]
     assert sizes == sorted(sizes)
     assert found[-1].labels == 10_000 and found[-1].threads == min(
-        os.cpu_count() or 1, module.MOST_THREADS
+        os.cpu_count() or 1, TagPolicy().max_threads
     )
     assert found[0].labels < 10_000
 
 
-def test_a_run_that_is_left_early_leaves_no_thread_at_work(index: LocalSnapshot) -> None:
+def test_a_run_that_is_left_early_leaves_no_thread_at_work(snapshot: LocalSnapshot) -> None:
     before = threading.active_count()
-    started = picks(index, labels_(40), TagRule(1, None), Blocks(4, 40, 2))
+    started = assign_labels(snapshot, labels_(40), TagRule(1, None), Blocks(4, 40, 2))
     next(started)
     started.close()
     assert threading.active_count() == before

@@ -1,11 +1,11 @@
-"""Vocabulary files as people write them; what a choice of labels means."""
+"""Vocabulary files as people write them; rules that make no sense."""
 
 from pathlib import Path
 
 import pytest
 
 from mkt_search.errors import QueryError
-from mkt_search.tagging.bulk import check_choice, read_vocabulary
+from mkt_search.tagging.bulk import check_rule, read_vocabulary
 
 
 def test_a_vocabulary_is_one_label_a_line(tmp_path: Path) -> None:
@@ -35,6 +35,6 @@ def test_a_missing_vocabulary_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("top", "threshold", "labels"), [(0, None, ["a"]), (-1, 0.5, ["a"]), (3, None, [])]
 )
-def test_a_choice_that_tags_everything_or_nothing_is_refused(top, threshold, labels) -> None:
+def test_a_rule_that_tags_everything_or_nothing_is_refused(top, threshold, labels) -> None:
     with pytest.raises(QueryError):
-        check_choice(top=top, threshold=threshold, labels=labels)
+        check_rule(top=top, threshold=threshold, labels=labels)

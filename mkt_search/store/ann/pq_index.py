@@ -1,15 +1,17 @@
-"""A sketch of every photo: 4-bit product-quantised fused vectors, scanned whole for candidates.
+"""A FAISS index of 4-bit product-quantized vectors: cheap candidates for the exact score.
 
-With f_j = g + l_j the two-stream score is at most the best <z, f_j> (`scan`), so the photos that
-own the best f_j are the candidates (`shortlist` chooses among them). Eight numbers of a vector
-are four bits here, so a photo of 16 local vectors of 512 numbers takes 512 bytes and its ids, and a
-scan reads a sixteenth of what the exact one reads. Vectors are rotated at random first, which
-spreads what they hold evenly over the subvectors. An id is made of the content, which keeps its
-vectors for ever, and of which of its vectors it is: files may be merged and photos come and go
-beside a sketch, and no number in it becomes wrong.
+A photo with global vector g and local vectors l_j is indexed under the fused vectors f_j = g + l_j:
+its two-stream score for a label z is at most its best <z, f_j> (`exact_scan`), so the photos that
+own the best f_j are the candidates. Eight numbers of a vector are coded in four bits (PQ fast scan;
+André et al., 2015 and 2017), so 16 local vectors of 512 numbers take 512 bytes and their ids, and a
+search reads a sixteenth of what the exact scan reads. A random rotation in front spreads the
+content of a vector evenly over the subvectors. There is one inverted list, scanned whole.
+
+The id of a vector is content id * stride + local index. It stays right while segments are merged
+and photos come and go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import faiss
@@ -17,183 +19,208 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import LibraryDamaged
-from mkt_search.store.ann.run_lengths import fold, unfold
+from mkt_search.store.ann.run_lengths import decode, encode
 from mkt_search.store.segments.files import Bytes
 from mkt_search.types import Vector
 
 Ids = NDArray[np.int64]
 
-WIDTH = 8  # numbers that share a code of four bits; with 4, codes cost more than the vectors saved
-ONWARD = (1,)  # from a content to the next
-AT_ONCE = 1 << 14  # contents whose ids are made together
-BYTE = 8  # bits; the ids of a content begin at a multiple, so that a bitmap of them is whole bytes
+NUMBERS_PER_CODE = 8  # coded in 4 bits; with 4 numbers, codes cost more than the probes they save
+ONE_ID_ON = (1,)  # run-length step: content ids count up
+CONTENTS_PER_FILL = 1 << 14  # whose vector ids are made together
+BITS_PER_BYTE = 8
+BLOCK = 32  # vectors in a block of FAISS's fast-scan layout
+# A block holds byte j of 32 vectors' codes in two runs of 16 bytes, low nibbles for the first 16
+# vectors and high ones for the others, in this order (`pq4_pack_codes` of FAISS).
+ORDER_IN_BLOCK = np.array([0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15])
 
 
-class Nearest(NamedTuple):
-    """Vectors (v,), by content: the contents that own them, and which of its vectors each is."""
+class OwnedVectors(NamedTuple):
+    """Vectors (v,) as the content ids that own them, rising, and their local indices.
 
-    contents: Ids
-    which: Ids
+    `ranks` (v,) are 0 for the best vector to v - 1.
+    """
 
-
-class Ranked(NamedTuple):
-    """The same, and how many vectors are better than each."""
-
-    contents: Ids
-    which: Ids
+    content_ids: Ids
+    local_index: Ids
     ranks: Ids
+
+    @property
+    def is_first(self) -> NDArray[np.bool_]:
+        """(v,): True at the first vector of every content."""
+        is_first: NDArray[np.bool_] = np.diff(self.content_ids, prepend=-1) != 0
+        return is_first
+
+    @property
+    def owners(self) -> int:
+        """The number of contents that own them."""
+        return int(np.count_nonzero(self.is_first))
+
+    def best(self, count: int) -> "OwnedVectors":
+        """Return the best `count` of them."""
+        is_kept = self.ranks < count
+        return OwnedVectors(*(array[is_kept] for array in self))
+
+
+Probe = Callable[[int], list[OwnedVectors]]
+"""Returns so many best vectors for each of d directions; fewer if there are no more."""
 
 
 class PQIndex:
-    """A trained FAISS index of fused vectors behind a rotation; at most `m` a photo."""
+    """A trained FAISS index of fused vectors; at most `m` a photo."""
 
     def __init__(self, empty: Bytes, m: int) -> None:
-        """Take a trained index to which no vector was added, as FAISS writes it."""
+        """Take a trained index without vectors, in FAISS's serialized form."""
         self.index: Any = faiss.deserialize_index(empty)
         self.m = m
-        self._empty = np.array(empty)  # a copy: a view would keep the whole file it is of
-        self._contents: list[Ids] = [np.empty(0, np.int64)]
-        self._is_real: list[Bytes] = [np.empty((0, -(-m // BYTE)), np.uint8)]  # bits
+        self._empty = np.array(empty)  # a copy: a view would keep the whole file in memory
+        self._content_ids: list[Ids] = [np.empty(0, np.int64)]
+        self._is_real: list[Bytes] = [np.empty((0, -(-m // BITS_PER_BYTE)), np.uint8)]  # bits
 
     @classmethod
     def train(cls, fused: Vector, m: int) -> "PQIndex":
-        """Learn the codebooks from some fused vectors (n, D); the sketch is empty."""
+        """Learn codebooks from fused vectors (n, D); none of them is added."""
         dim = fused.shape[1]
-        width = -(-dim // (2 * WIDTH)) * 2 * WIDTH
+        width = -(-dim // (2 * NUMBERS_PER_CODE)) * 2 * NUMBERS_PER_CODE  # codes come in pairs
         index = faiss.index_factory(
-            dim, f"RR{width},IVF1,PQ{width // WIDTH}x4fs", faiss.METRIC_INNER_PRODUCT
+            dim, f"RR{width},IVF1,PQ{width // NUMBERS_PER_CODE}x4fs", faiss.METRIC_INNER_PRODUCT
         )
         index.train(np.ascontiguousarray(fused))
         return cls(faiss.serialize_index(index), m)
 
     @property
     def _stride(self) -> int:
-        return -(-self.m // BYTE) * BYTE
+        """Ids reserved for a content: m, rounded up so that a bitmap of ids has whole bytes."""
+        return -(-self.m // BITS_PER_BYTE) * BITS_PER_BYTE
 
-    def add(self, fused: Vector, contents: Ids, is_real: NDArray[np.bool_]) -> None:
-        """Add photos (n, m, D) under their contents (n,); `is_real` (n, m) leaves padding out."""
-        ids = contents[:, None] * self._stride + np.arange(self.m)
+    def add(self, fused: Vector, content_ids: Ids, is_real: NDArray[np.bool_]) -> None:
+        """Add photos (n, m, D) under content ids (n,); `is_real` (n, m) is False for padding."""
+        ids = content_ids[:, None] * self._stride + np.arange(self.m)  # (n, m)
         self.index.add_with_ids(np.ascontiguousarray(fused[is_real]), ids[is_real])
-        self._contents.append(contents)
+        self._content_ids.append(content_ids)
         self._is_real.append(np.packbits(is_real, axis=1))
 
+    def __len__(self) -> int:
+        """Count the vectors."""
+        return int(self.index.ntotal)
+
     @property
-    def contents(self) -> Ids:
-        """The contents in the sketch, in the order they were added."""
-        if len(self._contents) > 1:
-            self._contents = [np.concatenate(self._contents)]
-        return self._contents[0]
+    def content_ids(self) -> Ids:
+        """The contents in the index, in the order they were added."""
+        if len(self._content_ids) > 1:
+            self._content_ids = [np.concatenate(self._content_ids)]
+        return self._content_ids[0]
 
-    def nearest(
-        self, labels: Vector, vectors: int, *, owners: int = 0, allowed: Ids | None = None
-    ) -> list[Nearest]:
-        """Return the best vectors for each label, by content; a content owns about two of them.
+    @property
+    def code_bytes(self) -> int:
+        """Bytes a search reads: the codes of every vector, without ids."""
+        return len(self) * int(_inverted_file(self.index).code_size)
 
-        Labels asked together take less time than one after another: the codes are read once.
+    def probe_for(self, directions: Vector, *, allowed: Ids | None = None) -> Probe:
+        """Return a function that finds the best vectors for directions (d, D).
+
+        A content owns about two of the vectors found. Directions probed together take less time
+        than one after another: the codes are read once.
 
         Args:
-            labels: their vectors (d, D).
-            vectors: how many for each.
-            owners: contents wanted at least for each, by more vectors where these have fewer.
-            allowed: none but the vectors of these contents; None allows all.
+            directions: (d, D).
+            allowed: find only vectors of these contents; None allows all.
         """
-        found = self._best(labels, vectors, owners=owners, allowed=allowed)
-        return [Nearest(*np.divmod(np.sort(ids), self._stride)) for ids in found]
-
-    def ranked(self, labels: Vector, vectors: int, *, owners: int = 0) -> list[Ranked]:
-        """Return what `nearest` does, and the ranks: what it would return for fewer vectors."""
-        found = self._best(labels, vectors, owners=owners)
-        orders = [np.argsort(ids) for ids in found]
-        return [
-            Ranked(*np.divmod(ids[order], self._stride), order)
-            for ids, order in zip(found, orders, strict=True)
-        ]
-
-    def _best(
-        self, labels: Vector, vectors: int, *, owners: int, allowed: Ids | None = None
-    ) -> list[Ids]:
-        """Return the ids of the best vectors for each label, best first."""
-        total = int(self.index.ntotal)
-        if not total or (allowed is not None and not len(allowed)):
-            return [np.empty(0, np.int64) for _ in labels]
-        parameters = faiss.SearchParametersIVF(nprobe=1)  # type: ignore[call-arg]
-        if allowed is not None:
-            bits = np.repeat(_marked(allowed), self._stride // BYTE)
-            selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-            parameters = faiss.SearchParametersIVF(nprobe=1, sel=selector)  # type: ignore[call-arg]
-        whole: Any = faiss.downcast_index(self.index)
-        turned = faiss.downcast_VectorTransform(whole.chain.at(0)).apply(labels)
-        while True:
-            vectors = min(vectors, total)
-            rows = _lists(self.index).search(turned, vectors, params=parameters)[1]
-            found = [row[row >= 0] for row in rows]
-            fewest = min(self._owners(np.sort(ids)) for ids in found) if owners else 0
-            if fewest >= owners or vectors == total or len(found[0]) < vectors:
-                return found
-            vectors *= 2
-
-    def _owners(self, ids: Ids) -> int:
-        """Count the contents that own vectors of rising ids."""
-        return int(np.count_nonzero(np.diff(ids // self._stride, prepend=-1)))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory: codes and ids of every vector."""
-        return int(self.index.ntotal) * (int(_lists(self.index).code_size) + 8)
+        if not len(self) or (allowed is not None and not len(allowed)):
+            nothing = np.empty(0, np.int64)
+            return lambda count: [OwnedVectors(nothing, nothing, nothing) for _ in directions]
+        return _Probe(self, directions, allowed)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all there is of the sketch, for `of_arrays`.
+        """Return the index as arrays, from which `of_arrays` makes it again.
 
-        These are the codes and, instead of ids, what those are made of: the contents, and which
-        vectors of each are real.
+        Instead of vector ids they hold what these are made of: the content ids as run lengths, and
+        which vectors of each content are real.
         """
         return {
             "empty": self._empty,
-            "contents": fold(self.contents[:, None], ONWARD),
+            "contents": encode(self.content_ids[:, None], ONE_ID_ON),
             "is_real": np.concatenate(self._is_real),
             "codes": _codes(self.index),
         }
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], dim: int, m: int) -> "PQIndex":
-        """Undo `arrays`. Raises LibraryDamaged when they are no sketch of vectors of `dim`."""
+        """Undo `arrays`. Raises LibraryDamaged if they are no index of vectors of `dim` numbers."""
         try:
-            sketch = cls(arrays["empty"], m)
-            contents = unfold(arrays["contents"], ONWARD)[:, 0]
-            sketch._fill(contents, arrays["is_real"], arrays["codes"])
+            made = cls(arrays["empty"], m)
+            content_ids = decode(arrays["contents"], ONE_ID_ON)[:, 0]
+            made._fill(content_ids, arrays["is_real"], arrays["codes"])
         except (RuntimeError, AttributeError, ValueError, LookupError) as error:
             raise LibraryDamaged(f"cannot be read ({str(error).splitlines()[-1]})") from error
-        if sketch.index.d != dim:
-            raise LibraryDamaged(f"is of vectors of {sketch.index.d} numbers, not {dim}")
-        return sketch
+        if made.index.d != dim:
+            raise LibraryDamaged(f"is of vectors of {made.index.d} numbers, not {dim}")
+        return made
 
-    def _fill(self, contents: Ids, bits: Bytes, codes: Bytes) -> None:
-        """Put the vectors of contents into the empty index as they are coded.
-
-        Nothing is made of all ids beside the index's own memory: taking new memory is slow.
-        """
-        lists, size = _lists(self.index), int(np.bitwise_count(bits).sum())
-        lists.invlists.resize(0, size)
-        self.index.ntotal = lists.ntotal = size
-        self._contents, self._is_real = [contents], [np.array(bits)]
-        if size:
-            _codes(self.index)[:] = codes
+    def _fill(self, content_ids: Ids, bits: Bytes, codes: Bytes) -> None:
+        """Put coded vectors into the empty index; `bits` (n, bytes) marks the real ones."""
+        _resize(self.index, int(np.bitwise_count(bits).sum()))
+        self._content_ids, self._is_real = [content_ids], [np.array(bits)]
+        if not len(self):
+            return
+        _codes(self.index)[:] = codes
         ids, done = _ids(self.index), 0
-        for first in range(0, len(contents), AT_ONCE):
-            few = slice(first, first + AT_ONCE)
-            is_real = np.unpackbits(bits[few], axis=1, count=self.m).view(np.bool_)
-            made = (contents[few, None] * self._stride + np.arange(self.m))[is_real]
+        for first in range(0, len(content_ids), CONTENTS_PER_FILL):  # new memory is slow to take
+            few = slice(first, first + CONTENTS_PER_FILL)
+            is_real = np.unpackbits(bits[few], axis=1, count=self.m).view(np.bool_)  # (n, m)
+            made = (content_ids[few, None] * self._stride + np.arange(self.m))[is_real]
             ids[done : done + len(made)] = made
             done += len(made)
+        _check_layout(self.index)
 
 
-def _lists(index: Any) -> Any:
-    """Return the inverted lists behind the rotation: a view, which lives as long as the index."""
-    whole: Any = faiss.downcast_index(index)
-    return faiss.downcast_index(whole.index)
+class _Probe:
+    """A search for directions (d, D) that can be repeated for other counts."""
+
+    def __init__(self, index: PQIndex, directions: Vector, allowed: Ids | None) -> None:
+        self._index, self._stride = index, index._stride
+        chain: Any = faiss.downcast_index(index.index).chain  # type: ignore[attr-defined]
+        self._rotated = faiss.downcast_VectorTransform(chain.at(0)).apply(directions)  # (d, D')
+        self._selector = None
+        if allowed is not None:
+            is_allowed = np.zeros(int(allowed.max()) + 1, np.uint8)  # a byte for each content ...
+            is_allowed[allowed] = 0xFF
+            # ... becomes one bit for each id. FAISS keeps only a pointer to the bits.
+            self._bits = np.repeat(is_allowed, self._stride // BITS_PER_BYTE)
+            self._selector = faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
+
+    def __call__(self, count: int) -> list[OwnedVectors]:
+        parameters = faiss.SearchParametersIVF(nprobe=1, sel=self._selector)  # type: ignore[call-arg]
+        inverted, count = _inverted_file(self._index.index), min(count, len(self._index))
+        ids = inverted.search(self._rotated, count, params=parameters)[1]  # (d, count)
+        return [_owned(row[row >= 0], self._stride) for row in ids]  # -1 if `allowed` has fewer
 
 
-class _Held:
+def _owned(ids: Ids, stride: int) -> OwnedVectors:
+    """Sort vector ids (v,), best first, by the contents that own them."""
+    order = np.argsort(ids)
+    return OwnedVectors(*np.divmod(ids[order], stride), order)
+
+
+# FAISS cannot load codes and ids without a copy of both in its own file format, so the functions
+# below write into the memory of its inverted list. They rely on its layout of fast-scan blocks;
+# `_check_layout` refuses an index if a version of FAISS has another one.
+
+
+def _resize(index: Any, size: int) -> None:
+    """Make room for so many vectors in the one inverted list, their content undefined."""
+    inverted = _inverted_file(index)
+    inverted.invlists.resize(0, size)
+    index.ntotal = inverted.ntotal = size
+
+
+def _inverted_file(index: Any) -> Any:
+    """Return the IndexIVFPQFastScan behind the rotation: a view that lives as long as `index`."""
+    chain: Any = faiss.downcast_index(index)
+    return faiss.downcast_index(chain.index)
+
+
+class _KeepAlive:
     """An array over memory of an index, which lives as long as the array."""
 
     def __init__(self, index: Any, array: NDArray[Any]) -> None:
@@ -202,26 +229,46 @@ class _Held:
 
 
 def _ids(index: Any) -> Ids:
-    """Return the ids of the vectors (v,): a view."""
-    lists = _lists(index).invlists
+    """Return the ids of the vectors (v,): a writable view."""
+    lists = _inverted_file(index).invlists
     size = lists.list_size(0)
     if not size:
         return np.empty(0, np.int64)
-    return np.asarray(_Held(index, faiss.rev_swig_ptr(lists.get_ids(0), size)))
+    return np.asarray(_KeepAlive(index, faiss.rev_swig_ptr(lists.get_ids(0), size)))
 
 
 def _codes(index: Any) -> Bytes:
-    """Return the codes of all vectors in FAISS's blocks, the last one filled up: a view."""
-    lists: Any = faiss.downcast_InvertedLists(_lists(index).invlists)
+    """Return the codes in FAISS's blocks, the last one padded: a writable view, one dimension."""
+    lists: Any = faiss.downcast_InvertedLists(_inverted_file(index).invlists)
     blocks = -(-lists.list_size(0) // lists.n_per_block)
     size = blocks * lists.block_size
     if not size:
         return np.empty(0, np.uint8)
-    return np.asarray(_Held(index, faiss.rev_swig_ptr(lists.get_codes(0), size)))
+    return np.asarray(_KeepAlive(index, faiss.rev_swig_ptr(lists.get_codes(0), size)))
 
 
-def _marked(contents: Ids) -> Bytes:
-    """Return a byte for every content up to the largest, all its bits set for these."""
-    marked = np.zeros(int(contents.max()) + 1, np.uint8)
-    marked[contents] = 0xFF
-    return marked
+def _check_layout(index: Any) -> None:
+    """Compare codes that FAISS unpacks with those that `ORDER_IN_BLOCK` gives.
+
+    It looks at the whole first block and at the last vector.
+
+    Raises:
+        ValueError: they differ, so this version of FAISS lays out codes in another way.
+    """
+    inverted = _inverted_file(index)
+    lists: Any = faiss.downcast_InvertedLists(inverted.invlists)
+    packer = lists.packer
+    blocks = _codes(index).reshape(-1, inverted.M2 // 2, 2, BLOCK // 2)  # (b, M / 2, 2, 16)
+    last = len(_ids(index)) - 1
+    for vector in {*range(min(BLOCK, last + 1)), last}:
+        block, at = blocks[vector // BLOCK], vector % BLOCK
+        if not np.array_equal(packer.unpack_1(block.reshape(1, -1), at), _code_in(block, at)):
+            raise ValueError("this version of FAISS lays out codes in another way")
+
+
+def _code_in(block: Bytes, vector: int) -> Bytes:
+    """Return the code of one vector of a block (M / 2, 2, 16): (M / 2,) bytes of two codes each."""
+    at = int(np.flatnonzero(ORDER_IN_BLOCK == vector % 16)[0])
+    both = block[:, :, at]  # (M / 2, 2): the code in 4 bits, beside that of another vector
+    code = both >> 4 if vector >= 16 else both & 15
+    return (code[:, 0] | code[:, 1] << 4).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Tables whose rows mostly count up, written as stretches: what was indexed together lies together.
+"""Run-length encoding of tables whose rows mostly count up.
 
-A row follows on another when it is that row plus `steps`; a stretch is a row and how many follow on
-from it, itself counted. The ids of a million photos that came one after another are one stretch.
+A row continues a run if it is the row before plus `steps`. The ids of a million photos that were
+indexed one after another are one run.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 Table = NDArray[np.int64]
 
 
-def fold(table: Table, steps: Sequence[int]) -> Table:
-    """Return the stretches of a table (n, c): (s, c + 1), each its first row and its length."""
-    follows = (np.diff(table, axis=0) == np.asarray(steps)).all(axis=1)
-    first = np.flatnonzero(np.concatenate([[True], ~follows])[: len(table)])
+def encode(table: Table, steps: Sequence[int]) -> Table:
+    """Return the runs of a table (n, c): (r, c + 1), each its first row and its length."""
+    continues = (np.diff(table, axis=0) == np.asarray(steps)).all(axis=1)  # (n - 1,)
+    first = np.flatnonzero(np.concatenate([[True], ~continues])[: len(table)])  # (r,)
     lengths = np.diff(first, append=len(table))
     return np.concatenate([table[first], lengths[:, None]], axis=1)
 
 
-def unfold(stretches: Table, steps: Sequence[int]) -> Table:
-    """Undo `fold`: (s, c + 1) -> (n, c)."""
-    rows, lengths = stretches[:, :-1], stretches[:, -1]
-    begins = np.cumsum(lengths) - lengths
-    within = np.arange(int(lengths.sum())) - np.repeat(begins, lengths)
+def decode(runs: Table, steps: Sequence[int]) -> Table:
+    """Undo `encode`: (r, c + 1) -> (n, c)."""
+    rows, lengths = runs[:, :-1], runs[:, -1]
+    starts = np.cumsum(lengths) - lengths  # (r,) where each run starts in the table
+    within = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)  # (n,)
     table: Table = np.repeat(rows, lengths, axis=0) + within[:, None] * np.asarray(steps)
     return table

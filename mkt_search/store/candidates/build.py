@@ -1,109 +1,84 @@
-"""Build a generation beside the live one: sketch every photo, measure its recall, switch to it.
+"""Build a candidate index of a snapshot and measure its recall."""
 
-The file is whole on disk before one transaction names it in the place of the old one; a kill at any
-moment leaves the old generation live and at most files that nobody names, which the next
-writer removes.
-"""
-
-from dataclasses import dataclass
-from functools import partial
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.progress import Progress, ProgressCallback, no_progress
+from mkt_search.progress import Progress, ProgressCallback
 from mkt_search.store.ann.exact_scan import fuse
-from mkt_search.store.ann.pq_index import Ids, PQIndex
+from mkt_search.store.ann.pq_index import OwnedVectors, PQIndex
 from mkt_search.store.candidates.calibration_queries import draw
-from mkt_search.store.candidates.validation import measured
+from mkt_search.store.candidates.policy import BuildPolicy
+from mkt_search.store.candidates.validation import measure_recall
+from mkt_search.store.interfaces import ContentIds, Snapshot
 from mkt_search.store.recall_curve import RecallCurve
-from mkt_search.store.segments.files import packed, write_named
-from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import changes
-from mkt_search.store.sql.candidate_index import CandidateIndex
-from mkt_search.store.sql.database import transaction
-from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Vector
 
-LEAST = 256  # photos; fewer are not enough to learn codebooks from
-SAMPLE = 16_384  # vectors that codebooks are learned from; FAISS takes no more of them
-QUERIES = 128  # that recall is measured on: remembered labels, or queries mixed of stored vectors
+PHOTOS_PER_READ = 256
 
 
-@dataclass(frozen=True)
-class Optimized:
-    """What was built: photos in the sketch, bytes on disk, and what validation measured."""
+class IndexableSnapshot(Snapshot, Protocol):
+    """A snapshot that can also compute products of single vectors."""
 
-    photos: int
-    bytes: int
+    def fused_products(self, vectors: OwnedVectors, label: Vector) -> Vector:
+        """Return (v,): the inner products of single vectors g + l with a label (D,)."""
+
+
+class BuiltIndex(NamedTuple):
+    """A candidate index and its measured recall."""
+
+    pq_index: PQIndex
     curve: RecallCurve
 
 
-def optimize(
-    store: Store, stored: StoredEncoding, *, progress: ProgressCallback = no_progress
-) -> Optimized | None:
-    """Build and switch to a generation of all live photos; None when they are too few for one.
+def build_index(
+    snapshot: IndexableSnapshot,
+    *,
+    remembered: list[bytes],
+    policy: BuildPolicy,
+    progress: ProgressCallback,
+) -> BuiltIndex:
+    """Index every live photo of a snapshot and measure the recall.
 
-    Only the writer may call it.
-
-    Raises:
-        LibraryDamaged: a segment cannot be read.
-        StoreError: the disk is full or cannot be written; the old generation stays.
+    Args:
+        snapshot: at least `policy.min_photos` photos.
+        remembered: float32 bytes of label vectors that were searched for before; recall is
+            measured on them and on mixtures of stored vectors.
+        policy: sizes.
+        progress: called as work advances.
     """
-    index = LocalSnapshot.open(store, stored, by_rows=True)
-    slots = np.flatnonzero(index.live)
-    if len(slots) < LEAST:
-        return None
     rng = np.random.default_rng(0)
-    photos = max(LEAST, SAMPLE // max(index.encoding.m, 1))
-    sample = np.sort(rng.permutation(slots)[:photos])
-    fused, is_real = _fused(index, sample)
-    sketch = PQIndex.train(fused[is_real], fused.shape[1])
-    done = 0
-    for part in index.blocks(slots):
-        fused, is_real = _fused(index, part)
-        sketch.add(fused, index.contents[part], is_real)
-        done += len(part)
-        progress(Progress("sketching photos", done, len(slots)))
-    nothing = np.empty((0, index.encoding.dim), np.float32)
-    labels = draw(store, index, rng, count=QUERIES, given=nothing).vectors
-    curve = measured(index, sketch, slots, labels, progress)
-    with store.writing_files():
-        built = _write(store, index, sketch, curve)
-    with transaction(store.engine) as session:
-        gone = generations.switch(session, stored.id, built)
-        changes.forget(session, built.revision)
-        changes.bump(session, ())
-    store.remove_generations(gone)
-    return Optimized(built.photos, built.sketch.size + built.places.size, curve)
-
-
-def _write(
-    store: Store, index: LocalSnapshot, sketch: PQIndex, curve: RecallCurve
-) -> CandidateIndex:
-    store.index_folder.mkdir(exist_ok=True)
-    write = partial(
-        write_named,
-        store.index_folder,
-        prefix=f"{index.stored.id}-",
-        digest_of=generations.digest_of,
+    content_ids = snapshot.content_ids()
+    index = _trained(snapshot, content_ids, rng, policy)
+    for first in range(0, len(content_ids), PHOTOS_PER_READ):
+        part = content_ids[first : first + PHOTOS_PER_READ]
+        fused, is_real = _fused(snapshot, part)
+        index.add(fused, part, is_real)
+        progress(Progress("indexing vectors", first + len(part), len(content_ids)))
+    queries = draw(snapshot, rng, count=policy.calibration_labels, remembered=remembered)
+    curve = measure_recall(
+        snapshot, index, snapshot.fused_products, queries.vectors, policy, progress
     )
-    places = index.places()
-    return CandidateIndex(
-        sketch=write(packed(sketch.arrays()), suffix=generations.SKETCH),
-        places=write(generations.places_as_bytes(places), suffix=generations.PLACES),
-        photos=len(places),
-        revision=index.revision,
-        curve=curve,
-    )
+    return BuiltIndex(index, curve)
 
 
-def _fused(index: LocalSnapshot, slots: Ids) -> tuple[Vector, NDArray[np.bool_]]:
-    """Return the fused vectors of photos (n, m, D), and which are no padding (n, m)."""
-    fused = fuse(index.read(slots))
+def _trained(
+    snapshot: Snapshot, content_ids: ContentIds, rng: np.random.Generator, policy: BuildPolicy
+) -> PQIndex:
+    """Return an empty index whose codebooks were learned from some of the photos."""
+    m = max(snapshot.facts.encoding.m, 1)
+    photos = max(policy.min_photos, policy.training_vectors // m)
+    sample = rng.permutation(len(content_ids))[:photos]
+    fused, is_real = _fused(snapshot, content_ids[np.sort(sample)])
+    return PQIndex.train(fused[is_real], fused.shape[1])
+
+
+def _fused(snapshot: Snapshot, content_ids: ContentIds) -> tuple[Vector, NDArray[np.bool_]]:
+    """Return the fused vectors of photos (n, m, D), and which are not padding (n, m)."""
+    vectors, counts = snapshot.vectors(content_ids)
+    fused = fuse(vectors)
     is_real = np.zeros(fused.shape[:2], np.bool_)
-    is_real[:, 0] = True  # the first at least, for a photo without local vectors
-    counts = index.counts(slots)
+    is_real[:, 0] = True  # a photo without local vectors is indexed under g
     is_real[:, : counts.shape[1]] |= counts > 0
     return fused, is_real

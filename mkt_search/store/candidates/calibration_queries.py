@@ -1,22 +1,20 @@
 """Calibration queries: label vectors like those that people search for."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mkt_search.scoring import unit
-from mkt_search.store.ann.pq_index import Ids
-from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import runs
-from mkt_search.store.sql.database import reading
-from mkt_search.store.store import Store
+from mkt_search.store.interfaces import ContentIds, Snapshot
 from mkt_search.types import Vector
+
+PHOTOS_PER_READ = 256
 
 
 @dataclass(frozen=True)
 class CalibrationQueries:
-    """Label vectors (q, D): first the given ones, then remembered ones, then mixed ones."""
+    """Label vectors (q, D): the given ones, then remembered ones, then mixtures."""
 
     vectors: Vector
     given: int
@@ -27,63 +25,69 @@ class CalibrationQueries:
 
     @property
     def mixed(self) -> int:
-        """How many were made of stored vectors."""
+        """The number of mixtures of stored vectors."""
         return len(self.vectors) - self.given - self.remembered
 
 
 def draw(
-    store: Store, index: LocalSnapshot, rng: np.random.Generator, *, count: int, given: Vector
-) -> CalibrationQueries:
-    """Return all given label vectors (g, D), filled up to `count` where they are fewer.
-
-    Labels that the library remembers come first, mixed stored vectors where those are too few. The
-    index must have a live photo.
-    """
-    known = {row.astype("<f4").tobytes() for row in given}
-    labels = remembered(store, index.encoding.dim, rng, most=count - len(given), without=known)
-    missing = max(count - len(given) - len(labels), 0)
-    rest = mixed(index, np.flatnonzero(index.live), rng, count=missing)
-    return CalibrationQueries(np.concatenate([given, labels, rest]), len(given), len(labels))
-
-
-def remembered(
-    store: Store,
-    dim: int,
+    snapshot: Snapshot,
     rng: np.random.Generator,
     *,
-    most: int,
-    without: Collection[bytes] = (),
-) -> Vector:
-    """Return (r, D): up to `most` of the label vectors that the database remembers, at random.
+    count: int,
+    remembered: Sequence[bytes],
+    given: Vector | None = None,
+) -> CalibrationQueries:
+    """Return all given label vectors, filled up to `count` queries.
 
     Args:
-        store: the library's.
-        dim: D; vectors of another length are of another model.
-        rng: draws them.
-        most: how many at most; none where it is not positive.
-        without: bytes of vectors to leave out.
+        snapshot: vectors of at least one photo.
+        rng: draws the remembered vectors and the mixtures.
+        count: queries wanted; all given ones are kept even if they are more.
+        remembered: float32 bytes of label vectors that were searched for before. They are used
+            before mixtures; those of another length belong to another model and are left out.
+        given: (g, D); None is none.
     """
-    with reading(store.engine) as session:
-        rows = runs.remembered_vectors(session)
-    asked = [row for row in rows if len(row) == 4 * dim and row not in without]
-    chosen = rng.permutation(len(asked))[: max(most, 0)]
-    return np.array([np.frombuffer(asked[i], "<f4") for i in chosen], np.float32).reshape(-1, dim)
+    dim = snapshot.facts.encoding.dim
+    given = np.empty((0, dim), np.float32) if given is None else given
+    known = {row.astype("<f4").tobytes() for row in given}
+    labels = _drawn(remembered, rng, dim=dim, count=count - len(given), without=known)
+    missing = max(count - len(given) - len(labels), 0)
+    mixtures = mixed(snapshot, snapshot.content_ids(), rng, count=missing)
+    return CalibrationQueries(np.concatenate([given, labels, mixtures]), len(given), len(labels))
 
 
-def mixed(index: LocalSnapshot, slots: Ids, rng: np.random.Generator, *, count: int) -> Vector:
-    """Return unit vectors (count, D), each the mean of stored vectors of two photos in `slots`.
+def _drawn(
+    remembered: Sequence[bytes],
+    rng: np.random.Generator,
+    *,
+    dim: int,
+    count: int,
+    without: Collection[bytes],
+) -> Vector:
+    """Return (r, D): up to `count` of the remembered vectors of length D, in random order."""
+    usable = [row for row in remembered if len(row) == 4 * dim and row not in without]
+    chosen = rng.permutation(len(usable))[: max(count, 0)]
+    return np.array([np.frombuffer(usable[i], "<f4") for i in chosen], np.float32).reshape(-1, dim)
 
-    A stored vector finds its own photo, so those of different photos are mixed. Padding is not.
+
+def mixed(
+    snapshot: Snapshot, content_ids: ContentIds, rng: np.random.Generator, *, count: int
+) -> Vector:
+    """Return unit vectors (count, D), each the mean of one stored vector of two photos.
+
+    A stored vector alone would find its own photo. Padding is never drawn.
     """
-    photos = rng.choice(slots, 2 * count)
-    parts = np.empty((2 * count, index.encoding.dim), np.float32)
-    for at in index.blocks(np.arange(2 * count)):
-        is_stored = np.pad(index.counts(photos[at]) > 0, ((0, 0), (1, 0)), constant_values=True)
-        which = np.argmax(rng.random(is_stored.shape) * is_stored, axis=1)
-        parts[at] = index.read(photos[at])[np.arange(len(at)), which]
+    photos = rng.choice(content_ids, 2 * count)
+    parts = np.empty((2 * count, snapshot.facts.encoding.dim), np.float32)
+    for first in range(0, 2 * count, PHOTOS_PER_READ):
+        at = slice(first, first + PHOTOS_PER_READ)
+        vectors, counts = snapshot.vectors(photos[at])  # (n, 1 + m, D), (n, m)
+        is_stored = np.pad(counts > 0, ((0, 0), (1, 0)), constant_values=True)  # (n, 1 + m)
+        which = np.argmax(rng.random(is_stored.shape) * is_stored, axis=1)  # (n,)
+        parts[at] = vectors[np.arange(len(vectors)), which]
     return unit(unit(parts[:count]) + unit(parts[count:]))
 
 
-def share_found(best: Ids, found: Ids) -> float:
-    """Return the share of the best (k,) that is among those found; 1 where there are none."""
+def share_found(best: ContentIds, found: ContentIds) -> float:
+    """Return the share of the best (k,) that is among those found; 1 if there are none."""
     return float(np.isin(best, found).mean()) if len(best) else 1.0

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store.ann.pq_index import PQIndex
-from mkt_search.store.ann.run_lengths import fold, unfold
+from mkt_search.store.ann.run_lengths import decode, encode
 from mkt_search.store.recall_curve import RecallCurve
 from mkt_search.store.segments.files import Bytes, Written, packed, sha256_of, unpacked
 from mkt_search.store.sql.photos import now
@@ -137,7 +137,7 @@ def load_pq_index(folder: Path, generation: CandidateIndex, encoding: Encoding) 
 
 def places_as_bytes(places: NDArray[np.int64]) -> bytes:
     """Return places (n, 3), segment id, row and content id, as `load_places` reads them."""
-    return packed({"places": fold(places, ONWARD)})
+    return packed({"places": encode(places, ONWARD)})
 
 
 def load_places(folder: Path, generation: CandidateIndex) -> NDArray[np.int64]:
@@ -148,7 +148,7 @@ def load_places(folder: Path, generation: CandidateIndex) -> NDArray[np.int64]:
     """
     file = generation.places
     try:
-        return unfold(_arrays(_checked(folder, file), "places")["places"], ONWARD)
+        return decode(_arrays(_checked(folder, file), "places")["places"], ONWARD)
     except LibraryDamaged as error:
         raise LibraryDamaged(
             f"The list of vectors {file.file} {error}. They are looked up in the database until "

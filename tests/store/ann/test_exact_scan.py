@@ -39,14 +39,14 @@ def test_no_photo_outside_the_candidates_scores_above_the_bound(
     rows = np.concatenate([made_.global_[:, None], made_.local_vectors], axis=1)
     label = np.random.default_rng(seed + 1).standard_normal(dim).astype(np.float32)
     live = np.random.default_rng(seed + 2).random(40) < 0.8
-    found = scan_of(rows, blocks).candidates(label, vectors=vectors, live=live)
+    found = scan_of(rows, blocks).best(label, vectors=vectors, is_allowed=live)
     exact = score(
         label[None], made_.global_, made_.local_vectors, made_.counts, k=made.TOP_K
     ).fused[:, 0]
-    outside = np.setdiff1d(np.flatnonzero(live), found.slots)
+    outside = np.setdiff1d(np.flatnonzero(live), found.rows)
     assert (exact[outside] <= found.bound + 1e-5).all()
-    assert live[found.slots].all()
-    assert (exact[found.slots] <= found.upper + 1e-5).all()
+    assert live[found.rows].all()
+    assert (exact[found.rows] <= found.upper + 1e-5).all()
     assert (np.diff(found.upper) <= 0).all()
 
 
@@ -55,30 +55,30 @@ def test_the_best_vectors_are_found_for_any_dimension() -> None:
         rows = rows_of(200, 1, dim)
         label = np.random.default_rng(2).standard_normal(dim).astype(np.float32)
         best = (fuse(rows) @ label).max(axis=1)
-        found = scan_of(rows).candidates(label, vectors=60, live=np.ones(200, np.bool_))
-        assert int(best.argmax()) in found.slots
+        found = scan_of(rows).best(label, vectors=60, is_allowed=np.ones(200, np.bool_))
+        assert int(best.argmax()) in found.rows
         assert found.bound < best.max()
 
 
 def test_asking_for_everything_needs_no_bound() -> None:
     rows = rows_of(5, 0)
-    found = scan_of(rows).candidates(rows[0, 0], vectors=10_000, live=np.ones(5, np.bool_))
+    found = scan_of(rows).best(rows[0, 0], vectors=10_000, is_allowed=np.ones(5, np.bool_))
     assert found.bound == -np.inf
-    assert sorted(found.slots.tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(found.rows.tolist()) == [0, 1, 2, 3, 4]
 
 
-def test_photos_that_are_not_live_are_never_candidates() -> None:
+def test_photos_that_are_not_allowed_are_never_found() -> None:
     rows = rows_of(6, 0)
     live = np.array([1, 0, 1, 0, 0, 1], np.bool_)
-    found = scan_of(rows).candidates(rows[1, 0], vectors=10_000, live=live)
-    assert sorted(found.slots.tolist()) == [0, 2, 5]
+    found = scan_of(rows).best(rows[1, 0], vectors=10_000, is_allowed=live)
+    assert sorted(found.rows.tolist()) == [0, 2, 5]
 
 
 def test_a_scan_of_nothing_finds_nothing() -> None:
     scan = Scan(4)
     scan.add([], photos=0, peak=0.0)
-    found = scan.candidates(np.ones(4, np.float32), vectors=10, live=np.ones(0, np.bool_))
-    assert len(found.slots) == 0
+    found = scan.best(np.ones(4, np.float32), vectors=10, is_allowed=np.ones(0, np.bool_))
+    assert len(found.rows) == 0
     assert found.bound == -np.inf
 
 

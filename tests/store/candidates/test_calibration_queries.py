@@ -7,26 +7,19 @@ import numpy as np
 import pytest
 
 from mkt_search.scoring import unit
-from mkt_search.store.candidates import calibration_queries as probes
+from mkt_search.store.candidates import calibration_queries
+from mkt_search.store.candidates.calibration_queries import CalibrationQueries
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import runs
-from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
 from tests import made
-
-NOTHING = np.empty((0, made.DIM), np.float32)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A library of 30 photos that remembers three labels, and one of another model."""
+    """A library of 30 photos."""
     (tmp_path / "photos").mkdir()
     store = Store.create(tmp_path / ".mkt")
     made.fill(store, tmp_path / "photos", 30)
-    rows = {f"label {i}": row.astype("<f4").tobytes() for i, row in enumerate(asked(3))}
-    with transaction(store.engine) as session:
-        runs.remember_labels(session, "ours", rows)
-        runs.remember_labels(session, "other", {"dog": np.ones(7, "<f4").tobytes()})
     yield store
     store.close()
 
@@ -35,16 +28,25 @@ def asked(n: int) -> np.ndarray:
     return np.eye(made.DIM, dtype=np.float32)[:n]
 
 
+REMEMBERED = [
+    *(row.astype("<f4").tobytes() for row in asked(3)),
+    np.ones(7, "<f4").tobytes(),  # of another model
+]
+
+
 def opened(store: Store) -> LocalSnapshot:
     stored = store.active
     assert stored is not None
-    index = LocalSnapshot.open(store, stored)
-    return index
+    return LocalSnapshot.open(store, stored)
 
 
-def draw(store: Store, count: int, given: np.ndarray, seed: int = 0) -> probes.CalibrationQueries:
+def draw(
+    store: Store, count: int, given: np.ndarray | None = None, seed: int = 0
+) -> CalibrationQueries:
     rng = np.random.default_rng(seed)
-    return probes.draw(store, opened(store), rng, count=count, given=given)
+    return calibration_queries.draw(
+        opened(store), rng, count=count, remembered=REMEMBERED, given=given
+    )
 
 
 def test_given_labels_come_first_then_remembered_ones_then_mixtures(store: Store) -> None:
@@ -56,35 +58,36 @@ def test_given_labels_come_first_then_remembered_ones_then_mixtures(store: Store
     assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(np.ones(10), abs=1e-5)
 
 
-def test_no_label_is_asked_twice(store: Store) -> None:
+def test_no_label_is_used_twice(store: Store) -> None:
     found = draw(store, 10, asked(2))
     assert (found.given, found.remembered, found.mixed) == (2, 1, 7)
     assert np.array_equal(found.vectors[2], asked(3)[2])
 
 
-def test_every_given_label_is_asked_however_few_are_wanted(store: Store) -> None:
+def test_every_given_label_is_used_however_few_are_wanted(store: Store) -> None:
     found = draw(store, 1, asked(5))
     assert (found.given, found.remembered, found.mixed) == (5, 0, 0)
 
 
 def test_remembered_labels_are_drawn_where_they_are_too_many(store: Store) -> None:
-    drawn = {tuple(draw(store, 1, NOTHING, seed).vectors[0]) for seed in range(20)}
+    drawn = {tuple(draw(store, 1, seed=seed).vectors[0]) for seed in range(20)}
     assert drawn == set(map(tuple, asked(3)))
 
 
-def test_a_seed_draws_the_same_probes_again(store: Store) -> None:
-    one, again, other = (draw(store, 20, NOTHING, seed).vectors for seed in (4, 4, 5))
+def test_a_seed_draws_the_same_queries_again(store: Store) -> None:
+    one, again, other = (draw(store, 20, seed=seed).vectors for seed in (4, 4, 5))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
 
 
 def test_a_mixture_is_the_mean_of_stored_vectors_of_two_live_photos(store: Store) -> None:
-    index = opened(store)
-    slots = np.array([3, 8])
-    stored = index.read(slots).reshape(-1, made.DIM)
+    snapshot = opened(store)
+    photos = snapshot.content_ids()[[3, 8]]
+    stored = snapshot.vectors(photos).vectors.reshape(-1, made.DIM)
     every = unit(stored[stored.any(axis=1)])
     assert len(every) < len(stored)  # some are padding
     pairs = unit((every[:, None] + every[None, :]).reshape(-1, made.DIM))
-    found = probes.mixed(index, slots, np.random.default_rng(0), count=300)  # more than one block
+    rng = np.random.default_rng(0)
+    found = calibration_queries.mixed(snapshot, photos, rng, count=300)  # more than one block
     assert len(found) == 300
     assert (found @ pairs.T).max(axis=1) == pytest.approx(np.ones(300), abs=1e-5)
 
@@ -94,4 +97,5 @@ def test_a_mixture_is_the_mean_of_stored_vectors_of_two_live_photos(store: Store
     [([1, 2, 3, 4], [4, 9, 2], 0.5), ([1, 2], [2, 1, 7], 1.0), ([1], [2], 0.0), ([], [1], 1.0)],
 )
 def test_the_share_found_is_of_the_best(best: list[int], found: list[int], share: float) -> None:
-    assert probes.share_found(np.array(best, np.int64), np.array(found, np.int64)) == share
+    one, other = np.array(best, np.int64), np.array(found, np.int64)
+    assert calibration_queries.share_found(one, other) == share

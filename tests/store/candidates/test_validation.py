@@ -1,93 +1,98 @@
-"""The curve that is kept with a sketch says what searches with so many vectors will find."""
+"""The measured recall is the recall of searches with so many probes."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mkt_search.progress import no_progress
-from mkt_search.search.search import _of_all
-from mkt_search.store.ann.pq_index import Ranked
-from mkt_search.store.candidates import validation
+from mkt_search.scoring import score
 from mkt_search.store.candidates.calibration_queries import share_found
-from mkt_search.store.candidates.shortlist import WeightedSum, shortlist
-from mkt_search.store.candidates.validation import measured
-from mkt_search.store.recall_curve import QueryKind
+from mkt_search.store.candidates.policy import BuildPolicy
+from mkt_search.store.candidates.validation import measure_recall
+from mkt_search.store.interfaces import ContentIds, WeightedQuery
+from mkt_search.store.recall_curve import QueryKind, RecallCurve
 from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.types import Vector
 from tests import made
 
 PHOTOS, LABELS = 500, 12
+SMALL = BuildPolicy(
+    depths=(3, 20), probe_counts=((5, 20, 50), (80, 200), (10_000,)), enough_recall=1.0
+)
+QUERIES: dict[QueryKind, list[float]] = {"single": [1], "multi": [1, 1], "negated": [1, -1]}
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> LocalSnapshot:
-    """A library of 500 photos with a sketch."""
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> LocalSnapshot:
+    """A library of 500 photos with a candidate index."""
     store = made.optimized(tmp_path_factory.mktemp("library"), PHOTOS)
     assert store.active is not None
     return LocalSnapshot.open(store, store.active)
 
 
-QUERIES: dict[QueryKind, list[tuple[int, float]]] = {
-    "one": [(0, 1.0)],
-    "several": [(0, 1.0), (1, 1.0)],
-    "unwanted": [(0, 1.0), (1, -1.0)],
-}
+def labels(n: int, seed: int = 0) -> Vector:
+    return np.random.default_rng(seed).standard_normal((n, made.DIM)).astype(np.float32)
 
 
-@pytest.mark.parametrize("form", QUERIES)
-@pytest.mark.parametrize("depth", [3, 20])
-def test_the_curve_is_that_of_a_search_for_every_number_of_vectors(
-    index: LocalSnapshot, form: QueryKind, depth: int, monkeypatch: pytest.MonkeyPatch
+def measured(snapshot: LocalSnapshot, labels: Vector, policy: BuildPolicy) -> RecallCurve:
+    index = snapshot.pq_index
+    assert index is not None
+    return measure_recall(snapshot, index, snapshot.fused_products, labels, policy, no_progress)
+
+
+def exact_best(snapshot: LocalSnapshot, query: WeightedQuery, depth: int) -> ContentIds:
+    ids = snapshot.content_ids()
+    vectors, counts = snapshot.vectors(ids)
+    scores = score(query.labels, vectors[:, 0], vectors[:, 1:], counts, k=made.TOP_K)
+    return ids[np.argsort(-(scores.fused @ query.weights), kind="stable")[:depth]]
+
+
+@pytest.fixture(scope="module")
+def curve(snapshot: LocalSnapshot) -> RecallCurve:
+    return measured(snapshot, labels(LABELS), SMALL)
+
+
+@pytest.mark.parametrize("kind", QUERIES)
+@pytest.mark.parametrize("depth", SMALL.depths)
+def test_the_curve_is_that_of_a_search_for_every_number_of_probes(
+    snapshot: LocalSnapshot, curve: RecallCurve, kind: QueryKind, depth: int
 ) -> None:
-    """The plain way: a shortlist of its own for every query and number."""
-    monkeypatch.setattr(validation, "DEPTHS", (3, 20))
-    monkeypatch.setattr(validation, "VECTORS", ((5, 20, 50), (80, 200), (10_000,)))
-    monkeypatch.setattr(validation, "ENOUGH", 1.0)
-    labels = np.random.default_rng(0).standard_normal((LABELS, made.DIM)).astype(np.float32)
-    sketch = index.sketch
-    assert sketch is not None and sketch.index.ntotal < 10_000
-    curve = measured(index, sketch, np.flatnonzero(index.live), labels, no_progress)
-    terms = QUERIES[form]
+    """The plain way: a search of its own for every query and number."""
+    weights = np.array(QUERIES[kind], np.float32)
+    queries = [
+        WeightedQuery(some, weights)
+        for some in labels(LABELS).reshape(
+            -1, *((1, made.DIM) if kind == "single" else (2, made.DIM))
+        )
+    ]
     plain = []
-    for vectors in (v for v in (5, 20, 50, 80, 200) if v >= depth):
-        shares = []
-        for first in range(0, LABELS, len(terms)):
-            chosen = labels[[first + at for at, _ in terms]]
-            weights = np.array([weight for _, weight in terms], np.float32)
-            best = _of_all(index, chosen, weights, depth, index.live).slots
-            query = WeightedSum(chosen, weights)
-            found = shortlist(index, sketch, query, k=depth, vectors=vectors)
-            shares.append(share_found(best, found))
-        plain.append((vectors, np.mean(shares) - np.std(shares) / len(shares) ** 0.5))
-    measured_ = curve.recall[form][depth]
-    assert [vectors for vectors, _ in measured_] == [v for v, _ in plain][: len(measured_)]
-    for (_, recall), (_, expected) in zip(measured_, plain, strict=False):
-        assert recall == pytest.approx(expected, abs=0.03)  # of equal codes another may be asked
-    assert len(measured_) == len(plain) or measured_[-1][1] >= 1.0
-    assert 0 < measured_[0][1] < measured_[-1][1]
+    for probes in (p for p in (5, 20, 50, 80, 200) if p >= depth):
+        shares = [
+            share_found(
+                exact_best(snapshot, query, depth),
+                snapshot.candidates(query, k=depth, probes=probes).candidates,
+            )
+            for query in queries
+        ]
+        plain.append((probes, np.mean(shares) - np.std(shares) / len(shares) ** 0.5))
+    points = curve.points[kind][depth]
+    assert [probes for probes, _ in points] == [p for p, _ in plain][: len(points)]
+    for (_, recall), (_, expected) in zip(points, plain, strict=False):
+        assert recall == pytest.approx(expected, abs=0.03)  # of equal codes another may be found
+    assert len(points) == len(plain) or points[-1].recall >= 1.0
+    assert 0 < points[0].recall < points[-1].recall
 
 
-def test_more_vectors_count_as_asked_where_they_have_too_few_owners() -> None:
-    contents = np.array([4, 4, 4, 7, 9])
-    found = Ranked(contents, np.arange(5), ranks=np.array([0, 1, 2, 3, 4]))
-    needed = [validation._needed(found, owners=owners) for owners in (1, 2, 3, 4)]
-    assert needed == [1, 4, 5, 5]  # the second owner comes fourth, and there is no fourth
-    assert [validation._asked(1, count) for count in needed] == [1, 4, 8, 8]
-    backwards = Ranked(contents, np.arange(5), ranks=np.array([4, 3, 2, 1, 0]))
-    assert validation._needed(backwards, owners=2) == 2
-    assert validation._asked(3, 4) == 6
+def test_one_label_makes_no_pairs(snapshot: LocalSnapshot) -> None:
+    curve = measured(snapshot, labels(1), BuildPolicy())
+    assert curve.points["single"][10] and not curve.points["multi"][10]
 
 
-def test_one_label_makes_no_pairs(index: LocalSnapshot) -> None:
-    assert index.sketch is not None
-    label = np.ones((1, made.DIM), np.float32)
-    curve = measured(index, index.sketch, np.flatnonzero(index.live), label, no_progress)
-    assert curve.recall["one"][10] and not curve.recall["several"][10]
-
-
-def test_points_end_where_the_recall_is_enough(index: LocalSnapshot) -> None:
-    labels = np.random.default_rng(1).standard_normal((4, made.DIM)).astype(np.float32)
-    assert index.sketch is not None
-    curve = measured(index, index.sketch, np.flatnonzero(index.live), labels, no_progress)
-    for depths in curve.recall.values():
+def test_points_end_where_the_recall_is_enough(snapshot: LocalSnapshot) -> None:
+    policy = replace(BuildPolicy(), enough_recall=0.9)
+    curve = measured(snapshot, labels(4, seed=1), policy)
+    for depths in curve.points.values():
         for depth, points in depths.items():
-            assert [v for v, _ in points] == sorted(v for v, _ in points if v >= depth)
-            assert all(recall < validation.ENOUGH for _, recall in points[:-1])
+            assert [p for p, _ in points] == sorted(p for p, _ in points if p >= depth)
+            assert all(recall < 0.9 for _, recall in points[:-1])

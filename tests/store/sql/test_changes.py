@@ -12,13 +12,13 @@ from sqlalchemy import select
 
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store import checks
-from mkt_search.store import snapshot as vectors
-from mkt_search.store.candidates import build as optimize
+from mkt_search.store.candidates.policy import BuildPolicy
 from mkt_search.store.compact import compact
+from mkt_search.store.optimize import optimize
 from mkt_search.store.recall_curve import RecallCurve
 from mkt_search.store.records import NewPhoto
 from mkt_search.store.segments.files import write_named
-from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.snapshot import LocalSnapshot, RenewPolicy
 from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.sql import changes, encodings
 from mkt_search.store.sql import photos as photo_queries
@@ -54,13 +54,14 @@ def root(store: Store) -> Path:
     return store.directory.parent / "photos"
 
 
-def known(index: LocalSnapshot) -> dict[int, bytes]:
+def known(snapshot: LocalSnapshot) -> dict[int, bytes]:
     """Every live vector by the content it belongs to."""
-    slots = np.flatnonzero(index.live)
-    contents = index.contents[slots]
-    assert index.slots_of_contents(contents).tolist() == slots.tolist()
-    assert (index.contents[~index.live] == -1).all()
-    return {int(c): row.tobytes() for c, row in zip(contents, index.read(slots), strict=True)}
+    ids = snapshot.content_ids()
+    assert snapshot.content_ids(ids).tolist() == ids.tolist() and (ids >= 0).all()
+    return {
+        content_id: row.tobytes()
+        for content_id, row in zip(ids.tolist(), snapshot.vectors(ids).vectors, strict=True)
+    }
 
 
 def by_rows(store: Store) -> dict[int, bytes]:
@@ -68,7 +69,7 @@ def by_rows(store: Store) -> dict[int, bytes]:
     index = LocalSnapshot.open(store, active(store))
     live = store.live_vectors(active(store).id)
     places = {(segment, row): content for segment, row, content in live.tolist()}
-    assert {tuple(place[:2]): place[2] for place in index.places().tolist()} == places
+    assert {tuple(place[:2]): place[2] for place in index.vector_rows().tolist()} == places
     return known(index)
 
 
@@ -142,7 +143,8 @@ def lose(store: Store, which: int) -> None:
 
 
 def build(store: Store, _which: int) -> None:
-    optimize.optimize(store, active(store))
+    policy = BuildPolicy(min_photos=20, calibration_labels=8, calibration_pairs=2)
+    optimize(store, active(store), policy=policy)
 
 
 def drop(store: Store, _which: int) -> None:
@@ -169,12 +171,9 @@ STEPS: list[Callable[[Store, int], None]] = [
 def test_catching_up_is_knowing_everything(
     steps: list[tuple[Callable[[Store, int], None], int, bool]],
     tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(optimize, "LEAST", 20)
-    monkeypatch.setattr(vectors, "MOST_STALE", 0.99)
     store = filled(tmp_path_factory.mktemp("library"), 40)
-    index = LocalSnapshot.open(store, active(store))
+    index = LocalSnapshot.open(store, active(store), policy=RenewPolicy(max_stale_share=0.99))
     for step, which, looks in steps:
         before = known(index)
         with store.writing("test"):
@@ -216,24 +215,21 @@ def test_an_index_that_nothing_happened_to_is_the_same(store: Store) -> None:
     assert index.renewed() is index
 
 
-def test_a_later_index_shares_the_scan_and_the_sketch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vectors, "MOST_STALE", 0.9)
+def test_a_renewed_snapshot_shares_the_scan_and_the_candidate_index(tmp_path: Path) -> None:
     store = filled(tmp_path, 300)
     with store.writing("test"):
         build(store, 0)
-    index = LocalSnapshot.open(store, active(store))
-    blocks, sketch = index.scan.blocks, index.sketch
-    assert sketch is not None
+    snapshot = LocalSnapshot.open(store, active(store), policy=RenewPolicy(max_stale_share=0.9))
+    snapshot.scan(np.ones(made.DIM, np.float32), vectors=5)
+    index = snapshot.pq_index
+    assert index is not None
     add(store, 1)
-    later = index.renewed()
-    assert later.sketch is sketch
-    assert later.scan.blocks[: len(blocks)] == blocks
-    assert (index.scan.photos, later.scan.photos) == (300, 302)
+    later = snapshot.renewed()
+    assert later.pq_index is index
+    assert (snapshot.facts.photos_to_scan, later.facts.photos_to_scan) == (0, 2)
     with store.writing("test"):
         build(store, 0)
-    assert later.renewed().sketch is not sketch
+    assert later.renewed().pq_index is not index
     store.close()
 
 
@@ -312,7 +308,7 @@ def test_files_of_another_version_of_the_program_are_told(tmp_path: Path) -> Non
 
 def test_rows_that_do_not_fit_their_segments_are_told(store: Store) -> None:
     moment = store.manifest(active(store).id)
-    segment = LocalSnapshot.open(store, active(store)).segments[0]
+    segment = LocalSnapshot.open(store, active(store)).reader.segments[0]
     for wrong in ([1, 30, 1], [2, 0, 1]):
         bad = type(moment)(moment.revision, moment.files, np.array([wrong]), None)
         with pytest.raises(LibraryDamaged, match="Run `mkt"):
