@@ -1,9 +1,9 @@
-"""Every setting with its default, read once into frozen dataclasses; also where the library is.
+"""Declare every setting, read them once into frozen dataclasses, and locate the library.
 
 A value comes from the first of: a flag, the environment (`MKT_<SECTION>_<KEY>`), the nearest
-`mkt.toml`, the default below. `mkt.toml` in the repository repeats help and defaults for people to
-read, and a test keeps the two equal. Nothing heavy is imported (types.py would bring numpy): the
-command line builds its options from this file.
+`mkt.toml`, the default below. `mkt.toml` in the repository repeats help and defaults for readers,
+and a test keeps the two equal. Light to import, because the command line builds its options from
+this module: `types.py` is not imported, as it loads numpy.
 """
 
 import os
@@ -437,7 +437,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """Every setting, checked. `sources` says where each value came from, by `section.key`."""
+    """Every setting, checked. `sources` maps `section.key` to the source of its value."""
 
     library: LibraryConfig = field(default_factory=LibraryConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -465,7 +465,7 @@ SECTIONS: dict[str, type[Any]] = {
 
 
 def settings() -> Iterator[Setting]:
-    """Every setting there is, in the order of the sections and their keys."""
+    """Yield every setting in the order of sections and keys."""
     for section, declared in SECTIONS.items():
         for item in fields(declared):
             yield Setting(section, item.name, item.type, item.default, item.metadata["rule"])
@@ -482,25 +482,25 @@ def load(
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Read every setting for work in the folder `start`.
+    """Read every setting for a command that runs in the folder `start`.
 
     Args:
-        start: where to look for `mkt.toml`, upward as git does; the library folder will do.
-        environ: the environment; that of the process by default.
-        flags: values by `section.key`; None is a flag that was not given.
+        start: the folder from which to look upward for `mkt.toml`; may be the library folder.
+        environ: environment variables; None is those of the process.
+        flags: values by `section.key`; a value of None counts as not given.
 
     Raises:
-        ConfigError: a value or a name is wrong; the text says where it stands.
+        ConfigError: a value or a name is wrong; the text says where.
     """
     environ = os.environ if environ is None else environ
     _refuse_unknown_variables(environ)
     home = find_home(start)
-    is_written = home is not None and (home / FILE).exists()
-    written = config_file.read(home / FILE, list(settings())) if home and is_written else {}
+    has_file = home is not None and (home / FILE).exists()
+    file_values = config_file.read(home / FILE, list(settings())) if home and has_file else {}
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     sources: dict[str, str] = {}
     for item in settings():
-        value, sources[item.name] = _pick(item, flags or {}, environ, written)
+        value, sources[item.name] = _pick(item, flags or {}, environ, file_values)
         values[item.section][item.key] = value
     return Config(
         **{name: part(**values[name]) for name, part in SECTIONS.items()}, sources=sources
@@ -533,19 +533,19 @@ def _pick(
     item: Setting,
     flags: Mapping[str, Any],
     environ: Mapping[str, str],
-    written: Mapping[str, config_file.Written],
+    file_values: Mapping[str, config_file.FileValue],
 ) -> tuple[Any, str]:
-    """Return the setting's value and where it came from, the strongest source first."""
+    """Return the setting's value and its source, by precedence."""
     if flags.get(item.name) is not None:
         return check(item, flags[item.name], place=item.flag), item.flag
     if item.variable in environ:
         place = f"environment variable {item.variable}"
         return check(item, parse(item, environ[item.variable]), place=place), item.variable
-    return written.get(item.name, (item.default, "default"))
+    return file_values.get(item.name, (item.default, "default"))
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    """Catch a misspelled MKT_<SECTION>_<KEY>; other people's MKT_ variables are none of ours."""
+    """Raise ConfigError for a misspelled MKT_<SECTION>_<KEY>; ignore other MKT_ variables."""
     for section in SECTIONS:
         known = [item.variable for item in settings() if item.section == section]
         for name in environ:
@@ -556,7 +556,7 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
 
 
 def find_home(start: Path) -> Path | None:
-    """Return the nearest folder, from `start` upward, that holds `.mkt/` or `mkt.toml`."""
+    """Return the nearest folder, from `start` upward, with `.mkt/` or `mkt.toml`; None without."""
     start = start.absolute()
     for folder in (start, *start.parents):
         if (folder / FOLDER).is_dir() or (folder / FILE).exists():
@@ -565,16 +565,16 @@ def find_home(start: Path) -> Path | None:
 
 
 def find_library(start: Path) -> Path:
-    """Return the library folder (`.mkt`) for work in `start`, looking upward as git does.
+    """Return the nearest library folder (`.mkt`) from `start` upward.
 
     Raises:
-        LibraryNotFound: there is none; the text says how to make one.
+        LibraryNotFound: there is none; the text says how to create one.
     """
     home = find_home(start)
     if home is None:
         raise LibraryNotFound(
-            f"no library in {start.absolute()} or above it. Run `mkt init` in the folder that shall"
-            " hold it, or name one with --library DIR."
+            f"no library in {start.absolute()} or above it. Run `mkt init` in the folder of your"
+            " photos, or name a library with --library DIR."
         )
     if not (home / FOLDER).is_dir():
         raise LibraryNotFound(f"{home} has a {FILE} but no library yet. Run `mkt init {home}`.")
@@ -582,7 +582,7 @@ def find_library(start: Path) -> Path:
 
 
 def named_library(directory: Path) -> Path:
-    """Return the library folder that `--library DIR` means: DIR/.mkt, or DIR when it is one itself.
+    """Return the library folder for `--library DIR`: DIR/.mkt, or DIR if it is a library itself.
 
     Raises:
         LibraryNotFound: DIR is neither.
@@ -593,14 +593,17 @@ def named_library(directory: Path) -> Path:
     if is_library and directory.is_dir():
         return directory
     if directory.exists() and not directory.is_dir():
-        raise LibraryNotFound(f"{directory} is no folder; name that of a library.")
-    raise LibraryNotFound(f"no library in {directory}. Run `mkt init {directory}` to make one.")
+        raise LibraryNotFound(f"{directory} is not a folder; name the folder of a library.")
+    raise LibraryNotFound(f"no library in {directory}. Run `mkt init {directory}` to create one.")
 
 
 def documented() -> str:
     """Return the text of the `mkt.toml` that documents every setting with its default.
 
-    It lies in the package when installed, and in the repository root when run from a checkout.
+    An installed package contains it; in a checkout it is in the repository root.
+
+    Raises:
+        ConfigError: the installed package lacks it.
     """
     package = Path(__file__).parent.parent
     for file in (package / FILE, package.parent / FILE):

@@ -1,7 +1,7 @@
-"""Settings: dataclass fields with help and limits, and the errors for wrong values.
+"""Define a setting: a dataclass field with its help and its limits, checked with clear errors.
 
-`config.py` declares the settings, `toml.py` reads them from `mkt.toml`, and the command line makes
-its options from them. Standard library only, as every command imports it.
+`config.py` declares the settings and `toml.py` reads them from `mkt.toml`; the command line builds
+its options from them. Standard library only.
 """
 
 import difflib
@@ -12,17 +12,18 @@ from typing import Any, Literal, get_args, get_origin
 
 from mkt_search.errors import ConfigError
 
-_FLAGS = {"search.k": "-k", "model.checkpoint": "--model"}  # the others follow from the key
+_FLAGS = {"search.k": "-k", "model.checkpoint": "--model"}  # other flags are derived from the key
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The help and the limits of a setting.
+    """The meaning of a setting and its allowed values.
 
-    `is_path`: a relative path in `mkt.toml` is relative to that file, if something is there.
-    `advanced`: help lists the setting last.
+    `at_least` and `at_most` are inclusive. `is_path`: a relative path in `mkt.toml` is relative to
+    that file, if it exists there, whichever folder the command runs in. `advanced`: help lists the
+    setting last.
     """
 
     help: str
@@ -34,7 +35,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Setting:
-    """A key of a section."""
+    """One key of one section, as declared in `config.py`."""
 
     section: str
     key: str
@@ -44,12 +45,12 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """`section.key`."""
+        """`section.key`, its name in flags and sources."""
         return f"{self.section}.{self.key}"
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values it takes, if they are listed; else ()."""
+        """The allowed words; empty if any value of the type is allowed."""
         return get_args(self.annotation) if get_origin(self.annotation) is Literal else ()
 
     @property
@@ -59,7 +60,7 @@ class Setting:
 
     @property
     def element(self) -> type[Any]:
-        """The type of a list's values; for other settings their own type."""
+        """The type of a list's elements; the setting's own type if it is not a list."""
         return get_args(self.annotation)[0] if self.kind is tuple else self.kind
 
     @property
@@ -69,14 +70,14 @@ class Setting:
 
     @property
     def help(self) -> str:
-        """The help text with the default and the name."""
-        words = {str: self.default or "none", bool: "on" if self.default else "off"}
-        default = words.get(self.kind, self.default if self.default != () else "none")
+        """The help of its option, with the default."""
+        shown = {str: self.default or "none", bool: "on" if self.default else "off"}
+        default = shown.get(self.kind, self.default if self.default != () else "none")
         return f"{self.rule.help}  [default: {default}; mkt.toml: {self.name}]"
 
     @property
     def flag(self) -> str:
-        """The option of the command line that sets it: `--batch-size`."""
+        """The command-line option that sets it, such as `--batch-size`."""
         return _FLAGS.get(self.name, "--" + self.key.replace("_", "-"))
 
 
@@ -95,26 +96,28 @@ def setting(
 
 
 def check(item: Setting, value: Any, *, place: str) -> Any:
-    """Return a value in the type of the setting.
+    """Return the value, converted to the setting's type.
 
     Args:
         item: the setting.
-        value: the value to check.
-        place: where it comes from; the error begins with it.
+        value: from a flag, the environment or the file.
+        place: where the value was found; the error begins with it.
 
     Raises:
-        ConfigError: the value has the wrong type or is out of range.
+        ConfigError: the value is not allowed.
     """
     value = _converted(value, item)
-    wanted = _requirement(item, value)
-    if wanted:
+    requirement = _violated(item, value)
+    if requirement:
         shown = f'"{value}"' if isinstance(value, str) else _as_toml(value)
-        raise ConfigError(f"{place}: {item.key} in [{item.section}] must be {wanted}, not {shown}")
+        raise ConfigError(
+            f"{place}: {item.key} in [{item.section}] must be {requirement}, not {shown}"
+        )
     return value
 
 
 def parse(item: Setting, text: str) -> Any:
-    """Parse the text of an environment variable; text that does not parse is left to `check`."""
+    """Parse the text of an environment variable; text that cannot be parsed is for `check`."""
     try:
         if item.kind is tuple:
             return tuple(item.element(part.strip()) for part in text.split(",") if part)
@@ -127,12 +130,15 @@ def parse(item: Setting, text: str) -> Any:
 
 
 def nearest(name: str, known: Iterable[str], form: str) -> str:
-    """Return `; did you mean ...?` with the most similar known name, else a list of all."""
+    """Return a hint for an unknown name: the most similar known one, or all of them.
+
+    `form` is a format string for a name, such as `[{}]`.
+    """
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {form.format(close[0])}?"
-    return f"; known are {', '.join(form.format(one) for one in known)}"
+    return f"; known names: {', '.join(form.format(one) for one in known)}"
 
 
 def _converted(value: Any, item: Setting) -> Any:
@@ -142,8 +148,8 @@ def _converted(value: Any, item: Setting) -> Any:
     return float(value) if item.kind is float and type(value) is int else value
 
 
-def _requirement(item: Setting, value: Any) -> str:
-    """Return what the value should be; "" if it is valid."""
+def _violated(item: Setting, value: Any) -> str:
+    """Return the requirement that the value violates, "" if it is allowed."""
     rule = item.rule
     if item.kind is tuple:
         fits = type(value) is tuple and all(_is(one, item.element) for one in value)
@@ -160,12 +166,12 @@ def _requirement(item: Setting, value: Any) -> str:
 
 
 def _is(value: Any, kind: type[Any]) -> bool:
-    """Return True for a value of exactly this type; NaN and infinity are not numbers."""
+    """Return True for a value of exactly this type, and False for NaN and infinity."""
     return type(value) is kind and (kind is not float or math.isfinite(value))
 
 
 def _as_toml(value: Any) -> str:
-    """Return the value about as TOML writes it."""
+    """Return the value approximately as TOML writes it."""
     if isinstance(value, tuple):
         return str(list(value))
     return str(value).lower() if isinstance(value, bool) else str(value)

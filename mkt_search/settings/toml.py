@@ -1,4 +1,4 @@
-"""Read and check `mkt.toml`; an error names the line and suggests the nearest name."""
+"""Read `mkt.toml`: check every value; every error has its line and the nearest known name."""
 
 import re
 import tomllib
@@ -9,39 +9,42 @@ from typing import Any, NamedTuple
 from mkt_search.errors import ConfigError
 from mkt_search.settings.setting import Setting, check, nearest
 
+RENAMED: dict[str, str] = {}
+"""Earlier names of keys: `section.key` -> the key of today."""
 
-class Written(NamedTuple):
-    """A value of the file and its line: `mkt.toml:12`."""
+
+class FileValue(NamedTuple):
+    """A value in the file and its place: `mkt.toml:12`."""
 
     value: Any
     place: str
 
 
-def read(file: Path, known: Sequence[Setting]) -> dict[str, Written]:
-    """Return the values of the file, by `section.key`.
+def read(file: Path, known: Sequence[Setting]) -> dict[str, FileValue]:
+    """Return the values in the file by `section.key`.
 
     Raises:
-        ConfigError: the file cannot be read or is not TOML, a name is unknown, or a value has the
-            wrong type or is out of range.
+        ConfigError: the file is unreadable or not TOML, or has an unknown or renamed key or a
+            value that is not allowed.
     """
     text = _read_text(file)
     sections, places = _parse(text, file), _Places(file, text)
-    found: dict[str, Written] = {}
+    values: dict[str, FileValue] = {}
     for section, table in sections.items():
         _check_section(section, table, known, places)
         for key, value in table.items():
             item = _known_key(section, key, known, places)
             place = places.of(section, key)
             checked = check(item, value, place=place)
-            found[item.name] = Written(_beside(file, item, checked), place)
-    return found
+            values[item.name] = FileValue(_resolved(file, item, checked), place)
+    return values
 
 
 class _Places:
-    """The lines of sections and keys, which tomllib does not report."""
+    """The lines of sections and keys in the file, which tomllib does not report."""
 
     def __init__(self, file: Path, text: str) -> None:
-        self.file = shown(file)
+        self.file = _shown(file)
         self.lines: dict[str, int] = {}
         section = ""
         for number, line in enumerate(text.splitlines(), start=1):
@@ -55,10 +58,10 @@ class _Places:
                 self.lines.setdefault(f"{section}.{name}".lstrip("."), number)
 
     def of(self, section: str, key: str = "") -> str:
-        """Return the line of a key, else of its section: `mkt.toml:12`."""
-        inside = (line for name, line in self.lines.items() if name.startswith(f"{section}."))
-        around = self.lines.get(section) or next(inside, 1)
-        return f"{self.file}:{self.lines.get(f'{section}.{key}', around)}"
+        """Return the place of a key, `mkt.toml:12`; that of its section if the key has no line."""
+        keys = (line for name, line in self.lines.items() if name.startswith(f"{section}."))
+        section_line = self.lines.get(section) or next(keys, 1)
+        return f"{self.file}:{self.lines.get(f'{section}.{key}', section_line)}"
 
 
 def _read_text(file: Path) -> str:
@@ -66,27 +69,27 @@ def _read_text(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as problem:
         line = problem.object[: problem.start].count(b"\n") + 1
-        raise ConfigError(f"{shown(file)}:{line}: not UTF-8 text; save it as UTF-8") from None
+        raise ConfigError(f"{_shown(file)}:{line}: not UTF-8 text; save it as UTF-8") from None
     except OSError as problem:
-        raise ConfigError(f"{shown(file)}: cannot be read ({problem.strerror})") from None
+        raise ConfigError(f"{_shown(file)}: cannot be read ({problem.strerror})") from None
 
 
 def _parse(text: str, file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        where = re.search(r"at line (\d+)", str(problem))
-        line = int(where[1]) if where else text.count("\n") + 1
+        position = re.search(r"at line (\d+)", str(problem))
+        line = int(position[1]) if position else text.count("\n") + 1
         reason = re.sub(r" \(at .*\)$", "", str(problem))
-        raise ConfigError(f"{shown(file)}:{line}: not valid TOML: {reason}") from None
+        raise ConfigError(f"{_shown(file)}:{line}: not valid TOML: {reason}") from None
 
 
 def _check_section(section: str, table: Any, known: Sequence[Setting], places: _Places) -> None:
     sections = list(dict.fromkeys(item.section for item in known))
     if not isinstance(table, dict):
-        homes = [item.section for item in known if item.key == section]
-        way_out = f"put it under [{homes[0]}]" if homes else "every setting belongs to a section"
-        raise ConfigError(f'{places.of(section)}: "{section}" is outside a section; {way_out}')
+        owners = [item.section for item in known if item.key == section]
+        hint = f"put it under [{owners[0]}]" if owners else "put every setting under its section"
+        raise ConfigError(f'{places.of(section)}: "{section}" is not in a section; {hint}')
     if section not in sections:
         hint = nearest(section, sections, "[{}]")
         raise ConfigError(f"{places.of(section)}: unknown section [{section}]{hint}")
@@ -96,21 +99,26 @@ def _known_key(section: str, key: str, known: Sequence[Setting], places: _Places
     keys = {item.key: item for item in known if item.section == section}
     if key in keys:
         return keys[key]
+    if f"{section}.{key}" in RENAMED:
+        new = RENAMED[f"{section}.{key}"]
+        raise ConfigError(
+            f'{places.of(section, key)}: "{key}" in [{section}] is now called "{new}"; rename it'
+        )
     elsewhere = [item.section for item in known if item.key == key]
     hint = f"; it belongs under [{elsewhere[0]}]" if elsewhere else nearest(key, keys, '"{}"')
     raise ConfigError(f'{places.of(section, key)}: unknown key "{key}" in [{section}]{hint}')
 
 
-def _beside(file: Path, item: Setting, value: Any) -> Any:
-    """Return a path relative to the file, if something is there; else the value as it is."""
+def _resolved(file: Path, item: Setting, value: Any) -> Any:
+    """Return a path relative to the file as an absolute one, if it exists; else the value."""
     if not (item.rule.is_path and value):
         return value
-    near = file.parent.absolute() / Path(value).expanduser()
-    return str(near) if near.exists() else value
+    path = file.parent.absolute() / Path(value).expanduser()
+    return str(path) if path.exists() else value
 
 
-def shown(file: Path) -> str:
-    """Return a path for messages: relative to the current folder if the file is below it."""
+def _shown(file: Path) -> str:
+    """Return the path to print: relative to the working folder if the file is in or below it."""
     try:
         return str(file.absolute().relative_to(Path.cwd()))
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Settings: one order of sources, one text that documents them, and where the library is."""
+"""Settings: the order of sources, the text that documents them, and the place of the library."""
 
 import re
 import tomllib
@@ -49,7 +49,7 @@ def test_mkt_toml_sets_nothing_that_a_recipe_decides() -> None:
     assert written["stage1"] == written["stage2"] == {}
 
 
-def test_mkt_toml_holds_every_setting_with_its_default() -> None:
+def test_mkt_toml_has_every_setting_with_its_default() -> None:
     written = tomllib.loads(documented())
     declared: dict[str, dict[str, Any]] = {}
     for item in config.settings():
@@ -63,7 +63,7 @@ def test_comment_above_each_key_of_mkt_toml_is_the_help_of_the_setting() -> None
     assert pairs == [(item.rule.help, item.key) for item in config.settings()]
 
 
-def test_keys_of_mkt_toml_stand_in_the_order_of_the_dataclasses() -> None:
+def test_keys_of_mkt_toml_have_the_order_of_the_dataclasses() -> None:
     written = tomllib.loads(documented())
     names = [f"{section}.{key}" for section, table in written.items() for key in table]
     assert names == [item.name for item in config.settings()]
@@ -101,7 +101,7 @@ def test_advanced_settings_stand_under_a_heading_at_the_end_of_their_section() -
 # ---- where a value comes from ----
 
 
-def test_without_anything_every_value_is_the_default(home: Path) -> None:
+def test_every_value_is_its_default_if_nothing_is_set(home: Path) -> None:
     loaded = load(home, environ={})
     assert loaded == Config()
     assert set(loaded.sources.values()) == {"default"}
@@ -119,7 +119,7 @@ def test_flag_beats_environment_beats_file_beats_default(home: Path) -> None:
     assert loaded.sources["index.precision"] == "default"
 
 
-def test_flag_that_was_not_given_says_nothing(home: Path) -> None:
+def test_a_flag_that_was_not_given_changes_nothing(home: Path) -> None:
     write(home, "[index]\nm = 2\n")
     assert load(home, environ={}, flags={"index.m": None}).index.m == 2
 
@@ -161,11 +161,11 @@ def test_lists_come_from_the_file_and_from_the_environment(home: Path) -> None:
     assert loaded.backbone_args == ("a=1", "b=2")
 
 
-def test_whole_number_is_taken_where_a_number_is_wanted(home: Path) -> None:
+def test_a_whole_number_is_accepted_for_a_number(home: Path) -> None:
     assert load(write(home, "[tag]\nthreshold = 1\n"), environ={}).tag.threshold == 1.0
 
 
-def test_file_of_the_nearest_folder_above_counts(home: Path) -> None:
+def test_the_file_of_the_nearest_folder_is_used(home: Path) -> None:
     write(home, "[search]\nk = 3\n")
     below = home / "a" / "b"
     below.mkdir(parents=True)
@@ -178,7 +178,7 @@ def test_library_folder_itself_leads_to_the_file_beside_it(home: Path) -> None:
     assert load(home / ".mkt", environ={}).search.k == 3
 
 
-def test_path_in_the_file_is_looked_for_beside_it(home: Path) -> None:
+def test_a_path_in_the_file_is_relative_to_it(home: Path) -> None:
     (home / "student").mkdir()
     write(home, '[model]\ncheckpoint = "student"\n')
     below = home / "below"
@@ -186,7 +186,7 @@ def test_path_in_the_file_is_looked_for_beside_it(home: Path) -> None:
     assert load(below, environ={}).model.checkpoint == str(home / "student")
 
 
-def test_open_clip_name_is_not_taken_for_a_path(home: Path) -> None:
+def test_a_name_of_open_clip_is_not_a_path(home: Path) -> None:
     write(home, '[model]\ncheckpoint = "ViT-B-16/openai"\n')
     assert load(home, environ={}).model.checkpoint == "ViT-B-16/openai"
 
@@ -208,7 +208,7 @@ def test_misspelled_environment_variable_is_refused_with_the_nearest(home: Path)
         load(home, environ={"MKT_INDEX_BACTH_SIZE": "3"})
 
 
-def test_other_mkt_variables_are_left_alone(home: Path) -> None:
+def test_other_mkt_variables_are_ignored(home: Path) -> None:
     assert load(home, environ={"MKT_LIBRARY": "/somewhere", "MKT_TOKEN": "x"}) == Config()
 
 
@@ -227,7 +227,7 @@ def test_flag_out_of_range_is_refused_by_its_name(home: Path) -> None:
         *("stage2.min_lr", "stage2.weight_decay", "stage2.clip_grad"),
     ],
 )
-def test_what_would_train_backwards_or_draw_nothing_is_refused(home: Path, name: str) -> None:
+def test_negative_values_are_refused(home: Path, name: str) -> None:
     value = type(find_setting(name).default)(-1)
     with pytest.raises(ConfigError, match=r"must be at least 0, not -1"):
         load(home, environ={}, flags={name: value})
@@ -281,7 +281,7 @@ def test_folder_with_only_mkt_toml_ends_the_search(home: Path) -> None:
         find_library(inner)
 
 
-def test_without_a_library_the_error_says_how_to_make_one(
+def test_without_a_library_the_error_says_how_to_create_one(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(config, "find_home", lambda start: None)

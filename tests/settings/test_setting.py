@@ -1,4 +1,4 @@
-"""One setting: which values it takes, and the words that refuse the others."""
+"""One setting: allowed values, and the errors for others."""
 
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ def test_names_follow_from_section_and_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "default", "told"),
+    ("annotation", "default", "shown"),
     [
         (int, 0, "0"),
         (float, 0.5, "0.5"),
@@ -32,9 +32,9 @@ def test_names_follow_from_section_and_key() -> None:
         (tuple[float, ...], (), "none"),
     ],
 )
-def test_help_tells_the_default_and_the_name(annotation: Any, default: Any, told: str) -> None:
+def test_help_has_the_default_and_the_name(annotation: Any, default: Any, shown: str) -> None:
     help = made(annotation, default).help
-    assert help == f"Help.  [default: {told}; mkt.toml: part.some_key]"
+    assert help == f"Help.  [default: {shown}; mkt.toml: part.some_key]"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_help_tells_the_default_and_the_name(annotation: Any, default: Any, told
         (tuple[str, ...], (), ["a"], ("a",)),
     ],
 )
-def test_fitting_value_is_kept(annotation: Any, default: Any, given: Any, kept: Any) -> None:
+def test_an_allowed_value_is_kept(annotation: Any, default: Any, given: Any, kept: Any) -> None:
     found = check(made(annotation, default), given, place="here")
     assert found == kept
     assert type(found) is type(kept)
@@ -72,7 +72,7 @@ def test_fitting_value_is_kept(annotation: Any, default: Any, given: Any, kept: 
         (tuple[str, ...], (), "a", 'a list, each text in quotes, not "a"'),
     ],
 )
-def test_other_value_is_refused_in_words(
+def test_another_value_is_refused_with_the_requirement(
     annotation: Any, default: Any, given: Any, wanted: str
 ) -> None:
     limits = {"at_least": 1, "at_most": 1000} if annotation is int else {}
@@ -96,12 +96,12 @@ def test_other_value_is_refused_in_words(
         (tuple[float, ...], (), "1,x", "1,x"),
     ],
 )
-def test_text_of_the_environment_is_read_as_its_kind(
+def test_text_of_the_environment_is_parsed_by_type(
     annotation: Any, default: Any, text: str, value: Any
 ) -> None:
     assert parse(made(annotation, default), text) == value
 
 
-def test_nearest_name_is_offered_else_all_of_them() -> None:
+def test_the_nearest_name_is_offered_or_all_of_them() -> None:
     assert nearest("bacth", ["batch", "k"], '"{}"') == '; did you mean "batch"?'
-    assert nearest("xyz", ["batch", "k"], "[{}]") == "; known are [batch], [k]"
+    assert nearest("xyz", ["batch", "k"], "[{}]") == "; known names: [batch], [k]"

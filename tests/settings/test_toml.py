@@ -1,4 +1,4 @@
-"""`mkt.toml`: every error has its line and the way out."""
+"""`mkt.toml`: every error names its line and the way out."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from mkt_search.errors import ConfigError
 from mkt_search.settings import config
 from mkt_search.settings import toml as config_file
-from mkt_search.settings.toml import Written
+from mkt_search.settings.toml import FileValue
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def write(home: Path, text: str) -> Path:
     return home
 
 
-def read(home: Path) -> dict[str, Written]:
+def read(home: Path) -> dict[str, FileValue]:
     return config_file.read(home / "mkt.toml", list(config.settings()))
 
 
@@ -66,15 +66,15 @@ def test_file_may_begin_with_a_byte_order_mark(home: Path) -> None:
         ),
         (
             "[tag]\nxyzzy = 3\n",
-            'mkt.toml:2: unknown key "xyzzy" in [tag]; known are "top", "threshold"',
+            'mkt.toml:2: unknown key "xyzzy" in [tag]; known names: "top", "threshold"',
         ),
         (
             "batch_size = 3\n",
-            'mkt.toml:1: "batch_size" is outside a section; put it under [index]',
+            'mkt.toml:1: "batch_size" is not in a section; put it under [index]',
         ),
         (
             "colour = 3\n",
-            'mkt.toml:1: "colour" is outside a section; every setting belongs to a section',
+            'mkt.toml:1: "colour" is not in a section; put every setting under its section',
         ),
         (
             '[index]\nbatch_size = "many"\n',
