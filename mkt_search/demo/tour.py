@@ -24,12 +24,12 @@ from mkt_search.progress import ProgressCallback
 
 Shown = Mapping[str, Sequence[str]]
 
-SIDE = 320  # pixels of a photo
-HITS = 8  # photos of each search in the report
+PHOTO_SIDE = 320  # pixels
+HITS_PER_SEARCH = 8
 UNSEEN_SEARCHES, SEEN_SEARCHES = 4, 2
-TAGS = 6  # most tags per photo: a place and five things
-THRESHOLD = 0.35  # lowest score that becomes a tag; most such tags are right
-TAGGED = 12  # photos with tags in the report
+MAX_TAGS = 6  # per photo: a place and five things
+TAG_THRESHOLD = 0.35  # lowest score that becomes a tag; most such tags are right
+TAGGED_PHOTOS = 12  # in the report
 REPORT = "report.html"
 PICTURE = "hits.png"
 PICTURE_SEARCHES, PICTURE_HITS = 3, 4
@@ -56,6 +56,10 @@ class Tour:
         mkt: runs a command of the program, given as its words.
         say: prints a sentence for the user.
         show_progress: gives the callback that shows the progress of rendering.
+        student: the model of the library.
+        teacher: the model to evaluate beside it.
+        side: width and height of a photo in pixels.
+        threshold: lowest score that becomes a tag.
     """
 
     folder: Path
@@ -63,6 +67,10 @@ class Tour:
     mkt: Callable[[list[str]], None]
     say: Callable[[str], None]
     show_progress: Callable[[], AbstractContextManager[ProgressCallback]]
+    student: str = DEMO
+    teacher: str = DEMO_TEACHER
+    side: int = PHOTO_SIDE
+    threshold: float = TAG_THRESHOLD
     steps: list[Step] = field(default_factory=list)
 
     def go(self) -> Path:
@@ -77,18 +85,18 @@ class Tour:
         self._prepare()
         shown = self._render()
         self._run("init", str(folder))
-        self._run("index", photos, "--model", DEMO, *at)
+        self._run("index", photos, "--model", self.student, *at)
         with Library.open(folder) as library:
             searches = self._search(library, shown)
         self._draw(searches)
         self._run(
             *("tag", "--vocabulary", str(folder / "labels.txt"), *at),
-            *("--top", str(TAGS), "--threshold", str(THRESHOLD)),
+            *("--top", str(MAX_TAGS), "--threshold", str(self.threshold)),
         )
         self._run(
             *("evaluate", "--photos", photos, "--labels", str(folder / "labels.json")),
             *("--unseen", str(folder / "unseen.txt"), "--only", "all", *at),
-            *("--model", DEMO_TEACHER, "--model", DEMO, "--json", str(found)),
+            *("--model", self.teacher, "--model", self.student, "--json", str(found)),
         )
         with Library.open(folder) as library:
             tagging = tags_of(library, shown)
@@ -109,7 +117,7 @@ class Tour:
             raise StoreError(
                 f"{printable(self.folder)} contains other files; name a new folder: `mkt demo DIR`."
             )
-        open_model(DEMO)
+        open_model(self.student)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / MARK, ABOUT)
 
@@ -120,10 +128,10 @@ class Tour:
         missing = len(seeds) - len(there)
         if there:
             self.say(f"{len(there):,} scenes of an earlier run are kept")
-        what = f"render {missing:,} scenes of {SIDE} x {SIDE} pixels"
+        what = f"render {missing:,} scenes of {self.side} x {self.side} pixels"
         self.say(what)
         with self._timed(what), self.show_progress() as progress:
-            shown = write_photos(folder, seeds, side=SIDE, progress=progress)
+            shown = write_photos(folder, seeds, side=self.side, progress=progress)
         files = {
             "labels.json": json.dumps(shown, indent=0),
             "labels.txt": "\n".join(LABELS),
@@ -150,8 +158,10 @@ class Tour:
         searches.append((" + ".join(pair), "mixed", set(pair)))
         made = []
         for query, kind, wanted in searches:
-            with self._shown("search", query, "-k", str(HITS), "--library", str(self.folder)):
-                hits = library.search(query, k=HITS)
+            with self._shown(
+                "search", query, "-k", str(HITS_PER_SEARCH), "--library", str(self.folder)
+            ):
+                hits = library.search(query, k=HITS_PER_SEARCH)
             right = [wanted <= set(shown.get(hit.path.name, ())) for hit in hits]
             self.say(f"{sum(right)} of {len(right)} photos show it")
             made.append(Search(query, kind, hits, right))
@@ -202,7 +212,7 @@ def tags_of(library: Library, shown: Shown) -> Tagging:
         TaggedPhoto(
             paths[name], sorted(given[name], key=lambda tag: -tag[1]), frozenset(shown[name])
         )
-        for name in sorted(given)[:TAGGED]
+        for name in sorted(given)[:TAGGED_PHOTOS]
     ]
     return Tagging(
         tags=count,

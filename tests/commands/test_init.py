@@ -90,7 +90,10 @@ def test_damaged_database_is_told_in_a_sentence(tmp_path: Path) -> None:
 def test_file_is_no_library(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("milk")
     result = mkt("status", "--library", tmp_path / "notes", code=1)
-    assert result.stderr == f"Error: {tmp_path / 'notes'} is not a folder; name the folder of a library.\n"
+    assert (
+        result.stderr
+        == f"Error: {tmp_path / 'notes'} is not a folder; name the folder of a library.\n"
+    )
 
 
 def test_database_in_no_folder_is_told_with_what_it_needs(tmp_path: Path) -> None:

@@ -86,7 +86,14 @@ class Run:
                 )
             settings = json.loads(state.pop("settings"))
             history = [Epoch(**epoch) for epoch in json.loads(state.pop("history"))]
-        except (OSError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError) as error:
+        except (
+            OSError,
+            RuntimeError,
+            EOFError,
+            LookupError,
+            TypeError,
+            pickle.UnpicklingError,
+        ) as error:
             raise TrainingError(
                 f"{self._state} cannot be read ({error}). Start over with --restart."
             ) from error

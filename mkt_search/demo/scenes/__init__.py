@@ -1,1 +1,1 @@
-"""The scenes of the demo world: words, shapes, places and photos."""
+"""The demo world: its words, shapes and places, and scenes rendered from them."""

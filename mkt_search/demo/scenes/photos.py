@@ -1,4 +1,4 @@
-"""Scenes of the demo world as files: photos with their labels, or arrays to train on."""
+"""Write scenes of the demo world: as photos with labels, or as arrays to train on."""
 
 import json
 import os
@@ -24,9 +24,9 @@ T = TypeVar("T")
 TEST_SEED = 10_000_000  # seeds from here on are never trained on
 LIBRARY_SEED = 20_000_000
 LABELS_FILE, SPLITS_FILE = "labels.json", "splits.json"
-QUALITY = 92
-CHUNK = 16
-ONE_PROCESS_UP_TO = 256  # scenes that are rendered before other processes would have started
+JPEG_QUALITY = 92
+SCENES_PER_TASK = 16  # of a worker process
+MAX_SCENES_IN_ONE_PROCESS = 256  # rendered sooner than other processes would start
 STEP = "rendering scenes"
 
 
@@ -68,12 +68,12 @@ def photo_name(seed: int) -> str:
 def seeds_in(folder: Path) -> list[int]:
     """Return the seeds of the scenes whose photos are in a folder; other files are ignored."""
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-    found = (re.fullmatch(r"scene-(\d{8})\.jpg", name) for name in names)
-    return sorted(int(match[1]) for match in found if match)
+    matches = (re.fullmatch(r"scene-(\d{8})\.jpg", name) for name in names)
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def targets_of(scenes: Iterable[Scene], words: Sequence[str] = LABELS) -> NDArray[np.bool_]:
-    """Return (N, W): which words describe each scene: its labels, their colours and shapes."""
+    """Return (N, W): which words describe each scene: its labels, and their colours and shapes."""
     column = {word: i for i, word in enumerate(words)}
     described = [{word for label in s.labels for word in (label, *label.split())} for s in scenes]
     rows = [[column[word] for word in found if word in column] for found in described]
@@ -95,22 +95,22 @@ def pixels(
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         shape = (len(seeds), side, side, 3)
-        with _whole(path) as made:
-            array = np.lib.format.open_memmap(made, mode="w+", dtype=np.uint8, shape=shape)
+        with _renamed_when_done(path) as temporary:
+            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
             for row, image in enumerate(_in_parallel(partial(_pixels, side, close_up), seeds)):
                 array[row] = image
                 progress(Progress(STEP, row + 1, len(seeds)))
             array.flush()
-    found: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    return found
+    images: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    return images
 
 
 def _write_photo(folder: Path, side: int, seed: int) -> None:
     from mkt_search.demo.scenes.render import render
 
     image = render(draw_scene(seed), side)
-    with _whole(folder / photo_name(seed)) as made:
-        image.save(made, "JPEG", quality=QUALITY, subsampling=0)
+    with _renamed_when_done(folder / photo_name(seed)) as temporary:
+        image.save(temporary, "JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
 def _pixels(side: int, close_up: bool, seed: int) -> NDArray[np.uint8]:
@@ -120,19 +120,19 @@ def _pixels(side: int, close_up: bool, seed: int) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def _renamed_when_done(path: Path) -> Iterator[Path]:
     """Yield a temporary path; rename it to `path` at the end, or delete it after an error."""
-    made = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        yield made
-        made.replace(path)
+        yield temporary
+        temporary.replace(path)
     finally:
-        made.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _in_parallel(work: Callable[[int], T], seeds: Sequence[int]) -> Iterator[T]:
     """Yield the result of `work` for each seed, in order."""
-    if len(seeds) <= ONE_PROCESS_UP_TO:
+    if len(seeds) <= MAX_SCENES_IN_ONE_PROCESS:
         yield from map(work, seeds)
         return
     with ProcessPoolExecutor(
@@ -140,4 +140,4 @@ def _in_parallel(work: Callable[[int], T], seeds: Sequence[int]) -> Iterator[T]:
         initializer=signal.signal,  # this process handles Ctrl-C and ends the others
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as workers:
-        yield from workers.map(work, seeds, chunksize=CHUNK)
+        yield from workers.map(work, seeds, chunksize=SCENES_PER_TASK)

@@ -1,4 +1,4 @@
-"""The places of the demo world: painters of what lies behind the things."""
+"""The places of the demo world: functions that paint the background of a scene."""
 
 import math
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw
 Colour = tuple[int, int, int]
 Rng = np.random.Generator
 
-HIDDEN = 0.15  # how far a sky reaches behind the hills before it
+SKY_BEHIND_HILLS = 0.15  # fraction of the side by which a sky extends below the horizon
 
 
 class Canvas:
-    """An image of `side` x `side` pixels, painted in coordinates on [0, 1], y down."""
+    """An RGB image of `side` x `side` pixels, painted in coordinates on [0, 1], y down."""
 
     def __init__(self, side: int, rng: Rng) -> None:
         self.side = side
@@ -23,26 +23,26 @@ class Canvas:
         self._draw = ImageDraw.Draw(self.image)
 
     def fade(self, top: float, bottom: float, first: Colour, last: Colour) -> None:
-        """Fill the rows from `top` to `bottom` with a gradient, each end varied by chance."""
+        """Fill the rows from `top` to `bottom` with a gradient; vary both colours at random."""
         a, b = self.vary(first), self.vary(last)
         rows = max(round((bottom - top) * self.side), 1)
-        share = np.linspace(0, 1, rows)[:, None]
-        column = (np.array(a) * (1 - share) + np.array(b) * share).astype(np.uint8)
+        weight = np.linspace(0, 1, rows)[:, None]  # (rows, 1)
+        column = (np.array(a) * (1 - weight) + np.array(b) * weight).astype(np.uint8)  # (rows, 3)
         band = np.ascontiguousarray(np.repeat(column[:, None], self.side, axis=1))
         self.image.paste(Image.fromarray(band), (0, round(top * self.side)))
 
     def vary(self, colour: Colour, by: float = 12) -> Colour:
-        """Return the colour, brighter or darker by chance, and a little off in each channel."""
+        """Return the colour with random noise of standard deviation `by`, mostly in brightness."""
         change = self.rng.normal(0, by) + self.rng.normal(0, by / 3, 3)
-        moved = np.clip(np.array(colour) + change, 0, 255).astype(int)
-        return int(moved[0]), int(moved[1]), int(moved[2])
+        red, green, blue = np.clip(np.array(colour) + change, 0, 255).astype(int)
+        return int(red), int(green), int(blue)
 
     def polygon(self, points: NDArray[np.float64], colour: Colour) -> None:
         """Fill a polygon (n, 2)."""
         self._draw.polygon([tuple(p) for p in points * self.side], fill=colour)
 
     def oval(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
-        """Fill an ellipse around (x, y)."""
+        """Fill an ellipse around (x, y) with the radii rx and ry."""
         s = self.side
         self._draw.ellipse([(x - rx) * s, (y - ry) * s, (x + rx) * s, (y + ry) * s], fill=colour)
 
@@ -52,7 +52,7 @@ class Canvas:
         self._draw.rectangle([left * s, top * s, right * s, bottom * s], fill=colour)
 
     def hills(self, height: float, swing: float, colour: Colour) -> None:
-        """Fill everything under a wavy line around `height`."""
+        """Fill everything below a random wavy line around `height`."""
         x = np.linspace(0, 1, 40)
         waves = self.rng.uniform(0, 2 * math.pi, 3)
         y = height + sum(
@@ -62,7 +62,7 @@ class Canvas:
         self.polygon(np.concatenate([line, [[1, 1.01], [0, 1.01]]]), self.vary(colour))
 
     def scatter(self, count: int, top: float, bottom: float, paint: Callable[..., None]) -> None:
-        """Call paint(x, y) for places by chance between two heights."""
+        """Call paint(x, y) for `count` random points between two heights."""
         for x, y in zip(self.rng.random(count), self.rng.uniform(top, bottom, count), strict=True):
             paint(float(x), float(y))
 
@@ -70,7 +70,7 @@ class Canvas:
 def day(c: Canvas) -> None:
     """Blue sky with clouds over a meadow."""
     horizon = c.rng.uniform(0.45, 0.75)
-    c.fade(0, horizon + HIDDEN, (96, 164, 232), (186, 218, 246))
+    c.fade(0, horizon + SKY_BEHIND_HILLS, (96, 164, 232), (186, 218, 246))
     c.scatter(int(c.rng.integers(1, 4)), 0.05, 0.3, lambda x, y: _cloud(c, x, y))
     c.hills(horizon, 0.04, (118, 172, 84))
     c.hills(horizon + 0.14, 0.03, (98, 152, 70))
@@ -79,7 +79,7 @@ def day(c: Canvas) -> None:
 def night(c: Canvas) -> None:
     """Dark sky with stars over dark hills."""
     horizon = c.rng.uniform(0.55, 0.8)
-    c.fade(0, horizon + HIDDEN, (10, 12, 40), (40, 40, 88))
+    c.fade(0, horizon + SKY_BEHIND_HILLS, (10, 12, 40), (40, 40, 88))
     c.scatter(28, 0, horizon, lambda x, y: c.oval(x, y, 0.005, 0.005, (236, 236, 214)))
     c.hills(horizon, 0.05, (24, 30, 40))
 
@@ -94,7 +94,7 @@ def beach(c: Canvas) -> None:
 
 
 def forest(c: Canvas) -> None:
-    """Trunks before dark green."""
+    """Trunks in front of dark green."""
     c.fade(0, 1, (44, 84, 52), (24, 50, 30))
     for x in np.sort(c.rng.random(int(c.rng.integers(6, 11)))):
         w = c.rng.uniform(0.012, 0.04)
@@ -104,16 +104,16 @@ def forest(c: Canvas) -> None:
 
 
 def snow(c: Canvas) -> None:
-    """Pale sky over snow, flakes falling."""
+    """Pale sky over snow, with falling flakes."""
     horizon = c.rng.uniform(0.4, 0.65)
-    c.fade(0, horizon + HIDDEN, (164, 184, 206), (206, 216, 228))
+    c.fade(0, horizon + SKY_BEHIND_HILLS, (164, 184, 206), (206, 216, 228))
     c.hills(horizon, 0.06, (226, 234, 242))
     c.hills(horizon + 0.18, 0.04, (212, 224, 238))
     c.scatter(36, 0, 1, lambda x, y: c.oval(x, y, 0.008, 0.008, (248, 250, 252)))
 
 
 def city(c: Canvas) -> None:
-    """Grey houses with lit windows, and a street."""
+    """Gray houses with lit windows, and a street."""
     c.fade(0, 1, (150, 160, 178), (196, 196, 200))
     x = -0.03
     while x < 1:
@@ -127,7 +127,7 @@ def city(c: Canvas) -> None:
 def desert(c: Canvas) -> None:
     """Dunes under a yellow sky."""
     horizon = c.rng.uniform(0.4, 0.6)
-    c.fade(0, horizon + HIDDEN, (240, 206, 140), (250, 226, 178))
+    c.fade(0, horizon + SKY_BEHIND_HILLS, (240, 206, 140), (250, 226, 178))
     c.hills(horizon, 0.07, (214, 152, 88))
     c.hills(horizon + 0.16, 0.06, (196, 132, 72))
     c.hills(horizon + 0.32, 0.05, (180, 116, 62))

@@ -10,9 +10,9 @@ from mkt_search.demo.scenes.places import PAINTERS, Canvas, Colour
 from mkt_search.demo.scenes.shapes import PARTS
 from mkt_search.demo.scenes.world import Scene, Thing
 
-FINER = 3  # pixels painted per pixel and direction, then averaged: no jagged edges
+SUPERSAMPLING = 3  # painted pixels per pixel in each direction; averaging them smooths edges
 
-# hue, saturation, value on [0, 1], each with how far it varies
+# mean hue, saturation and value on [0, 1], and by how much each varies
 HSV = {
     "red": ((0.99, 0.85, 0.82), (0.012, 0.08, 0.08)),
     "orange": ((0.075, 0.92, 0.96), (0.012, 0.06, 0.04)),
@@ -26,22 +26,22 @@ HSV = {
 
 
 def render(scene: Scene, side: int) -> Image.Image:
-    """Return the scene as an RGB image of `side` x `side` pixels; the same scene, the same one."""
-    canvas = Canvas(side * FINER, np.random.default_rng([scene.seed, 7]))
+    """Render the scene as an RGB image of `side` x `side` pixels; deterministic."""
+    canvas = Canvas(side * SUPERSAMPLING, np.random.default_rng([scene.seed, 7]))
     PAINTERS[scene.place](canvas)
     for thing in scene.things:
         paint(canvas, thing)
-    return canvas.image.reduce(FINER)
+    return canvas.image.reduce(SUPERSAMPLING)
 
 
 def paint(canvas: Canvas, thing: Thing) -> None:
-    """Paint a thing, with a shadow and a darker rim so that it stands out anywhere."""
+    """Paint a thing, with a shadow and a darker rim so that it is visible on any background."""
     colour = shade(thing.colour, canvas.rng)
-    turn = _rotation(thing.angle)
-    centre = np.array([thing.x, thing.y])
+    rotation = _rotation(thing.angle)  # (2, 2)
+    center = np.array([thing.x, thing.y])
     mirror = np.array([-1 if canvas.rng.random() < 0.5 else 1, 1])
     placed = [
-        (part, centre + thing.size / 2 * (part.points * mirror) @ turn.T)
+        (part, center + thing.size / 2 * (part.points * mirror) @ rotation.T)  # (n, 2)
         for part in PARTS[thing.shape]
     ]
     rim = thing.size * 0.03
@@ -53,9 +53,9 @@ def paint(canvas: Canvas, thing: Thing) -> None:
 
 
 def shade(name: str, rng: np.random.Generator) -> Colour:
-    """Return an RGB colour that goes by the name, varied by chance."""
-    middle, spread = HSV[name]
-    h, s, v = np.array(middle) + rng.uniform(-1, 1, 3) * spread
+    """Return a random RGB colour, 0 to 255, that the name describes."""
+    mean, spread = HSV[name]
+    h, s, v = np.array(mean) + rng.uniform(-1, 1, 3) * spread
     r, g, b = colorsys.hsv_to_rgb(h % 1, min(max(s, 0), 1), min(max(v, 0), 1))
     return round(r * 255), round(g * 255), round(b * 255)
 

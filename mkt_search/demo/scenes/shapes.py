@@ -1,7 +1,6 @@
-"""The shapes of the demo world as polygons: points in a square of side 2 around (0, 0), y down.
+"""The shapes of the demo world as polygons in the square [-1, 1] x [-1, 1], y down.
 
-A shape is a list of parts, painted in order. A part is points (n, 2) and how it takes the thing's
-colour: a number darkens or brightens it, a name is a colour of its own.
+A shape is a list of parts, painted in order.
 """
 
 import math
@@ -18,7 +17,10 @@ TRUNK, DARK, GLOW = (110, 76, 48), (38, 36, 44), (250, 214, 80)
 
 @dataclass(frozen=True)
 class Part:
-    """A polygon (n, 2). Its colour is the thing's times `tone`, or `own` where that is given."""
+    """A polygon: `points` (n, 2).
+
+    Its colour is `own` (RGB, 0 to 255), or the thing's colour times `tone`.
+    """
 
     points: Points
     tone: float = 1.0
@@ -26,18 +28,27 @@ class Part:
 
 
 def polygon(*points: tuple[float, float]) -> Points:
-    """Return points as an array (n, 2)."""
+    """Return points as a float64 array (n, 2)."""
     return np.array(points, np.float64)
 
 
 def oval(x: float, y: float, rx: float, ry: float, *, start: float = 0, turn: float = 1) -> Points:
-    """Return points of an ellipse around (x, y), from `start` on, `turn` of it (1 is all)."""
+    """Return 40 points of an ellipse, or of an arc of it, as (40, 2) float64.
+
+    Args:
+        x: the center.
+        y: the center.
+        rx: the horizontal radius.
+        ry: the vertical radius.
+        start: where the arc begins, as a fraction of a full turn; 0 is to the right, 0.25 below.
+        turn: the length of the arc, as a fraction of a full turn; 1 is the whole ellipse.
+    """
     angles = 2 * math.pi * (start + np.linspace(0, turn, 40, endpoint=turn < 1))
     return np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], axis=1)
 
 
 def box(left: float, top: float, right: float, bottom: float) -> Points:
-    """Return the four corners of an upright rectangle."""
+    """Return the corners of an upright rectangle as (4, 2) float64."""
     return polygon((left, top), (right, top), (right, bottom), (left, bottom))
 
 
@@ -61,7 +72,7 @@ def _cross() -> Points:
 
 
 def _ring() -> Points:
-    """One line round the rim and back round the hole, so that the hole shows what is behind."""
+    """Return one outline around the rim and back around the hole, so the hole stays unpainted."""
     outer = oval(0, 0, 0.98, 0.98)
     inner = oval(0, 0, 0.54, 0.54)[::-1]
     return np.concatenate([outer, outer[:1], inner[-1:], inner])

@@ -1,8 +1,8 @@
-"""The words and the scenes of the demo world, drawn by chance: what there is to see, and where.
+"""Draw random scenes of the demo world.
 
 A scene is a place ("beach") with one to five things, each a shape in a colour ("red star"). Places
-and things are the labels. Part of the colour-shape pairs are unseen labels: a student never has one
-as a target, though it sees photos of them, as any photo shows more than its labels say.
+and things are the labels. Some pairs of colour and shape are unseen labels: they are never a target
+of the student, although its training photos show them.
 """
 
 import math
@@ -20,15 +20,18 @@ SHAPES = (
 THINGS = tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 LABELS = (*PLACES, *THINGS)
 
-UNSEEN_PER_SHAPE = 3  # of its colours
-COUNT_SHARES = (0.2, 0.3, 0.25, 0.15, 0.1)  # how often a scene has 1, 2, ... 5 things
-SMALLEST, LARGEST = 0.2, 0.5  # a thing's size as a share of the scene's side
-MOST_HIDDEN = 0.35  # share of a thing's square that another one may cover
+UNSEEN_PER_SHAPE = 3  # colours of each shape that are unseen labels
+COUNT_PROBABILITIES = (0.2, 0.3, 0.25, 0.15, 0.1)  # of 1, 2, ... 5 things in a scene
+MIN_SIZE, MAX_SIZE = 0.2, 0.5  # of a thing, as a fraction of the scene's side
+MAX_COVERED_FRACTION = 0.35  # of a thing's square, by another one
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A shape in a colour: centre (x, y) and size are shares of the scene's side, y grows down."""
+    """A shape in a colour.
+
+    Center (x, y) and size are fractions of the scene's side, y down; `angle` is in radians.
+    """
 
     colour: str
     shape: str
@@ -39,13 +42,13 @@ class Thing:
 
     @property
     def label(self) -> str:
-        """Such as "red star"."""
+        """Colour and shape, such as "red star"."""
         return f"{self.colour} {self.shape}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A place and the things in it, from back to front; `seed` decides all that has no name."""
+    """A place and its things, from back to front; `seed` determines all that has no label."""
 
     place: str
     things: tuple[Thing, ...]
@@ -53,12 +56,12 @@ class Scene:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the scene shows, each label once: the place, then the things from back to front."""
+        """The distinct labels of the scene: the place, then the things from back to front."""
         return tuple(dict.fromkeys((self.place, *(thing.label for thing in self.things))))
 
 
 def unseen_things() -> tuple[str, ...]:
-    """Return the unseen labels: three colours of every shape, each colour about as often."""
+    """Return the unseen labels: three colours of every shape, evenly spread over the colours."""
     shift = len(COLOURS) // UNSEEN_PER_SHAPE
     return tuple(
         f"{COLOURS[(row * UNSEEN_PER_SHAPE + part * shift) % len(COLOURS)]} {shape}"
@@ -68,30 +71,30 @@ def unseen_things() -> tuple[str, ...]:
 
 
 def unseen_shown(scenes: Iterable[Iterable[str]]) -> list[str]:
-    """Return the unseen labels that scenes show, given the labels of each scene."""
+    """Return the unseen labels among the labels of some scenes."""
     shown = {label for labels in scenes for label in labels}
     return [label for label in unseen_things() if label in shown]
 
 
 def draw_scene(seed: int, *, close_up: bool = False) -> Scene:
-    """Return the scene of a seed; a close-up shows one large thing."""
+    """Draw the scene of a seed; a close-up has one large thing."""
     rng = np.random.default_rng([seed, int(close_up)])
     place = str(rng.choice(PLACES))
     if close_up:
         thing = _thing(rng, size=float(rng.uniform(0.5, 0.9)))
         return Scene(place, (thing,), seed)
-    count = 1 + int(rng.choice(len(COUNT_SHARES), p=COUNT_SHARES))
+    count = 1 + int(rng.choice(len(COUNT_PROBABILITIES), p=COUNT_PROBABILITIES))
     things: list[Thing] = []
     while len(things) < count:
-        size = SMALLEST * (LARGEST / SMALLEST) ** float(rng.random())
+        size = MIN_SIZE * (MAX_SIZE / MIN_SIZE) ** float(rng.random())
         thing = _thing(rng, size=size)
-        if all(_covered(old, thing) <= MOST_HIDDEN for old in things):
+        if all(covered_fraction(old, thing) <= MAX_COVERED_FRACTION for old in things):
             things.append(thing)
     return Scene(place, tuple(things), seed)
 
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """Return a sentence about the scene, in words and an order drawn from `rng`."""
+    """Return a caption of the scene; `rng` decides the order and the wording."""
     names = [thing.label for thing in scene.things]
     listed = [f"a {names[i]}" for i in rng.permutation(len(names))]
     things = " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
@@ -110,10 +113,10 @@ def _thing(rng: np.random.Generator, *, size: float) -> Thing:
     )
 
 
-def _covered(old: Thing, new: Thing) -> float:
-    """Return the share of the smaller thing's square that the other thing's square covers."""
-    reach = (old.size + new.size) / 2
-    smaller = min(old.size, new.size)
-    width = min(reach - abs(old.x - new.x), smaller)
-    height = min(reach - abs(old.y - new.y), smaller)
+def covered_fraction(one: Thing, other: Thing) -> float:
+    """Return the fraction of the smaller thing's square that the other thing's square covers."""
+    reach = (one.size + other.size) / 2
+    smaller = min(one.size, other.size)
+    width = min(reach - abs(one.x - other.x), smaller)
+    height = min(reach - abs(one.y - other.y), smaller)
     return max(width, 0.0) * max(height, 0.0) / smaller**2

@@ -1,4 +1,4 @@
-"""Painted scenes: the same for the same scene, and every word looks like something of its own."""
+"""Rendering is deterministic, and every word has its own look."""
 
 import colorsys
 from itertools import combinations
@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mkt_search.demo.scenes.places import PAINTERS
-from mkt_search.demo.scenes.render import FINER, HSV, render, shade
+from mkt_search.demo.scenes.render import HSV, SUPERSAMPLING, render, shade
 from mkt_search.demo.scenes.shapes import PARTS
 from mkt_search.demo.scenes.world import COLOURS, PLACES, SHAPES, Scene, Thing, draw_scene
 
@@ -27,7 +27,7 @@ def empty(place: str, seed: int = 0) -> Scene:
     return Scene(place, (), seed)
 
 
-def test_every_word_has_its_picture() -> None:
+def test_every_word_can_be_painted() -> None:
     assert set(PARTS) == set(SHAPES)
     assert set(HSV) == set(COLOURS)
     assert set(PAINTERS) == set(PLACES)
@@ -40,35 +40,19 @@ def test_the_same_scene_has_the_same_pixels(close_up: bool) -> None:
         np.testing.assert_array_equal(pixels(scene), pixels(scene))
 
 
-def test_a_seed_changes_what_has_no_name() -> None:
+def test_a_seed_changes_the_background() -> None:
     assert np.abs(pixels(empty("day", 0)) - pixels(empty("day", 1))).mean() > 1
 
 
 @pytest.mark.parametrize("side", [32, 64, 100])
-def test_an_image_is_rgb_of_the_size_asked_for(side: int) -> None:
+def test_an_image_is_rgb_of_the_given_size(side: int) -> None:
     image = render(draw_scene(0), side)
     assert (image.mode, image.size) == ("RGB", (side, side))
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_place_fills_the_frame(place: str) -> None:
-    for seed in range(12):
-        painted = pixels(empty(place, seed))
-        assert (painted.sum(axis=2) > 0).all(), "nothing is left black"
-        assert painted.std() > 4
-
-
-def test_no_two_places_look_alike() -> None:
-    looks = {
-        place: np.mean([pixels(empty(place, s)) for s in range(6)], axis=0) for place in PLACES
-    }
-    for one, other in combinations(PLACES, 2):
-        assert np.abs(looks[one] - looks[other]).mean() > 8, f"{one} and {other}"
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("place", PLACES)
-def test_a_thing_stands_out_where_it_is_and_changes_nothing_else(place: str, shape: str) -> None:
+def test_a_thing_is_visible_and_changes_nothing_else(place: str, shape: str) -> None:
     changed = np.abs(pixels(one_thing("purple", shape, place=place)) - pixels(empty(place))).max(
         axis=2
     )
@@ -78,20 +62,13 @@ def test_a_thing_stands_out_where_it_is_and_changes_nothing_else(place: str, sha
     assert max(abs(rows - SIDE / 2).max(), abs(columns - SIDE / 2).max()) <= reach
 
 
-def test_no_two_shapes_look_alike() -> None:
-    looks = {shape: pixels(one_thing("red", shape)) for shape in SHAPES}
-    for one, other in combinations(SHAPES, 2):
-        differs = np.abs(looks[one] - looks[other]).max(axis=2) > 40
-        assert differs.mean() > 0.008, f"{one} and {other}"
-
-
 def test_a_red_ball_is_red_in_the_middle() -> None:
     for seed in range(20):
         red, green, blue = pixels(one_thing("red", "ball", seed=seed))[SIDE // 2, SIDE // 2]
         assert red > 150 and max(green, blue) < 90
 
 
-def test_a_ring_shows_what_is_behind_it() -> None:
+def test_the_background_is_visible_through_a_ring() -> None:
     behind = pixels(empty("sea"))[SIDE // 2, SIDE // 2]
     ring = pixels(one_thing("red", "ring", place="sea"))
     np.testing.assert_array_equal(ring[SIDE // 2, SIDE // 2], behind)
@@ -104,7 +81,7 @@ def test_a_thing_in_front_covers_one_behind() -> None:
 
 
 def test_shades_of_two_colours_never_meet() -> None:
-    """Between any two names lies a distance in hue, or in how colourful or bright they are."""
+    """Any two colours differ in hue, saturation or brightness."""
     rng = np.random.default_rng(0)
     shades = {name: np.array([shade(name, rng) for _ in range(200)]) for name in COLOURS}
     for one, other in combinations(COLOURS, 2):
@@ -123,8 +100,8 @@ def test_a_shade_has_the_hue_of_its_name(name: str) -> None:
 
 
 def test_edges_are_smooth() -> None:
-    """A pixel is the mean of FINER x FINER painted ones."""
+    """A pixel is the mean of SUPERSAMPLING x SUPERSAMPLING painted pixels."""
     scene = one_thing("white", "square", place="night")
-    fine = np.asarray(render(scene, SIDE * FINER)).astype(float)
+    fine = np.asarray(render(scene, SIDE * SUPERSAMPLING)).astype(float)
     assert len(np.unique(pixels(scene).reshape(-1, 3), axis=0)) > 30
-    assert fine.shape == (SIDE * FINER, SIDE * FINER, 3)
+    assert fine.shape == (SIDE * SUPERSAMPLING, SIDE * SUPERSAMPLING, 3)

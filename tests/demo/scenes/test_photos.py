@@ -1,4 +1,4 @@
-"""Scenes as files: complete, rendered once, with the right labels."""
+"""Scenes are written completely, rendered once, with their labels."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL import Image
 
 from mkt_search.datasets.folder import read_dataset
 from mkt_search.demo.scenes.photos import (
-    ONE_PROCESS_UP_TO,
+    MAX_SCENES_IN_ONE_PROCESS,
     TEST_SEED,
     photo_name,
     pixels,
@@ -38,7 +38,7 @@ def test_photos_are_the_rendered_scenes_with_their_labels(tmp_path: Path) -> Non
         assert np.abs(found - painted).mean() < 6  # JPEG
 
 
-def test_a_photo_that_is_there_is_kept(tmp_path: Path) -> None:
+def test_an_existing_photo_is_kept(tmp_path: Path) -> None:
     (tmp_path / photo_name(1)).write_bytes(b"mine")
     events: list[Progress] = []
     labels = write_photos(tmp_path, range(3), side=32, progress=events.append)
@@ -47,9 +47,7 @@ def test_a_photo_that_is_there_is_kept(tmp_path: Path) -> None:
     assert [(event.done, event.total) for event in events] == [(2, 3), (3, 3)]
 
 
-def test_a_write_that_fails_leaves_no_half_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def save(self: Image.Image, path: Path, *_: object, **__: object) -> None:
         path.write_bytes(b"half a JP")
         raise OSError(28, "No space left on device", str(path))
@@ -63,7 +61,7 @@ def test_a_write_that_fails_leaves_no_half_file(
     assert seeds_in(tmp_path) == [0, 1, 2]
 
 
-def test_seeds_are_read_from_names_and_other_files_do_not_count(tmp_path: Path) -> None:
+def test_seeds_are_read_from_names_and_other_files_are_ignored(tmp_path: Path) -> None:
     write_photos(tmp_path, [7, 20_000_003], side=16)
     for name in ("holiday.jpg", ".scene-00000001.jpg.77", "scene-1.jpg", "scene-00000009.png"):
         (tmp_path / name).touch()
@@ -85,7 +83,7 @@ def test_a_dataset_splits_by_seed_and_is_read_as_a_folder_of_labels(tmp_path: Pa
     assert set(dataset.labels) == {label for shown in labels.values() for label in shown}
 
 
-def test_targets_say_for_every_word_whether_a_scene_shows_it() -> None:
+def test_targets_tell_which_words_describe_a_scene() -> None:
     scenes = [draw_scene(seed) for seed in range(12)]
     words = (*LABELS, *COLOURS, *SHAPES)
     found = targets_of(scenes, words)
@@ -98,10 +96,10 @@ def test_targets_say_for_every_word_whether_a_scene_shows_it() -> None:
             assert found[row, column] == shown, (scene, word)
 
 
-def test_targets_leave_out_words_that_are_not_asked_for() -> None:
+def test_targets_cover_only_the_given_words() -> None:
     scene = Scene("sea", (Thing("red", "boat", 0.5, 0.5, 0.3, 0.0),), 0)
-    asked = ("boat", "red", "sea", "blue", "red boat")
-    assert targets_of([scene], asked).tolist() == [[True, True, True, False, True]]
+    words = ("boat", "red", "sea", "blue", "red boat")
+    assert targets_of([scene], words).tolist() == [[True, True, True, False, True]]
     assert targets_of([scene], ("moon",)).tolist() == [[False]]
 
 
@@ -113,7 +111,7 @@ def test_pixels_are_the_rendered_scenes_in_order(tmp_path: Path, close_up: bool)
     np.testing.assert_array_equal(found, expected)
 
 
-def test_pixels_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_are_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = pixels(tmp_path / "p.npy", range(3), side=16, close_up=False)
     monkeypatch.setattr("mkt_search.demo.scenes.render.render", None)
     again = pixels(tmp_path / "p.npy", range(3), side=16, close_up=False)
@@ -133,7 +131,7 @@ def test_interrupted_pixels_are_rendered_again(tmp_path: Path) -> None:
 
 
 def test_several_processes_render_the_same_photos(tmp_path: Path) -> None:
-    count = ONE_PROCESS_UP_TO + 1
+    count = MAX_SCENES_IN_ONE_PROCESS + 1
     several = pixels(tmp_path / "several.npy", range(count), side=16, close_up=True)
     alone = pixels(tmp_path / "alone.npy", range(count - 9, count), side=16, close_up=True)
     np.testing.assert_array_equal(several[-9:], alone)
