@@ -1,4 +1,4 @@
-"""A small labelled world for training tests: painted photos whose labels are their colours.
+"""A small labeled world for training tests: painted photos whose labels are their colours.
 
 Each photo is grey with two painted patches; a label's vector is its colour, so a colour nobody
 trained lies between colours that were. A ViT of random weights tells colours apart well enough.

@@ -9,8 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Floors from the roof down, of the house and inside the store. Folders end with "/"; the longest
-# entry that fits is a module's room. A module imports from its own room and from lower floors.
+# Floors from the roof down: of the house, inside the store, and inside training. Folders end with
+# "/"; the longest entry that fits is a module's room. A module imports from its own room and from
+# lower floors.
 HOUSE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/__main__.py",),
     ("mkt_search/cli.py", "mkt_search/__init__.py"),
@@ -38,6 +39,13 @@ STORE: tuple[tuple[str, ...], ...] = (
         "mkt_search/store/records.py",
         "mkt_search/store/recall_curve.py",
     ),
+)
+TRAINING: tuple[tuple[str, ...], ...] = (
+    ("training/cli.py",),
+    ("training/",),
+    ("training/learning/",),
+    ("training/data/",),
+    ("training/runs/",),
 )
 # Foreign library -> the only rooms that may name it.
 HOMES: dict[str, tuple[str, ...]] = {
@@ -142,7 +150,7 @@ def points_down(importing: str, module: str, floors: tuple[tuple[str, ...], ...]
     return not here or not there or here[1] == there[1] or here[0] < there[0]
 
 
-@pytest.mark.parametrize("floors", [HOUSE, STORE], ids=["house", "store"])
+@pytest.mark.parametrize("floors", [HOUSE, STORE, TRAINING], ids=["house", "store", "training"])
 def test_imports_point_down(floors: tuple[tuple[str, ...], ...]) -> None:
     assert not [
         f"{source.name} imports {module}"

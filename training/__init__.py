@@ -1,4 +1,4 @@
-"""Train a student on labelled photos, and tune its prompt."""
+"""Train a student on labeled photos, and tune its prompt."""
 
 from training.api import TrainReport, train
 

@@ -52,7 +52,7 @@ def train(
     Args:
         out: the checkpoint to make; `out` with ".run" keeps the work of the run and, with a text
             tower, ".stage1" the checkpoint before its prompt is tuned.
-        photos: folder of the labelled photos, or of the whole dataset.
+        photos: folder of the labeled photos, or of the whole dataset.
         labels: file of their labels, for the kinds of dataset that have one.
         recipe: "linear", "finetune" or "paper".
         stage2: settings of stage 2, by key of [stage2] in mkt.toml.

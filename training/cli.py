@@ -60,7 +60,7 @@ restart_option = click.option(
 def train(
     context: click.Context, /, out: Path | None, restart: bool, as_json: bool, **given: Any
 ) -> None:
-    """Train a student on labelled photos, then tune its prompt.
+    """Train a student on labeled photos, then tune its prompt.
 
     `mkt train --out DIR` runs both stages with the settings of [data], [stage1] and [stage2] in
     mkt.toml; with a label table in place of a text tower there is no prompt, and stage 1 is all. A
@@ -88,7 +88,7 @@ def train(
 @setting_options("data")
 @setting_options("stage1")
 def stage1(out: Path, restart: bool, as_json: bool, **given: Any) -> None:
-    """Train the student on the seen labels of labelled photos.
+    """Train the student on the seen labels of labeled photos.
 
     Labels are split into seen and unseen ones. The unseen are never trained on; their ZSL mAP tells
     how well such labels are found. A run that was stopped continues after its last epoch when the

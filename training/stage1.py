@@ -64,7 +64,7 @@ def train(
     """Train a student and write it to the checkpoint `out`; continue a run that was stopped.
 
     Args:
-        data: the labelled photos; [data] of mkt.toml.
+        data: the labeled photos; [data] of mkt.toml.
         config: the settings; [stage1] of mkt.toml.
         out: the checkpoint; after each epoch it holds the student of that epoch.
         restart: discard a stopped run, and replace an existing checkpoint.
@@ -97,7 +97,7 @@ def train(
 
     with hold(folder):
         # student; a stopped run has its weights
-        run = Run(out, run_settings(data, config, task))
+        run = Run(out, run_settings(data, config, plan, task))
         saved = run.load() if run.is_started and not restart else None
         prepared = prepare(plan, task, teacher, is_resumed=saved is not None, progress=progress)
         del teacher  # its vectors are on disk; free its memory for the student
@@ -338,13 +338,14 @@ class Session:
         return checkpoint.write(self._out, meta, folded_state(student), labels=task.space.table)
 
 
-def run_settings(data: DataConfig, config: Stage1Config, task: Task) -> dict[str, Any]:
+def run_settings(
+    data: DataConfig, config: Stage1Config, plan: Stage1Plan, task: Task
+) -> dict[str, Any]:
     """Return everything that decides the result of a run, as plain values.
 
     A stopped run continues only under the same ones. Photos, labels and weights count by their
     content.
     """
-    plan = plan_stage1(config, cache=Path())
     teacher = teacher_fingerprint(plan.teacher) if plan.teacher else ""
     weights = plan.backbone.weights
     backbone = teacher if weights == TEACHER else ""

@@ -56,7 +56,7 @@ def train(
     """Tune the prompt of a checkpoint and write another one; continue a run that was stopped.
 
     Args:
-        data: the labelled photos, split as for stage 1; [data] of mkt.toml.
+        data: the labeled photos, split as for stage 1; [data] of mkt.toml.
         config: the settings; [stage2] of mkt.toml.
         source: the checkpoint whose prompt is tuned; it is not changed.
         out: the checkpoint; after each epoch it holds the prompt of that epoch.
@@ -87,18 +87,17 @@ def train(
     compare_provenance(model.meta, task, progress)
 
     with hold(folder):
-        # prompt; a stopped run has its context
+        # prompt, and the student's vectors of the photos, which are computed once
         run = Run(out, run_settings(data, config, task, model))
         saved = run.load() if run.is_started and not restart else None
-        session = Session(plan, task, model, encoder, run, out, progress)
-        if saved is not None:
-            session.resume(saved)
-            say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
-
-        # the student's vectors, once
-        session.compute_vectors()
+        learner = create_learner(plan, task, encoder, k=model.top_k)
+        photos = open_source(plan, task, model, progress)
+        session = Session(plan, task, model, learner, photos, run, out, progress)
         if saved is None:
             run.delete_state()  # now that nothing can be refused any more
+        else:
+            session.resume(saved)
+            say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
 
         # epochs
         for number in range(len(session.history) + 1, plan.optimizer.epochs + 1):
@@ -106,6 +105,39 @@ def train(
 
         # results, with the prompt before and after
         return session.finish()
+
+
+def create_learner(
+    plan: Stage2Plan, task: Task, encoder: PromptedTextEncoder, *, k: int
+) -> PromptLearner:
+    """Return the prompt that learns. Raises ModelError for a label that the tower cannot read."""
+    dtype = choose_dtype(plan.run.dtype, choose_device(plan.run.device), is_convolutional=False)
+    return PromptLearner(
+        encoder,
+        task.labels.seen,
+        plan.loss,
+        plan.optimizer,
+        k=k,
+        steps_per_epoch=steps_per_epoch(len(task.trainable), plan.optimizer.batch_size),
+        labels_at_once=plan.labels_at_once,
+        in_bfloat16=dtype == "bfloat16",
+    )
+
+
+def open_source(
+    plan: Stage2Plan, task: Task, model: CheckpointModel, progress: ProgressCallback
+) -> VectorSource:
+    """Compute the student's vectors of every photo, and report those that cannot be read."""
+    cache = compute_vectors(
+        task.dataset,
+        model.photo_encoder(device=plan.run.device, dtype=plan.run.dtype),
+        plan.run,
+        fingerprint=model.fingerprint,
+        progress=progress,
+    )
+    report_unreadable(task, np.flatnonzero(~cache.is_readable), progress)
+    device, size = choose_device(plan.run.device), plan.optimizer.batch_size
+    return VectorSource(cache, device=device, batch_size=size, seed=plan.run.seed)
 
 
 class Session:
@@ -120,7 +152,8 @@ class Session:
         plan: Stage2Plan,
         task: Task,
         model: CheckpointModel,
-        encoder: PromptedTextEncoder,
+        learner: PromptLearner,
+        source: VectorSource,
         run: Run,
         out: Path,
         progress: ProgressCallback,
@@ -129,41 +162,17 @@ class Session:
         self._plan = plan
         self._task = task
         self._model = model
+        self._learner = learner
+        self._source = source
         self._run = run
         self._out = out
         self._progress = progress
-        self._device = choose_device(plan.run.device)
         self._steps = steps_per_epoch(len(task.trainable), plan.optimizer.batch_size)
-        dtype = choose_dtype(plan.run.dtype, self._device, is_convolutional=False)
-        self._learner = PromptLearner(
-            encoder,
-            task.labels.seen,
-            plan.loss,
-            plan.optimizer,
-            k=model.top_k,
-            steps_per_epoch=self._steps,
-            labels_at_once=plan.labels_at_once,
-            in_bfloat16=dtype == "bfloat16",
-        )
 
     def resume(self, saved: SavedState) -> None:
         """Continue from the last epoch of a stopped run."""
         self.history = saved.history
         self._learner.load_state(saved.tensors)
-
-    def compute_vectors(self) -> None:
-        """Compute the student's vectors of every photo, and report those that cannot be read."""
-        run = self._plan.run
-        cache = compute_vectors(
-            self._task.dataset,
-            self._model.photo_encoder(device=run.device, dtype=run.dtype),
-            run,
-            fingerprint=self._model.fingerprint,
-            progress=self._progress,
-        )
-        report_unreadable(self._task, np.flatnonzero(~cache.is_readable), self._progress)
-        size = self._plan.optimizer.batch_size
-        self._source = VectorSource(cache, device=self._device, batch_size=size, seed=run.seed)
 
     def train_epoch(self, number: int) -> Epoch:
         """Train an epoch (from 1), validate, and write its state and its checkpoint.
@@ -210,7 +219,7 @@ class Session:
         for step, batch in enumerate(self._source.training_batches(task.trainable, number)):
             targets = task.seen_targets[batch.rows] * batch.is_readable[:, None]  # (B, L)
             columns = labels_of_step(targets, self._plan.labels_per_step, rng)
-            truth = torch.from_numpy(targets).to(self._device)
+            truth = torch.from_numpy(targets).to(learner.context.device)
             loss = learner.gradient(batch.vectors, truth, torch.from_numpy(columns))
             if not (torch.isfinite(loss) and learner.is_finite()):
                 raise NotFinite(

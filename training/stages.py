@@ -34,7 +34,7 @@ def train(
     """Train a student and, with a text tower, tune its prompt; continue where that was stopped.
 
     Args:
-        data: the labelled photos, of both stages.
+        data: the labeled photos, of both stages.
         first: settings of stage 1.
         second: settings of stage 2.
         out: the checkpoint; with a text tower, that of stage 1 is `out` with ".stage1".
@@ -78,4 +78,4 @@ def is_finished(student: Path, data: DataConfig, config: Stage1Config) -> bool:
         return False
     plan = plan_stage1(config, cache=Path())
     task = read_task(data, open_label_space(plan.labels), no_progress)  # stage 2 reports it
-    return bool(trained.get("settings") == stage1.run_settings(data, config, task))
+    return bool(trained.get("settings") == stage1.run_settings(data, config, plan, task))

@@ -131,11 +131,11 @@ class TagConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Labelled photos and their splits, for training and for evaluation."""
+    """Labeled photos and their splits, for training and for evaluation."""
 
     kind: Literal["folder", "coco", "voc", "nus-wide", "open-images"] = setting(
         "folder",
-        "How the labelled photos are laid out: folder, coco, voc, nus-wide or open-images.",
+        "How the labeled photos are laid out: folder, coco, voc, nus-wide or open-images.",
     )
     photos: str = setting("", "Folder of the photos, or of the whole dataset.", is_path=True)
     labels: str = setting(

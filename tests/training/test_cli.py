@@ -167,6 +167,7 @@ def test_one_command_trains_the_student_and_tunes_its_prompt(both: Path) -> None
     assert (both / "out" / STUDENT).read_bytes() == (both / "out.stage1" / STUDENT).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_stages_one_by_one_give_the_same(both: Path) -> None:
     mkt("train", "--out", "both")
     mkt("train", "stage1", "--out", "first")
@@ -176,6 +177,7 @@ def test_the_stages_one_by_one_give_the_same(both: Path) -> None:
         assert (both / "second" / name).read_bytes() == (both / "both" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_library_indexed_with_the_student_is_searched_with_its_tuned_prompt(
     both: Path,
 ) -> None:

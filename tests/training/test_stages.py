@@ -28,6 +28,7 @@ def both(tmp_path: Path) -> Stages:
     return world.data, world.config, SECOND
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_stopped_run_continues_in_its_stage(both: Stages, tmp_path: Path, stage: int) -> None:
     epochs: list[Epoch] = []
@@ -47,6 +48,7 @@ def test_a_stopped_run_continues_in_its_stage(both: Stages, tmp_path: Path, stag
     assert meta.files == whole.files and meta.results == whole.results
 
 
+@pytest.mark.slow
 def test_other_settings_of_stage_1_are_refused_unless_restarted(
     both: Stages, tmp_path: Path
 ) -> None:
@@ -59,6 +61,7 @@ def test_other_settings_of_stage_1_are_refused_unless_restarted(
     assert meta.trained["stage1"]["trained"]["settings"]["lr"] == 5e-3
 
 
+@pytest.mark.slow
 def test_a_finished_stage_1_counts_only_with_the_same_teacher(both: Stages, tmp_path: Path) -> None:
     data, first, second = both
     clips = [tiny_clip(tmp_path / str(seed), seed=seed) for seed in (0, 1)]

@@ -24,7 +24,7 @@ STEP = "data"  # the name of this work in progress events
 
 @dataclass(frozen=True)
 class Task:
-    """Labelled photos and label vectors.
+    """Labeled photos and label vectors.
 
     Args:
         dataset: its labels are the seen ones, then the unseen ones.
@@ -80,7 +80,7 @@ class Task:
 
 
 def read_task(data: DataConfig, space: LabelSpace, progress: ProgressCallback) -> Task:
-    """Read the labelled photos, split them, and encode their labels as `space` does now.
+    """Read the labeled photos, split them, and encode their labels as `space` does now.
 
     Raises:
         MktError: a file is missing or does not fit; the text says which and why.

@@ -21,6 +21,8 @@ from tests.training.test_stage1 import remarks
 from training.demo.build import CLIP_RUN, SMALL, Recipe, build_demo, prepare_data
 from training.runs.files import hold
 
+pytestmark = pytest.mark.slow  # the models are trained once, in 7 processor seconds
+
 
 def pictures() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)

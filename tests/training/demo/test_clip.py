@@ -251,6 +251,7 @@ def test_the_text_tower_is_frozen_during_close_ups_and_learns_on_scenes() -> Non
     assert {"token_embedding.weight", "text_projection", "positional_embedding"} <= moved
 
 
+@pytest.mark.slow
 def test_steps_lower_the_loss_of_the_same_images() -> None:
     learner = ClipLearner(create_model(0), replace(TINY, warmup=0, lr=1e-4))
     found = [step(learner, SIDE) for _ in range(4)]
@@ -269,6 +270,7 @@ def test_building_a_model_leaves_the_random_numbers_of_others_alone() -> None:
 # a run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_stopped_run_ends_as_an_undisturbed_one(trained: Path, tmp_path: Path, stop: int) -> None:
     def interrupt(event: Progress) -> None:

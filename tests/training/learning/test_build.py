@@ -43,7 +43,7 @@ def test_more_blocks_than_there_are_cannot_be_frozen() -> None:
 
 
 def test_an_input_too_small_for_a_patch_is_refused() -> None:
-    with pytest.raises(ModelError, match="cannot look at images of 32 x 7"):
+    with pytest.raises(ModelError, match="cannot encode images of 32 x 7"):
         build_student(replace(SPEC, image_size=(32, 7)), "linear", dim=3, seed=0)
 
 
