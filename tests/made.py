@@ -1,6 +1,7 @@
 """Made-up photos and vectors for tests of the store: real records, no files needed."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import numpy as np
 from mkt_search.store.candidates.policy import BuildPolicy
 from mkt_search.store.optimize import optimize
 from mkt_search.store.records import FailedPhoto, NewPhoto
+from mkt_search.store.segments.coding import decode, encode
 from mkt_search.store.store import Batch, Store, StoredEncoding
-from mkt_search.types import Encoding, PhotoFacts, PhotoFile, PhotoVectors
+from mkt_search.types import Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
+from tests.command_line import mkt
 
 DIM, GRID, M, TOP_K = 20, (3, 4), 5, 4
 QUICK = BuildPolicy(calibration_labels=32, calibration_pairs=8)
@@ -76,11 +79,41 @@ def fill(
     return stored
 
 
+def add(store: Store, root: Path, photos: Sequence[NewPhoto], arrays: PhotoVectors) -> None:
+    """Add photos and their vectors in one batch, under the active encoding."""
+    assert store.active is not None
+    with store.writing("test"):
+        store.add(store.place_of(root), store.active, Batch(photos, (), arrays))
+
+
+def index_nothing(home: Path, model: Path, *options: str) -> None:
+    """Make a library in `home` that has recorded its model and its settings, but no photo."""
+    (home / "photos").mkdir()
+    (home / "photos" / "broken.jpg").write_bytes(b"no photo")
+    library = ("--library", home)
+    mkt("init", home)
+    mkt("index", home / "photos", "--model", model, *library, *options)
+
+
+def as_stored(arrays: PhotoVectors, encoding: Encoding) -> tuple[Vector, Vector, Vector]:
+    """Return global and local vectors as they are after coding, (n, D), (n, m, D), and counts."""
+    precision, dim = encoding.precision, encoding.dim
+    coded = (encode(array, precision) for array in (arrays.global_, arrays.local_vectors))
+    global_vectors, local_vectors = (decode(*codes, precision, dim) for codes in coded)
+    return global_vectors, local_vectors, arrays.counts
+
+
+def optimize_active(store: Store) -> None:
+    """Build a candidate index of the active encoding."""
+    assert store.active is not None
+    with store.writing("test"):
+        assert optimize(store, store.active, policy=QUICK) is not None
+
+
 def optimized(home: Path, n: int, **changes: object) -> Store:
     """A library in `home` of n photos with a candidate index of all of them."""
     (home / "photos").mkdir(parents=True)
     store = Store.create(home / ".mkt")
-    stored = fill(store, home / "photos", n, **changes)
-    with store.writing("test"):
-        assert optimize(store, stored, policy=QUICK) is not None
+    fill(store, home / "photos", n, **changes)
+    optimize_active(store)
     return store
