@@ -24,7 +24,7 @@ SORTED_BY_LANGUAGE = ("--locale-provider=icu", "--icu-locale=en-US", "--locale=C
 
 
 class PostgresServer:
-    """A running server; `new_database` gives an empty database."""
+    """A running server; `new_url` gives an empty place in its database, a schema."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
@@ -48,16 +48,16 @@ class PostgresServer:
         """Stop the server; its data are left to be deleted."""
         self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
 
-    def new_database(self) -> str:
-        """Make an empty database and return its URL."""
+    def new_url(self) -> str:
+        """Make an empty schema and return the URL of connections that see only that."""
         import psycopg
 
         name = f"library_{next(self._numbers)}"
-        with psycopg.connect(
-            host=str(self._folder), user="mkt", dbname="postgres", autocommit=True
-        ) as connection:
-            connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy".encode())
-        return f"postgresql+psycopg://mkt@/{name}?host={self._folder}"
+        connect = psycopg.connect(host=str(self._folder), user="mkt", dbname="postgres")
+        with connect as connection:
+            connection.execute(f"CREATE SCHEMA {name}".encode())
+        options = f"host={self._folder}&options=-csearch_path%3D{name}"
+        return f"postgresql+psycopg://mkt@/postgres?{options}"
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), f"--pgdata={self._folder / 'data'}", *arguments]
@@ -78,7 +78,9 @@ def postgres() -> Iterator[PostgresServer]:
     programs = _programs()
     if programs is None:
         skip_or_fail("postgres", "there is no PostgreSQL server on this machine")
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path has at most 107 bytes
+    memory = Path("/dev/shm")  # no disk to wait for
+    shared = str(memory) if os.access(memory, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=shared))  # short, as a socket's path must be
     if os.getuid() == 0:
         owner = _owner()
         os.chown(folder, owner.pw_uid, owner.pw_gid)

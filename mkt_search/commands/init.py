@@ -18,7 +18,8 @@ from mkt_search.terminal.output import say
     "--database",
     metavar="URL",
     show_default="SQLite in the library folder",
-    help="Keep the database elsewhere: an SQLAlchemy URL, which goes into mkt.toml.",
+    help="Keep the database in PostgreSQL, postgresql+psycopg://USER@HOST/NAME, or in another "
+    "SQLite file, sqlite:///FILE; the URL goes into mkt.toml.",
 )
 def init(folder: Path, database: str | None) -> None:
     """Make a library in DIR, or here.

@@ -24,7 +24,9 @@ FOLDER = ".mkt"
 class LibraryConfig:
     """Where the library keeps its database."""
 
-    database: str = setting("", 'URL of the database; "" is SQLite in the library folder.')
+    database: str = setting(
+        "", 'SQLite or PostgreSQL URL of the database; "" is SQLite in the library folder.'
+    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.sql import changes, encodings, tags
 from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.sql.photos import in_pieces
-from mkt_search.store.sql.schema import Content, Photo, SegmentRow, TagRow, VectorRow
+from mkt_search.store.sql.schema import Content, Photo, SegmentRow, VectorRow
 from mkt_search.store.store import Store, StoredEncoding
 
 
@@ -167,11 +167,7 @@ def prune(store: Store, *, dry_run: bool) -> PruneReport:
 
 def _prune_rows(session: Session, store: Store) -> tuple[PruneReport, list[str]]:
     gone = list(session.scalars(select(Photo.id).where(Photo.state == "missing")))
-    hand = select(func.count()).select_from(TagRow).where(TagRow.superseded_by.is_(None))
-    lost_tags = sum(
-        session.scalar(hand.where(TagRow.photo_id.in_(piece))) or 0 for piece in in_pieces(gone)
-    )
-    tags.forget_photos(session, gone)
+    lost_tags = tags.delete_tags_of(session, gone)
     for piece in in_pieces(gone):
         session.execute(delete(Photo).where(Photo.id.in_(piece)))
     unused = ~exists().where(Photo.content_id == Content.id)
@@ -182,7 +178,7 @@ def _prune_rows(session: Session, store: Store) -> tuple[PruneReport, list[str]]
     empty = ~exists().where(VectorRow.segment_id == SegmentRow.id)
     rows = list(session.scalars(select(SegmentRow).where(empty)))
     session.execute(delete(SegmentRow).where(empty))
-    tags.forget_unused_labels(session)
+    tags.delete_unused_labels(session)
     report = PruneReport(
         photos=len(gone),
         tags=lost_tags,

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from mkt_search.store import lock
 from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.sql import encodings, photos, tags
-from mkt_search.store.sql.database import reading
+from mkt_search.store.sql.database import reading, size_of_tables
 from mkt_search.store.sql.schema import Photo, SegmentRow
 from mkt_search.store.store import Store
 from mkt_search.types import Encoding
@@ -76,13 +76,14 @@ def status(store: Store) -> Status:
             building=_progress(session, building.id) if building else None,
             segments=segments,
             bytes_segments=int(size),
-            bytes_database=sum(file.stat().st_size for file in store.directory.glob("mkt.db*")),
+            bytes_database=size_of_tables(session)
+            or sum(file.stat().st_size for file in store.directory.glob("mkt.db*")),
             candidate_index=_candidate_index(session, active.id) if active else None,
             roots=[
                 RootStatus(id_, path, path.is_dir(), number)
                 for id_, path, number in photos.roots(session)
             ],
-            tags=tags.counts(session),
+            tags=tags.count_by_source(session),
             writer=lock.writer(store.directory),
         )
 

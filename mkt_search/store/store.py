@@ -114,10 +114,11 @@ class Store:
         from mkt_search.store.sql.upgrade import upgrade
 
         (directory / SEGMENTS).mkdir(parents=True, exist_ok=True)
-        with lock.write_lock(directory, "mkt init"):
-            engine = open_engine(url or _sqlite(directory))
+        with lock.write_lock(directory, "mkt init"), _engine(directory, url) as engine:
             upgrade(engine)
-        return cls(directory, engine)
+            store = cls(directory, engine)
+            store._check_is_own()
+        return store
 
     @classmethod
     def open(cls, directory: Path, *, url: str | None = None, check: bool = True) -> "Store":
@@ -129,10 +130,20 @@ class Store:
                 f"There is no library in {directory}. Make one with `mkt init`, or name one with "
                 "--library DIR."
             )
-        engine = open_engine(url or _sqlite(directory))
-        if check:
-            check_schema(engine)
+        with _engine(directory, url) as engine:
+            if check:
+                check_schema(engine)
         return cls(directory, engine)
+
+    def _check_is_own(self) -> None:
+        """Raise StoreError if the database names segments of another library."""
+        with reading(self.engine) as session:
+            named = list(session.scalars(select(SegmentRow.file)))
+        if named and not any((self.folder / file).exists() for file in named):
+            raise StoreError(
+                f"The database belongs to another library: none of its {len(named)} segments is in "
+                f"{self.folder}. Name an empty database, or copy the segments of that library here."
+            )
 
     def migrate(self) -> None:
         """Bring the database to this program's schema."""
@@ -476,6 +487,17 @@ class Run:
 
     id: int
     summary: dict[str, Any]
+
+
+@contextmanager
+def _engine(directory: Path, url: str | None) -> Iterator[Engine]:
+    """Open the database, and close it again if the block fails."""
+    engine = open_engine(url or _sqlite(directory))
+    try:
+        yield engine
+    except BaseException:
+        engine.dispose()
+        raise
 
 
 def _sqlite(directory: Path) -> URL:

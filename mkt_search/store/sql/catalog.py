@@ -99,7 +99,7 @@ class SqlCatalog:
     ) -> Iterator[Tag]:
         """Yield the current tags by photo, best score first."""
         with reading(self.engine) as session:
-            yield from tags.listed(session, label=label, source=source, run=run, filters=filters)
+            yield from tags.current(session, label=label, source=source, run=run, filters=filters)
 
     def add_tag(self, photo_ids: Sequence[int], label: str) -> int:
         """Tag photos by hand; return how many did not have the tag by hand yet."""
@@ -122,17 +122,17 @@ class SqlCatalog:
     ) -> TagReport:
         """Replace the automatic tags of labels by a run's assignments, and end the run."""
         with transaction(self.engine) as session:
-            return tag_runs.replace(session, assignments, labels, run, step=step, progress=progress)
+            return tag_runs.apply(session, assignments, labels, run, step=step, progress=progress)
 
     def preview_tag_run(self, labels: Sequence[str], assignments: SpillFile) -> TagReport:
         """Return what `apply_tag_run` would, and change nothing."""
         with reading(self.engine) as session:
-            return tag_runs.compare(session, assignments, labels)
+            return tag_runs.preview(session, assignments, labels)
 
     def revert_run(self, run: int) -> TagReport:
         """Delete a run's tags and restore those it replaced. Raises QueryError."""
         with transaction(self.engine) as session:
-            return tag_runs.take_back(session, run)
+            return tag_runs.revert(session, run)
 
     def runs(self) -> list[RunInfo]:
         """Return every run, the oldest first."""

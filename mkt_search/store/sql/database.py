@@ -1,6 +1,6 @@
 """Open the database so that a commit survives a power cut and readers never wait for the writer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged, SchemaOutdated, StoreError
-from mkt_search.store.sql.schema import HEAD
+from mkt_search.store.sql.schema import HEAD, Base
 
 PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -101,6 +101,33 @@ def transaction(engine: Engine) -> Iterator[Session]:
     writer = engine.execution_options(**{WRITES: True})
     with translated(), Session(writer, expire_on_commit=False) as session, session.begin():
         yield session
+
+
+def insert_new(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, leaving out those whose key is there already."""
+    connection = session.connection()
+    statement: Any
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        statement = postgresql.insert(table).on_conflict_do_nothing()
+    else:
+        from sqlalchemy.dialects import sqlite
+
+        statement = sqlite.insert(table).on_conflict_do_nothing()
+    connection.execute(statement, rows)
+
+
+def size_of_tables(session: Session) -> int:
+    """Return the bytes of all tables in PostgreSQL; 0 in SQLite, which is a file."""
+    connection = session.connection()
+    if connection.dialect.name != "postgresql":
+        return 0
+    query = text(
+        "SELECT sum(pg_total_relation_size(quote_ident(tablename)::regclass)) FROM pg_tables"
+        " WHERE schemaname = current_schema()"
+    )
+    return int(connection.scalar(query) or 0)
 
 
 @contextmanager

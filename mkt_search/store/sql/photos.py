@@ -292,8 +292,9 @@ def photos(
         query = query.where(Photo.state == state)
     if filters is not None:
         query = filtered(query, filters)
-    for photo, root, sha in session.execute(query.execution_options(yield_per=1000)):
-        yield _record_of(photo, text_to_path(root), sha)
+    with session.execute(query.execution_options(yield_per=1000)) as rows:
+        for photo, root, sha in rows:
+            yield _record_of(photo, text_to_path(root), sha)
 
 
 def _record_of(photo: Any, root: Path, sha: bytes | None) -> PhotoRecord:

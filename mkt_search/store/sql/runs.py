@@ -7,6 +7,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from mkt_search.store.records import RunInfo
+from mkt_search.store.sql.database import insert_new
 from mkt_search.store.sql.photos import in_pieces, now
 from mkt_search.store.sql.schema import LabelVectorRow, RunRow
 
@@ -26,6 +27,11 @@ def end_run(session: Session, run: int, outcome: str, summary: dict[str, Any]) -
         .where(RunRow.id == run, RunRow.outcome == "running")
         .values(outcome=outcome, summary=summary, ended_at=now())
     )
+
+
+def set_reverted(session: Session, run: int) -> None:
+    """Record that a tag run was reverted."""
+    session.execute(update(RunRow).where(RunRow.id == run).values(outcome="reverted"))
 
 
 def end_abandoned(session: Session) -> None:
@@ -77,10 +83,9 @@ def label_vectors(session: Session, encoder: str, labels: Sequence[str]) -> dict
 
 
 def remember_labels(session: Session, encoder: str, vectors: dict[str, bytes]) -> None:
-    """Keep the vectors of labels; one that another process kept meanwhile stays."""
-    present = label_vectors(session, encoder, list(vectors))
-    session.add_all(
-        LabelVectorRow(encoder=encoder, label=label, vector=vector)
-        for label, vector in vectors.items()
-        if label not in present
-    )
+    """Remember vectors of labels; a label that another process remembered meanwhile is left."""
+    rows = [
+        {"encoder": encoder, "label": label, "vector": vectors[label]} for label in sorted(vectors)
+    ]  # in one order, so that two processes do not wait for each other
+    if rows:
+        insert_new(session, LabelVectorRow, rows)

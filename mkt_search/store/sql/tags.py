@@ -1,43 +1,20 @@
-"""The queries about tags. A run never touches what a person set, and can be taken back whole.
+"""Queries about labels and current tags, and the tags that a person sets by hand.
 
-A run over a vocabulary speaks for every label in it: it adds, keeps and removes the automatic tags
-of these labels. What it replaces stays, marked with the run that replaced it, and comes back when
-that run is taken back.
+A tag is current while `superseded_by` is NULL; see `auto_tags`.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import cast
 
-from sqlalchemy import (
-    ColumnElement,
-    CursorResult,
-    delete,
-    exists,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import delete, exists, func, insert, select
+from sqlalchemy.orm import Session
 
 from mkt_search.paths import text_to_path
 from mkt_search.store.sql.photos import filtered, in_pieces, now
-from mkt_search.store.sql.schema import LabelRow, Photo, Root, RunRow, TagRow
+from mkt_search.store.sql.schema import LabelRow, Photo, Root, TagRow
 from mkt_search.types import Filters, Source, Tag
 
-ROWS_AT_ONCE = 10_000  # tags handed to the database together: a run over a million photos has more
-
-
-@dataclass(frozen=True)
-class TagChange:
-    """What a run does, or undoes, to the current automatic tags."""
-
-    added: int = 0
-    removed: int = 0
-    kept: int = 0
+TAGS_PER_FETCH = 1_000
 
 
 def label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
@@ -50,7 +27,7 @@ def label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
 
 
 def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
-    """Return the ids of those labels that the library has met in a tag or in a run."""
+    """Return the ids of labels; those that no run and no tag ever named are left out."""
     ids: dict[str, int] = {}
     for piece in in_pieces(sorted(set(names))):
         rows = session.execute(select(LabelRow.name, LabelRow.id).where(LabelRow.name.in_(piece)))
@@ -58,117 +35,15 @@ def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
     return ids
 
 
-def count_auto(session: Session, labels: Iterable[int]) -> int:
-    """Count the current automatic tags of some labels."""
-    count = 0
-    for piece in in_pieces(list(labels)):
-        count += _count(session, *_auto(piece))
-    return count
-
-
-def auto_pairs(
-    session: Session, photos: Sequence[int], superseded_by: int | None
-) -> Iterator[tuple[int, int]]:
-    """Yield (photo id, label id) of the automatic tags of some photos: those current, or those
-    that a run put aside."""
-    for piece in in_pieces(photos):
-        rows = session.execute(
-            select(TagRow.photo_id, TagRow.label_id)
-            .where(
-                TagRow.photo_id.in_(piece),
-                TagRow.source == "auto",
-                TagRow.superseded_by == superseded_by,  # None becomes IS NULL
-            )
-            .execution_options(yield_per=ROWS_AT_ONCE)
-        )
-        yield from ((photo, label) for photo, label in rows)
-
-
-def supersede(session: Session, labels: Iterable[int], run: int) -> int:
-    """Put the current automatic tags of some labels aside for a run; return how many there were."""
-    count = 0
-    for piece in in_pieces(list(labels)):
-        done = session.execute(update(TagRow).where(*_auto(piece)).values(superseded_by=run))
-        count += cast(CursorResult[Any], done).rowcount
-    return count
-
-
-def _auto(labels: Sequence[int]) -> tuple[ColumnElement[bool], ...]:
-    """The conditions on a current automatic tag of some labels, on a photo that can be found."""
-    return (
-        TagRow.source == "auto",
-        TagRow.superseded_by.is_(None),
-        TagRow.label_id.in_(labels),
-        exists().where(Photo.id == TagRow.photo_id, Photo.state == "indexed"),
-    )
-
-
-def add_auto(session: Session, run: int, tags: Iterable[tuple[int, int, float]]) -> None:
-    """Add a run's tags, (photo id, label id, score)."""
-    every = {"source": "auto", "run_id": run, "created_at": now()}
-    rows = (
-        {"photo_id": photo, "label_id": label, "score": score, **every}
-        for photo, label, score in tags
-    )
-    while some := list(islice(rows, ROWS_AT_ONCE)):
-        session.connection().execute(insert(TagRow), some)  # no objects
-
-
-def take_back(session: Session, run: int, covered: dict[int, set[int]]) -> TagChange:
-    """Delete a run's tags and bring back those it replaced.
-
-    Args:
-        session: an open transaction.
-        run: the run to take back.
-        covered: the label ids each later run speaks for; a tag such a run would have replaced
-            too comes back as replaced by it.
-    """
-    before = _count(session, TagRow.run_id == run, TagRow.superseded_by.is_(None))
-    heirs = _heirs(session, run, covered)
-    after = kept = 0
-    for piece in in_pieces(heirs.get(None, [])):
-        returning = (TagRow.superseded_by == run, TagRow.label_id.in_(piece))
-        after += _count(session, *returning)
-        kept += _count(session, *returning, _has_tag_of(run))
-    session.execute(delete(TagRow).where(TagRow.run_id == run))
-    for heir, labels in heirs.items():
-        for piece in in_pieces(labels):
-            replaced = (TagRow.superseded_by == run, TagRow.label_id.in_(piece))
-            session.execute(update(TagRow).where(*replaced).values(superseded_by=heir))
-    session.execute(update(RunRow).where(RunRow.id == run).values(outcome="reverted"))
-    return TagChange(after - kept, before - kept, kept)
-
-
-def _count(session: Session, *conditions: ColumnElement[bool]) -> int:
-    return session.scalar(select(func.count()).select_from(TagRow).where(*conditions)) or 0
-
-
-def _has_tag_of(run: int) -> ColumnElement[bool]:
-    """The condition that a tag's photo and label have a current tag of a run."""
-    other = aliased(TagRow)
-    return exists().where(
-        other.photo_id == TagRow.photo_id,
-        other.label_id == TagRow.label_id,
-        other.source == "auto",
-        other.superseded_by.is_(None),
-        other.run_id == run,
-    )
-
-
-def _heirs(session: Session, run: int, covered: dict[int, set[int]]) -> dict[int | None, list[int]]:
-    """Return the labels of the tags a run replaced, by the later run that would have, or None."""
-    labels = select(TagRow.label_id).where(TagRow.superseded_by == run).distinct()
-    found: dict[int | None, list[int]] = {}
-    for label in session.scalars(labels):
-        heir = min((other for other, theirs in covered.items() if label in theirs), default=None)
-        found.setdefault(heir, []).append(label)
-    return found
+def delete_unused_labels(session: Session) -> None:
+    """Delete the labels that no tag names."""
+    session.execute(delete(LabelRow).where(~exists().where(TagRow.label_id == LabelRow.id)))
 
 
 def add_by_hand(
     session: Session, photos: Sequence[int], label: str, source: Source = "human"
 ) -> int:
-    """Tag photos as a person asks; return how many did not have the tag from a person yet."""
+    """Tag photos; return how many did not have the tag from this source yet."""
     label_id = label_ids(session, [label])[label]
     present: set[int] = set()
     for piece in in_pieces(photos):
@@ -192,17 +67,14 @@ def add_by_hand(
 def remove_by_hand(session: Session, photos: Sequence[int], label: str) -> int:
     """Remove a label from photos, whoever set it; return how many had it.
 
-    A tag that a run had put aside goes too, so that taking the run back does not restore it.
+    Replaced tags go too, so that reverting a run does not restore them.
     """
     removed: set[int] = set()
     for piece in in_pieces(photos):
         rows = session.scalars(
             select(TagRow)
             .join(LabelRow, LabelRow.id == TagRow.label_id)
-            .where(
-                TagRow.photo_id.in_(piece),
-                LabelRow.name == label,
-            )
+            .where(TagRow.photo_id.in_(piece), LabelRow.name == label)
         )
         for tag in rows:
             if tag.superseded_by is None:
@@ -211,7 +83,18 @@ def remove_by_hand(session: Session, photos: Sequence[int], label: str) -> int:
     return len(removed)
 
 
-def listed(
+def delete_tags_of(session: Session, photos: Sequence[int]) -> int:
+    """Delete all tags of photos; return how many of them were current."""
+    current = 0
+    for piece in in_pieces(photos):
+        of_photos = TagRow.photo_id.in_(piece)
+        count = select(func.count()).select_from(TagRow)
+        current += session.scalar(count.where(of_photos, TagRow.superseded_by.is_(None))) or 0
+        session.execute(delete(TagRow).where(of_photos))
+    return current
+
+
+def current(
     session: Session,
     *,
     label: str | None = None,
@@ -219,7 +102,7 @@ def listed(
     run: int | None = None,
     filters: Filters | None = None,
 ) -> Iterator[Tag]:
-    """Yield the current tags by photo, best score first."""
+    """Yield current tags by photo, best score first; tags without a score come before."""
     query = (
         select(Root.path, Photo.path, LabelRow.name, TagRow.score, TagRow.source, TagRow.run_id)
         .select_from(TagRow)
@@ -237,30 +120,17 @@ def listed(
         query = query.where(TagRow.run_id == run)
     if filters is not None:
         query = filtered(query, filters)
-    for root, path, name, score, source_, run_id in session.execute(
-        query.execution_options(yield_per=1000)
-    ):
-        yield Tag(
-            text_to_path(root) / text_to_path(path), name, score, cast(Source, source_), run_id
-        )
+    with session.execute(query.execution_options(yield_per=TAGS_PER_FETCH)) as rows:
+        for root, path, name, score, source_, run_id in rows:
+            file = text_to_path(root) / text_to_path(path)
+            yield Tag(file, name, score, cast(Source, source_), run_id)
 
 
-def counts(session: Session) -> dict[str, int]:
-    """Count the current tags by source."""
+def count_by_source(session: Session) -> dict[str, int]:
+    """Count the current tags of each source."""
     rows = session.execute(
         select(TagRow.source, func.count())
         .where(TagRow.superseded_by.is_(None))
         .group_by(TagRow.source)
     )
-    return Counter({source: number for source, number in rows})
-
-
-def forget_photos(session: Session, photos: Sequence[int]) -> None:
-    """Delete every tag of some photos."""
-    for piece in in_pieces(photos):
-        session.execute(delete(TagRow).where(TagRow.photo_id.in_(piece)))
-
-
-def forget_unused_labels(session: Session) -> None:
-    """Delete labels that no tag names."""
-    session.execute(delete(LabelRow).where(~exists().where(TagRow.label_id == LabelRow.id)))
+    return {source: number for source, number in rows}

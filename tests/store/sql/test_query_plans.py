@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from mkt_search.store.sql import encodings, tags
+from mkt_search.store.sql import auto_tags, encodings
 from mkt_search.store.sql import photos as photo_queries
 from mkt_search.store.sql.database import reading
 from mkt_search.store.store import Store
@@ -75,11 +75,11 @@ def test_stored_contents_are_looked_up_one_by_one(store: Store) -> None:
 def test_a_tag_run_looks_up_its_photos_and_their_tags(store: Store) -> None:
     steps = plans(store, lambda s: photo_queries.photo_ids_of(s, [1, 2]))
     assert "SEARCH photo USING COVERING INDEX ix_photo_content_id_state" in steps
-    current = plans(store, lambda s: list(tags.auto_pairs(s, [1, 2], None)))
+    current = plans(store, lambda s: list(auto_tags.pairs(s, [1, 2], superseded_by=None)))
     assert "SEARCH tag USING INDEX ix_tag_photo_id (photo_id=?)" in current
-    replaced = plans(store, lambda s: list(tags.auto_pairs(s, [1, 2], 1)))
+    replaced = plans(store, lambda s: list(auto_tags.pairs(s, [1, 2], superseded_by=1)))
     assert "ix_tag_superseded_by_photo_id (superseded_by=? AND photo_id=?)" in replaced
-    of_labels = plans(store, lambda s: tags.count_auto(s, [1, 2]))
+    of_labels = plans(store, lambda s: auto_tags.count(s, [1, 2]))
     assert "SEARCH tag USING INDEX ix_tag_label_id (label_id=?)" in of_labels
     assert "SEARCH photo USING INTEGER PRIMARY KEY (rowid=?)" in of_labels
     assert "SCAN" not in steps + current + replaced + of_labels

@@ -1,4 +1,4 @@
-"""What a tag run replaces, counted as it streams, against sets of everything before and after."""
+"""Tag runs on SQLite alone: work in pieces, a full disk, a kill. The contract has the rest."""
 
 import signal
 import subprocess
@@ -8,147 +8,68 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sqlalchemy import event
 
 from mkt_search import Library
 from mkt_search.errors import StoreError
-from mkt_search.progress import no_progress
+from mkt_search.progress import Progress, no_progress
+from mkt_search.store.records import TagReport
 from mkt_search.store.spill import SpillFile
-from mkt_search.store.sql import photos as photo_queries
-from mkt_search.store.sql import runs, tag_runs, tags
-from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.store import Batch, Store
+from mkt_search.store.sql import tag_runs
+from mkt_search.store.sql.database import transaction
+from mkt_search.store.store import Store
 from tests import made
 from tests.command_line import own_library
 
 __all__ = ["own_library"]
 
-Pick = tuple[int, str]  # the number of a content, and a label
-PHOTOS = ["a.jpg", "b.jpg", "c.jpg", "copy of a.jpg", "gone.jpg"]
-CONTENTS = [0, 1, 2, 0, 3]
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = filled(tmp_path)
+    """Three photos."""
+    (tmp_path / "photos").mkdir()
+    store = Store.create(tmp_path / ".mkt")
+    made.fill(store, tmp_path / "photos", 3)
     yield store
     store.close()
 
 
-def filled(folder: Path) -> Store:
-    """Five photos, of which two have the same bytes and one is missing."""
-    root = folder / "photos"
-    root.mkdir()
-    store = Store.create(folder / ".mkt")
-    with store.writing("test"):
-        stored = store.begin_encoding(made.encoding(), model="made")
-        photos = [
-            made.photo(root, name, None if i == 3 else min(i, 3), content=f"{CONTENTS[i]:064x}")
-            for i, name in enumerate(PHOTOS)
-        ]
-        store.add(store.place_of(root), stored, Batch(photos, (), made.vectors(4)))
-        store.mark_missing([5])
-    return store
-
-
-def run_tags(store: Store, labels: list[str], chosen: list[Pick], *, dry: bool = False):
-    """Send picks through a spool into a run, or only count them."""
-    with reading(store.engine) as session:
-        ids = photo_queries.known_content_ids(session, [f"{content:064x}" for content in range(4)])
-    contents = np.array([ids[f"{content:064x}"] for content, _ in chosen], np.int64)
-    numbers = np.array([labels.index(label) for _, label in chosen], np.int64)
-    with SpillFile(store.directory) as spool:
-        spool.add(contents, numbers, np.full(len(chosen), 0.5))
-        if dry:
-            with reading(store.engine) as session:
-                return tag_runs.compare(session, spool, labels)
+def tag(store: Store, labels: list[str], *, pieces_of: int, progress=no_progress) -> TagReport:
+    """Tag every photo with every label."""
+    contents = np.repeat(np.arange(1, 4), len(labels))
+    numbers = np.tile(np.arange(len(labels)), 3)
+    with SpillFile(store.directory) as assignments:
+        assignments.add(contents, numbers, np.full(len(contents), 0.5))
         with store.run("tag", {"labels": labels}) as run, transaction(store.engine) as session:
-            return tag_runs.replace(
-                session, spool, labels, run.id, step="writing tags", progress=no_progress
+            return tag_runs.apply(
+                session,
+                assignments,
+                labels,
+                run.id,
+                step="writing tags",
+                progress=progress,
+                pieces_of=pieces_of,
             )
 
 
-def current(store: Store, source: str = "auto") -> set[tuple[str, str]]:
-    with reading(store.engine) as session:
-        return {(tag.path.name, tag.label) for tag in tags.listed(session, source=source)}
+def current(store: Store) -> set[tuple[str, str]]:
+    return {(found.path.name, found.label) for found in store.catalog.tags(source="auto")}
 
 
-def photos_of(chosen: list[Pick]) -> set[tuple[str, str]]:
-    """What picks of contents mean for indexed photos."""
-    here = zip(PHOTOS[:4], CONTENTS[:4], strict=True)
-    return {(name, label) for name, content in here for of, label in chosen if of == content}
+def test_pieces_add_up(store: Store) -> None:
+    events: list[Progress] = []
+    first = tag(store, ["a", "b"], pieces_of=4, progress=events.append)
+    assert [(event.done, event.total) for event in events] == [(4, 6), (6, 6)]
+    assert (first.added, first.removed, first.kept) == (6, 0, 0)
+    second = tag(store, ["b", "c"], pieces_of=1)
+    assert (second.added, second.removed, second.kept) == (3, 0, 3)
+    assert second.by_label == {"b": 3, "c": 3}
+    assert len(current(store)) == 9
 
 
-steps = st.lists(
-    st.tuples(
-        st.lists(st.sampled_from("abcd"), min_size=1, unique=True),
-        st.lists(st.tuples(st.integers(0, 2), st.sampled_from("abcd")), unique=True),
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-@given(steps=steps)
-@settings(max_examples=25, deadline=None)
-def test_counts_while_streaming_equal_those_of_whole_sets(tmp_path_factory, steps) -> None:
-    """And a dry run tells the same before, and taking a run back restores the tags before it."""
-    store = filled(tmp_path_factory.mktemp("runs"))
-    tag_runs.PICKS_AT_ONCE, kept_size = 3, tag_runs.PICKS_AT_ONCE
-    try:
-        with transaction(store.engine) as session:
-            assert tags.add_by_hand(session, [1], "a") == 1
-        for labels, picks in steps:
-            chosen = [pick for pick in picks if pick[1] in labels]
-            everything = current(store)
-            before = {tag for tag in everything if tag[1] in labels}
-            after = photos_of(chosen)
-            trial = run_tags(store, labels, chosen, dry=True)
-            assert current(store) == everything
-            report = run_tags(store, labels, chosen)
-            assert (report.added, report.removed, report.kept) == (
-                len(after - before),
-                len(before - after),
-                len(after & before),
-            )
-            assert report.by_label == {
-                label: sum(tag[1] == label for tag in after) for label in labels
-            }
-            assert report.photos == 4
-            assert current(store) == (everything - before) | after
-            assert trial.__dict__ | {"run": report.run} == report.__dict__
-            assert report.run is not None
-            back = _take_back(store, report.run)
-            assert (back.added, back.removed, back.kept) == (
-                report.removed,
-                report.added,
-                report.kept,
-            )
-            assert current(store) == everything
-            run_tags(store, labels, chosen)
-        assert current(store, "human") == {("a.jpg", "a")}
-    finally:
-        tag_runs.PICKS_AT_ONCE = kept_size
-        store.close()
-
-
-def _take_back(store: Store, run: int) -> tag_runs.TagReport:
-    with transaction(store.engine) as session:
-        return tag_runs.take_back(session, run)
-
-
-def test_a_dry_run_adds_no_label(store: Store) -> None:
-    run_tags(store, ["new"], [(0, "new")], dry=True)
-    with reading(store.engine) as session:
-        assert tags.known_label_ids(session, ["new"]) == {}
-
-
-def test_a_full_disk_in_the_middle_leaves_the_tags_as_they_were(store: Store, monkeypatch) -> None:
-    run_tags(store, ["a"], [(0, "a"), (1, "a")])
+def test_a_full_disk_in_the_middle_leaves_the_tags_as_they_were(store: Store) -> None:
+    tag(store, ["a"], pieces_of=500)
     before = current(store)
-    monkeypatch.setattr(tag_runs, "PICKS_AT_ONCE", 500)
     labels = [f"label {i}" for i in range(2_000)]
 
     def limit(connection, _record) -> None:
@@ -157,17 +78,14 @@ def test_a_full_disk_in_the_middle_leaves_the_tags_as_they_were(store: Store, mo
 
     event.listen(store.engine, "connect", limit)
     store.engine.dispose()
-    every = [(content, label) for label in labels for content in (0, 1, 2)]
     with pytest.raises(StoreError, match="disk with the database is full"):
-        run_tags(store, ["a", *labels], every)
+        tag(store, ["a", *labels], pieces_of=500)
     event.remove(store.engine, "connect", limit)
     store.engine.dispose()
     assert current(store) == before
-    with reading(store.engine) as session:
-        assert [run.outcome for run in runs.listed(session)] == ["done", "failed"]
-        assert tags.known_label_ids(session, labels) == {}
-    report = run_tags(store, ["a", *labels], every)
-    assert (report.added, report.removed) == (4 * 2_000, 3)
+    assert [run.outcome for run in store.catalog.runs()] == ["done", "failed"]
+    report = tag(store, ["a", *labels], pieces_of=500)
+    assert (report.added, report.kept) == (3 * 2_000, 3)
 
 
 KILLED = """
