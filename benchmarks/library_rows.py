@@ -1,4 +1,4 @@
-"""The rows of the library itself: the exact scan, candidates, filters, and removed photos."""
+"""The rows of the library itself: exact scan, candidates, several terms, filters, removal."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from itertools import islice
 import faiss
 import memory
 import numpy as np
-from table import Ids, answers, left_out, recalls, row, timed
+from search_table import Ids, SearchTable, SearchTimes, answers, recalls, timed
 from truth import truth
 
 from mkt_search.search.plan import DEFAULT, SearchPolicy
@@ -22,19 +22,19 @@ from mkt_search.types import PhotoFile, Vector
 
 K = 100
 ONE = np.ones(1, np.float32)
-REMOVED = 1_000
-SHARES = (0.1, 0.01, 0.001)
-FILTERED = 20  # labels searched for under each filter
+REMOVED_PHOTOS = 1_000
+FILTERED_SHARES = (0.1, 0.01, 0.001)  # of photos that a filter allows
+FILTERED_LABELS = 20  # searched for under each filter
 CLIENTS = 2
-ROUNDS = 3  # of one client and several in turn: other programs may be at work
+CLIENT_ROUNDS = 3  # of one client and several alternately: other programs may be at work
 PAIRS = {"two labels": np.array((1, 1), "f4"), "one but not another": np.array((1, -1), "f4")}
-WHOLE = 3  # pairs that every photo is scored for
-FROM_DISK = 10  # labels searched for after the segments were evicted from memory
-SPARE = 1 << 30  # bytes left to other programs
+EXACT_PAIRS = 3  # for which every photo is scored
+DISK_LABELS = 10  # searched for after the segments were evicted from memory
+SPARE_BYTES = 1 << 30  # left to other programs
 SCAN_AT_ONCE = replace(DEFAULT, scan_build_as_searches=0)
 
 
-class Asked:
+class CountedSearch:
     """Searches for the k best allowed photos at a recall, and counts the bytes that are read."""
 
     def __init__(
@@ -95,91 +95,104 @@ def codes(snapshot: LocalSnapshot) -> int:
     return snapshot.pq_index.code_bytes
 
 
-def exact(store: Store, stored: StoredEncoding, labels: Vector, best_: Ids) -> None:
-    """Time the exact scan, if it fits in memory; it is dropped afterwards."""
+def exact(
+    table: SearchTable, store: Store, stored: StoredEncoding, labels: Vector, truth_ids: Ids
+) -> None:
+    """Time the exact scan if it fits in memory; it is freed afterwards."""
     snapshot = LocalSnapshot.open(store, stored)
     facts = snapshot.facts
     needed = facts.photos * facts.encoding.m * facts.encoding.dim
-    if needed + SPARE > memory.available():
-        left_out("exact scan", f"needs {needed / 1e9:.1f} GB of memory")
+    if needed + SPARE_BYTES > memory.available_bytes():
+        table.skip("exact scan", f"needs {needed / 1e9:.1f} GB of memory")
         return
-    asked = Asked(snapshot, 1.0, policy=SCAN_AT_ONCE)
-    loading = timed(lambda: asked(labels[0]))
-    found, times = answers(asked, labels)
+    counted = CountedSearch(snapshot, 1.0, policy=SCAN_AT_ONCE)
+    loading = timed(lambda: counted(labels[0]))
+    found, times = answers(counted, labels)
     what, threads = f"exact scan, {facts.scan_threads} threads", facts.scan_threads
     note = f"loaded in {loading / 1e3:.1f} s"
-    recall, read = recalls(best_, found), float(np.mean(asked.read))
-    row(what, times, recall=recall, read=read, threads=threads, note=note)
+    recall, read = recalls(truth_ids, found), float(np.mean(counted.read))
+    table.add(what, times, recalls=recall, read=read, threads=threads, note=note)
 
 
-def candidates(snapshot: LocalSnapshot, labels: Vector, best_: Ids, recall: float) -> None:
-    """Time the path through candidates: its first part alone, whole, and with two clients."""
+def candidates(
+    table: SearchTable, snapshot: LocalSnapshot, labels: Vector, truth_ids: Ids, recall: float
+) -> SearchTimes | None:
+    """Time the candidate index alone, the search through it, two clients, and a cold disk.
+
+    Returns the times of the search, None if the candidate index cannot reach the recall.
+    """
     index, pq_index = snapshot.candidate_index, snapshot.pq_index
     assert index is not None and pq_index is not None
     point = index.recall.probes_for("single", K, recall)
     if point is None:
-        left_out("candidates", f"no number of them reaches {recall:g}: the search is exact")
-        return
+        table.skip("candidates", f"no number of them reaches {recall:g}: the search is exact")
+        return None
     pq_index.probe_for(labels[:1])(point.probes)
     scans = [timed(lambda z=label: pq_index.probe_for(z[None])(point.probes)) for label in labels]  # type: ignore[misc]
-    row("the candidate index alone", scans, read=codes(snapshot), note=f"{point.probes:,} vectors")
-    asked = Asked(snapshot, recall)
-    found, times = answers(asked, labels)
-    read = float(np.mean(asked.read))
-    what = "**candidates and exact scores**" if asked.path == "candidates" else asked.path
+    table.add(
+        "the candidate index alone", scans, read=codes(snapshot), note=f"{point.probes:,} vectors"
+    )
+    counted = CountedSearch(snapshot, recall)
+    found, times = answers(counted, labels)
+    read = float(np.mean(counted.read))
+    what = "**candidates and exact scores**" if counted.path == "candidates" else counted.path
     note = f"{1e3 * len(labels) / sum(times):.1f} queries/s"
-    row(what, times, recall=recalls(best_, found), read=read, note=note)
-    clients(asked, labels, read=read)
-    from_disk(asked, labels[:FROM_DISK], read=read)
+    row = table.add(what, times, recalls=recalls(truth_ids, found), read=read, note=note)
+    clients(table, counted, labels, read=read)
+    from_disk(table, counted, labels[:DISK_LABELS], read=read)
+    return row
 
 
-def several(snapshot: LocalSnapshot, labels: Vector, recall: float) -> None:
-    """Time queries of two labels: both wanted, and the second unwanted; a few by every photo."""
+def several(table: SearchTable, snapshot: LocalSnapshot, labels: Vector, recall: float) -> None:
+    """Time queries of two labels, both wanted or one unwanted, and a few that score every photo."""
     if len(labels) < 2:
-        left_out("two labels", "takes two labels")
+        table.skip("two labels", "needs two labels")
         return
     pairs = labels[: 2 * (len(labels) // 2)].reshape(-1, 2, labels.shape[1])
     for what, weights in PAIRS.items():
         columns = np.kron(np.eye(len(pairs), dtype=np.float32), weights[:, None])
         every = pairs.reshape(-1, labels.shape[1])
-        best_ = truth(snapshot, every, K, snapshot.content_ids(), columns)
-        for wanted, count in ((recall, len(pairs)), (1.0, WHOLE)):
-            asked = Asked(snapshot, wanted, weights=weights)
-            found, times = answers(asked, pairs[:count])
-            read = float(np.mean(asked.read))
-            name = f"{what}, {asked.path}"
-            row(name, times, recall=recalls(best_[:count], found), read=read)
+        truth_ids = truth(snapshot, every, K, snapshot.content_ids(), columns)
+        for wanted, count in ((recall, len(pairs)), (1.0, EXACT_PAIRS)):
+            counted = CountedSearch(snapshot, wanted, weights=weights)
+            found, times = answers(counted, pairs[:count])
+            read = float(np.mean(counted.read))
+            name = f"{what}, {counted.path}"
+            table.add(name, times, recalls=recalls(truth_ids[:count], found), read=read)
 
 
-def clients(asked: Asked, labels: Vector, *, read: float) -> None:
-    """Time the labels shared by clients that search at once, in turns with one client alone."""
-    rounds = [[_shared(asked, labels, clients) for clients in (1, CLIENTS)] for _ in range(ROUNDS)]
+def clients(table: SearchTable, counted: CountedSearch, labels: Vector, *, read: float) -> None:
+    """Time clients that share the labels and search concurrently, alternately with one alone."""
+    rounds = [
+        [_shared(counted, labels, clients) for clients in (1, CLIENTS)]
+        for _ in range(CLIENT_ROUNDS)
+    ]
     times = [each for _, (_, of_round) in rounds for each in of_round]
     gain = float(np.median([alone / together for (alone, _), (together, _) in rounds]))
     took = float(np.median([together for _, (together, _) in rounds]))
-    note = f"{1e3 * len(labels) / took:.1f} queries/s, {gain:.2f} times one client's"
-    row(f"the same, {CLIENTS} clients", times, read=read, note=note)
+    note = f"{1e3 * len(labels) / took:.1f} queries/s, {gain:.2f} times those of one"
+    table.add(f"the same, {CLIENTS} clients", times, read=read, note=note)
 
 
-def _shared(asked: Asked, labels: Vector, clients: int) -> tuple[float, list[float]]:
+def _shared(counted: CountedSearch, labels: Vector, clients: int) -> tuple[float, list[float]]:
     """Return the milliseconds that clients take for all labels, and those of each label."""
     one_each = partial(faiss.omp_set_num_threads, 1)  # a new thread would start with all
     with ThreadPoolExecutor(clients, initializer=one_each) as threads:
         start = time.perf_counter()
-        times = list(threads.map(lambda z: timed(lambda: asked(z)), labels))
+        times = list(threads.map(lambda z: timed(lambda: counted(z)), labels))
         return (time.perf_counter() - start) * 1e3, times
 
 
-def from_disk(asked: Asked, labels: Vector, *, read: float) -> None:
+def from_disk(table: SearchTable, counted: CountedSearch, labels: Vector, *, read: float) -> None:
     """Time labels after the segments, but not the candidate index, were evicted from memory."""
     if not hasattr(os, "posix_fadvise"):
-        left_out("segments on disk", "this system cannot evict files from memory")
+        table.skip("segments on disk", "this system cannot evict files from memory")
         return
     times = []
     for label in labels:
-        evict(asked.snapshot)
-        times.append(timed(lambda z=label: asked(z)))  # type: ignore[misc]
-    row("the same, segments on disk", times, read=read)
+        evict(counted.snapshot)
+        times.append(timed(lambda z=label: counted(z)))  # type: ignore[misc]
+    table.add("the same, segments on disk", times, read=read)
 
 
 def evict(snapshot: LocalSnapshot) -> None:
@@ -190,27 +203,30 @@ def evict(snapshot: LocalSnapshot) -> None:
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def filters(snapshot: LocalSnapshot, labels: Vector, recall: float) -> None:
-    """Time searches for ten photos under filters of several shares."""
-    rng, few = np.random.default_rng(3), labels[:FILTERED]
-    live = snapshot.content_ids()
-    for part in SHARES:
+def filters(
+    table: SearchTable, snapshot: LocalSnapshot, labels: Vector, recall: float
+) -> list[SearchTimes]:
+    """Time searches for ten photos under filters that allow several shares of the photos."""
+    rng, few = np.random.default_rng(3), labels[:FILTERED_LABELS]
+    live, rows = snapshot.content_ids(), []
+    for part in FILTERED_SHARES:
         allowed = live[rng.random(len(live)) < part]
-        best_ = truth(snapshot, few, 10, allowed)
-        asked = Asked(snapshot, recall, 10, allowed)
-        found, times = answers(asked, few)
-        read = float(np.mean(asked.read))
-        what = f"filter of {part:.1%}, k = 10"
-        row(what, times, recall=recalls(best_, found), read=read, note=asked.path)
+        truth_ids = truth(snapshot, few, 10, allowed)
+        counted = CountedSearch(snapshot, recall, 10, allowed)
+        found, times = answers(counted, few)
+        read = float(np.mean(counted.read))
+        what, recall_at = f"filter of {part:.1%}, k = 10", recalls(truth_ids, found)
+        rows.append(table.add(what, times, recalls=recall_at, read=read, note=counted.path))
+    return rows
 
 
-def removal(store: Store, snapshot: LocalSnapshot) -> str:
-    """Remove photos; return, as a sentence, how long it takes until a reader sees it."""
-    gone = [photo.id for photo in islice(store.catalog.photos(), REMOVED)]
+def removal(store: Store, snapshot: LocalSnapshot) -> tuple[float, float]:
+    """Return the milliseconds of removing photos, and until a reader sees that they are gone."""
+    gone = [photo.id for photo in islice(store.catalog.photos(), REMOVED_PHOTOS)]
     back = PhotoFile(store.directory, "", store.directory, 1, 1)
     try:
         marking = timed(lambda: store.mark_missing(gone))
         seeing = timed(snapshot.renewed)
     finally:
         store.touch([(photo, back) for photo in gone])  # a library that is kept stays whole
-    return f"{len(gone):,} photos removed in {marking:.0f} ms, seen by a reader in {seeing:.0f} ms"
+    return marking, seeing

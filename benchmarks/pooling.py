@@ -41,7 +41,7 @@ MIN_TRAIN_PHOTOS = 10  # of a label of Corel-5k
 SCENES, SCENE_PIXELS = 4_000, 320
 SCORED_PHOTOS = 256  # bounds the memory of (photos, m, labels) products
 ROW_HEADER_BYTES = 32  # the SHA-256 of a photo
-COLUMNS = {
+FIDELITY_COLUMNS = {
     **{"stored": "", "m": "", "precision": "", "bytes/photo": ","},
     **{"overlap@10": ".3f", "overlap@100": ".3f", "mAP": ".3f", "photos to score": ".1f"},
 }
@@ -206,8 +206,8 @@ def main() -> None:
     results.fact("patches", world.encoded.patches.shape[1])
     results.fact("dimensions", world.encoded.patches.shape[2])
     results.fact("k", world.k)
-    comparison.product(results.table("product", COLUMNS))
-    rejected = results.table("rejected", COLUMNS)
+    comparison.product(results.table("product", FIDELITY_COLUMNS))
+    rejected = results.table("rejected", FIDELITY_COLUMNS)
     comparison.methods(rejected, REJECTED)
     comparison.vocabulary_scale(rejected)
     results.save()

@@ -1,4 +1,4 @@
-"""A reader that opens a library in a process of its own: the time and memory of a first answer."""
+"""A new process that opens a library and answers one query: time and memory."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -8,7 +8,7 @@ from pathlib import Path
 import faiss
 import library_rows
 import memory
-from table import timed
+from search_table import timed
 
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
@@ -17,15 +17,15 @@ from mkt_search.types import Vector
 
 @dataclass(frozen=True)
 class Reader:
-    """Milliseconds of opening, and of the first answer after; bytes held then, over before."""
+    """Milliseconds of opening and of the first answer, and the bytes held more than before."""
 
-    opening: float
-    first: float
-    held: int
+    opening_ms: float
+    first_answer_ms: float
+    held_bytes: int
 
 
 def new_reader(directory: Path, label: Vector, recall: float) -> Reader:
-    """Open a library in a new process and ask for one label (D,)."""
+    """Open a library in a new process and search for one label (D,)."""
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawned) as process:
         return process.submit(_read, directory, label, recall).result()
@@ -36,7 +36,7 @@ def _read(directory: Path, label: Vector, recall: float) -> Reader:
     store = Store.open(directory)
     stored = store.active
     assert stored is not None
-    before, opened = memory.held(), []
+    before, opened = memory.held_bytes(), []
     opening = timed(lambda: opened.append(LocalSnapshot.open(store, stored)))
-    first = timed(lambda: library_rows.Asked(opened[0], recall).search(label))
-    return Reader(opening, first, memory.held() - before)
+    first = timed(lambda: library_rows.CountedSearch(opened[0], recall).search(label))
+    return Reader(opening, first, memory.held_bytes() - before)

@@ -1,22 +1,24 @@
-"""A large library on one small machine, against the exact scan and against what others do.
+"""Search a large library on a small machine, and compare with the exact scan and with other tools.
 
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-    python benchmarks/retrieval.py                      100,000 photos: 3 GB of disk, some minutes
-    python benchmarks/retrieval.py --photos 1000000    meant for 12 GB of disk and 14 GB of memory
+    python benchmarks/retrieval.py                     100,000 photos: 3 GB of disk, some minutes
+    python benchmarks/retrieval.py --photos 1000000    needs 12 GB of disk and 14 GB of memory
     python benchmarks/retrieval.py --photos 5000 --rows exact,candidates,filters,hnsw,sqlite
     python benchmarks/retrieval.py --precision int8 --precision int4 --rows candidates
 
-Photos of several objects (`simulated.py`) go through the real store, `optimize` builds the
-generation, and labels are searched by the real search. The truth is every photo scored exactly, in
-one pass over the segments (`truth.py`): recall is of the stored form. One thread a query, but for
-the exact scan and LanceDB, which take all. Every row is a median, and a 95th percentile, over the
-same labels. "MB read" is what a query reads of vectors, "floor / p50" the share of its time that
-reading as many bytes from memory takes, measured beside it. The library's rows come first; it is
-deleted before the peers (`peer_rows.py`, `lancedb_rows.py`) begin, each of which is deleted before
-the next. Memory is what the process holds of its own; pages of files, which the system may drop
-at any time, do not count. With `--keep FOLDER` the filled library stays there, and the next run
-with the same photos takes it again. The recall of the generation is measured on labels that the
-library remembers: others than those asked here.
+Simulated photos of several objects (`simulated.py`) are stored, `optimize` builds the candidate
+index and measures its recall on remembered labels, and other labels are searched. Two tables are
+printed for each size and precision:
+
+- queries: the median and 95th percentile over the same labels. The truth is the exact score of
+  every stored photo (`truth.py`). A query has one thread, except in the exact scan and in LanceDB,
+  which use all. "MB read" is the size of the vectors that a query reads; "read / p50" is the share
+  of its time that reading as many bytes from memory takes, measured at the same moment.
+- library: disk, memory and other times, with aims for 100,000 and 1,000,000 photos. Memory is what
+  the process allocated; pages of files, which the system can drop, do not count.
+
+The library is deleted before the peers (`peer_rows.py`, `lancedb_rows.py`) start, and each of them
+before the next. `--keep FOLDER` keeps the filled library for the next run of the same size.
 """
 
 import argparse
@@ -24,7 +26,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -34,27 +36,38 @@ import library_rows
 import memory
 import peer_rows
 import simulated
-from lancedb_rows import lancedb
-from offered import Offered, offer
+from peer_data import PeerData, read_peer_data
 from reader import new_reader
-from table import HEAD, size, timed
+from results import Results, add_json_option, as_text, met
+from search_table import SearchTable, SearchTimes, folder_bytes, timed
 from truth import truth
 
 from mkt_search.store.candidates.policy import DEFAULT as BUILD
 from mkt_search.store.optimize import optimize
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.types import Vector
 
-ROWS = ("exact", "candidates", "several", "filters", "hnsw", "sqlite", "lancedb")
+ROW_NAMES = ("exact", "candidates", "several", "filters", "hnsw", "sqlite", "lancedb")
 PEERS = {"hnsw", "sqlite", "lancedb"}
 PEER_PHOTOS = 100_000
-FILLED = "filled"  # in the folder of a library that has all its photos
+FILLED = "filled"  # a file in the folder of a library that has all its photos
+AIMS: dict[int, dict[str, float]] = {  # at most, and of recall at least; by the number of photos
+    100_000: {
+        **{"p50 ms": 10, "p95 ms": 15, "recall@100": 0.99, "recall@10 under filters": 0.99},
+        **{"memory MB": 130, "first answer s": 1, "removal ms": 50},
+        **{"bytes in int8": 9_500, "bytes in int4": 5_500},
+    },
+    1_000_000: {
+        **{"p50 ms": 35, "p95 ms": 50, "recall@100": 0.98, "recall@10 under filters": 0.99},
+        **{"memory MB": 1_200, "first answer s": 2, "removal ms": 100},
+        **{"bytes in int8": 9_500, "bytes in int4": 5_500},
+    },
+}
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One table: of how many photos, stored how, asked how, and which rows."""
+class Case:
+    """One library: its size and form, the searches, and the rows to measure."""
 
     photos: int
     local: str
@@ -67,207 +80,242 @@ class Wanted:
     keep: Path | None
 
     @property
+    def name(self) -> str:
+        """The end of the names of its tables."""
+        return f"{self.photos:,} photos, {self.precision}"
+
+    @property
     def fused_photos(self) -> int:
-        """Photos whose every fused vector a peer is given."""
-        wanted = "lancedb" in self.rows and lancedb_rows.is_installed()
-        return min(self.photos, self.peer_photos) if wanted else 0
+        """Photos whose fused vectors a peer searches."""
+        is_used = "lancedb" in self.rows and lancedb_rows.is_installed()
+        return min(self.photos, self.peer_photos) if is_used else 0
 
 
-def measure(wanted: Wanted) -> None:
-    """Fill a library, build its generation, and print its rows, then those of the peers."""
+@dataclass
+class Facts:
+    """Figures of a library, collected while it is measured and printed as a table at the end."""
+
+    case: Case
+    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def add(self, what: str, value: float, spec: str = ",.0f", *, aim: str = "") -> None:
+        """Add a figure; `aim` is a key of AIMS."""
+        limit = AIMS.get(self.case.photos, {}).get(aim)
+        if limit is None:
+            self.rows.append((what, as_text(value, spec), "", ""))
+            return
+        is_met = value >= limit if aim.startswith("recall") else value <= limit
+        self.rows.append((what, as_text(value, spec), f"{limit:,g}", met(is_met)))
+
+    def print(self, results: Results) -> None:
+        """Print the table."""
+        columns = {"library": "", "measured": "", "aim": "", "result": ""}
+        table = results.table(f"library, {self.case.name}", columns)
+        for row in self.rows:
+            table.row(*row)
+
+
+def measure(case: Case, results: Results) -> None:
+    """Fill a library, build its candidate index, and print its tables, peers included."""
     print(
-        f"\n{wanted.photos:,} photos ({wanted.base:,} with patches of their own) "
-        f"as {wanted.local} in {wanted.precision}, {wanted.queries} labels, k = {library_rows.K}"
+        f"\n{case.photos:,} photos ({case.base:,} with patches of their own) as {case.local} in "
+        f"{case.precision}, {case.queries} labels, k = {library_rows.K}"
     )
-    with memory.Peak() as peak, home(wanted) as folder:
-        removed, offered = of_library(wanted, folder)
-    with memory.Peak() as of_peers:
-        of_others(wanted, offered)
-    print(f"\n{removed}\npeak memory: {peak.bytes / 1e9:.1f} GB for the library's rows, ", end="")
-    print(f"{of_peers.bytes / 1e9:.1f} GB for the peers'", flush=True)
+    facts = Facts(case)
+    with memory.Peak() as peak, library_folder(case) as folder:
+        table, data = measure_library(case, folder, facts, results)
+    facts.add("peak memory of this program, GB", peak.bytes / 1e9, ".2f")
+    if "hnsw" in case.rows:
+        peer_rows.hnsw(data, table)
+    if "sqlite" in case.rows:
+        peer_rows.sqlite(data, table)
+    if "lancedb" in case.rows:
+        lancedb_rows.lancedb(data, table, recall=case.recall)
+    facts.print(results)
 
 
 @contextmanager
-def home(wanted: Wanted) -> Iterator[Path]:
-    """Give the folder of the library, which is deleted at the end unless it is to be kept."""
-    if wanted.keep is None:
+def library_folder(case: Case) -> Iterator[Path]:
+    """Yield the folder of the library, and delete it at the end unless it is kept."""
+    if case.keep is None:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     else:
-        name = f"{wanted.photos}-{wanted.base}-{wanted.local}-{wanted.precision}"
-        (wanted.keep / name).mkdir(parents=True, exist_ok=True)
-        yield wanted.keep / name
+        folder_name = f"{case.photos}-{case.base}-{case.local}-{case.precision}"
+        (case.keep / folder_name).mkdir(parents=True, exist_ok=True)
+        yield case.keep / folder_name
 
 
-def of_library(wanted: Wanted, folder: Path) -> tuple[str, Offered]:
-    """Print what the library takes and its rows; return what its last row says, and the photos."""
+def measure_library(
+    case: Case, folder: Path, facts: Facts, results: Results
+) -> tuple[SearchTable, PeerData]:
+    """Measure the library; return the table of queries and the vectors for the peers."""
     world = simulated.World.make()
-    labels = world.labels(wanted.queries, seed=7)
+    labels = world.labels(case.queries, seed=7)
     store = Store.create(folder / ".mkt")
-    stored = filled(store, world, wanted)
-    optimized(store, stored)
-    told_sizes(store, wanted.photos)
-    told_reader(store, labels[0], wanted.recall)
+    stored = fill(store, world, case, facts)
+    build_index(store, stored, facts)
+    measure_disk(store, facts)
+    reader = new_reader(store.directory, labels[0], case.recall)
+    first_answer = (reader.opening_ms + reader.first_answer_ms) / 1e3
+    facts.add("new process, to its first answer, s", first_answer, ".2f", aim="first answer s")
+    facts.add("memory it then holds, MB", reader.held_bytes / 1e6, aim="memory MB")
     snapshot = LocalSnapshot.open(store, stored)
-    assert snapshot.generation is not None
-    print(f"validation: {snapshot.generation.curve.as_data()}")
     best = truth(snapshot, labels, library_rows.K, snapshot.content_ids())
-    print(f"\n{HEAD}")
-    if "exact" in wanted.rows:
-        library_rows.exact(store, stored, labels, best)
-    if "candidates" in wanted.rows:
-        library_rows.candidates(snapshot, labels, best, wanted.recall)
-    if "several" in wanted.rows:
-        library_rows.several(snapshot, labels, wanted.recall)
-    if "filters" in wanted.rows:
-        library_rows.filters(snapshot, labels, wanted.recall)
-    globals_, fused = bool(wanted.rows & PEERS), wanted.fused_photos
-    offered = offer(snapshot, labels, best, globals_=globals_, fused=fused)
-    removed = library_rows.removal(store, snapshot)
+    table = SearchTable(results, f"queries, {case.name}")
+    if "exact" in case.rows:
+        library_rows.exact(table, store, stored, labels, best)
+    if "candidates" in case.rows:
+        row = library_rows.candidates(table, snapshot, labels, best, case.recall)
+        measure_label(row, facts)
+    if "several" in case.rows:
+        library_rows.several(table, snapshot, labels, case.recall)
+    if "filters" in case.rows:
+        filtered = library_rows.filters(table, snapshot, labels, case.recall)
+        least = min(row.recall_at_10 or 0.0 for row in filtered)
+        facts.add("least recall@10 under a filter", least, ".4f", aim="recall@10 under filters")
+    data = read_peer_data(
+        snapshot, labels, best, with_global=bool(case.rows & PEERS), sample=case.fused_photos
+    )
+    removing, seeing = library_rows.removal(store, snapshot)
+    removed = f"removing {library_rows.REMOVED_PHOTOS:,} photos, ms"
+    facts.add(removed, removing, aim="removal ms")
+    facts.add("until a reader sees that, ms", seeing)
     store.close()
-    return removed, offered
+    return table, data
 
 
-def of_others(wanted: Wanted, offered: Offered) -> None:
-    """Print the rows of the peers."""
-    if "hnsw" in wanted.rows:
-        peer_rows.hnsw(offered)
-    if "sqlite" in wanted.rows:
-        peer_rows.sqlite(offered)
-    if "lancedb" in wanted.rows:
-        lancedb(offered, recall=wanted.recall)
-
-
-def filled(store: Store, world: simulated.World, wanted: Wanted) -> StoredEncoding:
-    """Fill a library with simulated photos."""
-    encoding = simulated.encoding(wanted.local, wanted.precision)
-    if (store.directory / FILLED).exists():
-        assert store.active is not None
-        print("filled before")
-        return store.active
-    parts = simulated.photos(world, wanted.photos, encoding, base=wanted.base)
-    filling = timed(partial(simulated.fill, store, encoding, parts)) / 1e3
-    print(f"filled in {filling:.0f} s: {wanted.photos / filling:,.0f} photos/s", flush=True)
+def fill(store: Store, world: simulated.World, case: Case, facts: Facts) -> StoredEncoding:
+    """Fill a library with simulated photos, unless an earlier run did."""
+    encoding = simulated.encoding(case.local, case.precision)
+    if not (store.directory / FILLED).exists():
+        parts = simulated.photos(world, case.photos, encoding, base=case.base)
+        filling = timed(partial(simulated.fill, store, encoding, parts)) / 1e3
+        facts.add("filling, photos/s", case.photos / filling)
+        (store.directory / FILLED).touch()
     stored = store.active
     assert stored is not None
-    (store.directory / FILLED).touch()
     return stored
 
 
-def optimized(store: Store, stored: StoredEncoding) -> None:
+def build_index(store: Store, stored: StoredEncoding, facts: Facts) -> None:
     """Build the candidate index on all threads."""
-    others = simulated.World.make().labels(BUILD.calibration_labels, seed=11)
+    vectors = simulated.World.make().labels(BUILD.calibration_labels, seed=11)
     with store.writing("benchmark"):
-        asked = {f"label {i}": vector.tobytes() for i, vector in enumerate(others)}
-        store.catalog.remember_label_vectors("simulated", asked)
+        remembered = {f"label {i}": vector.tobytes() for i, vector in enumerate(vectors)}
+        store.catalog.remember_label_vectors("simulated", remembered)
         faiss.omp_set_num_threads(os.cpu_count() or 1)
         building = timed(lambda: optimize(store, stored))
         faiss.omp_set_num_threads(1)
-    print(f"generation built and measured in {building / 1e3:.0f} s", flush=True)
+    facts.add("building and measuring the candidate index, s", building / 1e3)
 
 
-def told_sizes(store: Store, photos: int) -> None:
-    """Print the bytes of disk of a photo and of the library."""
-    segments, sketch = size(store.folder) / photos, size(store.index_folder) / photos
-    whole = size(store.directory)
-    print(
-        f"a photo: {segments:,.0f} bytes of segment, {sketch:,.0f} of generation, "
-        f"{whole / photos - segments - sketch:,.0f} of database; disk: {whole / 1e9:.2f} GB"
-    )
+def measure_disk(store: Store, facts: Facts) -> None:
+    """Add the bytes of disk of a photo."""
+    photos, precision = facts.case.photos, facts.case.precision
+    segments = folder_bytes(store.folder) / photos
+    index = folder_bytes(store.index_folder) / photos
+    whole = folder_bytes(store.directory) / photos
+    facts.add("disk, bytes a photo", whole, aim=f"bytes in {precision}")
+    facts.add("- of which segments", segments)
+    facts.add("- candidate index", index)
+    facts.add("- database", whole - segments - index)
 
 
-def told_reader(store: Store, label: Vector, recall: float) -> None:
-    """Print what a new process takes to the first answer."""
-    reader = new_reader(store.directory, label, recall)
-    print(
-        f"a new process opened it in {reader.opening:.0f} ms and answered first {reader.first:.0f} "
-        f"ms later; it then held {reader.held / 1e6:,.0f} MB of memory more than before"
-    )
+def measure_label(row: SearchTimes | None, facts: Facts) -> None:
+    """Add the times and the recall of one label through the candidate index."""
+    if row is not None:
+        facts.add("one label, p50 ms", row.p50_ms, ".1f", aim="p50 ms")
+        facts.add("one label, p95 ms", row.p95_ms, ".1f", aim="p95 ms")
+        if row.recall_at_100 is not None:
+            facts.add("one label, recall@100", row.recall_at_100, ".4f", aim="recall@100")
 
 
 def options() -> argparse.ArgumentParser:
     """Return the options of the program."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     several = "may be given several times"
-    parser.add_argument("--photos", type=enough, action="append", help=f"100,000; {several}")
+    parser.add_argument("--photos", type=photos_number, action="append", help=f"100,000; {several}")
     parser.add_argument(
-        "--base", type=positive, default=simulated.BASE, help="photos with patches of their own"
+        "--base", type=positive, default=simulated.BASE, help="photos that are not recombined"
     )
     parser.add_argument("--queries", type=positive, default=100)
     parser.add_argument("--local", choices=simulated.KINDS, default=simulated.KINDS[0])
     parser.add_argument(
         "--precision", choices=["int8", "int4"], action="append", help=f"int8; {several}"
     )
-    parser.add_argument("--recall", type=part, default=0.99)
+    parser.add_argument("--recall", type=share, default=0.99)
     parser.add_argument(
-        "--rows", type=rows, default=frozenset(ROWS), help=f"some of {','.join(ROWS)}; all"
+        "--rows", type=rows, default=frozenset(ROW_NAMES), help=f"some of {','.join(ROWS)}; all"
     )
     parser.add_argument(
         "--peer-photos",
-        type=enough,
+        type=photos_number,
         default=PEER_PHOTOS,
-        help="photos whose every fused vector LanceDB is given, at most; 100,000",
+        help="the most photos whose fused vectors LanceDB stores; 100,000",
     )
-    parser.add_argument("--keep", type=Path, help="a folder for the library, to take it again")
+    parser.add_argument("--keep", type=Path, help="a folder that keeps the library")
+    add_json_option(parser)
     return parser
 
 
 def rows(text: str) -> frozenset[str]:
-    """Read names of rows with commas between them."""
+    """Parse names of rows separated by commas."""
     names = text.split(",")
-    unknown = [name for name in names if name not in ROWS]
+    unknown = [name for name in names if name not in ROW_NAMES]
     if unknown:
-        raise argparse.ArgumentTypeError(f"no rows {unknown[0]!r}; there are {','.join(ROWS)}")
+        raise argparse.ArgumentTypeError(f"no rows {unknown[0]!r}; there are {','.join(ROW_NAMES)}")
     return frozenset(names)
 
 
-def enough(text: str) -> int:
-    """Read a number of photos for which there can be a generation."""
+def photos_number(text: str) -> int:
+    """Parse a number of photos that is large enough for a candidate index."""
     return at_least(BUILD.min_photos, text)
 
 
 def positive(text: str) -> int:
-    """Read a number above 0."""
+    """Parse a number above 0."""
     return at_least(1, text)
 
 
 def at_least(least: int, text: str) -> int:
-    """Read a whole number; raise what argparse tells the user when it is less than `least`."""
+    """Parse a whole number of at least `least`."""
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
 
 
-def part(text: str) -> float:
-    """Read a share above 0 and up to 1."""
+def share(text: str) -> float:
+    """Parse a share above 0 and up to 1."""
     try:
-        share = float(text)
+        number = float(text)
     except ValueError:
-        share = 0.0
-    if not 0 < share <= 1:
+        number = 0.0
+    if not 0 < number <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and up to 1")
-    return share
+    return number
 
 
 def main() -> None:
-    """Read the options and print a table for each size and precision."""
+    """Read the options, measure each size and precision, and save the tables."""
     given = options().parse_args()
     faiss.omp_set_num_threads(1)
+    results = Results(given.json)
     for photos in given.photos or [100_000]:
         for precision in given.precision or ["int8"]:
-            measure(
-                Wanted(
-                    photos,
-                    given.local,
-                    precision,
-                    min(given.base, photos),
-                    given.queries,
-                    given.recall,
-                    given.rows,
-                    given.peer_photos,
-                    given.keep,
-                )
+            case = Case(
+                photos,
+                given.local,
+                precision,
+                min(given.base, photos),
+                given.queries,
+                given.recall,
+                given.rows,
+                given.peer_photos,
+                given.keep,
             )
+            measure(case, results)
+    results.save()
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ OBJECTS = 6  # a photo
 PHOTOS_PER_COMMIT = 1_024
 AIM = 2.0  # times the floor
 EVERY_PHOTO = replace(DEFAULT, score_all_below_share=1.0)
-COLUMNS = {
+QUERY_COLUMNS = {
     **{"photos": ",", "MB read": ",.0f", "load s": ".2f", "read ms, 1 thread": ".2f"},
     **{"read ms, all threads": ".2f", "scan ms": ".2f", "query ms": ".2f"},
     **{"query / read, 1 thread": ".2f", "query / read, all threads": ".2f"},
@@ -134,7 +134,7 @@ def main() -> None:
     given = parser.parse_args()
     faiss.omp_set_num_threads(1)
     results = Results(given.json)
-    table = results.table("queries", COLUMNS)
+    table = results.table("queries", QUERY_COLUMNS)
     for photos in given.photos or [5_000, 100_000]:
         measure(photos, given.local, given.queries, given.k, table)
     results.save()

@@ -1,12 +1,12 @@
-"""Simulated photos of several objects each, for benchmarks that need more photos than are at hand.
+"""Simulated photos of several objects each, for benchmarks of large libraries.
 
 A photo is a grid of 14 x 14 patches: about six rectangles of log-uniform size, each showing one of
-2,000 concepts (100 topics, Zipf's frequencies, two fifths from the topic of the scene), with soft
-borders over two background textures; every patch also holds the scene, a constant and white noise.
-The global vector is a mean of the patches, weighted by what stands out, with noise. Directions
-have a falling spectrum, as those of real encoders. What is stored of a photo is made by the real
-`pool`. Beyond `BASE` photos, new ones are put together from stored ones: some local vectors are
-another photo's, all are moved a little, the global vector follows. Everything is seeded.
+2,000 concepts (100 topics, Zipf frequencies, two fifths from the topic of the scene), with soft
+borders over two background textures. Every patch also contains the scene, a constant and white
+noise. The global vector is a mean of the patches weighted by saliency, with noise. Directions have
+a falling spectrum, as in real encoders. The photos are pooled by the library's `pool`. Beyond
+`BASE` photos, new ones are recombined from pooled ones: some local vectors come from another photo,
+all get noise, and the global vector changes accordingly. Everything is seeded.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,21 +25,21 @@ from mkt_search.types import Encoded, Encoding, PhotoFacts, PhotoFile, PhotoVect
 DIM, GRID, M, TOP_K = 512, (14, 14), 16, 18
 KINDS = ("cover", "topk")  # of local vectors, the default first
 CONCEPTS, TOPICS = 2_000, 100
-BASE = 20_000  # photos with patches of their own
-AT_ONCE = 256
+BASE = 20_000  # photos that are not recombined
+PHOTOS_PER_BATCH = 256
 PART = LARGE  # recombined photos yielded, and committed, together: their segments stay as they are
-MOST = 12  # objects in a photo
-SWAPPED = 6  # local vectors of a recombined photo that are another one's
+MAX_OBJECTS = 12  # in a photo
+SWAPPED = 6  # local vectors of a recombined photo that come from another one
 
 
 def encoding(local: str = KINDS[0], precision: str = "int8") -> Encoding:
-    """Return what is stored of a simulated photo."""
+    """Return the encoding of simulated photos."""
     return Encoding("simulated", DIM, GRID, local, M, TOP_K, precision)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class World:
-    """What photos are made of: `concepts` (C, D) unit vectors, their topics and frequencies."""
+    """Concepts (C, D), unit vectors, with their topics (C,) and frequencies (C,)."""
 
     concepts: Vector
     topic: np.ndarray
@@ -67,14 +67,14 @@ class World:
         )
 
     def labels(self, n: int, seed: int = 0) -> Vector:
-        """Return (n, D) unit label vectors: concepts, half of them as often as shown, and noise."""
+        """Return (n, D) unit label vectors: concepts with noise, half drawn by frequency."""
         rng = np.random.default_rng((self.seed, 1, seed))
         often = rng.choice(CONCEPTS, n, p=self.frequency)
         which = np.where(np.arange(n) % 2, often, rng.integers(0, CONCEPTS, n))
         return unit(self.concepts[which] + 0.4 * unit(_directions(rng, (n, DIM), self.spectrum)))
 
     def encoded(self, n: int, seed: int) -> Encoded:
-        """Return n photos as they would leave a student."""
+        """Return n photos as a student would return them."""
         rng = np.random.default_rng((self.seed, 2, seed))
         generator = torch.Generator().manual_seed(int(rng.integers(1 << 62)))
         components, weights, salience = self._compositions(n, rng)
@@ -86,31 +86,37 @@ class World:
         return Encoded(unit(unit(mean) + 0.6 * lost), patches.numpy())
 
     def _compositions(self, n: int, rng: np.random.Generator) -> tuple[Vector, Vector, Vector]:
-        """Return components (n, C, D), weights (n, P, C), and how patches stand out (n, P)."""
+        """Return components (n, C, D), weights (n, P, C), and the saliency of patches (n, P)."""
         rows, columns = GRID
         scene_topic = rng.integers(0, TOPICS, n)
-        shown = rng.choice(CONCEPTS, (n, MOST), p=self.frequency)
-        near = rng.random((n, MOST)) < 0.4
+        shown = rng.choice(CONCEPTS, (n, MAX_OBJECTS), p=self.frequency)
+        near = rng.random((n, MAX_OBJECTS)) < 0.4
         of_topic = np.argsort(self.topic, kind="stable")
         first = np.searchsorted(self.topic[of_topic], scene_topic)
         count = np.maximum(np.bincount(self.topic, minlength=TOPICS)[scene_topic], 1)
         inside = of_topic[
-            (first[:, None] + rng.integers(0, 1 << 30, (n, MOST)) % count[:, None]) % CONCEPTS
+            (first[:, None] + rng.integers(0, 1 << 30, (n, MAX_OBJECTS)) % count[:, None])
+            % CONCEPTS
         ]
         shown = np.where(near, inside, shown)
-        number = np.clip(rng.poisson(6, n), 1, MOST)
-        area = np.exp(rng.uniform(np.log(3), np.log(60), (n, MOST)))
-        aspect = np.exp(rng.uniform(-0.6, 0.6, (n, MOST)))
+        number = np.clip(rng.poisson(6, n), 1, MAX_OBJECTS)
+        area = np.exp(rng.uniform(np.log(3), np.log(60), (n, MAX_OBJECTS)))
+        aspect = np.exp(rng.uniform(-0.6, 0.6, (n, MAX_OBJECTS)))
         height, width = np.sqrt(area * aspect), np.sqrt(area / aspect)
-        top, left = rng.uniform(-1, rows, (n, MOST)), rng.uniform(-1, columns, (n, MOST))
+        top, left = (
+            rng.uniform(-1, rows, (n, MAX_OBJECTS)),
+            rng.uniform(-1, columns, (n, MAX_OBJECTS)),
+        )
         y, x = np.mgrid[:rows, :columns].reshape(2, 1, 1, -1) + 0.5
         down = np.minimum(y - top[..., None], (top + height)[..., None] - y)
         across = np.minimum(x - left[..., None], (left + width)[..., None] - x)
-        cover = np.clip(np.minimum(down, across) + 0.5, 0, 1)  # (n, MOST, P), soft at the border
-        cover *= (np.arange(MOST) < number[:, None])[..., None]
+        cover = np.clip(
+            np.minimum(down, across) + 0.5, 0, 1
+        )  # (n, MAX_OBJECTS, P), soft at the border
+        cover *= (np.arange(MAX_OBJECTS) < number[:, None])[..., None]
         rest = np.ones((n, rows * columns))
-        for i in range(MOST):  # a later object stands in front
-            j = MOST - 1 - i
+        for i in range(MAX_OBJECTS):  # a later object covers earlier ones
+            j = MAX_OBJECTS - 1 - i
             cover[:, j] *= rest
             rest -= cover[:, j]
         horizon = rng.integers(3, rows - 2, (n, 1)) > y.ravel()[None]
@@ -131,10 +137,10 @@ class World:
 
 
 def photos(world: World, n: int, stored: Encoding, *, base: int = BASE) -> Iterator[PhotoVectors]:
-    """Yield n photos as they are stored: those of `base` a few hundred at a time, then `PART`."""
+    """Yield n pooled photos: the first `base` a few hundred at a time, the others `PART`."""
     kept: list[PhotoVectors] = []
-    for start in range(0, min(n, base), AT_ONCE):
-        part = pool(world.encoded(min(AT_ONCE, min(n, base) - start), start), stored)
+    for start in range(0, min(n, base), PHOTOS_PER_BATCH):
+        part = pool(world.encoded(min(PHOTOS_PER_BATCH, min(n, base) - start), start), stored)
         if n > base:
             kept.append(_thin(part))
         yield part
@@ -143,26 +149,29 @@ def photos(world: World, n: int, stored: Encoding, *, base: int = BASE) -> Itera
         kept.clear()
         for first in range(base, n, PART):
             end = min(first + PART, n)
-            starts = range(first, end, AT_ONCE)
+            starts = range(first, end, PHOTOS_PER_BATCH)
             yield _joined(
-                [_recombined(world, whole, min(AT_ONCE, end - start), start) for start in starts]
+                [
+                    _recombined(world, whole, min(PHOTOS_PER_BATCH, end - start), start)
+                    for start in starts
+                ]
             )
 
 
 def fill(store: Store, stored_as: Encoding, parts: Iterable[PhotoVectors]) -> StoredEncoding:
-    """Write simulated photos through the store, a part a commit, and merge as the indexer does."""
+    """Store simulated photos, one commit a part, and compact segments as the indexer does."""
     root = store.directory / "photos"
     root.mkdir()
     facts, done = PhotoFacts(640, 480, "JPEG"), 0
     with store.writing("benchmark"):
         stored = store.begin_encoding(stored_as, model="simulated")
-        place = store.place_of(root)
+        location = store.place_of(root)
         for commits, part in enumerate(parts, start=1):
             records = [
                 NewPhoto(PhotoFile(root, f"{i:08}.jpg", root, 1, 1), f"{i:064x}", facts, i - done)
                 for i in range(done, done + len(part))
             ]
-            store.add(place, stored, Batch(records, (), part))
+            store.add(location, stored, Batch(records, (), part))
             done += len(part)
             if commits % MANY == 0:
                 compact(store, stored)
@@ -179,7 +188,7 @@ def _joined(parts: list[PhotoVectors]) -> PhotoVectors:
 
 
 def _thin(part: PhotoVectors) -> PhotoVectors:
-    """Keep photos at half the memory; the members stay, for the counts."""
+    """Return the vectors in float16; half the memory."""
     return PhotoVectors(
         part.global_.astype(np.float16), part.local_vectors.astype(np.float16), part.members
     )

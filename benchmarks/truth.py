@@ -1,4 +1,4 @@
-"""The true best photos for many queries: every photo is scored, block by block."""
+"""The true best photos of many queries, from scoring every photo block by block."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def truth(
     Args:
         snapshot: the stored vectors.
         labels: (L, D).
-        k: photos wanted; all there are, if they are fewer.
+        k: photos wanted; all of them if there are fewer.
         content_ids: the photos that may be found.
         weights: (L, Q), of the labels in each query; None searches for each label by itself.
     """

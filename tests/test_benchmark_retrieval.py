@@ -1,9 +1,11 @@
 """The benchmark of a large library, at a size where it takes seconds."""
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,45 +22,48 @@ def run(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(program, capture_output=True, text=True)
 
 
+Tables = dict[str, dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def printed() -> list[list[list[str]]]:
-    """The tables of 600 photos in both precisions: cells of every row."""
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """What is saved of 600 photos in both precisions."""
+    file = tmp_path_factory.mktemp("results") / "retrieval.json"
     sizes = ("--photos", "600", "--base", "200", "--queries", "4")
     rows = ("--rows", "exact,candidates,several,filters,hnsw,sqlite")
-    done = run(*sizes, *rows, "--precision", "int8", "--precision", "int4")
+    done = run(*sizes, *rows, "--precision", "int8", "--precision", "int4", "--json", str(file))
     assert done.returncode == 0, done.stderr
-    tables = done.stdout.split("|---|--:|--:|---|--:|--:|---|\n")[1:]
-    lines = [[line for line in table.splitlines() if line.startswith("| ")] for table in tables]
-    return [
-        [[c.strip() for c in line.split("|")[1:-1]] for line in t if "ms" not in t] for t in lines
-    ]
+    found: Tables = json.loads(file.read_text())["tables"]
+    return found
 
 
 @pytest.mark.slow
-def test_each_precision_has_a_table_with_every_row(printed: list[list[list[str]]]) -> None:
-    assert len(printed) == 2
-    for table in printed:
-        names = [cells[0] for cells in table]
-        for part in (
-            "exact scan",
-            "2 clients",
-            "segments on disk",
-            "two labels",
-            "one but not another",
-            "filter of 1.0%",
-            "HNSW",
-            "SQLite",
-        ):
-            assert any(part in name for name in names), f"no row of {part}: {names}"
-        assert all(len(cells) == 7 for cells in table)
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_each_precision_has_a_table_with_every_row(tables: Tables, precision: str) -> None:
+    names = [row[0] for row in tables[f"queries, 600 photos, {precision}"]["rows"]]
+    for part in (
+        "exact scan",
+        "2 clients",
+        "segments on disk",
+        "two labels",
+        "one but not another",
+        "filter of 1.0%",
+        "HNSW",
+        "SQLite",
+    ):
+        assert any(part in name for name in names), f"no row of {part}: {names}"
+    library = dict(row[:2] for row in tables[f"library, 600 photos, {precision}"]["rows"])
+    assert library["least recall@10 under a filter"] == "1.0000"
 
 
 @pytest.mark.slow
-def test_exact_scan_finds_what_scoring_every_photo_finds(printed: list[list[list[str]]]) -> None:
-    for table in printed:
-        (exact,) = [cells for cells in table if cells[0].startswith("exact scan")]
-        assert exact[3] == "1.0000 / 1.0000"
-        assert exact[4] == f"{600 * 16 * 512 / 1e6:.1f}"
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_exact_scan_finds_what_scoring_every_photo_finds(tables: Tables, precision: str) -> None:
+    table = tables[f"queries, 600 photos, {precision}"]
+    (row,) = [row for row in table["rows"] if row[0].startswith("exact scan")]
+    exact = dict(zip(table["columns"], row, strict=True))
+    assert exact["recall@10"] == exact["recall@100"] == 1
+    assert exact["MB read"] == pytest.approx(600 * 16 * 512 / 1e6, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -106,50 +111,50 @@ def test_truth_is_every_photo_sorted_by_its_best_fused_vector(
     snapshot, labels = library
     ids = snapshot.content_ids()[::2]
     vectors = snapshot.vectors(ids).vectors
-    fused = vectors[:, :1] + vectors[:, 1:]  # with k-set means the score is the best <z, g + l>
+    fused = vectors[:, :1] + vectors[:, 1:]  # `cover` scores the best <z, g + l>
     for label, best in zip(labels, truth(snapshot, labels, 20, ids), strict=True):
         scores = [max(float(label @ vector) for vector in photo) for photo in fused]
         plain = sorted(range(len(ids)), key=lambda i: -scores[i])[:20]
         assert best.tolist() == ids[plain].tolist()
 
 
-def test_what_peers_are_given_holds_the_same_best(library: tuple[LocalSnapshot, Vector]) -> None:
-    from offered import offer
+def test_peers_have_the_same_true_best_to_find(library: tuple[LocalSnapshot, Vector]) -> None:
+    from peer_data import read_peer_data
     from truth import truth
 
     snapshot, labels = library
     ids = snapshot.content_ids()
     best = truth(snapshot, labels, 5, ids)
-    offered = offer(snapshot, labels, best, globals_=True, fused=100)
-    assert offered.globals.shape == (300, 512)
-    assert ids[offered.best].tolist() == best.tolist()
-    scores = np.einsum("pmd,qd->qpm", offered.fused.astype(np.float32), labels).max(axis=2)
-    assert np.argsort(-scores, axis=1)[:, :5].tolist() == offered.best_of_some.tolist()
+    data = read_peer_data(snapshot, labels, best, with_global=True, sample=100)
+    assert data.global_vectors.shape == (300, 512)
+    assert ids[data.best].tolist() == best.tolist()
+    scores = np.einsum("pmd,qd->qpm", data.fused.astype(np.float32), labels).max(axis=2)
+    assert np.argsort(-scores, axis=1)[:, :5].tolist() == data.best_of_sample.tolist()
 
 
-def test_memory_that_was_let_go_of_still_counts_in_the_peak(
+def test_memory_that_was_freed_still_counts_in_the_peak(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import memory
 
-    before = memory.held()
+    before = memory.held_bytes()
     with memory.Peak() as peak:
         block = np.ones(1 << 25)  # 256 MB
-        assert memory.held() >= before + 0.9 * block.nbytes
-        time.sleep(5 * memory.EVERY)
+        assert memory.held_bytes() >= before + 0.9 * block.nbytes
+        time.sleep(5 * memory.SAMPLE_SECONDS)
         del block
     assert peak.bytes >= before + 0.9 * (8 << 25)
-    assert memory.held() < peak.bytes - 0.5 * (8 << 25)
+    assert memory.held_bytes() < peak.bytes - 0.5 * (8 << 25)
 
 
 def test_recall_is_the_share_of_the_true_best_at_each_depth(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    from table import recalls
+    from search_table import recalls
 
     truth = np.arange(200).reshape(2, 100)
     found = [np.arange(5), np.arange(100, 200)[::-1]]  # half of ten; all, the best ten last
-    assert recalls(truth, found) == "0.2500 / 0.5250"
-    assert recalls(truth[:, :4], [np.arange(4), np.array([], np.int64)]) == "0.5000"
+    assert recalls(truth, found) == (pytest.approx(0.25), pytest.approx(0.525))
+    assert recalls(truth[:, :4], [np.arange(4), np.array([], np.int64)]) == (0.5, None)
