@@ -1,59 +1,96 @@
-"""Label vectors by a text tower: the same one again from wherever the checkpoint is used."""
+"""Label vectors: each is encoded once, and remembered by the library."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mkt_search.errors import ModelError
-from mkt_search.models import checkpoint
-from mkt_search.models.build import open_model
-from mkt_search.models.checkpoint import Prompt
-from tests.tiny import tiny_clip, tiny_clip_folder, tiny_meta, tiny_student
-from training.data.label_vectors import from_text_model
+from mkt_search.errors import LibraryLocked, UnknownLabel
+from mkt_search.progress import Progress, no_progress
+from mkt_search.search.label_vectors import LABELS_PER_ENCODING, STEP, LabelVectors
+from mkt_search.store.catalog import Catalog
+from mkt_search.store.store import Store
+from mkt_search.types import Vector
 
 
-def test_a_weights_file_is_kept_by_its_whole_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class CountingEncoder:
+    """A label encoder that keeps what it was asked for; labels with a "?" are unknown."""
+
+    dim = 4
+
+    def __init__(self, fingerprint: str = "one") -> None:
+        self.fingerprint = fingerprint
+        self.encoded: list[str] = []
+
+    def encode(self, labels: Sequence[str]) -> Vector:
+        unknown = [label for label in labels if "?" in label]
+        if unknown:
+            raise UnknownLabel(", ".join(unknown))
+        self.encoded += labels
+        return np.stack([vector_of(label) for label in labels])
+
+
+def vector_of(label: str) -> Vector:
+    rng = np.random.default_rng(list(label.encode()))
+    return rng.standard_normal(CountingEncoder.dim).astype(np.float32)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    store = Store.create(tmp_path / ".mkt")
+    yield store.catalog
+    store.close()
+
+
+def test_a_label_is_encoded_once(catalog: Catalog) -> None:
+    encoder, vectors = CountingEncoder(), LabelVectors(catalog)
+    first = vectors.of(["dog", "cat", "dog"], encoder)
+    np.testing.assert_array_equal(first, [vector_of("dog"), vector_of("cat"), vector_of("dog")])
+    vectors.of(["cat", "bird"], encoder)
+    assert encoder.encoded == ["dog", "cat", "bird"]
+
+
+def test_another_process_reads_it_from_the_database(catalog: Catalog) -> None:
+    LabelVectors(catalog).of(["dog"], CountingEncoder())
+    encoder = CountingEncoder()
+    found = LabelVectors(catalog).of(["dog"], encoder)
+    np.testing.assert_array_equal(found, [vector_of("dog")])
+    assert encoder.encoded == []
+
+
+def test_another_encoder_has_vectors_of_its_own(catalog: Catalog) -> None:
+    vectors, other = LabelVectors(catalog), CountingEncoder("other")
+    vectors.of(["dog"], CountingEncoder())
+    vectors.of(["dog"], other)
+    assert other.encoded == ["dog"]
+
+
+def test_a_vocabulary_is_encoded_in_pieces(catalog: Catalog) -> None:
+    labels = [f"label {number}" for number in range(LABELS_PER_ENCODING + 2)]
+    encoder, vectors, events = CountingEncoder(), LabelVectors(catalog), list[Progress]()
+    found = vectors.of_vocabulary(labels, encoder, events.append)
+    np.testing.assert_array_equal(found, [vector_of(label) for label in labels])
+    assert [(e.step, e.done, e.total) for e in events] == [
+        (STEP, 0, len(labels)),
+        (STEP, LABELS_PER_ENCODING, len(labels)),
+    ]
+    vectors.of_vocabulary(labels, encoder, no_progress)
+    assert encoder.encoded == labels
+
+
+def test_every_unknown_label_of_a_vocabulary_is_named(catalog: Catalog) -> None:
+    labels = ["first?", *map(str, range(LABELS_PER_ENCODING)), "last?"]
+    with pytest.raises(UnknownLabel, match=r"first\?, last\?"):
+        LabelVectors(catalog).of_vocabulary(labels, CountingEncoder(), no_progress)
+
+
+def test_a_locked_database_is_no_reason_to_fail(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, _, weights = tiny_clip(tmp_path / "clip").partition("/")
-    monkeypatch.chdir(tmp_path)
-    space = from_text_model(f"{name}/clip/{Path(weights).name}")
-    assert space.prompt == Prompt(name, str(Path(weights).resolve()))
+    def locked(*_: object) -> None:
+        raise LibraryLocked("another process writes")
 
-
-def test_a_folder_is_kept_by_its_whole_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tiny_clip_folder(tmp_path / "clip")
-    monkeypatch.chdir(tmp_path)
-    for spec in ("clip", "./clip", "../" + tmp_path.name + "/clip", str(folder)):
-        assert from_text_model(spec).prompt == Prompt(str(folder.resolve()), "")
-
-
-def test_the_vectors_of_a_folder_are_those_of_its_tower(tmp_path: Path) -> None:
-    folder = tiny_clip_folder(tmp_path / "clip")
-    space = from_text_model(str(folder))
-    expected = open_model(folder).label_encoder().encode(["dog", "red car"])
-    np.testing.assert_array_equal(space.encoder.encode(["dog", "red car"]), expected)
-    assert space.knows("a label nobody trained") and space.table is None
-
-
-def test_a_checkpoint_finds_the_folder_by_its_path_or_beside_itself(tmp_path: Path) -> None:
-    folder = tiny_clip_folder(tmp_path / "both" / "clip")
-    space = from_text_model(str(folder))
-    expected = space.encoder.encode(["dog"])
-    for name, prompt in (("absolute", space.prompt), ("beside", Prompt("../clip", ""))):
-        made = tmp_path / "both" / name
-        checkpoint.write(made, tiny_meta(prompt=prompt), tiny_student().state())
-        np.testing.assert_array_equal(open_model(made).label_encoder().encode(["dog"]), expected)
-    (tmp_path / "both").rename(tmp_path / "moved")
-    moved = open_model(tmp_path / "moved/beside").label_encoder()
-    np.testing.assert_array_equal(moved.encode(["dog"]), expected)
-    with pytest.raises(ModelError, match=r"open_clip_config\.json cannot be read"):
-        open_model(tmp_path / "moved/absolute").label_encoder()
-
-
-def test_a_folder_that_is_no_model_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is not a model of open_clip"):
-        from_text_model(str(tmp_path))
+    monkeypatch.setattr(catalog, "remember_label_vectors", locked)
+    found = LabelVectors(catalog).of(["dog"], CountingEncoder())
+    np.testing.assert_array_equal(found, [vector_of("dog")])

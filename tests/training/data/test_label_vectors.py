@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mkt_search.errors import TrainingError
+from mkt_search.errors import ModelError, TrainingError
+from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model
+from mkt_search.models.checkpoint import Prompt
 from mkt_search.models.label_table import LabelTable
-from tests.tiny import colour_table, tiny_clip, tiny_clip_folder
+from tests.tiny import colour_table, tiny_clip, tiny_clip_folder, tiny_meta, tiny_student
 from training.data.label_vectors import LabelSpec, open_label_space, transform_table
 
 
@@ -60,10 +62,41 @@ def test_a_text_tower_knows_any_label(tmp_path: Path) -> None:
     np.testing.assert_allclose(space.encoder.encode(["red"]), expected, atol=1e-6)
 
 
+def test_a_weights_file_is_recorded_with_its_full_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _, weights = tiny_clip(tmp_path / "clip").partition("/")
+    monkeypatch.chdir(tmp_path)
+    spec = f"{name}/clip/{Path(weights).name}"
+    prompt = open_label_space(LabelSpec(text_model=spec)).prompt
+    assert prompt == Prompt(name, str(Path(weights).resolve()))
+
+
 def test_a_folder_is_recorded_with_its_full_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tiny_clip_folder(tmp_path / "clip")
     monkeypatch.chdir(tmp_path)
-    prompt = open_label_space(LabelSpec(text_model="clip")).prompt
-    assert prompt is not None and (prompt.model, prompt.weights) == (str(folder.resolve()), "")
+    for spec in ("clip", "./clip", "../" + tmp_path.name + "/clip", str(folder)):
+        prompt = open_label_space(LabelSpec(text_model=spec)).prompt
+        assert prompt == Prompt(str(folder.resolve()), "")
+
+
+def test_a_checkpoint_finds_the_folder_by_its_path_or_beside_itself(tmp_path: Path) -> None:
+    folder = tiny_clip_folder(tmp_path / "both" / "clip")
+    space = open_label_space(LabelSpec(text_model=str(folder)))
+    expected = space.encoder.encode(["dog"])
+    for name, prompt in (("absolute", space.prompt), ("beside", Prompt("../clip", ""))):
+        made = tmp_path / "both" / name
+        checkpoint.write(made, tiny_meta(prompt=prompt), tiny_student().state())
+        np.testing.assert_array_equal(open_model(made).label_encoder().encode(["dog"]), expected)
+    (tmp_path / "both").rename(tmp_path / "moved")
+    moved = open_model(tmp_path / "moved/beside").label_encoder()
+    np.testing.assert_array_equal(moved.encode(["dog"]), expected)
+    with pytest.raises(ModelError, match=r"open_clip_config\.json cannot be read"):
+        open_model(tmp_path / "moved/absolute").label_encoder()
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is not a model of open_clip"):
+        open_label_space(LabelSpec(text_model=str(tmp_path)))
