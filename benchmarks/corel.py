@@ -82,7 +82,7 @@ def encode_all(model: Model, files: list[Path]) -> Encoded:
         ]
         parts.append(encoder.encode(np.stack(pixels)))
     return Encoded(
-        np.concatenate([part.global_ for part in parts]),
+        np.concatenate([part.global_vectors for part in parts]),
         np.concatenate([part.patches for part in parts]),
     )
 
@@ -91,7 +91,7 @@ def every_patch(scaled: Encoded) -> PhotoVectors:
     """Return vectors whose local vectors are all patches (N, P, D), one patch each."""
     n, patches, _ = scaled.patches.shape
     own = np.broadcast_to(np.eye(patches, dtype=np.bool_), (n, patches, patches))
-    return PhotoVectors(scaled.global_, scaled.patches, own)
+    return PhotoVectors(scaled.global_vectors, scaled.patches, own)
 
 
 def rank(labels: Vector, vectors: PhotoVectors, k: int) -> StreamScores:
@@ -100,8 +100,10 @@ def rank(labels: Vector, vectors: PhotoVectors, k: int) -> StreamScores:
     for start in range(0, len(vectors), SCORED_PHOTOS):
         at = slice(start, start + SCORED_PHOTOS)
         counts = vectors.members[at].sum(axis=-1)
-        parts.append(score(labels, vectors.global_[at], vectors.local_vectors[at], counts, k=k))
+        parts.append(
+            score(labels, vectors.global_vectors[at], vectors.local_vectors[at], counts, k=k)
+        )
     return StreamScores(
-        np.concatenate([part.global_ for part in parts]),
-        np.concatenate([part.local for part in parts]),
+        np.concatenate([part.global_scores for part in parts]),
+        np.concatenate([part.local_scores for part in parts]),
     )

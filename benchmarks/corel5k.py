@@ -159,15 +159,15 @@ def table_rows(model: Model, corel: Corel, names: list[str]) -> dict[Row, Stream
 def rankings(library: Library, labels: list[str], files: list[str]) -> StreamScores:
     """Search every label for all photos; return the scores of each stream, (files, labels)."""
     row_of = {file: row for row, file in enumerate(files)}
-    global_ = np.zeros((len(files), len(labels)), np.float32)
-    local = np.zeros_like(global_)
+    global_scores = np.zeros((len(files), len(labels)), np.float32)
+    local_scores = np.zeros_like(global_scores)
     for column, label in enumerate(labels):
         hits = library.search(label, k=10_000, boxes=False)
         found = {path.name: hit for hit in hits for path in (hit.path, *hit.copies)}
         for file, row in row_of.items():
-            global_[row, column] = found[file].global_part
-            local[row, column] = found[file].local_part
-    return StreamScores(global_, local)
+            global_scores[row, column] = found[file].global_part
+            local_scores[row, column] = found[file].local_part
+    return StreamScores(global_scores, local_scores)
 
 
 def warm_search(library: Library, labels: list[str]) -> float:
@@ -235,7 +235,7 @@ def measure(given: argparse.Namespace, corel: Corel, results: Results) -> None:
             searches.append(warm_search(library, unseen))
         for row, scores in found.items():
             values = maps.setdefault(row, {name: [] for name in STREAMS})
-            streams = (scores.global_, scores.local, scores.fused)
+            streams = (scores.global_scores, scores.local_scores, scores.fused)
             for name, stream in zip(STREAMS, streams, strict=True):
                 values[name].append(mean_average_precision(stream, shown).standard)
         for title, names in (("all labels", every), ("unseen labels", unseen)):

@@ -112,7 +112,7 @@ def forward_rate(encoder: PhotoEncoder, batch: int, photos: int) -> float:
         started = time.perf_counter()
         for _ in range(max(1, photos // batch)):
             last = encoder._student(images)
-        last.global_.sum().item()  # waits for a GPU
+        last.global_vectors.sum().item()  # waits for a GPU
     return max(1, photos // batch) * batch / (time.perf_counter() - started)
 
 

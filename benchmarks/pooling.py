@@ -94,7 +94,7 @@ def demo_world(folder: Path, photos: int) -> World:
 
 def stored(vectors: PhotoVectors, precision: Precision) -> tuple[PhotoVectors, int]:
     """Return vectors as a segment returns them, and the bytes of one photo there."""
-    rows = np.concatenate([vectors.global_[:, None], vectors.local_vectors], axis=1)
+    rows = np.concatenate([vectors.global_vectors[:, None], vectors.local_vectors], axis=1)
     codes, steps = encode(rows, precision)
     decoded = decode(codes, steps, precision, rows.shape[-1])
     members = Members.pack(vectors.members).packed
@@ -118,7 +118,7 @@ class Comparison:
         self._add(table, "every patch", patches, "fp32", 4 * dim * (1 + patches), self.exact.fused)
         self._pooled(table, "all", patches, "fp16", Pooled(every_patch(self.scaled)))
         self.methods(table, PRODUCT)
-        self._add(table, "global vector only", 0, "fp32", 4 * dim, self.exact.global_)
+        self._add(table, "global vector only", 0, "fp32", 4 * dim, self.exact.global_vectors)
 
     def methods(self, table: Table, rows: Sequence[Row]) -> None:
         """Add a row for each method, m and precision."""
@@ -143,7 +143,7 @@ class Comparison:
         decoded, size = stored(pooled.vectors, precision)
         if pooled.size is not None:  # a segment cannot hold it; its parts are already coded
             local_vectors, size = pooled.vectors.local_vectors, pooled.size
-            decoded = PhotoVectors(decoded.global_, local_vectors, decoded.members)
+            decoded = PhotoVectors(decoded.global_vectors, local_vectors, decoded.members)
         counts = decoded.counts if pooled.counts is None else pooled.counts
         scores, bounds = self._scores(decoded, counts)
         tenth = np.sort(scores, axis=0)[-10]  # (L,)
@@ -155,7 +155,7 @@ class Comparison:
         scores, bounds, labels = [], [], self.world.labels
         for start in range(0, len(vectors), SCORED_PHOTOS):
             at = slice(start, start + SCORED_PHOTOS)
-            global_scores = vectors.global_[at] @ labels.T  # (n, L)
+            global_scores = vectors.global_vectors[at] @ labels.T  # (n, L)
             each = vectors.local_vectors[at] @ labels.T  # (n, m, L)
             local_scores = mean_of_best(each, counts[at], self.world.k)
             best = np.where(counts[at][..., None] > 0, each, -np.inf).max(axis=1)

@@ -45,10 +45,12 @@ def over_vocabulary(encoded: Encoded, vocabulary: Vector, k: int) -> Encoded:
     inside a photo keep their lengths.
     """
     ones = np.ones(encoded.patches.shape[:2], np.int64)
-    streams = score(vocabulary, encoded.global_, encoded.patches, ones, k=k)
-    by_global = 2 * np.maximum(np.linalg.norm(streams.global_, axis=-1), TINY)
-    by_local = 2 * np.maximum(np.linalg.norm(streams.local, axis=-1), TINY)
-    return Encoded(encoded.global_ / by_global[:, None], encoded.patches / by_local[:, None, None])
+    streams = score(vocabulary, encoded.global_vectors, encoded.patches, ones, k=k)
+    by_global = 2 * np.maximum(np.linalg.norm(streams.global_scores, axis=-1), TINY)
+    by_local = 2 * np.maximum(np.linalg.norm(streams.local_scores, axis=-1), TINY)
+    return Encoded(
+        encoded.global_vectors / by_global[:, None], encoded.patches / by_local[:, None, None]
+    )
 
 
 def mean_of_best(similarities: Vector, counts: Vector, k: int) -> Vector:
@@ -73,17 +75,17 @@ def as_means(members: Members) -> Callable[..., Pooled]:
 
     def pooled(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
         chosen = _in_parts(scaled, lambda patches: members(patches, grid, m, k))
-        return Pooled(PhotoVectors(scaled.global_, _means(scaled.patches, chosen), chosen))
+        return Pooled(PhotoVectors(scaled.global_vectors, _means(scaled.patches, chosen), chosen))
 
     return pooled
 
 
 def salient(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
     """Store the m patches most similar to the global vector."""
-    salience = np.einsum("npd,nd->np", scaled.patches, scaled.global_)
+    salience = np.einsum("npd,nd->np", scaled.patches, scaled.global_vectors)
     best = np.argsort(-salience, axis=1, kind="stable")[:, :m]
     members = best[..., None] == np.arange(scaled.patches.shape[1])
-    return Pooled(PhotoVectors(scaled.global_, _means(scaled.patches, members), members))
+    return Pooled(PhotoVectors(scaled.global_vectors, _means(scaled.patches, members), members))
 
 
 def windows(_: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
@@ -141,7 +143,7 @@ def pushed_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Poole
     vectors = METHODS["ward"](scaled, grid, m, k).vectors
     mean = scaled.patches.mean(axis=1, keepdims=True)
     further = vectors.local_vectors + np.float32(0.05) * (vectors.local_vectors - mean)
-    return Pooled(PhotoVectors(scaled.global_, further, vectors.members))
+    return Pooled(PhotoVectors(scaled.global_vectors, further, vectors.members))
 
 
 def salient_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
@@ -151,7 +153,7 @@ def salient_ward(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pool
     are then divided by their mean.
     """
     vectors = METHODS["ward"](scaled, grid, m, k).vectors
-    salience = np.einsum("npd,nd->np", scaled.patches, scaled.global_)
+    salience = np.einsum("npd,nd->np", scaled.patches, scaled.global_vectors)
     low, high = salience.min(axis=1, keepdims=True), salience.max(axis=1, keepdims=True)
     weights = 0.5 + (salience - low) / np.maximum(high - low, 1e-12)
     weights = weights / weights.mean(axis=1, keepdims=True)
@@ -178,7 +180,7 @@ def low_rank(scaled: Encoded, grid: tuple[int, int], m: int, k: int) -> Pooled:
         )
     size = (2 + m) * (dim + 4) + m * (patches + 4) + 32
     own_rows = np.broadcast_to(np.eye(patches, dtype=np.bool_), (count, patches, patches))
-    return Pooled(PhotoVectors(scaled.global_, back, own_rows), size=size)
+    return Pooled(PhotoVectors(scaled.global_vectors, back, own_rows), size=size)
 
 
 def int8(vectors: Vector) -> Vector:

@@ -28,7 +28,9 @@ def milliseconds(encoded: Encoded, kind: str) -> tuple[float, float]:
     used, start = time.process_time(), time.perf_counter()
     pool(encoded, simulated.encoding(kind))
     taken = time.process_time() - used, time.perf_counter() - start
-    return taken[0] / len(encoded.global_) * 1e3, taken[1] / len(encoded.global_) * 1e3
+    return taken[0] / len(encoded.global_vectors) * 1e3, taken[1] / len(
+        encoded.global_vectors
+    ) * 1e3
 
 
 def measure(encoded: Encoded, threads: int, rounds: int) -> dict[str, tuple[float, float]]:

@@ -55,13 +55,13 @@ def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> 
         local_vectors + rng.standard_normal((n, M, DIM), np.float32) * (0.6 / DIM**0.5)
     )
     noise = rng.standard_normal((n, DIM), np.float32) * (0.4 / DIM**0.5)
-    global_ = unit(unit(local_vectors.mean(axis=1)) + noise)
+    global_vectors = unit(unit(local_vectors.mean(axis=1)) + noise)
     patches = GRID[0] * GRID[1]
     members = np.zeros((n, M, patches), np.bool_)
     starts = rng.integers(0, patches - TOP_K, (n, M))
     at = starts[..., None] + np.arange(TOP_K if local == "cover" else 1)
     np.put_along_axis(members, at, True, axis=-1)
-    return PhotoVectors(global_ / 2, (local_vectors * 0.9 / 2).astype(np.float32), members)
+    return PhotoVectors(global_vectors / 2, (local_vectors * 0.9 / 2).astype(np.float32), members)
 
 
 def fill(store: Store, photos: int, concepts: Vector, local: str) -> StoredEncoding:

@@ -181,7 +181,7 @@ def fill(store: Store, stored_as: Encoding, parts: Iterable[PhotoVectors]) -> St
 
 def _joined(parts: list[PhotoVectors]) -> PhotoVectors:
     return PhotoVectors(
-        np.concatenate([part.global_ for part in parts]),
+        np.concatenate([part.global_vectors for part in parts]),
         np.concatenate([part.local_vectors for part in parts]),
         np.concatenate([part.members for part in parts]),
     )
@@ -190,7 +190,7 @@ def _joined(parts: list[PhotoVectors]) -> PhotoVectors:
 def _thin(part: PhotoVectors) -> PhotoVectors:
     """Return the vectors in float16; half the memory."""
     return PhotoVectors(
-        part.global_.astype(np.float16), part.local_vectors.astype(np.float16), part.members
+        part.global_vectors.astype(np.float16), part.local_vectors.astype(np.float16), part.members
     )
 
 
@@ -206,7 +206,7 @@ def _recombined(world: World, whole: PhotoVectors, n: int, seed: int) -> PhotoVe
     noise = rng.standard_normal(local_vectors.shape, np.float32) * np.float32(0.15 / DIM**0.5)
     moved = lengths * unit(local_vectors + lengths * noise)
     share = np.float32(SWAPPED / M)
-    mixed = (1 - share) * whole.global_[one] + share * whole.global_[other]
+    mixed = (1 - share) * whole.global_vectors[one] + share * whole.global_vectors[other]
     lost = rng.standard_normal((n, DIM), np.float32) * np.float32(0.3 * 0.5 / DIM**0.5)
     return PhotoVectors(0.5 * unit(mixed.astype(np.float32) + lost), moved, members)
 

@@ -309,7 +309,7 @@ class Library:
         from mkt_search.search.score_photo import encode_photo
 
         model = self._model_of(snapshot.stored)
-        return unit(encode_photo(path, model, self.config).global_[0])
+        return unit(encode_photo(path, model, self.config).global_vectors[0])
 
     def _allowed(self, filters: Filters) -> ContentIds | None:
         """Return the content ids that meet the filters; None if there are no filters."""

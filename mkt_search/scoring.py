@@ -28,13 +28,13 @@ TINY = np.float32(1e-12)  # keeps a zero vector zero instead of dividing by noth
 class StreamScores:
     """Scores of n photos for L labels, (n, L) each; `fused` is their sum."""
 
-    global_: Vector
-    local: Vector
+    global_scores: Vector
+    local_scores: Vector
 
     @property
     def fused(self) -> Vector:
         """(n, L): the two-stream score."""
-        return np.add(self.global_, self.local, dtype=np.float32)
+        return np.add(self.global_scores, self.local_scores, dtype=np.float32)
 
 
 def unit(vectors: Vector, length: np.float32 = ONE) -> Vector:
@@ -94,10 +94,10 @@ def _averaged(counts: NDArray[Any], k: int) -> int:
 
 
 def score(
-    labels: Vector, global_: Vector, local_vectors: Vector, counts: NDArray[Any], *, k: int
+    labels: Vector, global_vectors: Vector, local_vectors: Vector, counts: NDArray[Any], *, k: int
 ) -> StreamScores:
     """Score n photos for L labels: (L, D), (n, D), (n, m, D), counts (n, m) -> two of (n, L)."""
-    products = [(global_ @ labels.T)[:, None], local_vectors @ labels.T]
+    products = [(global_vectors @ labels.T)[:, None], local_vectors @ labels.T]
     return score_similarities(np.concatenate(products, axis=1), counts, k=k)
 
 
@@ -135,7 +135,7 @@ def without_padding(vectors: Vector, counts: NDArray[Any], k: int) -> tuple[Vect
 
 def scale(encoded: Encoded) -> Encoded:
     """Scale e_cls and every patch to length 1/2: the score is then the mean of two cosines."""
-    return Encoded(unit(encoded.global_, HALF), unit(encoded.patches, HALF))
+    return Encoded(unit(encoded.global_vectors, HALF), unit(encoded.patches, HALF))
 
 
 def fuse_over_labels(scores: StreamScores) -> StreamScores:
@@ -143,6 +143,6 @@ def fuse_over_labels(scores: StreamScores) -> StreamScores:
 
     Only for a fixed label set; a single label would score every photo +-1/2 + +-1/2.
     """
-    by_global = 2 * np.maximum(np.linalg.norm(scores.global_, axis=1, keepdims=True), TINY)
-    by_local = 2 * np.maximum(np.linalg.norm(scores.local, axis=1, keepdims=True), TINY)
-    return StreamScores(scores.global_ / by_global, scores.local / by_local)
+    by_global = 2 * np.maximum(np.linalg.norm(scores.global_scores, axis=1, keepdims=True), TINY)
+    by_local = 2 * np.maximum(np.linalg.norm(scores.local_scores, axis=1, keepdims=True), TINY)
+    return StreamScores(scores.global_scores / by_global, scores.local_scores / by_local)

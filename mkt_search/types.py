@@ -97,36 +97,35 @@ class PhotoFacts:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A batch as it leaves the student, unscaled: `global_` (B, D), `patches` (B, P, D), float32.
+    """Vectors of a batch from the student, unscaled float32.
 
-    Patches run row by row over the grid of the encoder that made them.
+    `global_vectors` (B, D); `patches` (B, P, D) in row order of the encoder's grid.
     """
 
-    global_: Vector
+    global_vectors: Vector
     patches: Vector
 
 
 @dataclass(frozen=True)
 class PhotoVectors:
-    """What is stored of n photos, scaled so that everything afterwards is a plain inner product.
+    """Pooled vectors of n photos, scaled so that a score is a plain inner product.
 
-    `global_` (n, D) and `local_vectors` (n, m, D) float32; `members` (n, m, P) bool marks the
-    patches that each local vector is the mean of. A local vector without members is padding and
-    never counts.
+    `global_vectors` (n, D) and `local_vectors` (n, m, D) float32; `members` (n, m, P) bool marks
+    the patches whose mean each local vector is. A local vector without members is padding.
     """
 
-    global_: Vector
+    global_vectors: Vector
     local_vectors: Vector
     members: NDArray[np.bool_]
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """(n, m): how many patches each local vector stands for."""
+        """(n, m): the number of patches of each local vector; 0 for padding."""
         counts: NDArray[np.int64] = self.members.sum(axis=-1)
         return counts
 
     def __len__(self) -> int:
-        return len(self.global_)
+        return len(self.global_vectors)
 
 
 @dataclass(frozen=True)

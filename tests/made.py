@@ -98,7 +98,7 @@ def index_nothing(home: Path, model: Path, *options: str) -> None:
 def as_stored(arrays: PhotoVectors, encoding: Encoding) -> tuple[Vector, Vector, Vector]:
     """Return global and local vectors as they are after coding, (n, D), (n, m, D), and counts."""
     precision, dim = encoding.precision, encoding.dim
-    coded = (encode(array, precision) for array in (arrays.global_, arrays.local_vectors))
+    coded = (encode(array, precision) for array in (arrays.global_vectors, arrays.local_vectors))
     global_vectors, local_vectors = (decode(*codes, precision, dim) for codes in coded)
     return global_vectors, local_vectors, arrays.counts
 

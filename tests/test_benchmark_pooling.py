@@ -60,11 +60,11 @@ def test_mean_of_the_best_counts_each_vector_once_per_patch(methods: ModuleType)
 
 
 def test_the_vocabulary_scale_is_the_papers_fusion_for_its_own_labels(methods: ModuleType) -> None:
-    encoded, labels = draw(3), draw(8, seed=1).global_
+    encoded, labels = draw(3), draw(8, seed=1).global_vectors
     ones = np.ones((3, 35), np.int64)
-    raw = score(labels, encoded.global_, encoded.patches, ones, k=K)
+    raw = score(labels, encoded.global_vectors, encoded.patches, ones, k=K)
     scaled = methods.over_vocabulary(encoded, labels, K)
-    stored = score(labels, scaled.global_, scaled.patches, ones, k=K)
+    stored = score(labels, scaled.global_vectors, scaled.patches, ones, k=K)
     np.testing.assert_allclose(stored.fused, fuse_over_labels(raw).fused, rtol=1e-5, atol=1e-6)
 
 

@@ -32,13 +32,13 @@ def test_the_score_equals_the_slow_one(seed: int, k: int, is_pooled: bool) -> No
     k = min(k, 12) if is_pooled else k  # of 12 patches
     vectors = made.vectors(4, seed, each=k if is_pooled else 1)
     labels = np.random.default_rng(seed).standard_normal((3, made.DIM)).astype(np.float32)
-    found = score(labels, vectors.global_, vectors.local_vectors, vectors.counts, k=k)
+    found = score(labels, vectors.global_vectors, vectors.local_vectors, vectors.counts, k=k)
     for n in range(4):
         for i, label in enumerate(labels):
             local = slow_local(label, vectors.local_vectors[n], vectors.counts[n], k)
-            np.testing.assert_allclose(found.local[n, i], local, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(found.local_scores[n, i], local, rtol=1e-4, atol=1e-4)
             np.testing.assert_allclose(
-                found.fused[n, i], vectors.global_[n] @ label + local, rtol=1e-4, atol=1e-4
+                found.fused[n, i], vectors.global_vectors[n] @ label + local, rtol=1e-4, atol=1e-4
             )
 
 
@@ -84,9 +84,9 @@ def test_cosine_makes_the_score_the_mean_of_two_cosines() -> None:
     encoded = Encoded(np.array([[3, 4]], np.float32), np.array([[[0, 2], [5, 0]]], np.float32))
     scaled = scale(encoded)
     label = np.array([[0, 1]], np.float32)
-    found = score(label, scaled.global_, scaled.patches, np.ones((1, 2), np.int64), k=1)
-    np.testing.assert_allclose(found.global_, [[0.8 / 2]])
-    np.testing.assert_allclose(found.local, [[1 / 2]])
+    found = score(label, scaled.global_vectors, scaled.patches, np.ones((1, 2), np.int64), k=1)
+    np.testing.assert_allclose(found.global_scores, [[0.8 / 2]])
+    np.testing.assert_allclose(found.local_scores, [[1 / 2]])
 
 
 def test_fusion_over_labels_is_the_papers() -> None:
@@ -97,10 +97,10 @@ def test_fusion_over_labels_is_the_papers() -> None:
         rng.standard_normal((3, 7, 5)).astype(np.float32),
     )
     ones = np.ones((3, 7), np.int64)
-    raw = score(labels, encoded.global_, encoded.patches, ones, k=3)
+    raw = score(labels, encoded.global_vectors, encoded.patches, ones, k=3)
     paper = (
-        raw.global_ / np.linalg.norm(raw.global_, axis=1, keepdims=True)
-        + raw.local / np.linalg.norm(raw.local, axis=1, keepdims=True)
+        raw.global_scores / np.linalg.norm(raw.global_scores, axis=1, keepdims=True)
+        + raw.local_scores / np.linalg.norm(raw.local_scores, axis=1, keepdims=True)
     ) / 2
     np.testing.assert_allclose(fuse_over_labels(raw).fused, paper, rtol=1e-5, atol=1e-6)
 
@@ -124,7 +124,7 @@ def test_scores_are_the_same_without_padding(seed: int, padded: float, k: int) -
     np.testing.assert_allclose(found.fused, expected.fused, atol=1e-5)
     for n in range(4):
         local = slow_local(labels[0], vectors[n, 1:], counts[n], k)
-        np.testing.assert_allclose(found.local[n, 0], local, atol=1e-5)
+        np.testing.assert_allclose(found.local_scores[n, 0], local, atol=1e-5)
 
 
 def test_vectors_that_do_not_fill_k_alone_keep_their_padding() -> None:

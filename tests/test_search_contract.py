@@ -125,9 +125,9 @@ def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def random_vectors(encoding: Encoding) -> PhotoVectors:
     """Pool random patches as the library would."""
     rng, dim = np.random.default_rng(0), encoding.dim
-    global_ = rng.standard_normal((PHOTOS, dim)).astype(np.float32)
+    global_vectors = rng.standard_normal((PHOTOS, dim)).astype(np.float32)
     patches = rng.standard_normal((PHOTOS, encoding.patches, dim)).astype(np.float32)
-    return pool(Encoded(global_, patches + global_[:, None]), encoding)
+    return pool(Encoded(global_vectors, patches + global_vectors[:, None]), encoding)
 
 
 class Scores(NamedTuple):

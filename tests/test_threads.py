@@ -50,14 +50,14 @@ def home(tmp_path: Path) -> Path:
 def vectors_of_photos(store: Store) -> PhotoVectors:
     assert store.active is not None
     encoding, rng = store.active.encoding, np.random.default_rng(0)
-    global_ = rng.standard_normal((PHOTOS, encoding.dim)).astype(np.float32)
+    global_vectors = rng.standard_normal((PHOTOS, encoding.dim)).astype(np.float32)
     patches = rng.standard_normal((PHOTOS, encoding.patches, encoding.dim)).astype(np.float32)
-    return pool(Encoded(global_, patches + global_[:, None]), encoding)
+    return pool(Encoded(global_vectors, patches + global_vectors[:, None]), encoding)
 
 
 def add(store: Store, root: Path, vectors: PhotoVectors, first: int, end: int) -> None:
     photos = [made.photo(root, f"{i:04}.jpg", row=i - first) for i in range(first, end)]
-    arrays = vectors.global_, vectors.local_vectors, vectors.members
+    arrays = vectors.global_vectors, vectors.local_vectors, vectors.members
     made.add(store, root, photos, PhotoVectors(*(array[first:end] for array in arrays)))
 
 

@@ -22,7 +22,7 @@ CACHE_BYTES = 1 << 21
 
 
 def pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
-    """Return what is stored of a batch: global_ (B, D), local_vectors (B, m, D), members (B, m, P).
+    """Pool a batch: global_vectors (B, D), local_vectors (B, m, D), members (B, m, P).
 
     Sets that add nothing are padding without members. With `local = "all"`, m is P.
 
@@ -35,11 +35,11 @@ def pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
     """
     _check(encoded, encoding)
     parts = [
-        _pool(Encoded(encoded.global_[few], encoded.patches[few]), encoding)
+        _pool(Encoded(encoded.global_vectors[few], encoded.patches[few]), encoding)
         for few in _few_at_a_time(encoded.patches)
     ]
     return PhotoVectors(
-        np.concatenate([part.global_ for part in parts]),
+        np.concatenate([part.global_vectors for part in parts]),
         np.concatenate([part.local_vectors for part in parts]),
         np.concatenate([part.members for part in parts]),
     )
@@ -55,9 +55,11 @@ def _pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
     scaled = scale(encoded)
     patches = torch.from_numpy(np.ascontiguousarray(scaled.patches))
     with torch.inference_mode():
-        members = CHOOSERS[encoding.local](patches, torch.from_numpy(scaled.global_), encoding)
+        members = CHOOSERS[encoding.local](
+            patches, torch.from_numpy(scaled.global_vectors), encoding
+        )
         local_vectors = _means(patches, members)
-    return PhotoVectors(scaled.global_, local_vectors.numpy(), members.numpy())
+    return PhotoVectors(scaled.global_vectors, local_vectors.numpy(), members.numpy())
 
 
 def _check(encoded: Encoded, encoding: Encoding) -> None:
@@ -68,7 +70,7 @@ def _check(encoded: Encoded, encoding: Encoding) -> None:
             f"the student gave {patches} patches of {dim} numbers, but this library holds "
             f"{encoding.patches} of {encoding.dim}. Run `mkt index --rebuild`."
         )
-    finite = np.isfinite(encoded.global_).all(axis=1)
+    finite = np.isfinite(encoded.global_vectors).all(axis=1)
     finite &= np.isfinite(encoded.patches).all(axis=(1, 2))
     if not finite.all():
         raise ModelError(
@@ -83,9 +85,9 @@ def _every_patch(patches: Tensor, _: Tensor, encoding: Encoding) -> Tensor:
     return each.expand(len(patches), -1, -1).contiguous()
 
 
-def _salient(patches: Tensor, global_: Tensor, encoding: Encoding) -> Tensor:
+def _salient(patches: Tensor, global_vectors: Tensor, encoding: Encoding) -> Tensor:
     """Take the m patches with the largest inner product with the global vector, best first."""
-    salience = torch.bmm(patches, global_[:, :, None]).squeeze(2)
+    salience = torch.bmm(patches, global_vectors[:, :, None]).squeeze(2)
     best = salience.topk(min(encoding.m, encoding.patches)).indices  # (B, m)
     return _padded(best[..., None] == torch.arange(encoding.patches), encoding.m)
 
@@ -96,7 +98,7 @@ def _cover_sets(patches: Tensor, _: Tensor, encoding: Encoding) -> Tensor:
 
 
 Chooser = Callable[[Tensor, Tensor, Encoding], Tensor]
-"""patches (B, P, D), global_ (B, D), encoding -> members (B, m, P) bool."""
+"""patches (B, P, D), global_vectors (B, D), encoding -> members (B, m, P) bool."""
 
 CHOOSERS: dict[str, Chooser] = {
     "all": _every_patch,

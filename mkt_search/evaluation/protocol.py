@@ -77,7 +77,7 @@ class PhotoScores:
     def streams(self, scale: Scale) -> dict[Stream, Vector]:
         """Return the scores (n, L) of each stream; `vocabulary` normalizes over these labels."""
         scores = fuse_over_labels(self.dot) if scale == "vocabulary" else self.cosine
-        return {"global": scores.global_, "local": scores.local, "fused": scores.fused}
+        return {"global": scores.global_scores, "local": scores.local_scores, "fused": scores.fused}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ def score_encoded(
     Returns:
         Scores (n, L) from the vectors as they are, and from unit vectors.
     """
-    vectors = np.concatenate([encoded.global_[:, None], encoded.patches], axis=1)  # (n, 1 + P, D)
+    vectors = np.concatenate(
+        [encoded.global_vectors[:, None], encoded.patches], axis=1
+    )  # (n, 1 + P, D)
     lengths = np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), TINY)  # (n, 1 + P, 1)
     ones = np.ones(encoded.patches.shape[:2], np.int64)  # (n, P)
     dots, cosines = [], []
@@ -253,12 +255,12 @@ def _counted_labels(targets: Targets, group: Group, rules: Rules) -> NDArray[np.
 
 
 def _columns(scores: StreamScores, labels: slice) -> StreamScores:
-    return StreamScores(scores.global_[:, labels], scores.local[:, labels])
+    return StreamScores(scores.global_scores[:, labels], scores.local_scores[:, labels])
 
 
 def _halved(blocks: list[StreamScores]) -> StreamScores:
     """Join blocks of labels; each stream is halved, so that the fused score is the sum."""
     return StreamScores(
-        HALF * np.concatenate([block.global_ for block in blocks], axis=1),
-        HALF * np.concatenate([block.local for block in blocks], axis=1),
+        HALF * np.concatenate([block.global_scores for block in blocks], axis=1),
+        HALF * np.concatenate([block.local_scores for block in blocks], axis=1),
     )

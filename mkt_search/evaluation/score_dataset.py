@@ -83,7 +83,10 @@ def score_photos(
             kept = slice(len(read), len(read) + len(pixels))
             for table, vectors in zip(tables, labels, strict=True):
                 for part, scores in zip(table, score_encoded(encoded, vectors, k=k), strict=True):
-                    part.global_[kept], part.local[kept] = scores.global_, scores.local
+                    part.global_scores[kept], part.local_scores[kept] = (
+                        scores.global_scores,
+                        scores.local_scores,
+                    )
             _require_finite(tables, kept, dataset.files[batch.readable[0]])
             read += batch.readable
         done += batch.size
@@ -174,4 +177,4 @@ def _empty_scores(photos: int, labels: int) -> tuple[StreamScores, StreamScores]
 
 
 def _first(scores: StreamScores, count: int) -> StreamScores:
-    return StreamScores(scores.global_[:count], scores.local[:count])
+    return StreamScores(scores.global_scores[:count], scores.local_scores[:count])

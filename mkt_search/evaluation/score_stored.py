@@ -35,7 +35,7 @@ def score_stored(
         block = slice(first, first + size)
         products, counts = snapshot.similarities(content_ids[block], labels)
         scores = score_similarities(products, counts, k=encoding.top_k)
-        global_scores[block], local_scores[block] = scores.global_, scores.local
+        global_scores[block], local_scores[block] = scores.global_scores, scores.local_scores
     return StreamScores(global_scores, local_scores)
 
 

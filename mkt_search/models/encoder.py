@@ -74,7 +74,7 @@ class PhotoEncoder:
         if pixels.dtype != np.uint8 or pixels.shape[1:] != expected:
             raise ValueError(f"expected uint8 (B, {expected}), got {pixels.dtype} {pixels.shape}")
         vectors = self._student(self._normalize(pixels))
-        return Encoded(_to_numpy(vectors.global_), _to_numpy(vectors.patches))
+        return Encoded(_to_numpy(vectors.global_vectors), _to_numpy(vectors.patches))
 
     def _normalize(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Normalize (B, H, W, 3) uint8 -> (B, 3, H, W) on the student's device, in its dtype."""

@@ -31,9 +31,9 @@ HeadKind = Literal["linear", "mlp", "shared"]
 
 
 class StudentVectors(NamedTuple):
-    """The vectors of B photos: `global_` (B, D) and `patches` (B, P, D), unscaled."""
+    """The vectors of B photos: `global_vectors` (B, D) and `patches` (B, P, D), unscaled."""
 
-    global_: Tensor
+    global_vectors: Tensor
     patches: Tensor
 
 

@@ -59,7 +59,9 @@ def label_scores(
     """
     vectors = model.label_encoder().encode(labels)
     scores = fused(encode_photo(path, model, config), vectors, k=model.top_k, fuse=fuse)
-    parts = zip(labels, scores.fused[0], scores.global_[0], scores.local[0], strict=True)
+    parts = zip(
+        labels, scores.fused[0], scores.global_scores[0], scores.local_scores[0], strict=True
+    )
     found = [LabelScore(label, float(s), float(g), float(p)) for label, s, g, p in parts]
     return sorted(found, key=lambda item: -item.score)
 
@@ -69,9 +71,9 @@ def fused(encoded: Encoded, labels: Vector, *, k: int, fuse: Fuse) -> StreamScor
     if fuse == "cosine":
         encoded = scale(encoded)
     ones = np.ones(encoded.patches.shape[:2], np.int64)
-    scores = score(labels, encoded.global_, encoded.patches, ones, k=k)
+    scores = score(labels, encoded.global_vectors, encoded.patches, ones, k=k)
     if fuse == "vocabulary":
         return fuse_over_labels(scores)
     if fuse == "none":
-        return StreamScores(HALF * scores.global_, HALF * scores.local)
+        return StreamScores(HALF * scores.global_scores, HALF * scores.local_scores)
     return scores

@@ -157,7 +157,9 @@ class _Search:
         scores = score_similarities(products, counts, k=self.snapshot.facts.encoding.top_k)
         weights = self.query.weights  # (T,)
         return self._ranked(
-            Found(content_ids, scores.global_ @ weights, scores.local @ weights)  # (n,) each
+            Found(
+                content_ids, scores.global_scores @ weights, scores.local_scores @ weights
+            )  # (n,) each
         )
 
     def _merged(self, one: Found, other: Found) -> Found:

@@ -30,9 +30,9 @@ def test_piped_columns_are_rank_score_global_local_and_path(library: Path) -> No
     rows = columns(mkt("search", "red", "-k", "2", "--library", library))
     assert [row[0] for row in rows] == ["1", "2"]
     assert rows[0][4] == str(library / "photos" / "red.png")
-    score, global_, local = map(float, rows[0][1:4])
+    score, global_part, local_part = map(float, rows[0][1:4])
     assert score == pytest.approx(1, abs=0.02)
-    assert score == pytest.approx(global_ + local, abs=2e-4)
+    assert score == pytest.approx(global_part + local_part, abs=2e-4)
 
 
 def test_json_has_the_boxes_and_the_copies(library: Path) -> None:

@@ -24,7 +24,7 @@ def unseen_map(name: str, scenes: int = 150) -> float:
         np.stack([np.asarray(render(scene, model.image.width)) for scene in drawn])
     )
     labels = model.label_encoder().encode(unseen_things())
-    vectors = np.concatenate([unit(encoded.global_)[:, None], unit(encoded.patches)], axis=1)
+    vectors = np.concatenate([unit(encoded.global_vectors)[:, None], unit(encoded.patches)], axis=1)
     counts = np.ones(encoded.patches.shape[:2], np.int64)
     fused = score_similarities(vectors @ labels.T, counts, k=model.top_k).fused
     columns = [LABELS.index(label) for label in unseen_things()]

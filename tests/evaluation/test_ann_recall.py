@@ -89,9 +89,9 @@ def plain_best(snapshot: LocalSnapshot, label: np.ndarray, k: int) -> set[int]:
     """The k best photos, each scored by itself: <z, g> and its best patches' mean."""
     scores, ids = [], snapshot.content_ids()
     for content_id, vectors, counts in zip(ids, *snapshot.vectors(ids), strict=True):
-        global_, *local_vectors = vectors @ label
+        global_score, *local_vectors = vectors @ label
         each = sorted((s for s, n in zip(local_vectors, counts, strict=True) for _ in range(n)))
-        scores.append((global_ + np.mean(each[-snapshot.encoding.top_k :]), content_id))
+        scores.append((global_score + np.mean(each[-snapshot.encoding.top_k :]), content_id))
     return {content_id for _, content_id in sorted(scores, reverse=True)[:k]}
 
 

@@ -56,7 +56,7 @@ def test_plots_are_on_the_cosine_scale(scored: PhotoScores) -> None:
     ap = average_precisions(scored.cosine.fused, scored.targets)
     np.testing.assert_allclose(plots.ap, ap)
     assert plots.positives.tolist() == (scored.targets > 0).sum(axis=0).tolist()
-    curve = label_metrics(scored.cosine.local[:, 4:], scored.targets[:, 4:])
+    curve = label_metrics(scored.cosine.local_scores[:, 4:], scored.targets[:, 4:])
     np.testing.assert_allclose(plots.curves["unseen", "local"], curve.mean_curve())
     assert plots.histograms.keys() == {"unseen", "seen", "all"}
 

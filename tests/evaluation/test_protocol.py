@@ -109,10 +109,10 @@ def test_vocabulary_scores_are_normalized_over_the_group_alone() -> None:
 @given(st.integers(0, 1_000), st.integers(1, 7))
 def test_every_patch_is_scored_on_both_scales(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
-    global_, patches = rng.normal(size=(3, 4)), rng.normal(size=(3, 5, 4))
+    global_vectors, patches = rng.normal(size=(3, 4)), rng.normal(size=(3, 5, 4))
     patches[0, 0] = 0  # a zero patch
     labels = rng.normal(size=(6, 4))
-    encoded = Encoded(global_.astype(np.float32), patches.astype(np.float32))
+    encoded = Encoded(global_vectors.astype(np.float32), patches.astype(np.float32))
     found = score_encoded(encoded, labels.astype(np.float32), k=k)
     for scores, is_unit in zip(found, (False, True), strict=True):
         for n in range(3):
@@ -125,9 +125,11 @@ def test_every_patch_is_scored_on_both_scales(seed: int, k: int) -> None:
                     ),
                     reverse=True,
                 )[:k]
-                whole = global_[n] @ z / (np.linalg.norm(global_[n]) if is_unit else 1)
-                assert scores.global_[n, j] == pytest.approx(whole / 2, abs=1e-5)
-                assert scores.local[n, j] == pytest.approx(np.mean(best) / 2, abs=1e-5)
+                whole = (
+                    global_vectors[n] @ z / (np.linalg.norm(global_vectors[n]) if is_unit else 1)
+                )
+                assert scores.global_scores[n, j] == pytest.approx(whole / 2, abs=1e-5)
+                assert scores.local_scores[n, j] == pytest.approx(np.mean(best) / 2, abs=1e-5)
 
 
 def test_scores_do_not_depend_on_the_block_size() -> None:

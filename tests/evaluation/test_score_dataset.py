@@ -49,8 +49,10 @@ def test_scores_are_those_of_each_photo_alone(
         encoded = encoder.encode(pixels[None])
         for scores, fuse in ((scored.dot, "none"), (scored.cosine, "cosine")):
             expected = fused(encoded, labels, k=2, fuse=fuse)  # type: ignore[arg-type]
-            np.testing.assert_allclose(scores.global_[i], expected.global_[0], atol=1e-6)
-            np.testing.assert_allclose(scores.local[i], expected.local[0], atol=1e-6)
+            np.testing.assert_allclose(
+                scores.global_scores[i], expected.global_scores[0], atol=1e-6
+            )
+            np.testing.assert_allclose(scores.local_scores[i], expected.local_scores[0], atol=1e-6)
 
 
 def test_photos_that_cannot_be_read_are_left_out(
@@ -86,7 +88,7 @@ def test_each_set_of_label_vectors_has_its_scores(
     labels = model.label_encoder().encode(dataset.labels)
     encoder = model.photo_encoder(device="cpu")
     _, (first, second) = score_photos(encoder, dataset, PHOTO_ROWS, [labels, -labels], k=16)
-    np.testing.assert_allclose(first.dot.global_, -second.dot.global_)
+    np.testing.assert_allclose(first.dot.global_scores, -second.dot.global_scores)
 
 
 def test_numbers_that_are_not_finite_are_an_error_that_names_a_photo(dataset: PhotoDataset) -> None:

@@ -48,7 +48,7 @@ def test_photos_are_known_by_path_and_by_content(library: Library, dataset: Phot
     rows, ids = find_stored(library.store.catalog, library.snapshot(), dataset, wanted)
     assert rows.tolist() == [1, 7, 9, 11]  # 00 is gone; 11 has the bytes of 02, which is there
     labels = library.label_vectors(["red", "green", "blue"])
-    found = score_stored(library.snapshot(), ids, labels).global_.argmax(axis=1)
+    found = score_stored(library.snapshot(), ids, labels).global_scores.argmax(axis=1)
     assert found[[0, 2, 3]].tolist() == [1, 0, 2]
 
 
@@ -72,7 +72,7 @@ def test_stored_scores_are_those_of_a_search(library: Library, dataset: PhotoDat
     for place, row in enumerate(rows):
         path = str((dataset.folder / dataset.files[row]).resolve())
         if path in by_path:
-            parts = scores.global_[place, 1], scores.local[place, 1]
+            parts = scores.global_scores[place, 1], scores.local_scores[place, 1]
             assert parts == pytest.approx(by_path[path], abs=1e-5)
     nothing = score_stored(snapshot, ids[:0], np.ones((2, 8), np.float32))
     assert nothing.fused.shape == (0, 2)

@@ -139,7 +139,7 @@ def test_every_photo_is_stored_with_its_hash_facts_and_vectors(
         assert photo.facts is not None and photo.facts.width == 40
         pixels = to_pixels(decode(data).image, SPEC)
         expected = pool(encoder.encode(pixels[None]), ENCODING)
-        rows = np.concatenate([expected.global_[:, None], expected.local_vectors], axis=1)[0]
+        rows = np.concatenate([expected.global_vectors[:, None], expected.local_vectors], axis=1)[0]
         np.testing.assert_allclose(stored[path], rows, atol=3e-3)  # int8: 0.5 / 254
 
 
@@ -440,7 +440,7 @@ class Broken:
             return encoded
         if isinstance(self.fault, Exception):
             raise self.fault
-        return Encoded(encoded.global_, encoded.patches * np.float32(self.fault))
+        return Encoded(encoded.global_vectors, encoded.patches * np.float32(self.fault))
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_the_colour_checkpoint_encodes_colours(tmp_path: Path) -> None:
     pixels[:, :8, 8:16] = (0, 0, 255)  # row 0, column 1
     encoded = model.photo_encoder(device="cpu", dtype="float32").encode(pixels)
     red, blue = model.label_encoder().encode(["red", "blue"])
-    np.testing.assert_allclose(encoded.global_ @ red, [15 / 16], rtol=1e-6)
+    np.testing.assert_allclose(encoded.global_vectors @ red, [15 / 16], rtol=1e-6)
     assert (encoded.patches @ blue).argmax() == 1
 
 
@@ -105,7 +105,7 @@ def test_an_open_clip_model_is_a_student_and_a_label_encoder(tmp_path: Path) -> 
         photo = clip.encode_image(images).numpy()
         label = clip.encode_text(tokens, normalize=True).numpy()
     encoded = model.photo_encoder(device="cpu", dtype="float32").encode(pixels)
-    np.testing.assert_allclose(encoded.global_, photo, atol=1e-5)
+    np.testing.assert_allclose(encoded.global_vectors, photo, atol=1e-5)
     np.testing.assert_allclose(model.label_encoder().encode(["dog"]), label, atol=1e-6)
 
 
@@ -209,7 +209,7 @@ def test_the_archives_of_openai_are_read_as_tensors(tmp_path: Path) -> None:
     encoded = open_model(f"{name}/{tmp_path}/openai.pt").photo_encoder(device="cpu").encode(pixels)
     clip = create_clip(name, pretrained=weights, force_quick_gelu=True)
     expected = PhotoEncoder(clip_student(clip), clip_student(clip).image).encode(pixels)
-    np.testing.assert_array_equal(encoded.global_, expected.global_)
+    np.testing.assert_array_equal(encoded.global_vectors, expected.global_vectors)
 
 
 def test_without_a_network_the_error_names_the_file_to_copy(

@@ -70,7 +70,7 @@ def test_the_description_defines_the_pixels(folder: Path) -> None:
     with torch.inference_mode():
         images = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - mean) / std
         expected = ClipFolder(folder).load().encode_image(images).numpy()
-    np.testing.assert_allclose(encoded.global_, expected, atol=1e-5)
+    np.testing.assert_allclose(encoded.global_vectors, expected, atol=1e-5)
     assert model.label_encoder().encode(["dog"]).shape == (1, 16)
 
 

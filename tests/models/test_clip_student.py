@@ -50,7 +50,9 @@ def test_the_global_vector_is_encode_image_and_every_patch_has_one(
     model, student = opened(tower)
     images = photos(student)
     vectors = student(images)
-    torch.testing.assert_close(vectors.global_, model.encode_image(images), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        vectors.global_vectors, model.encode_image(images), rtol=0, atol=1e-6
+    )
     assert student.grid == grid
     assert vectors.patches.shape == (3, grid[0] * grid[1], student.dim)
     assert vectors.patches.std(dim=1).min() > 0
@@ -67,7 +69,7 @@ def test_patches_of_a_vit_are_its_tokens_normed_and_projected(opened: Open) -> N
         tokens = block(tokens)
     expected = visual.ln_post(tokens) @ visual.proj
     vectors = student(images)
-    torch.testing.assert_close(vectors.global_, expected[:, 0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(vectors.global_vectors, expected[:, 0], rtol=0, atol=1e-5)
     torch.testing.assert_close(vectors.patches, expected[:, 1:], rtol=0, atol=1e-5)
 
 
@@ -107,7 +109,7 @@ def test_forward_is_project_of_features(opened: Open) -> None:
         _, student = opened(tower)
         images = photos(student)
         whole, parts = student(images), student.project(*student.features(images))
-        assert torch.equal(whole.global_, parts.global_)
+        assert torch.equal(whole.global_vectors, parts.global_vectors)
         assert torch.equal(whole.patches, parts.patches)
 
 

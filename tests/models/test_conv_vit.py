@@ -83,7 +83,7 @@ def test_a_student_can_be_built_on_it() -> None:
     assert student.grid == (8, 8)
     assert not student.is_convolutional
     vectors = student(images())
-    assert (vectors.global_.shape, vectors.patches.shape) == ((2, 16), (2, 64, 16))
+    assert (vectors.global_vectors.shape, vectors.patches.shape) == ((2, 16), (2, 64, 16))
 
 
 def test_its_blocks_can_be_frozen_and_have_their_own_rates() -> None:

@@ -27,16 +27,16 @@ def test_pixels_are_normalized_by_the_spec() -> None:
     with torch.inference_mode():
         expected = tiny_student()(images)
     encoded = PhotoEncoder(tiny_student(), spec, dtype="float32").encode(photos)
-    np.testing.assert_allclose(encoded.global_, expected.global_.numpy(), atol=1e-5)
+    np.testing.assert_allclose(encoded.global_vectors, expected.global_vectors.numpy(), atol=1e-5)
     np.testing.assert_allclose(encoded.patches, expected.patches.numpy(), atol=1e-5)
 
 
 def test_vectors_are_plain_float32_arrays() -> None:
     encoder = PhotoEncoder(tiny_student(), SPEC)
     encoded = encoder.encode(pixels(5))
-    assert encoded.global_.shape == (5, 16)
+    assert encoded.global_vectors.shape == (5, 16)
     assert encoded.patches.shape == (5, 16, 16)
-    for vectors in (encoded.global_, encoded.patches):
+    for vectors in (encoded.global_vectors, encoded.patches):
         assert vectors.dtype == np.float32
         assert vectors.flags.c_contiguous
     assert (encoder.dim, encoder.grid, encoder.device) == (16, (4, 4), "cpu")
@@ -47,7 +47,7 @@ def test_vectors_are_plain_float32_arrays() -> None:
 def test_the_same_batch_gives_the_same_bits(dtype: encoders.Dtype) -> None:
     encoder = PhotoEncoder(tiny_student(), SPEC, dtype=dtype)
     first, second = encoder.encode(pixels(7)), encoder.encode(pixels(7))
-    np.testing.assert_array_equal(first.global_, second.global_)
+    np.testing.assert_array_equal(first.global_vectors, second.global_vectors)
     np.testing.assert_array_equal(first.patches, second.patches)
     alone = encoder.encode(pixels(7)[3:4])
     tolerance = 1e-5 if dtype == "float32" else 3e-2
@@ -72,7 +72,7 @@ def test_shared_heads_survive_the_cast() -> None:
     spec = ImageSpec(SIDE, SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     encoded = PhotoEncoder(student, spec, dtype="bfloat16").encode(pixels())
     assert student.global_head is student.local_head
-    np.testing.assert_allclose(encoded.patches.mean(axis=1), encoded.global_, atol=1e-2)
+    np.testing.assert_allclose(encoded.patches.mean(axis=1), encoded.global_vectors, atol=1e-2)
 
 
 def test_pixels_of_another_size_or_type_raise_a_value_error() -> None:

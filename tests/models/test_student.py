@@ -37,7 +37,7 @@ def test_any_backbone_gives_two_streams(
     student = create_student(name, image_size=size, dim=8).eval()
     vectors = student(torch.zeros(2, 3, *size))
     assert student.grid == grid
-    assert vectors.global_.shape == (2, 8)
+    assert vectors.global_vectors.shape == (2, 8)
     assert vectors.patches.shape == (2, grid[0] * grid[1], 8)
 
 
@@ -64,7 +64,7 @@ def test_the_colour_student_encodes_mean_colours() -> None:
     images[:, 0] = 1
     images[:, :, 8:16, 24:32] = torch.tensor([0.0, 0.0, 1.0]).view(3, 1, 1)  # row 1, column 3
     vectors = colour_student()(images)
-    torch.testing.assert_close(vectors.global_[0, :3], torch.tensor([15 / 16, 0, 1 / 16]))
+    torch.testing.assert_close(vectors.global_vectors[0, :3], torch.tensor([15 / 16, 0, 1 / 16]))
     torch.testing.assert_close(vectors.patches[0, 7, :3], torch.tensor([0.0, 0, 1]))
     torch.testing.assert_close(vectors.patches[0, 8, :3], torch.tensor([1.0, 0, 0]))
 
@@ -73,7 +73,7 @@ def test_forward_is_project_of_features() -> None:
     student = tiny_student()
     images = torch.randn(2, 3, SIDE, SIDE)
     whole, parts = student(images), student.project(*student.features(images))
-    assert torch.equal(whole.global_, parts.global_)
+    assert torch.equal(whole.global_vectors, parts.global_vectors)
     assert torch.equal(whole.patches, parts.patches)
 
 

@@ -97,7 +97,7 @@ def test_a_student_initialized_from_tower_and_projection_equals_the_tower() -> N
     head.bias.zero_()
     images = images_for(visual)
     expected = clip_student(create_model_of(visual))(images)
-    torch.testing.assert_close(student(images).global_, visual(images), rtol=0, atol=1e-5)
+    torch.testing.assert_close(student(images).global_vectors, visual(images), rtol=0, atol=1e-5)
     torch.testing.assert_close(student(images).patches, expected.patches, rtol=0, atol=1e-5)
 
 

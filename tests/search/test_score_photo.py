@@ -43,14 +43,16 @@ def test_every_way_of_fusing_is_a_mean_of_two_streams(fuse) -> None:
     labels = unit(rng.standard_normal((4, 6)).astype(np.float32))
     found = fused(encoded, labels, k=2, fuse=fuse)
     for n in range(2):
-        e_cls, e_patch = encoded.global_[n], encoded.patches[n]
+        e_cls, e_patch = encoded.global_vectors[n], encoded.patches[n]
         if fuse == "cosine":
             e_cls, e_patch = unit(e_cls), unit(e_patch)
-        global_ = np.array([z @ e_cls for z in labels])
-        local = np.array([np.mean(sorted(p @ z for p in e_patch)[-2:]) for z in labels])
+        global_scores = np.array([z @ e_cls for z in labels])
+        local_scores = np.array([np.mean(sorted(p @ z for p in e_patch)[-2:]) for z in labels])
         if fuse == "vocabulary":
-            global_, local = unit(global_), unit(local)
-        np.testing.assert_allclose(found.fused[n], (global_ + local) / 2, rtol=1e-5, atol=1e-6)
+            global_scores, local_scores = unit(global_scores), unit(local_scores)
+        np.testing.assert_allclose(
+            found.fused[n], (global_scores + local_scores) / 2, rtol=1e-5, atol=1e-6
+        )
 
 
 def test_a_photo_that_cannot_be_read_is_named_with_its_reason(model, tmp_path: Path) -> None:

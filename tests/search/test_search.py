@@ -48,7 +48,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSnapshot]:
             rows = range(*part.indices(N))
             photos = [made.photo(home, f"{i:03}.jpg", row=i - rows[0]) for i in rows]
             some = PhotoVectors(
-                vectors.global_[part], vectors.local_vectors[part], vectors.members[part]
+                vectors.global_vectors[part], vectors.local_vectors[part], vectors.members[part]
             )
             store.add(store.place_of(home), stored, Batch(photos, (), some))
     yield LocalSnapshot.open(store, stored)
@@ -69,7 +69,7 @@ def everyone(snapshot: Snapshot, query: WeightedQuery, allowed: ContentIds) -> d
     """Return the score of every allowed photo."""
     vectors, counts = snapshot.vectors(allowed)
     scores = score(query.labels, vectors[:, 0], vectors[:, 1:], counts, k=made.TOP_K)
-    fused = scores.global_ @ query.weights + scores.local @ query.weights
+    fused = scores.global_scores @ query.weights + scores.local_scores @ query.weights
     return dict(zip(allowed.tolist(), fused.tolist(), strict=True))
 
 

@@ -50,11 +50,13 @@ def vectors(n: int, seed: int) -> PhotoVectors:
     """Photos whose vectors lie near a space of four dimensions."""
     plain = made.vectors(n, seed)
     rng = np.random.default_rng(seed)
-    global_ = rng.standard_normal((n, 4)).astype(np.float32) @ BASIS
+    global_vectors = rng.standard_normal((n, 4)).astype(np.float32) @ BASIS
     local_vectors = rng.standard_normal((n, made.M, 4)).astype(np.float32) @ BASIS
     noise = np.float32(0.1)
     return PhotoVectors(
-        global_ + noise * plain.global_, local_vectors + noise * plain.local_vectors, plain.members
+        global_vectors + noise * plain.global_vectors,
+        local_vectors + noise * plain.local_vectors,
+        plain.members,
     )
 
 
@@ -115,7 +117,7 @@ def add(store: Store, name: str, n: int, seed: int, times: float = 1) -> None:
         root = store.directory.parent / "photos"
         photos = [made.photo(root, f"{name}{i:03}.jpg", row=i) for i in range(n)]
         plain, by = vectors(n, seed), np.float32(times)
-        longer = PhotoVectors(by * plain.global_, by * plain.local_vectors, plain.members)
+        longer = PhotoVectors(by * plain.global_vectors, by * plain.local_vectors, plain.members)
         batch = Batch(photos, (), longer)
         store.add(store.place_of(root), active(store), batch)
 

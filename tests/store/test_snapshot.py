@@ -38,7 +38,7 @@ def opened(store: Store) -> LocalSnapshot:
 @pytest.fixture
 def written() -> np.ndarray:
     """What the segments were written from, (N, 1 + m, D), coded and decoded."""
-    parts = [np.concatenate([v.global_[:, None], v.local_vectors], axis=1) for v in EVERY]
+    parts = [np.concatenate([v.global_vectors[:, None], v.local_vectors], axis=1) for v in EVERY]
     return decode(*encode(np.concatenate(parts), "int8"), "int8", made.DIM)
 
 

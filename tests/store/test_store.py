@@ -47,7 +47,9 @@ def test_what_was_added_is_there_after_opening_again(store: Store, root: Path) -
     ids = snapshot.content_ids()
     assert len(ids) == 5
     expected = made.vectors(5)
-    np.testing.assert_allclose(snapshot.vectors(ids).vectors[:, 0], expected.global_, atol=0.02)
+    np.testing.assert_allclose(
+        snapshot.vectors(ids).vectors[:, 0], expected.global_vectors, atol=0.02
+    )
     assert checks.verify(again) == []
 
 

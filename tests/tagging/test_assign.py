@@ -43,7 +43,7 @@ def vectors(local: str, n: int, seed: int) -> PhotoVectors:
     members[n // 2] = False
     local_vectors = rng.standard_normal(found.local_vectors.shape).astype(np.float32)
     local_vectors[~members.any(axis=2)] = 0
-    return PhotoVectors(found.global_, local_vectors, members)
+    return PhotoVectors(found.global_vectors, local_vectors, members)
 
 
 def library(folder: Path, local: str, n: int = N, parts: int = 3) -> LocalSnapshot:

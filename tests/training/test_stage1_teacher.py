@@ -61,7 +61,7 @@ def test_an_untrained_student_is_its_teacher(
     image = images.decode(photo.read_bytes()).image
     pixels = images.to_pixels(image, meta.image)[None]
     mine, theirs = (encoder.encode(pixels) for encoder in encoders)
-    np.testing.assert_allclose(mine.global_, theirs.global_, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(mine.global_vectors, theirs.global_vectors, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(mine.patches, theirs.patches, rtol=1e-4, atol=1e-4)
 
 

@@ -118,12 +118,12 @@ def _compute(
 ) -> FeatureCache:
     def encode(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         found = encoder.encode(pixels)
-        if not max(np.abs(found.global_).max(), np.abs(found.patches).max()) < FLOAT16_MAX:
+        if not max(np.abs(found.global_vectors).max(), np.abs(found.patches).max()) < FLOAT16_MAX:
             raise TrainingError(
                 "the student gives numbers beyond float16. Check that these are its weights, and"
                 " that --mean and --std are those it was trained with."
             )
-        parts = {"cls": found.global_, "patches": found.patches}
+        parts = {"cls": found.global_vectors, "patches": found.patches}
         return {name: part.astype(np.float16) for name, part in parts.items()}
 
     folder = run.cache / key

@@ -71,6 +71,6 @@ def _streams(
 
 def _concatenated(parts: list[StreamScores]) -> StreamScores:
     return StreamScores(
-        np.concatenate([part.global_ for part in parts]),
-        np.concatenate([part.local for part in parts]),
+        np.concatenate([part.global_scores for part in parts]),
+        np.concatenate([part.local_scores for part in parts]),
     )

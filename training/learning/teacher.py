@@ -151,7 +151,7 @@ def compute_teacher_vectors(
     encoder = PhotoEncoder(teacher, teacher.image, device=run.device, dtype="float32")
 
     def encode(pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        vectors = encoder.encode(pixels).global_
+        vectors = encoder.encode(pixels).global_vectors
         if not np.isfinite(vectors).all():
             raise TrainingError(
                 f"the teacher {teacher.name} gives numbers that are not finite; its weights may be"

@@ -101,7 +101,7 @@ class Run:
         return SavedState(history, state)
 
     def failure(self, reason: Exception, *, epoch: int) -> TrainingError:
-        """Return the error of an epoch (from 1) that failed: the reason, what is kept, the way out."""
+        """Return the error of a failed epoch (from 1): the reason, what is kept, the way out."""
         kept, restart = "nothing was written", ""
         if epoch > 1:
             kept = f"epoch {epoch - 1} is kept in {self.folder}"

@@ -61,7 +61,7 @@ def write(
     prefix: str = "",
 ) -> Written:
     """Write a segment; its name is by its digest, so the same vectors make the same file."""
-    rows = np.concatenate([vectors.global_[:, None], vectors.local_vectors], axis=1)
+    rows = np.concatenate([vectors.global_vectors[:, None], vectors.local_vectors], axis=1)
     codes, steps = encode(rows, encoding.precision)
     content = np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, 32)
     arrays = Arrays(codes, steps, Members.pack(vectors.members), content)

@@ -25,17 +25,17 @@ def draw(count: int, encoding: Encoding = ENCODING, *, seed: int = 0) -> Encoded
     which = rng.integers(0, 4, (count, encoding.patches))
     patches = np.take_along_axis(objects, which[..., None], axis=1)
     patches = patches + 0.4 * rng.standard_normal(patches.shape)
-    global_ = rng.standard_normal((count, encoding.dim))
-    return Encoded(global_.astype(np.float32), patches.astype(np.float32))
+    global_vectors = rng.standard_normal((count, encoding.dim))
+    return Encoded(global_vectors.astype(np.float32), patches.astype(np.float32))
 
 
-def slow_members(patches: Vector, global_: Vector, encoding: Encoding) -> NDArray[np.bool_]:
+def slow_members(patches: Vector, global_vectors: Vector, encoding: Encoding) -> NDArray[np.bool_]:
     """Members (m, P) of one photo's local vectors."""
     if encoding.local == "all":
         return np.eye(len(patches), dtype=bool)
     members = np.zeros((encoding.m, len(patches)), bool)
     if encoding.local == "topk":
-        for row, patch in enumerate(np.argsort(-(patches @ global_))[: encoding.m]):
+        for row, patch in enumerate(np.argsort(-(patches @ global_vectors))[: encoding.m]):
             members[row, patch] = True
         return members
     return slow_cover(patches.astype(np.float64), encoding.m, encoding.top_k)
@@ -45,8 +45,8 @@ def slow_pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
     scaled = scale(encoded)
     members = np.stack(
         [
-            slow_members(patches, global_, encoding)
-            for patches, global_ in zip(scaled.patches, scaled.global_, strict=True)
+            slow_members(patches, global_vectors, encoding)
+            for patches, global_vectors in zip(scaled.patches, scaled.global_vectors, strict=True)
         ]
     )
     local_vectors = np.zeros((*members.shape[:2], encoding.dim), np.float32)
@@ -54,7 +54,7 @@ def slow_pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
         for group, row in enumerate(rows):
             if row.any():
                 local_vectors[photo, group] = scaled.patches[photo][row].mean(axis=0)
-    return PhotoVectors(scaled.global_, local_vectors, members)
+    return PhotoVectors(scaled.global_vectors, local_vectors, members)
 
 
 @pytest.mark.parametrize("local", get_args(Pooling))
@@ -65,7 +65,7 @@ def test_pooling_is_what_the_plain_version_says(local: Any) -> None:
     expected = slow_pool(encoded, encoding)
     np.testing.assert_array_equal(found.members, expected.members)
     np.testing.assert_allclose(found.local_vectors, expected.local_vectors, atol=1e-6)
-    np.testing.assert_array_equal(found.global_, expected.global_)
+    np.testing.assert_array_equal(found.global_vectors, expected.global_vectors)
 
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 12), st.integers(1, 9))
@@ -85,7 +85,7 @@ def test_every_local_vector_is_the_mean_of_its_members(
     found = pool(encoded, encoding)
     means = (found.members @ patches) / np.maximum(found.counts, 1)[..., None]
     np.testing.assert_allclose(found.local_vectors, means, atol=1e-6)
-    assert found.global_.dtype == found.local_vectors.dtype == np.float32
+    assert found.global_vectors.dtype == found.local_vectors.dtype == np.float32
     assert found.members.shape == (3, rows * columns if local == "all" else m, rows * columns)
 
 
@@ -112,9 +112,9 @@ def test_a_photo_has_the_same_bits_in_every_batch(size: int, seed: int, local: A
     whole = pool(encoded, encoding)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(40)[:size]
-    part = pool(Encoded(encoded.global_[chosen], encoded.patches[chosen]), encoding)
+    part = pool(Encoded(encoded.global_vectors[chosen], encoded.patches[chosen]), encoding)
     np.testing.assert_array_equal(part.local_vectors, whole.local_vectors[chosen])
-    np.testing.assert_array_equal(part.global_, whole.global_[chosen])
+    np.testing.assert_array_equal(part.global_vectors, whole.global_vectors[chosen])
     np.testing.assert_array_equal(part.members, whole.members[chosen])
 
 
@@ -127,7 +127,7 @@ def test_the_usual_sizes_have_the_same_bits_in_every_batch(
     encoded = draw(33, encoding)
     whole = pool(encoded, encoding)
     for few in (slice(0, 1), slice(5, 8), slice(20, 33)):
-        part = pool(Encoded(encoded.global_[few], encoded.patches[few]), encoding)
+        part = pool(Encoded(encoded.global_vectors[few], encoded.patches[few]), encoding)
         np.testing.assert_array_equal(part.local_vectors, whole.local_vectors[few])
         np.testing.assert_array_equal(part.members, whole.members[few])
 
@@ -137,9 +137,9 @@ def test_scores_of_a_cover_never_exceed_those_of_all_patches_and_come_near() -> 
     encoded = draw(20, encoding)
     labels = unit(np.random.default_rng(1).standard_normal((50, 64)).astype(np.float32))
     exact = pool(encoded, replace(encoding, local="all"))
-    true = score(labels, exact.global_, exact.local_vectors, exact.counts, k=18).local
+    true = score(labels, exact.global_vectors, exact.local_vectors, exact.counts, k=18).local_scores
     kept = pool(encoded, encoding)
-    found = score(labels, kept.global_, kept.local_vectors, kept.counts, k=18).local
+    found = score(labels, kept.global_vectors, kept.local_vectors, kept.counts, k=18).local_scores
     assert (found <= true + 1e-6).all()
     each = np.einsum("ld,nmd->nlm", labels, kept.local_vectors)
     best = np.where(kept.counts[:, None] > 0, each, -np.inf).max(axis=2)
@@ -149,7 +149,7 @@ def test_scores_of_a_cover_never_exceed_those_of_all_patches_and_come_near() -> 
 
 def test_identical_patches_make_sets_that_all_look_alike() -> None:
     encoded = draw(2)
-    same = Encoded(encoded.global_, np.repeat(encoded.patches[:, :1], 35, axis=1))
+    same = Encoded(encoded.global_vectors, np.repeat(encoded.patches[:, :1], 35, axis=1))
     for local in ("cover", "topk"):
         found = pool(same, replace(ENCODING, local=local))
         kept = found.counts > 0
@@ -163,7 +163,7 @@ def test_patches_of_zeros_stay_zeros() -> None:
     for local in KINDS:
         found = pool(zeros, replace(ENCODING, local=local))
         assert not found.local_vectors.any()
-        assert np.isfinite(found.global_).all()
+        assert np.isfinite(found.global_vectors).all()
 
 
 @pytest.mark.parametrize("local", ["cover", "topk"])
@@ -173,7 +173,7 @@ def test_an_empty_batch_pools_to_nothing(local: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("stream", ["global_", "patches"])
+@pytest.mark.parametrize("stream", ["global_vectors", "patches"])
 def test_numbers_that_are_none_are_refused_loudly(bad: float, stream: str) -> None:
     encoded = draw(3)
     getattr(encoded, stream)[1, ..., 3] = bad

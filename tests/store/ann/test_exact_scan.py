@@ -22,7 +22,7 @@ def scan_of(rows: np.ndarray, blocks: int = 1) -> Scan:
 
 def rows_of(n: int, seed: int, dim: int = made.DIM) -> np.ndarray:
     vectors = made.vectors(n, seed, dim=dim)
-    return np.concatenate([vectors.global_[:, None], vectors.local_vectors], axis=1)
+    return np.concatenate([vectors.global_vectors[:, None], vectors.local_vectors], axis=1)
 
 
 @given(
@@ -36,12 +36,12 @@ def test_no_photo_outside_the_candidates_scores_above_the_bound(
     seed: int, vectors: int, dim: int, blocks: int
 ) -> None:
     made_ = made.vectors(40, seed, dim=dim)
-    rows = np.concatenate([made_.global_[:, None], made_.local_vectors], axis=1)
+    rows = np.concatenate([made_.global_vectors[:, None], made_.local_vectors], axis=1)
     label = np.random.default_rng(seed + 1).standard_normal(dim).astype(np.float32)
     live = np.random.default_rng(seed + 2).random(40) < 0.8
     found = scan_of(rows, blocks).best(label, vectors=vectors, is_allowed=live)
     exact = score(
-        label[None], made_.global_, made_.local_vectors, made_.counts, k=made.TOP_K
+        label[None], made_.global_vectors, made_.local_vectors, made_.counts, k=made.TOP_K
     ).fused[:, 0]
     outside = np.setdiff1d(np.flatnonzero(live), found.rows)
     assert (exact[outside] <= found.bound + 1e-5).all()

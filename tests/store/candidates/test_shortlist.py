@@ -20,7 +20,7 @@ class Indexed:
 
     def __init__(self) -> None:
         vectors = made.vectors(N)
-        stored = np.concatenate([vectors.global_[:, None], vectors.local_vectors], axis=1)
+        stored = np.concatenate([vectors.global_vectors[:, None], vectors.local_vectors], axis=1)
         self.fused = fuse(stored)  # (N, m, D)
         self.ids = 2 + 2 * np.arange(N)
         self.index = PQIndex.train(self.fused.reshape(-1, made.DIM), made.M)

@@ -31,7 +31,7 @@ def test_a_segment_gives_back_what_was_written(tmp_path: Path) -> None:
     segment = open_segment(tmp_path / written.file, encoding)
     rows = np.array([5, 0])
     found = segment.vectors(rows)
-    np.testing.assert_allclose(found[:, 0], vectors.global_[rows], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found[:, 0], vectors.global_vectors[rows], rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(found[:, 1:], vectors.local_vectors[rows], rtol=2e-3, atol=2e-3)
     assert (segment.members.sets(rows) == vectors.members[rows]).all()
     assert (segment.members.counts(rows) == vectors.counts[rows]).all()

@@ -98,7 +98,7 @@ def test_the_checkpoint_is_the_tuned_one_in_16_bits(demo_build: Path) -> None:
     found, expected = (
         m.photo_encoder(device="cpu", dtype="float32").encode(pictures()) for m in (shipped, tuned)
     )
-    np.testing.assert_allclose(found.global_, expected.global_, atol=0.02)
+    np.testing.assert_allclose(found.global_vectors, expected.global_vectors, atol=0.02)
     np.testing.assert_array_equal(
         shipped.label_encoder().encode(["red star"]), tuned.label_encoder().encode(["red star"])
     )

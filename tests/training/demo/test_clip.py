@@ -324,5 +324,5 @@ def test_the_folder_is_a_model_of_ours(trained: Path, model: Any) -> None:
     with torch.inference_mode():
         photo = model.encode_image(prepared(images)).numpy()
         label = model.encode_text(tokens(["There is a red star in the scene"]), normalize=True)
-    np.testing.assert_allclose(encoded.global_, photo, atol=1e-5)
+    np.testing.assert_allclose(encoded.global_vectors, photo, atol=1e-5)
     np.testing.assert_allclose(found.label_encoder().encode(["red star"]), label.numpy(), atol=1e-5)

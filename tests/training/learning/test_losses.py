@@ -103,8 +103,8 @@ def test_dot_scores_equal_the_numpy_reference(seed: int, k: int) -> None:
     )
     found = two_stream_scores(*map(torch.from_numpy, (labels, global_vectors, patches)), k=k)
     expected = scoring.score(labels, global_vectors, patches, np.ones((3, 7), np.int64), k=k)
-    np.testing.assert_allclose(found.global_scores, expected.global_, atol=1e-5)
-    np.testing.assert_allclose(found.local_scores, expected.local, atol=1e-5)
+    np.testing.assert_allclose(found.global_scores, expected.global_scores, atol=1e-5)
+    np.testing.assert_allclose(found.local_scores, expected.local_scores, atol=1e-5)
     np.testing.assert_allclose(found.fused, expected.fused / 2, atol=1e-5)
 
 
@@ -117,10 +117,10 @@ def test_both_scale_rules_equal_the_numpy_reference(seed: int) -> None:
         rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=(3, 7, 4)).astype(np.float32)
     )
     ones = np.ones((3, 7), np.int64)
-    tensors = [torch.from_numpy(x) for x in (labels, encoded.global_, encoded.patches)]
+    tensors = [torch.from_numpy(x) for x in (labels, encoded.global_vectors, encoded.patches)]
     scaled = scoring.scale(encoded)
-    cosine = scoring.score(labels, scaled.global_, scaled.patches, ones, k=2)
-    raw = scoring.score(labels, encoded.global_, encoded.patches, ones, k=2)
+    cosine = scoring.score(labels, scaled.global_vectors, scaled.patches, ones, k=2)
+    raw = scoring.score(labels, encoded.global_vectors, encoded.patches, ones, k=2)
     for rule, expected in (("cosine", cosine), ("vocabulary", scoring.fuse_over_labels(raw))):
         found = two_stream_scores(*tensors, k=2, kind=rule)
         np.testing.assert_allclose(found.fused, expected.fused, atol=1e-5)

@@ -88,7 +88,7 @@ def test_cached_vectors_are_clip_s_own(spec: str, dataset: PhotoDataset, tmp_pat
     photos = PhotoPixels(dataset, np.arange(5), encoder.spec)
     pixels = np.stack([photos[i][1].numpy() for i in range(5)])
     vectors, is_known = found.get(np.array([3, 1]))
-    np.testing.assert_allclose(vectors, encoder.encode(pixels).global_[[3, 1]], atol=1e-5)
+    np.testing.assert_allclose(vectors, encoder.encode(pixels).global_vectors[[3, 1]], atol=1e-5)
     assert vectors.dtype == torch.float32 and is_known.tolist() == [True, True]
 
 
@@ -198,8 +198,8 @@ def test_a_student_that_starts_as_its_teacher_gives_clip_s_global_and_dense_vect
     clip: Any = open_model(spec).student()
     with torch.no_grad():
         found, expected = student.eval()(images), clip(images)
-        torch.testing.assert_close(found.global_, teacher(images)[0], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found.global_, expected.global_, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found.global_vectors, teacher(images)[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.global_vectors, expected.global_vectors, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.patches, expected.patches, atol=1e-4, rtol=1e-4)
 
 
