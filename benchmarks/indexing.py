@@ -28,7 +28,9 @@ import torch
 from PIL import Image, ImageFilter
 from results import Results, Table, add_json_option, met
 
-from indexer.index import Options, index
+from indexer.encoding import EncodingPlan
+from indexer.index import index
+from indexer.pipeline import IndexPolicy
 from indexer.pooling.pool import pool
 from indexer.walk import Walk
 from mkt_search.models.build import create_student
@@ -122,11 +124,10 @@ def index_rate(
     """Return photos/s of a whole index run into a new library."""
     with tempfile.TemporaryDirectory() as temporary:
         store = Store.create(Path(temporary) / ".mkt")
-        options = Options(batch_size=batch, workers=workers)
+        plan = EncodingPlan(encoding, "benchmark")
+        policy = IndexPolicy(batch_size=batch, workers=workers)
         started = time.perf_counter()
-        summary = index(
-            store, encoder, [folder], encoding=encoding, model="benchmark", options=options
-        )
+        summary = index(store, encoder, [folder], plan, policy=policy)
         seconds = time.perf_counter() - started
         store.close()
     assert summary.failed == 0

@@ -1,8 +1,8 @@
-"""Settle what a stored vector is to be: as asked for, else as in the library, else the default."""
+"""Decide what a stored vector is: as given, else as in the library, else the default."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mkt_search.errors import ConfigError
 from mkt_search.models.build import Model
@@ -11,19 +11,27 @@ from mkt_search.settings.config import Config, find_setting
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.types import Encoding, Precision
 
-SETTLED = ("local", "m", "top_k", "precision")  # settings that a stored vector is made by
+if TYPE_CHECKING:
+    from mkt_search.models.encoder import Dtype
+
+ENCODING_SETTINGS = ("local", "m", "top_k", "precision")  # of [index]; they decide a stored vector
 
 
 @dataclass(frozen=True)
-class Asked:
-    """An encoding; `notice` says what a rebuild changes that was not given, "" for nothing."""
+class EncodingPlan:
+    """The encoding that a run writes, and the name of its model.
+
+    `notice` says which settings that were not given a rebuild changes; "" if there are none.
+    """
 
     encoding: Encoding
+    model: str
+    rebuild: bool = False
     notice: str = ""
 
 
 def recorded(store: Store, *, rebuild: bool = False) -> StoredEncoding | None:
-    """Return the encoding to go on with: that of an unfinished rebuild, else the library's own.
+    """Return the encoding to continue with: that of an unfinished rebuild, else the active one.
 
     Raises:
         CheckpointMismatch: its form is retired, and this is no rebuild.
@@ -38,16 +46,16 @@ def recorded(store: Store, *, rebuild: bool = False) -> StoredEncoding | None:
 
 
 def model_name(config: Config, stored: StoredEncoding | None) -> str:
-    """Return the model to use, spelled so that it is found from any folder.
+    """Return the name of the model to use, such that it is found from any folder.
 
     Raises:
-        ConfigError: none was named, and the library has none yet.
+        ConfigError: no model is named, and the library has none yet.
     """
     name = config.model.checkpoint or (stored.model if stored else "")
     if not name:
         raise ConfigError(
-            "name the model that shall encode the photos: --model with a checkpoint folder or with"
-            " NAME/TAG of open_clip (ViT-B-16/openai); or set checkpoint in mkt.toml"
+            "name the model that encodes the photos: --model with a checkpoint folder or with "
+            "NAME/TAG of open_clip (ViT-B-16/openai); or set checkpoint in mkt.toml"
         )
     folder = Path(name).expanduser()
     if is_checkpoint(folder):
@@ -57,51 +65,63 @@ def model_name(config: Config, stored: StoredEncoding | None) -> str:
     return f"{model}/{file.resolve()}" if weights and file.is_file() else name
 
 
-def settle(
+def resolve_encoding(
     config: Config,
     stored: StoredEncoding | None,
     model: Model,
     *,
     dtype: str,
     rebuild: bool = False,
-) -> Asked:
+) -> EncodingPlan:
     """Return the encoding to write under.
 
-    A setting that nobody gave is as the library has it; so an index is brought up to date by the
-    same command without its flags, and a library goes on as it was made when a default changes. A
-    rebuild that begins takes the default instead; one under way goes on as it began. What depends
-    on the model (top_k) is kept only while that stays.
+    A setting that was not given is as the library has it: so `mkt index` without flags updates a
+    library, also after a default has changed. A rebuild that begins takes the default instead; one
+    under way continues as it began. `top_k` depends on the model and is kept only with it.
+
+    Args:
+        config: settings; its `sources` say which were given.
+        stored: the encoding to continue with, or to rebuild.
+        model: the model to encode with.
+        dtype: number format of the student.
+        rebuild: encode every photo again.
 
     Raises:
         ConfigError: a precision was given for `all`, which is stored as float16.
     """
     same_model = stored is not None and stored.encoding.checkpoint == model.fingerprint
-    old = None if stored is None or _begins(rebuild, stored) else stored.encoding
-    local = _given(config, "local", old)
+    begins = rebuild and stored is not None and stored.state == "active"
+    old = None if stored is None or begins else stored.encoding
+    local = _given_or_kept(config, "local", old)
     rows, columns = model.grid
+    kept = old if old is not None and old.local == local else None
     encoding = Encoding(
         checkpoint=model.fingerprint,
         dim=model.dim,
         grid=model.grid,
         local=local,
-        m=rows * columns if local == "all" else _given(config, "m", _with(old, local=local)),
-        top_k=_given(config, "top_k", old if same_model else None) or model.top_k,
+        m=rows * columns if local == "all" else _given_or_kept(config, "m", kept),
+        top_k=_given_or_kept(config, "top_k", old if same_model else None) or model.top_k,
         precision=_precision(config, old, local=local),
         dtype=dtype,
     )
-    notice = _changes(config, stored.encoding, encoding) if stored and old is None else ""
-    return Asked(encoding, notice)
+    notice = _notice(config, stored.encoding, encoding) if stored is not None and begins else ""
+    return EncodingPlan(encoding, model.name, rebuild, notice)
 
 
-def wanted_dtype(config: Config, stored: StoredEncoding | None, model: Model) -> Any:
-    """Return the number format the student shall run in: that of the vectors there are, if any."""
-    asked = config.model.dtype
-    if asked == "auto" and stored and stored.encoding.checkpoint == model.fingerprint:
-        return stored.encoding.dtype
-    return asked
+def wanted_dtype(config: Config, stored: StoredEncoding | None, model: Model) -> "Dtype":
+    """Return the number format to run the student in: that of its stored vectors, if any."""
+    if (
+        config.model.dtype == "auto"
+        and stored is not None
+        and stored.encoding.checkpoint == model.fingerprint
+    ):
+        dtype: Dtype = stored.encoding.dtype  # type: ignore[assignment]
+        return dtype
+    return config.model.dtype
 
 
-def _given(config: Config, key: str, old: Encoding | None) -> Any:
+def _given_or_kept(config: Config, key: str, old: Encoding | None) -> Any:
     """Return a setting of [index] that was given, else the library's, else the default."""
     if old is not None and not _is_given(config, key):
         return getattr(old, key)
@@ -109,18 +129,18 @@ def _given(config: Config, key: str, old: Encoding | None) -> Any:
 
 
 def _is_given(config: Config, key: str) -> bool:
-    """True when a setting of [index] comes from a flag, the environment or a file."""
+    """Return True if a setting of [index] comes from a flag, the environment or a file."""
     return config.sources.get(f"index.{key}", "default") != "default"
 
 
-def _changes(config: Config, old: Encoding, new: Encoding) -> str:
-    """Return a sentence on the settings that nobody gave and that are no longer the old ones."""
-    changed = [key for key in SETTLED if getattr(old, key) != getattr(new, key)]
+def _notice(config: Config, old: Encoding, new: Encoding) -> str:
+    """Return a sentence on the settings that were not given and that a rebuild changes."""
+    changed = [key for key in ENCODING_SETTINGS if getattr(old, key) != getattr(new, key)]
     if "all" in (old.local, new.local):
         changed = [key for key in changed if key not in ("m", "precision")]  # fixed by `all`
     if old.checkpoint != new.checkpoint:
         changed = [key for key in changed if key != "top_k"]  # each checkpoint has its own
-    keys = [key for key in changed if not _is_given(config, key) and _can_be_kept(key, old)]
+    keys = [key for key in changed if not _is_given(config, key) and _is_still_taken(key, old)]
     if not keys:
         return ""
     changes = ", ".join(f"{key} {getattr(old, key)} -> {getattr(new, key)}" for key in keys)
@@ -128,21 +148,11 @@ def _changes(config: Config, old: Encoding, new: Encoding) -> str:
     return f"the rebuild takes the default where nothing is given: {changes}; keep it with {flags}"
 
 
-def _begins(rebuild: bool, stored: StoredEncoding) -> bool:
-    """True for a rebuild beside these vectors, False for one that goes on with them."""
-    return rebuild and stored.state == "active"
-
-
-def _with(old: Encoding | None, *, local: str) -> Encoding | None:
-    """Return the old encoding if its local vectors are of this kind."""
-    return old if old is not None and old.local == local else None
-
-
 def _precision(config: Config, old: Encoding | None, *, local: str) -> Precision:
     """Return the precision of stored vectors: for `all` that of the library, else float16."""
-    kept = _with(old, local="all")
+    kept = old if old is not None and old.local == "all" else None
     if local != "all":
-        pooled: Precision = _given(config, "precision", None if kept else old)
+        pooled: Precision = _given_or_kept(config, "precision", None if kept else old)
         return pooled
     precision = kept.precision if kept else "fp16"
     if _is_given(config, "precision") and config.index.precision != precision:
@@ -153,7 +163,7 @@ def _precision(config: Config, old: Encoding | None, *, local: str) -> Precision
     return precision
 
 
-def _can_be_kept(key: str, old: Encoding) -> bool:
-    """True when an old value is still one that the setting takes."""
+def _is_still_taken(key: str, old: Encoding) -> bool:
+    """Return True if an old value is still one that the setting takes."""
     choices = find_setting(f"index.{key}").choices
     return not choices or getattr(old, key) in choices

@@ -1,90 +1,103 @@
-"""Encode again the photos whose vectors were lost: a segment that is missing or damaged."""
+"""Repair: encode the photos again whose vectors were in a segment that is missing or damaged."""
 
-import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, cast
 
-from indexer.commit import Committer
-from indexer.index import Options, never
-from indexer.load import Loader
-from indexer.progress import Progress, steps_of
-from indexer.survey import is_gone
-from mkt_search.models.encoder import PhotoEncoder
-from mkt_search.paths import path_to_text
+from indexer.encode import Encoder, LazyEncoder
+from indexer.encoding import model_name
+from indexer.index import DEFAULT_POLICY, policy_of
+from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
+from indexer.scan import is_gone
+from mkt_search.errors import CheckpointMismatch
+from mkt_search.models.record import open_recorded
+from mkt_search.progress import ProgressCallback, no_progress
+from mkt_search.settings.config import Config
 from mkt_search.store import checks
-from mkt_search.store.optimize import optimize
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.store import Store, StoredEncoding
-from mkt_search.types import PhotoFile
+from mkt_search.types import PhotoFile, RepairSummary
+
+if TYPE_CHECKING:
+    from mkt_search.models.encoder import Dtype
 
 
-@dataclass(frozen=True)
-class Repaired:
-    """What a repair did: segments let go, photos encoded again, and those that could not be.
+def repair_library(
+    store: Store, config: Config, *, progress: ProgressCallback = no_progress
+) -> RepairSummary:
+    """Repair a library with the model that made it, or the same one where a configuration says.
 
-    `failed` can no longer be read, `missing` are gone, `away` lie in a folder that is not there.
-    `index` says that the candidate index was damaged and made anew.
+    The model is opened only if there is damage. Raises as `repair`, and ConfigError.
     """
 
-    index: bool = False
-    segments: int = 0
-    encoded: int = 0
-    failed: int = 0
-    missing: int = 0
-    away: int = 0
-    seconds: float = 0.0
+    def open_encoder(stored: StoredEncoding) -> Encoder:
+        name = model_name(config, stored)
+        model = open_recorded(name, stored.encoding, stored.record)
+        if model.fingerprint != stored.encoding.checkpoint:
+            raise CheckpointMismatch(
+                f"the library was made with checkpoint {stored.encoding.checkpoint} "
+                f"({stored.model}), but {model.name} is {model.fingerprint}; name the first with "
+                "--model"
+            )
+        dtype = cast("Dtype", stored.encoding.dtype)
+        encoder = LazyEncoder(model, device=config.model.device, dtype=dtype)
+        encoder.build()
+        return encoder
+
+    return repair(store, open_encoder, policy=policy_of(config), progress=progress)
 
 
 def repair(
     store: Store,
-    open_encoder: Callable[[StoredEncoding], PhotoEncoder],
+    open_encoder: Callable[[StoredEncoding], Encoder],
     *,
-    options: Options | None = None,
-    progress: Progress | None = None,
-    should_stop: Callable[[], bool] = never,
-) -> Repaired:
-    """Let go of damaged segments, then encode every photo that has no vectors.
+    policy: IndexPolicy = DEFAULT_POLICY,
+    progress: ProgressCallback = no_progress,
+) -> RepairSummary:
+    """Remove damaged segments, then encode every photo that has no vectors.
 
     Args:
-        store: the library; this takes the right to write.
-        open_encoder: gives the student of the library's encoding; asked only if there is damage.
+        store: the library; its write lock is held while this runs.
+        open_encoder: returns the student of an encoding; called only if there is damage.
+        policy: how to work.
+        progress: called after every commit; it may raise KeyboardInterrupt to end the run there.
 
     Raises:
-        KeyboardInterrupt: `should_stop` said so; what was committed stays.
-        CheckpointMismatch, ModelError, LibraryLocked, StoreError.
+        CheckpointMismatch: the student is not the one that made the library.
+        ModelError, LibraryLocked, StoreError.
     """
-    options, progress = options or Options(), progress or Progress()
     started = time.monotonic()
-    with store.writing("mkt repair"), store.run("repair", asdict(options)) as run:
+    with store.writing("mkt repair"), store.run("repair", policy.as_settings()) as run:
         active = store.active
-        if active is not None:
-            active.check_in_use()
+        if active is None:
+            return RepairSummary(seconds=time.monotonic() - started)
+        active.check_in_use()
+        pipeline = IndexPipeline(
+            store,
+            active,
+            lambda: open_encoder(active),
+            policy=policy,
+            progress=progress,
+            name_failures=True,
+        )
         problems = checks.verify(store)
-        damaged = [one.segment for one in problems if one.segment is not None]
-        lost_index = any(one.generation for one in problems)
-        # first of all: without the student the old vectors are better than none
-        encoder = open_encoder(active) if damaged and active is not None else None
+        damaged = [problem.segment for problem in problems if problem.segment is not None]
+        lost_index = any(problem.generation for problem in problems)
+        if damaged:
+            _ = pipeline.encoder  # without a student the damaged vectors are better than none
         for segment in damaged:
             store.forget_segment(segment)
-        lost = _Lost.find(store)
+        lost = _find_lost(store, active)
         store.mark_missing(lost.missing)
-        encoded, failed = 0, 0
-        if lost.photos and active is not None:
-            committer = _committer(store, active, encoder or open_encoder(active), options)
-            progress.begin(len(lost.photos), before=0)
-            _bring_back(committer, lost.photos, options.batch_size, progress, should_stop)
-            encoded, failed = committer.tally.indexed, committer.tally.failed
-        if lost_index and active is not None:
-            progress.say("building the candidate index anew")
-            if optimize(store, active, progress=steps_of(progress, should_stop)) is None:
-                store.drop_generation(active)
-        done = Repaired(
-            index=lost_index,
+        pipeline.run(_plan(store, active, lost.photos))
+        if damaged or lost.photos or lost_index:
+            pipeline.maintain(rebuild_candidates=lost_index)
+        done = RepairSummary(
+            candidate_index=lost_index,
             segments=len(damaged),
-            encoded=encoded,
-            failed=failed,
+            encoded=pipeline.tally.indexed,
+            failed=pipeline.tally.failed,
             missing=len(lost.missing),
             away=lost.away,
             seconds=time.monotonic() - started,
@@ -95,58 +108,35 @@ def repair(
 
 @dataclass
 class _Lost:
-    """Photos without vectors: to be read again, gone from disk, and on a disk that is not there."""
+    """Photos without vectors: to load again, ids of those whose file is gone, and how many are in a
+    folder that does not exist now."""
 
-    photos: list[PhotoRecord]
-    missing: list[int]
+    photos: list[PhotoRecord] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
     away: int = 0
 
-    @classmethod
-    def find(cls, store: Store) -> "_Lost":
-        found = cls([], [])
-        active = store.active
-        for photo in store.catalog.unencoded_photos(active.id) if active is not None else ():
-            if not photo.root.is_dir():
-                found.away += 1
-            elif is_gone(photo.path):
-                found.missing.append(photo.id)
-            else:
-                found.photos.append(photo)
-        return found
+
+def _find_lost(store: Store, stored: StoredEncoding) -> _Lost:
+    lost = _Lost()
+    for photo in store.catalog.unencoded_photos(stored.id):
+        if not photo.root.is_dir():
+            lost.away += 1
+        elif is_gone(photo.path):
+            lost.missing.append(photo.id)
+        else:
+            lost.photos.append(photo)
+    return lost
 
 
-def _committer(
-    store: Store,
-    stored: StoredEncoding,
-    encoder: PhotoEncoder,
-    options: Options,
-) -> Committer:
-    workers = options.workers or os.cpu_count() or 1
-    loader = Loader(encoder.spec, workers, 2 * options.batch_size, max_pixels=options.max_pixels)
-    return Committer(store, stored, encoder, loader)
-
-
-def _bring_back(
-    committer: Committer,
-    photos: list[PhotoRecord],
-    batch_size: int,
-    progress: Progress,
-    should_stop: Callable[[], bool],
-) -> None:
-    """Load and commit photos, batch by batch, one root after the other."""
+def _plan(store: Store, stored: StoredEncoding, photos: Sequence[PhotoRecord]) -> IndexPlan:
+    """Return a plan that loads photos, one root after the other."""
+    sources = []
     for root in dict.fromkeys(photo.root for photo in photos):
-        place = committer.store.place_of(root)
-        known = committer.store.known(place, committer.stored)
-        files = (_file(photo) for photo in photos if photo.root == root)
-        items = committer.loader.load(files)
-        while batch := list(islice(items, batch_size)):
-            done = committer.commit(place, known, batch)
-            for failure in done.failed:
-                progress.say(f"{path_to_text(failure.file.absolute)}: {failure.reason}")
-            progress.advance(len(batch), failed=len(done.failed))
-            if should_stop():
-                raise KeyboardInterrupt
-
-
-def _file(photo: PhotoRecord) -> PhotoFile:
-    return PhotoFile(photo.root, photo.relative, photo.path, photo.size, 0)
+        location = store.catalog.locate(root)
+        files = [
+            PhotoFile(root, photo.relative, photo.path, photo.size, 0)
+            for photo in photos
+            if photo.root == root
+        ]
+        sources.append(Source(location, store.catalog.known(location, stored.id), files))
+    return IndexPlan(sources, len(photos))

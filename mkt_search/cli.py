@@ -18,7 +18,7 @@ from mkt_search.terminal.progress import EXIT_INTERRUPTED
 SECTIONS = {
     "Commands": {
         "init": "mkt_search.commands.init:init",
-        "index": "indexer.cli:index",
+        "index": "mkt_search.commands.index:index",
         "search": "mkt_search.commands.search:search",
         "tag": "mkt_search.commands.tag:tag",
         "untag": "mkt_search.commands.tag:untag",
@@ -34,7 +34,7 @@ SECTIONS = {
     },
     "Maintenance": {
         "verify": "mkt_search.commands.maintenance:verify",
-        "repair": "indexer.cli:repair",
+        "repair": "mkt_search.commands.repair:repair",
         "optimize": "mkt_search.commands.optimize:optimize",
         "prune": "mkt_search.commands.maintenance:prune",
         "root": "mkt_search.commands.maintenance:root",

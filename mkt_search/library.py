@@ -1,37 +1,40 @@
-"""The public face: one object that opens a library, searches it, tags it and walks through it.
+"""One object for a photo library: index folders, search, tag, evaluate, maintain.
 
 from mkt_search import Library
 
-with Library.open("Pictures") as library:
+with Library.create("Pictures") as library:
+    library.index(model="ViT-B-16/openai")
     for hit in library.search("dog + beach - person", k=10):
         print(f"{hit.score:.3f}", hit.path)
     library.tag(["dog", "beach", "snow"], top=2)
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
 from mkt_search.errors import (
-    CheckpointMismatch,
     LibraryDamaged,
     LibraryNotFound,
     QueryError,
     StoreError,
 )
-from mkt_search.models.build import Model, open_model
-from mkt_search.progress import ProgressCallback, no_progress
+from mkt_search.models.build import Model
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.scoring import unit
 from mkt_search.search import query as queries
 from mkt_search.search.hits import hits_of
 from mkt_search.search.label_vectors import LabelVectors
+from mkt_search.search.library_model import LibraryModel
 from mkt_search.search.search import Explanation
 from mkt_search.search.search import search as best_photos
-from mkt_search.settings.config import FOLDER, Config, find_library, load, named_library
+from mkt_search.settings.config import FILE, FOLDER, Config, find_library, load, named_library
+from mkt_search.settings.override import IndexSettings, override
+from mkt_search.settings.template import refuse_existing, write_settings
 from mkt_search.store import checks
 from mkt_search.store.checks import Problem, PruneReport
 from mkt_search.store.compact import compact
@@ -42,41 +45,62 @@ from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store, StoredEncoding
 from mkt_search.tagging import bulk as tagging
+from mkt_search.tagging import export
 from mkt_search.tagging.assign import TagRule, blocks_within
-from mkt_search.types import Filters, Hit, Tag, Term, Vector
+from mkt_search.types import Filters, Hit, RepairSummary, Summary, Tag, Term, Vector
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.ann_recall import RecallReport
+    from mkt_search.search.score_photo import Fuse, LabelScore
 
 NO_FILTERS = Filters()
 
 
 class Library:
-    """A photo library: `open` or `create` one, then search, tag and iterate.
+    """A photo library: `open` or `create` one, then index, search, tag and iterate over its photos.
 
-    Reading works while another process writes; what is committed is found at the next call.
-    Use it as a context manager, or `close` it. Several threads may search it at once.
+    Another process may write while this one reads; what it commits is found by the next call.
+    Use it as a context manager, or `close` it. Several threads may search one library at once.
     """
 
     def __init__(self, store: Store, config: Config, *, model: str | None = None) -> None:
         self.store = store
         self.config = config
-        self._model_name = model or config.model.checkpoint or None
+        self._models = LibraryModel(store, model or config.model.checkpoint or None)
         self._snapshot: LocalSnapshot | None = None
-        self._model: Model | None = None
         self._labels = LabelVectors(store.catalog)
-        self._lock = RLock()  # of the three above, each of which is made once for all threads
+        self._lock = RLock()  # of the two above
 
     @classmethod
-    def create(cls, directory: Path | str, *, config: Config | None = None) -> Self:
-        """Make a library in `directory`/.mkt, or finish one that was left half made."""
+    def create(
+        cls,
+        directory: Path | str,
+        *,
+        database: str | None = None,
+        config: Config | None = None,
+    ) -> Self:
+        """Create a library in `directory`/.mkt, or open the one that is there.
+
+        Args:
+            directory: the folder to hold `.mkt`, usually the one with the photos.
+            database: the database's URL, which is written to `directory`/mkt.toml; by default
+                SQLite in the library folder.
+            config: settings; by default those of the environment and the nearest `mkt.toml`.
+
+        Raises:
+            StoreError: the folder cannot be written, or `mkt.toml` exists and cannot get the URL.
+        """
         place = Path(directory).expanduser()
         place = place if place.name == FOLDER else place / FOLDER
-        settings = config or load(place.parent)
+        settings = override(config or load(place.parent), {"library.database": database})
+        if database is not None:
+            refuse_existing(place.parent / FILE, database=database)
         try:
             store = Store.create(place, url=settings.library.database or None)
         except OSError as error:
-            raise StoreError(f"Cannot make a library in {place}: {error.strerror}.") from error
+            raise StoreError(f"Cannot create a library in {place}: {error.strerror}.") from error
+        if database is not None:
+            write_settings(place.parent / FILE, database=database)
         return cls(store, settings)
 
     @classmethod
@@ -84,17 +108,18 @@ class Library:
         cls,
         directory: Path | str | None = None,
         *,
-        model: str | None = None,
+        model: Path | str | None = None,
         config: Config | None = None,
         check: bool = True,
     ) -> Self:
         """Open a library.
 
         Args:
-            directory: the library's folder or the one it is in; None looks upward from here.
-            model: the checkpoint folder or open_clip name, when it is not where it was recorded.
-            config: settings; read from the environment and `mkt.toml` by default.
-            check: refuse a database of another schema; `migrate` alone says no.
+            directory: the library's folder or the one it is in; None looks upward from the current
+                folder.
+            model: a checkpoint folder or open_clip name, if the model is not where it was.
+            config: settings; by default those of the environment and the nearest `mkt.toml`.
+            check: refuse a database of another schema; only `migrate` can work with one.
 
         Raises:
             LibraryNotFound, SchemaOutdated.
@@ -105,10 +130,10 @@ class Library:
             place = named_library(Path(directory).expanduser())
         settings = config or load(place.parent)
         store = Store.open(place, url=settings.library.database or None, check=check)
-        return cls(store, settings, model=model)
+        return cls(store, settings, model=None if model is None else str(model))
 
     def close(self) -> None:
-        """Let go of the database and of the vectors in memory."""
+        """Close the database and release the vectors in memory."""
         self._snapshot = None
         self.store.close()
 
@@ -153,38 +178,113 @@ class Library:
                 return found
         raise QueryError(f"{path} is not in the library. Add it with `mkt index`.")
 
+    # Indexing
+
+    def index(
+        self,
+        folders: Path | str | Sequence[Path | str] = (),
+        *,
+        model: Path | str | None = None,
+        rebuild: bool = False,
+        retry: bool = False,
+        dry_run: bool = False,
+        progress: ProgressCallback = no_progress,
+        **settings: Unpack[IndexSettings],
+    ) -> Summary:
+        """Bring the library up to date with folders of photos.
+
+        Only new and changed photos are read; a renamed one keeps its vectors and tags. Every batch
+        is committed, so a run that is stopped can be continued by the next one.
+
+        Args:
+            folders: folders or photos; by default all folders of the library or, if it has none,
+                the folder that holds `.mkt`.
+            model: a checkpoint folder or open_clip NAME/TAG; by default the library's own.
+            rebuild: encode every photo again, with another model or other settings. Searches use
+                the old vectors until the last new one is there.
+            retry: try photos again that could not be read before.
+            dry_run: return what would be done and change nothing.
+            progress: called after every commit; may raise KeyboardInterrupt to stop there.
+            settings: settings of [index], and `device` and `dtype` of [model]. Those that decide a
+                stored vector are by default as the library has them.
+
+        Raises:
+            ConfigError: a folder does not exist or has no photos, or no model is named.
+            CheckpointMismatch: another model or other settings, without `rebuild`.
+            ModelError, LibraryLocked, StoreError.
+        """
+        from indexer.index import index_library
+
+        try:
+            return index_library(
+                self.store,
+                self._config_with(model, settings),
+                self._folders(folders),
+                rebuild=rebuild,
+                retry=retry,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        finally:
+            if model is not None and not dry_run:
+                self._models = LibraryModel(self.store)
+
+    def repair(
+        self,
+        *,
+        model: Path | str | None = None,
+        progress: ProgressCallback = no_progress,
+        **settings: Unpack[IndexSettings],
+    ) -> RepairSummary:
+        """Encode the photos again whose stored vectors are damaged, as `verify` finds it.
+
+        Args:
+            model: the library's model, if it is not where it was.
+            progress: called after every commit; may raise KeyboardInterrupt to stop there.
+            settings: as for `index`.
+
+        Raises:
+            CheckpointMismatch: the model is another one than that of the library.
+            ModelError, LibraryLocked, StoreError.
+        """
+        from indexer.repair import repair_library
+
+        config = self._config_with(model, settings)
+        return repair_library(self.store, config, progress=progress)
+
+    def _config_with(self, model: Path | str | None, settings: Mapping[str, Any]) -> Config:
+        sections = {"device": "model", "dtype": "model"}
+        values = {f"{sections.get(key, 'index')}.{key}": value for key, value in settings.items()}
+        return override(
+            self.config, {"model.checkpoint": None if model is None else str(model), **values}
+        )
+
+    def _folders(self, folders: Path | str | Sequence[Path | str]) -> list[Path]:
+        named = [folders] if isinstance(folders, str | Path) else folders
+        found = [Path(folder).expanduser() for folder in named]
+        if not found and self.directory.name == FOLDER and not self.store.catalog.root_folders():
+            return [self.directory.parent]
+        return found
+
     # The model
 
     @property
     def model(self) -> Model:
-        """The model whose vectors are searched: another one once a rebuild has replaced them.
+        """The model whose vectors are searched; the new one once a rebuild is finished.
 
         Raises:
             CheckpointMismatch, ModelError.
         """
         with self._lock:
-            return self._model_of(self._snapshot.stored if self._snapshot else self._stored())
+            return self._current_model().opened
 
-    def _model_of(self, stored: StoredEncoding) -> Model:
-        with self._lock:
-            if self._model is None or self._model.fingerprint != stored.encoding.checkpoint:
-                self._model = self._open_model(stored)
-            return self._model
-
-    def _open_model(self, stored: StoredEncoding) -> Model:
-        name = self._model_name or stored.model
-        model = open_model(name)
-        if model.fingerprint != stored.encoding.checkpoint:
-            raise CheckpointMismatch(
-                f"This library was made with checkpoint {stored.encoding.checkpoint} "
-                f"({stored.model}), but {name} is {model.fingerprint}. Name the first with "
-                "--model, or run `mkt index --rebuild` to encode every photo with the second."
-            )
-        return model
+    def _current_model(self) -> Model:
+        return self._models.of(self._snapshot.stored if self._snapshot else self._stored())
 
     def label_vectors(self, labels: Sequence[str]) -> Vector:
-        """Return (L, D) unit vectors of labels, from memory or the database if asked before."""
-        return self._vectors_of(labels, self.model)
+        """Return (L, D) unit vectors of labels, remembered or encoded now. Raises UnknownLabel."""
+        with self._lock:
+            return self._vectors_of(labels, self._current_model())
 
     def _vectors_of(self, labels: Sequence[str], model: Model) -> Vector:
         with self._lock:
@@ -268,14 +368,14 @@ class Library:
             if not boxes:
                 return hits_of(self.store.catalog, snapshot, found, filters)
             strongest = vectors[int(np.argmax(weights))]
-            seen = self._model_of(snapshot.stored).image
+            seen = self._models.of(snapshot.stored).image
             return hits_of(self.store.catalog, snapshot, found, filters, label=strongest, seen=seen)
 
     def _term_vectors(self, terms: Sequence[Term], snapshot: LocalSnapshot) -> Vector:
         labels = [term.label for term in terms if term.label is not None]
         by_label = {}
         if labels:
-            vectors = self._vectors_of(labels, self._model_of(snapshot.stored))
+            vectors = self._vectors_of(labels, self._models.of(snapshot.stored))
             by_label = dict(zip(labels, vectors, strict=True))
         return np.stack(
             [
@@ -308,7 +408,7 @@ class Library:
     def _encode(self, path: Path, snapshot: LocalSnapshot) -> Vector:
         from mkt_search.search.score_photo import encode_photo
 
-        model = self._model_of(snapshot.stored)
+        model = self._models.of(snapshot.stored)
         return unit(encode_photo(path, model, self.config).global_vectors[0])
 
     def _allowed(self, filters: Filters) -> ContentIds | None:
@@ -316,6 +416,28 @@ class Library:
         if filters.is_empty:
             return None
         return np.array(self.store.catalog.matching_content_ids(filters), np.int64)
+
+    def score(
+        self, photos: Sequence[Path | str], labels: Sequence[str], *, fuse: "Fuse" = "cosine"
+    ) -> "dict[Path, list[LabelScore]]":
+        """Score photos, in the library or not, against labels with every patch; best labels first.
+
+        Args:
+            photos: paths of photos.
+            labels: labels to score.
+            fuse: how the two streams are combined, see `score_photo`.
+
+        Raises:
+            QueryError: a photo cannot be read.
+            UnknownLabel, ModelError.
+        """
+        from mkt_search.search.score_photo import score_photo
+
+        model = self.model
+        return {
+            path: score_photo(path, labels, model, config=self.config, fuse=fuse)
+            for path in map(Path, photos)
+        }
 
     # Tags
 
@@ -347,7 +469,7 @@ class Library:
 
         def work(run: int | None) -> TagReport:
             snapshot = self.snapshot()
-            encoder = self._model_of(snapshot.stored).label_encoder()
+            encoder = self._models.of(snapshot.stored).label_encoder()
             return tagging.tag(
                 self.store.catalog,
                 snapshot,
@@ -389,12 +511,42 @@ class Library:
         self,
         *,
         label: str | None = None,
+        photo: Path | str | None = None,
         source: str | None = None,
         run: int | None = None,
         filters: Filters = NO_FILTERS,
     ) -> Iterator[Tag]:
-        """Yield the current tags, photo by photo."""
-        return self.store.catalog.tags(label=label, source=source, run=run, filters=filters)
+        """Yield the current tags, photo by photo.
+
+        Args:
+            label: only tags with this label.
+            photo: only tags of this photo.
+            source: only "auto", "human" or "imported" tags.
+            run: only tags of this run.
+            filters: conditions on the photos.
+        """
+        wanted = None if photo is None else _spellings(Path(photo))
+        found = self.store.catalog.tags(label=label, source=source, run=run, filters=filters)
+        return (tag for tag in found if wanted is None or tag.path in wanted)
+
+    def export_tags(
+        self,
+        file: Path | str,
+        *,
+        label: str | None = None,
+        photo: Path | str | None = None,
+        source: str | None = None,
+        run: int | None = None,
+        filters: Filters = NO_FILTERS,
+    ) -> int:
+        """Write tags to a .csv, .json or .parquet file; return how many. Arguments as for `tags`.
+
+        Raises:
+            StoreError: the file cannot be written.
+            MktError: it has another suffix, or Parquet needs pyarrow.
+        """
+        found = self.tags(label=label, photo=photo, source=source, run=run, filters=filters)
+        return export.write(found, Path(file))
 
     def runs(self) -> list[RunInfo]:
         """Return every run, oldest first."""
@@ -406,9 +558,11 @@ class Library:
         """Return the state of the library in numbers."""
         return status(self.store)
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> list[Problem]:
-        """Check rows against files against hashes; an empty list is a sound library."""
-        return checks.verify(self.store, progress)
+    def verify(self, progress: ProgressCallback = no_progress) -> list[Problem]:
+        """Check the database and every stored vector file; an empty list is a sound library."""
+        return checks.verify(
+            self.store, lambda done, total: progress(Progress("checking segments", done, total))
+        )
 
     def optimize(self, progress: ProgressCallback = no_progress) -> Optimized | None:
         """Build a candidate index of all photos and switch to it; None when they are too few.
@@ -470,7 +624,11 @@ class Library:
             return report
 
     def move_root(self, old: Path | str, new: Path | str) -> int:
-        """Say that a registered folder is elsewhere now; return how many photos moved with it."""
+        """Record that a folder of the library has moved; return how many photos moved with it.
+
+        Raises:
+            QueryError: `old` is no folder of the library, or `new` is no folder.
+        """
         target = Path(new).resolve()
         if not target.is_dir():
             raise QueryError(f"{new} is not a folder. Name the folder the photos are in now.")
@@ -480,3 +638,8 @@ class Library:
     def migrate(self) -> None:
         """Bring the database to this program's schema."""
         self.store.migrate()
+
+
+def _spellings(path: Path) -> set[Path]:
+    """Return the absolute paths under which a photo may be recorded."""
+    return {path.absolute(), path.resolve(), path.parent.resolve() / path.name}

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+INDEXING = "indexing photos"
+"""The step of an index run in which photos are committed."""
+
 
 @dataclass(frozen=True)
 class Progress:

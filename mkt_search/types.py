@@ -267,3 +267,21 @@ class Summary:
     skipped: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class RepairSummary:
+    """What a repair did.
+
+    `segments` damaged segments were removed and `encoded` photos encoded again; `failed` can no
+    longer be read, `missing` have no file any more, `away` are in a folder that does not exist now.
+    `candidate_index` is True if the candidate index was damaged and was rebuilt.
+    """
+
+    candidate_index: bool = False
+    segments: int = 0
+    encoded: int = 0
+    failed: int = 0
+    missing: int = 0
+    away: int = 0
+    seconds: float = 0.0

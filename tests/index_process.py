@@ -83,7 +83,9 @@ def _serve() -> None:
     import faiss  # noqa: F401
     import torch
 
-    import indexer.show  # noqa: F401
+    import indexer.index
+    import indexer.pooling.pool
+    import indexer.repair  # noqa: F401
     import mkt_search.library
     import mkt_search.models.encoder
     import mkt_search.models.student  # noqa: F401

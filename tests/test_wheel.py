@@ -46,8 +46,11 @@ def test_the_wheel_has_the_three_packages_the_migrations_and_the_settings(site: 
         "mkt_search/demo/world.py",
         "mkt_search/demo/shipped/checkpoint/student.safetensors",
         "mkt_search/demo/shipped/clip/open_clip_model.safetensors",
-        "indexer/cli.py",
+        "indexer/pipeline.py",
         "training/cli.py",
+        "mkt_search/py.typed",
+        "indexer/py.typed",
+        "training/py.typed",
     ):
         assert (site / file).is_file(), file
     assert {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")} == {

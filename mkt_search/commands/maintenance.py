@@ -1,6 +1,7 @@
-"""Look after a library: `mkt verify`, `mkt prune`, `mkt root`, `mkt migrate`."""
+"""Maintain a library: `mkt verify`, `mkt prune`, `mkt root`, `mkt migrate`."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,6 @@ import click
 
 from mkt_search.commands.open_library import library_folder, open_library
 from mkt_search.display import byte_size, count_noun, path_as_text, printable
-from mkt_search.progress import Progress
 from mkt_search.settings import config
 from mkt_search.terminal.options import json_option, library_option
 from mkt_search.terminal.output import Column, say, show_json, show_table
@@ -16,7 +16,7 @@ from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from mkt_search.library import Library
-    from mkt_search.store.checks import Problem, PruneReport
+    from mkt_search.store.checks import Problem
 
 PROBLEM_COLUMNS = (Column("where"), Column("what"), Column("way out"))
 ROOT_COLUMNS = (Column("photos", is_number=True), Column("there"), Column("folder"))
@@ -29,11 +29,11 @@ ROOT_COLUMNS = (Column("photos", is_number=True), Column("there"), Column("folde
 def verify(ctx: click.Context, as_json: bool, directory: Path | None) -> None:
     """Check the database against the stored vectors.
 
-    Reads all segments, compares their hashes and changes nothing. The exit code is 1 when something
-    is wrong.
+    Reads all vector files, compares their hashes and changes nothing. The exit code is 1 if
+    something is wrong.
     """
-    with open_library(directory, {}) as library:
-        problems = _verify(library)
+    with open_library(directory, {}) as library, show_progress("checking segments") as progress:
+        problems = library.verify(progress)
     if as_json:
         show_json([_problem_as_data(problem) for problem in problems])
     else:
@@ -42,45 +42,29 @@ def verify(ctx: click.Context, as_json: bool, directory: Path | None) -> None:
     ctx.exit(1 if problems else 0)
 
 
-def _verify(library: "Library") -> "list[Problem]":
-    step = "checking segments"
-    with show_progress(step) as progress:
-        return library.verify(lambda done, total: progress(Progress(step, done, total)))
-
-
 def _problem_as_data(problem: "Problem") -> dict[str, Any]:
     return {"what": problem.what, "where": problem.where, "fix": problem.fix}
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Say what would go and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed and change nothing.")
 @json_option
 @library_option
 def prune(dry_run: bool, as_json: bool, directory: Path | None) -> None:
-    """Forget missing photos and what no photo needs.
+    """Remove missing photos, and vectors that no photo needs.
 
-    Photos that `mkt index` did not find again go, with their tags; so do vectors that no photo
-    needs. Your own files are never touched.
+    Photos that `mkt index` marked missing are removed from the library with their tags, and so are
+    vectors without a photo. Your own files are never touched.
     """
     with open_library(directory, {}) as library:
         report = library.prune(dry_run=dry_run)
     if as_json:
-        show_json(_report_as_data(report))
+        show_json(asdict(report))
     done = "would remove" if dry_run else "removed"
     kinds = (("missing photo", report.photos), ("tag", report.tags), ("segment", report.segments))
     counts = ", ".join(count_noun(count, kind) for kind, count in kinds)
     unused = count_noun(report.contents, "photo's vectors", "photos' vectors")
     say(f"{done} {counts} ({byte_size(report.bytes)}) and {unused}.")
-
-
-def _report_as_data(report: "PruneReport") -> dict[str, int]:
-    return {
-        "photos": report.photos,
-        "tags": report.tags,
-        "contents": report.contents,
-        "segments": report.segments,
-        "bytes": report.bytes,
-    }
 
 
 @click.command()
@@ -89,10 +73,10 @@ def _report_as_data(report: "PruneReport") -> dict[str, int]:
 @json_option
 @library_option
 def root(old: Path | None, new: Path | None, as_json: bool, directory: Path | None) -> None:
-    """List the photos' folders, or say that OLD is now NEW.
+    """List the folders of photos, or record that OLD has moved to NEW.
 
-    Photo paths are kept relative to these folders: when a disk has moved, one `mkt root OLD NEW`
-    is all there is to do.
+    Photo paths are stored relative to these folders: after a disk has moved, one `mkt root OLD NEW`
+    is all it takes.
     """
     with open_library(directory, {}) as library:
         if old is None:
@@ -127,7 +111,7 @@ def _show_roots(library: "Library", *, as_json: bool) -> None:
 def migrate(directory: Path | None) -> None:
     """Bring the library's database up to date.
 
-    Needed once after the program was upgraded, where it says so; otherwise it does nothing.
+    Needed once after an upgrade of the program, if a command asks for it; otherwise does nothing.
     """
     from mkt_search.library import Library
 

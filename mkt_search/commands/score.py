@@ -79,13 +79,14 @@ def score(
 
     A PHOTO need not be in the library. The model is that of --model, or of the library.
     """
-    from mkt_search.search.score_photo import label_scores
+    from mkt_search.search.score_photo import score_photo
     from mkt_search.tagging.bulk import read_vocabulary
 
     labels = read_vocabulary(labels_file)
     settings, model = _model(directory, take_settings(given))
     found = {
-        photo: label_scores(photo, labels, model, settings, fuse=fuse)[:count] for photo in photos
+        photo: score_photo(photo, labels, model, config=settings, fuse=fuse)[:count]
+        for photo in photos
     }
     if as_json:
         show_json([_as_data(photo, scores) for photo, scores in found.items()])

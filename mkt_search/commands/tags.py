@@ -103,9 +103,7 @@ def tags(
         if runs:
             _show_runs(library.runs(), as_json=as_json)
             return
-        found = library.tags(label=label, source=source, run=run, filters=filters)
-        if photo is not None:
-            found = _of_photo(found, photo)
+        found = library.tags(label=label, photo=photo, source=source, run=run, filters=filters)
         if as_csv:
             export.write_csv(found, sys.stdout)
         elif as_json:
@@ -117,11 +115,6 @@ def tags(
             )
         else:
             _show(found, is_narrowed=is_narrowed)
-
-
-def _of_photo(found: "Iterator[Tag]", photo: Path) -> "Iterator[Tag]":
-    wanted = {photo.absolute(), photo.resolve(), photo.parent.resolve() / photo.name}
-    return (tag for tag in found if tag.path in wanted)
 
 
 def _show(found: "Iterator[Tag]", *, is_narrowed: bool) -> None:

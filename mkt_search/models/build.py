@@ -38,6 +38,11 @@ class Model(ABC):
         self.name = name
 
     @property
+    def opened(self) -> "Model":
+        """The model itself; another object for one that is only recorded (`models.record`)."""
+        return self
+
+    @property
     @abstractmethod
     def fingerprint(self) -> str:
         """12 hex digits over all that affects a photo's vectors."""

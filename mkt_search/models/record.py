@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from mkt_search.errors import ModelError
 from mkt_search.models import checkpoint
 from mkt_search.models.build import Model, locate, open_model
-from mkt_search.types import Encoding, ImageSpec, LabelEncoder, ModelRecord
+from mkt_search.types import Encoding, ImageSpec, LabelEncoder, ModelRecord, Vector
 
 if TYPE_CHECKING:
     from mkt_search.models.encoder import TwoStream
@@ -120,8 +121,29 @@ class RecordedModel(Model):
         return self.opened.student()
 
     def label_encoder(self) -> LabelEncoder:
-        """Return the label encoder, always the same object."""
-        return self.opened.label_encoder()
+        """Return a label encoder that opens the model's own when a label must be encoded."""
+        return RecordedLabelEncoder(self)
+
+
+class RecordedLabelEncoder:
+    """The label encoder of a recorded model: known by its fingerprint, opened to encode."""
+
+    def __init__(self, model: RecordedModel) -> None:
+        self._model = model
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a label vector."""
+        return self._model.dim
+
+    @property
+    def fingerprint(self) -> str:
+        """A short content hash: under the same one, the same labels have the same vectors."""
+        return self._model.label_fingerprint
+
+    def encode(self, labels: Sequence[str]) -> Vector:
+        """Return (L, D) float32. Raises ModelError, UnknownLabel."""
+        return self._model.opened.label_encoder().encode(labels)
 
 
 def _checkpoint_parts(folder: Path) -> list[object]:

@@ -15,6 +15,7 @@ from mkt_search.settings.config import Config
 from mkt_search.types import Encoded, Vector
 
 Fuse = Literal["vocabulary", "cosine", "none"]
+DEFAULTS = Config()
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,13 @@ def encode_photo(path: Path, model: Model, config: Config) -> Encoded:
     return encoder.encode(images.to_pixels(decoded.image, model.image)[None])
 
 
-def label_scores(
-    path: Path, labels: Sequence[str], model: Model, config: Config, *, fuse: Fuse
+def score_photo(
+    path: Path,
+    labels: Sequence[str],
+    model: Model,
+    *,
+    config: Config = DEFAULTS,
+    fuse: Fuse = "cosine",
 ) -> list[LabelScore]:
     """Score a photo against labels, best first.
 
@@ -56,6 +62,11 @@ def label_scores(
         fuse: `cosine` as in a library; `vocabulary` divides each stream by its norm
             over exactly these labels, the paper's fusion; `none` takes the student's raw vectors.
             The score is the mean of the two streams in every case.
+
+    Raises:
+        QueryError: the photo cannot be read.
+        UnknownLabel: a label is not in the model's label table.
+        ModelError.
     """
     vectors = model.label_encoder().encode(labels)
     scores = fused(encode_photo(path, model, config), vectors, k=model.top_k, fuse=fuse)

@@ -17,6 +17,26 @@ COLUMNS = ("path", "label", "score", "source", "run")
 TAGS_PER_ROW_GROUP = 50_000  # of a Parquet file
 
 
+def write(tags: Iterable[Tag], file: Path) -> int:
+    """Write tags to a file in the format of its suffix; return how many.
+
+    Raises:
+        MktError: the suffix is not .csv, .json or .parquet, or pyarrow is not installed.
+        StoreError: the file cannot be written.
+    """
+    suffix = file.suffix.lower()
+    if suffix == ".parquet":
+        return write_parquet(tags, file)
+    writers = {".csv": write_csv, ".json": write_json}
+    if suffix not in writers:
+        raise MktError(f"{file}: tags are written as .csv, .json or .parquet.")
+    try:
+        with file.open("w", encoding="utf-8", newline="") as stream:
+            return writers[suffix](tags, stream)
+    except OSError as problem:
+        raise StoreError(f"{file}: cannot be written ({problem.strerror}).") from None
+
+
 def write_csv(tags: Iterable[Tag], file: IO[str]) -> int:
     """Write tags below a line of headings; return how many. A missing score or run is empty."""
     writer = csv.writer(file, lineterminator="\n")

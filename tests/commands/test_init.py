@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from mkt_search.commands.init import commented
 from mkt_search.settings import config
 from tests.command_line import mkt
 
@@ -32,13 +31,6 @@ def test_settings_file_changes_nothing_until_edited(tmp_path: Path) -> None:
     assert list(tomllib.loads(text)) == list(config.SECTIONS)
     assert not any(tomllib.loads(text).values())
     assert "# batch_size = 32" in text
-
-
-def test_every_setting_can_be_uncommented(tmp_path: Path) -> None:
-    text = config.documented()
-    for item in config.settings():
-        assert f"\n# {item.key} = " in commented(text)
-    assert commented(text).replace("\n# ", "\n").count(" = ") == text.count(" = ")
 
 
 def test_settings_file_that_is_there_stays(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Damage in the segments, found and mended."""
+"""`repair` encodes the photos of missing and damaged segments again, and nothing else."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,25 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.index import Options
-from indexer.repair import Repaired, repair
+from indexer.pipeline import IndexPolicy
+from indexer.repair import repair
 from mkt_search.errors import ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store import checks
 from mkt_search.store.store import Store, StoredEncoding
-from tests.indexer.test_index import (
-    Notes,
-    bring_in,
-    encoder,
-    folder,
-    outcomes,
-    photos,
-    store,
-    vectors,
-)
+from mkt_search.types import RepairSummary
+from tests.indexer.indexed import Notes, bring_in, outcomes, photos, vectors
 from tests.tiny import paint
-
-__all__ = ["encoder", "folder", "store"]
 
 
 @pytest.fixture
@@ -35,15 +25,10 @@ def indexed(store: Store, encoder: PhotoEncoder, folder: Path) -> Iterator[Store
     yield store
 
 
-def mend(store: Store, encoder: PhotoEncoder, notes: Notes | None = None) -> Repaired:
-    notes = notes or Notes()
-    return repair(
-        store,
-        lambda stored: encoder,
-        options=Options(batch_size=2, workers=1),
-        progress=notes,
-        should_stop=notes.should_stop,
-    )
+def mend(store: Store, encoder: PhotoEncoder, notes: Notes | None = None) -> RepairSummary:
+    """Repair in batches of two."""
+    policy = IndexPolicy(batch_size=2, workers=1)
+    return repair(store, lambda stored: encoder, policy=policy, progress=notes or Notes())
 
 
 def segments(store: Store) -> list[Path]:
@@ -111,7 +96,7 @@ def test_photos_that_changed_failed_or_vanished_meanwhile_are_recorded(
     assert (done.encoded, done.failed, done.missing, done.away) == (3, 1, 1, 0)
     assert list(photos(indexed, "missing")) == ["a/00.png"]
     assert list(photos(indexed, "failed")) == ["a/02.png"]
-    assert str(folder / "a" / "02.png") in notes.said[0]
+    assert str(folder / "a" / "02.png") in notes.messages[0]
     assert checks.verify(indexed) == [] and len(vectors(indexed)) == 10
     again = bring_in(indexed, encoder, folder)
     assert (again.indexed, again.unchanged) == (0, 10)

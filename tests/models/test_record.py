@@ -83,8 +83,10 @@ def test_a_recorded_model_has_the_facts_of_the_model(
     assert isinstance(found, RecordedModel)
     for name in ("name", "fingerprint", "dim", "grid", "image", "label_fingerprint"):
         assert getattr(found, name) == getattr(model, name)
+    labels = found.label_encoder()
+    assert (labels.dim, labels.fingerprint) == (16, model.label_encoder().fingerprint)
     assert "opened" not in vars(found)
-    assert found.label_encoder().encode(["red"]).shape == (1, 16)
+    assert labels.encode(["red"]).shape == (1, 16)
     assert found.top_k == model.top_k
 
 

@@ -8,7 +8,7 @@ import pytest
 from mkt_search.errors import QueryError
 from mkt_search.models.build import open_model
 from mkt_search.scoring import unit
-from mkt_search.search.score_photo import fused, label_scores
+from mkt_search.search.score_photo import fused, score_photo
 from mkt_search.settings.config import Config
 from mkt_search.types import Encoded
 from tests.tiny import colour_checkpoint, paint
@@ -23,7 +23,9 @@ def test_cosine_scores_are_those_of_the_head(model, tmp_path: Path) -> None:
     photo = paint(tmp_path / "a.png", "blue", {(0, 0): "red"})
     found = {
         item.label: item
-        for item in label_scores(photo, ["red", "green", "blue"], model, Config(), fuse="cosine")
+        for item in score_photo(
+            photo, ["red", "green", "blue"], model, config=Config(), fuse="cosine"
+        )
     }
     length = np.hypot(1 / 16, 15 / 16)
     assert found["blue"].score == pytest.approx((15 / 16 / length + 1) / 2, abs=1e-3)
@@ -59,6 +61,6 @@ def test_a_photo_that_cannot_be_read_is_named_with_its_reason(model, tmp_path: P
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"not a photo at all")
     with pytest.raises(QueryError, match=r"bad\.jpg: "):
-        label_scores(bad, ["red"], model, Config(), fuse="cosine")
+        score_photo(bad, ["red"], model, config=Config(), fuse="cosine")
     with pytest.raises(QueryError, match=r"gone\.jpg: "):
-        label_scores(tmp_path / "gone.jpg", ["red"], model, Config(), fuse="cosine")
+        score_photo(tmp_path / "gone.jpg", ["red"], model, config=Config(), fuse="cosine")

@@ -1,19 +1,17 @@
-"""`mkt index` and `mkt repair` as a person meets them: words, flags, exit codes."""
+"""`mkt index`: words, flags, exit codes."""
 
 import json
 import os
 import re
-import signal
 from pathlib import Path
 from typing import get_args
 
-import click
 import pytest
 from sqlalchemy import delete, select
 
-from indexer.show import Bar, Lines, shown, tell
+from mkt_search.commands.index import sentences, stopped
 from mkt_search.library import Library
-from mkt_search.settings.config import find_setting
+from mkt_search.progress import Progress
 from mkt_search.store.sql.database import transaction
 from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
 from mkt_search.types import Encoding, Pooling, Summary
@@ -71,12 +69,12 @@ def test_renamed_and_missing_photos_are_told(home: Path, models: Path) -> None:
     result = mkt("index", "photos", "--dry-run")
     assert result.stderr.splitlines() == [
         "would index 1 photo (1 renamed); 6 unchanged.",
-        "would be marked missing: 1 photo; `mkt prune` forgets them.",
+        "would be marked missing: 1 photo; `mkt prune` removes them from the library.",
         "Nothing was changed.",
     ]
     lines = mkt("index", "photos").stderr.splitlines()
     assert re.fullmatch(r"indexed 1 photo \(1 renamed\) in .* s; 6 unchanged\.", lines[0])
-    assert lines[1] == "marked missing: 1 photo; `mkt prune` forgets them."
+    assert lines[1] == "marked missing: 1 photo; `mkt prune` removes them from the library."
 
 
 def test_json_is_the_summary_on_stdout(home: Path, models: Path) -> None:
@@ -196,14 +194,6 @@ def test_a_rebuild_keeps_what_is_given(home: Path, models: Path) -> None:
     assert {key: getattr(new, key) for key in OTHERS} == OTHERS | {"precision": "int8"}
 
 
-@pytest.mark.parametrize("old", ["all", "topk"])
-def test_no_number_is_told_where_every_patch_is_kept(home: Path, models: Path, old: str) -> None:
-    new = {"all": "topk", "topk": "all"}[old]
-    mkt("index", "photos", "--model", models / "tiny", "--local", old)
-    said = mkt("index", "--rebuild", "--local", new).stderr
-    assert "the default" not in said
-
-
 def test_the_patches_averaged_are_those_of_another_model(home: Path, models: Path) -> None:
     mkt("index", "photos", "--model", models / "tiny")
     said = mkt("index", "--rebuild", "--model", models / "colour").stderr
@@ -230,6 +220,86 @@ def test_the_model_is_found_again_from_another_folder(
     mkt("index", home / "photos", "--model", "tiny", "--library", home)
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert "8 unchanged" in mkt("index", "--library", home).stderr
+
+
+def test_settings_come_from_the_file_and_flags_win(home: Path, models: Path) -> None:
+    (home / "mkt.toml").write_text(
+        f'[model]\ncheckpoint = "{models / "tiny"}"\n[index]\nm = 5\nprecision = "int4"\n'
+    )
+    mkt("index", "photos", "--m", "6")
+    with Library.open(home) as library:
+        encoding = library.status().encoding
+    assert encoding is not None and (encoding.m, encoding.precision) == (6, "int4")
+
+
+def test_a_photo_too_large_for_the_limit_is_taken_in_with_another(home: Path, models: Path) -> None:
+    result = mkt("index", "photos", "--model", models / "tiny", "--max-pixels", "1000")
+    assert "8 failed" in result.stderr and "128 x 128" in result.stderr
+    assert "8 x failed before (--retry includes them)" in mkt("index").stderr
+    assert "indexed 8 photos" in mkt("index", "--retry").stderr
+
+
+def test_hidden_folders_are_counted_and_can_be_taken_in(home: Path, models: Path) -> None:
+    paint(home / "photos" / ".private" / "x.png", (7, 7, 7))
+    result = mkt("index", "photos", "--model", models / "tiny")
+    assert "left out: 1 x hidden folder (--hidden includes them)." in result.stderr
+    assert "indexed 1 photo" in mkt("index", "photos", "--hidden").stderr
+
+
+def test_a_name_cannot_steer_the_terminal(
+    home: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "photos" / "\x1b[2Jfolder").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if "folder" in str(path):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = mkt("index", "photos", "--model", models / "tiny")
+    assert "\x1b" not in result.stderr and "permission denied" in result.stderr
+
+
+def test_a_summary_with_everything_in_it() -> None:
+    summary = Summary(
+        indexed=12395,
+        unchanged=9,
+        renamed=1,
+        duplicates=3,
+        failed=2,
+        missing=4,
+        reasons={"truncated JPEG": 2},
+        seconds=192,
+    )
+    assert list(sentences(summary)) == [
+        "indexed 12,395 photos (1 renamed, 3 copies) in 3 min 12 s; 2 failed, 9 unchanged.",
+        "marked missing: 4 photos; `mkt prune` removes them from the library.",
+        "2 failed; see them with `mkt status --failed`:",
+        "       2  truncated JPEG",
+    ]
+
+
+def test_folder_that_moved_away_is_told_how_to_say_so(home: Path, models: Path) -> None:
+    mkt("index", "photos", "--model", models / "colour")
+    (home / "photos").rename(home / "moved")
+    assert "mkt root OLD NEW" in mkt("index", code=1).stderr
+
+
+def test_a_run_that_is_stopped_says_what_is_in_the_library() -> None:
+    assert stopped(Progress("indexing photos", 40, 100, failed=3)) == (
+        "stopped: 37 of 100 photos are in the library; run the same command to continue"
+    )
+    assert "run the same command" in stopped(Progress("measuring recall", 40, 100))
+
+
+def test_a_new_library_takes_the_folder_that_it_is_in(home: Path, models: Path) -> None:
+    assert "indexed 8 photos" in mkt("index", "--model", models / "tiny").stderr
+    paint(home / "photos" / "new.png", (1, 2, 3))
+    assert "indexed 1 photo" in mkt("index").stderr
+    with Library.open(home) as library:
+        assert [root.path for root in library.status().roots] == [home]
 
 
 @pytest.mark.parametrize("local", get_args(Pooling))
@@ -354,154 +424,9 @@ def test_a_rebuild_under_way_is_finished_beside_a_retired_form(home: Path, model
     assert (encoding_of(home).local, encoding_of(home).m) == ("cover", 3)
 
 
-def test_settings_come_from_the_file_and_flags_win(home: Path, models: Path) -> None:
-    (home / "mkt.toml").write_text(
-        f'[model]\ncheckpoint = "{models / "tiny"}"\n[index]\nm = 5\nprecision = "int4"\n'
-    )
-    mkt("index", "photos", "--m", "6")
-    with Library.open(home) as library:
-        encoding = library.status().encoding
-    assert encoding is not None and (encoding.m, encoding.precision) == (6, "int4")
-
-
-def test_a_photo_too_large_for_the_limit_is_taken_in_with_another(home: Path, models: Path) -> None:
-    result = mkt("index", "photos", "--model", models / "tiny", "--max-pixels", "1000")
-    assert "8 failed" in result.stderr and "128 x 128" in result.stderr
-    assert "8 x failed before (--retry takes them in)" in mkt("index").stderr
-    assert "indexed 8 photos" in mkt("index", "--retry").stderr
-
-
-def test_hidden_folders_are_counted_and_can_be_taken_in(home: Path, models: Path) -> None:
-    paint(home / "photos" / ".private" / "x.png", (7, 7, 7))
-    result = mkt("index", "photos", "--model", models / "tiny")
-    assert "left out: 1 x hidden folder (--hidden takes them in)." in result.stderr
-    assert "indexed 1 photo" in mkt("index", "photos", "--hidden").stderr
-
-
-def test_a_name_cannot_steer_the_terminal(
-    home: Path, models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (home / "photos" / "\x1b[2Jfolder").mkdir()
-    scandir = os.scandir
-
-    def refuse(path: str) -> object:
-        if "folder" in str(path):
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    result = mkt("index", "photos", "--model", models / "tiny")
-    assert "\x1b" not in result.stderr and "permission denied" in result.stderr
-
-
-def test_repair_mends_what_verify_found(home: Path, models: Path) -> None:
-    mkt("index", "photos", "--model", models / "tiny")
-    assert mkt("repair").stderr == "nothing to repair: every photo has its vectors.\n"
-    (segment,) = (home / ".mkt" / "segments").iterdir()
-    segment.write_bytes(segment.read_bytes()[:-1])
-    assert mkt("verify", code=1).output
-    lines = mkt("repair").stderr.splitlines()
-    assert re.fullmatch(r"encoded 8 photos again in .* s; 1 damaged segment let go\.", lines[0])
-    mkt("verify")
-
-
-def test_repair_refuses_another_model(home: Path, models: Path) -> None:
-    mkt("index", "photos", "--model", models / "tiny")
-    next((home / ".mkt" / "segments").iterdir()).unlink()
-    result = mkt("repair", "--model", models / "colour", code=1)
-    assert "name the first with --model" in result.stderr
-    mkt("repair")
-    mkt("verify")
-
-
-@pytest.mark.parametrize("command", ["index", "repair"])
-def test_help_says_what_every_option_does(command: str) -> None:
-    said = mkt(command, "--help").stdout
-    assert "--batch-size" in said and "mkt.toml: index.batch_size" in said
-
-
-def test_lines_tell_rate_time_left_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("indexer.show.time.monotonic", lambda: now)
-    said: list[str] = []
-    lines = Lines(said.append)
-    lines.begin(1000, before=50)
-    now += 1
-    lines.advance(32, failed=0)
-    assert said == []
-    now += 9
-    lines.advance(68, failed=2)
-    assert said == ["100 of 1,000 photos, 10.0/s, 1 min 30 s left, 2 failed"]
-
-
-def test_lines_tell_how_far_a_step_over_all_photos_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr("indexer.show.time.monotonic", lambda: now)
-    said: list[str] = []
-    lines = Lines(said.append)
-    for done in (1_000, 2_000, 3_000):
-        lines.step("sketching photos", done, 20_000)
-        now += 3
-    assert said == ["sketching photos: 3,000 of 20,000"]
-
-
-def test_the_bar_becomes_that_of_the_step() -> None:
-    bar = Bar()
-    bar.begin(12, before=0)
-    bar.advance(12, failed=0)
-    for done in (3, 5):
-        bar.step("sketching photos", done, 12)
-    bar.end()
-    [task] = bar._bar.tasks
-    assert (task.description, task.completed, task.total) == ("sketching photos", 5, 12)
-    assert not task.finished  # or it would go on showing the time that indexing took
-
-
-def test_a_stop_while_the_candidate_index_is_built_is_a_sentence() -> None:
-    said: list[str] = []
-    with pytest.raises(SystemExit) as stopped, shown(said.append) as (progress, should_stop):
-        progress.begin(0, before=12)
-        progress.step("sketching photos", 5, 12)
-        signal.raise_signal(signal.SIGINT)
-        assert should_stop()
-        raise KeyboardInterrupt
-    assert stopped.value.code == 130
-    assert said == [
-        "stopping; Ctrl-C again stops at once",
-        "stopped: the candidate index is not built; `mkt optimize` builds it",
-    ]
-
-
-def test_a_summary_with_everything_in_it() -> None:
-    said: list[str] = []
-    summary = Summary(
-        indexed=12395,
-        unchanged=9,
-        renamed=1,
-        duplicates=3,
-        failed=2,
-        missing=4,
-        reasons={"truncated JPEG": 2},
-        seconds=192,
-    )
-    tell(summary, said.append)
-    assert said == [
-        "indexed 12,395 photos (1 renamed, 3 copies) in 3 min 12 s; 2 failed, 9 unchanged.",
-        "marked missing: 4 photos; `mkt prune` forgets them.",
-        "2 failed; see them with `mkt status --failed`:",
-        "       2  truncated JPEG",
-    ]
-
-
-@pytest.mark.parametrize("name", ["model.checkpoint", "index.hidden", "index.max_pixels"])
-def test_help_of_a_setting_is_the_same_in_every_command(name: str) -> None:
-    from indexer.cli import index
-
-    helps = [option.help for option in index.params if isinstance(option, click.Option)]
-    assert find_setting(name).help in helps
-
-
-def test_folder_that_moved_away_is_told_how_to_say_so(home: Path, models: Path) -> None:
-    mkt("index", "photos", "--model", models / "colour")
-    (home / "photos").rename(home / "moved")
-    assert "mkt root OLD NEW" in mkt("index", code=1).stderr
+@pytest.mark.parametrize("old", ["all", "topk"])
+def test_no_number_is_told_where_every_patch_is_kept(home: Path, models: Path, old: str) -> None:
+    new = {"all": "topk", "topk": "all"}[old]
+    mkt("index", "photos", "--model", models / "tiny", "--local", old)
+    said = mkt("index", "--rebuild", "--local", new).stderr
+    assert "the default" not in said

@@ -1,0 +1,172 @@
+"""What a scan finds on disk beside what the library knows: folders, vanished and hidden photos."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mkt_search.errors import ConfigError
+from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.store.store import Store
+from tests.indexer.indexed import Notes, bring_in, photos, vectors
+from tests.tiny import paint
+
+
+def test_a_vanished_photo_is_missing_until_it_returns(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    hidden = folder.parent / "elsewhere.png"
+    (folder / "a" / "00.png").rename(hidden)
+    summary = bring_in(store, encoder, folder)
+    assert (summary.missing, summary.indexed, summary.unchanged) == (1, 0, 11)
+    assert list(photos(store, "missing")) == ["a/00.png"]
+    assert bring_in(store, encoder, folder).missing == 0  # said once
+    hidden.rename(folder / "a" / "00.png")
+    summary = bring_in(store, encoder, folder)
+    assert (summary.indexed, summary.unchanged) == (0, 12)
+    assert photos(store, "missing") == {} and len(vectors(store)) == 12
+
+
+def test_photos_of_a_folder_that_cannot_be_read_now_are_not_missing(
+    store: Store, encoder: PhotoEncoder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_in(store, encoder, folder)
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if str(path).endswith("/a"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    notes = Notes()
+    summary = bring_in(store, encoder, folder, notes=notes)
+    assert summary.missing == 0 and len(photos(store)) == 12
+    assert notes.messages == [f"left out {folder / 'a'}: permission denied"]
+
+
+def test_photos_found_with_hidden_are_not_missing_without(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    paint(folder / ".private" / "x.png", "red")
+    assert bring_in(store, encoder, folder, hidden=True).indexed == 13
+    summary = bring_in(store, encoder, folder)
+    assert summary.missing == 0 and summary.skipped["hidden folder"] == 1
+
+
+def test_part_of_a_folder_can_be_indexed_and_belongs_to_the_same_root(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    paint(folder / "a" / "new.png", "red")
+    paint(folder / "b" / "new.png", "white")
+    (folder / "b" / "01.png").unlink()
+    summary = bring_in(store, encoder, folder / "a")
+    assert (summary.indexed, summary.unchanged, summary.missing) == (1, 6, 0)
+    summary = bring_in(store, encoder, folder / "b" / "new.png")
+    assert (summary.indexed, summary.missing) == (1, 0)
+    assert {photo.root for photo in photos(store).values()} == {folder}
+
+
+def test_a_folder_takes_over_what_was_indexed_below_it(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder / "a")
+    summary = bring_in(store, encoder, folder)
+    assert (summary.indexed, summary.unchanged) == (6, 6)
+    assert set(photos(store)) == {f"{'ab'[n % 2]}/{n:02}.png" for n in range(12)}
+
+
+def test_a_folder_is_registered_even_if_nothing_in_it_is_new(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder / "a", folder / "b")
+    assert bring_in(store, encoder, folder).unchanged == 12
+    paint(folder / "c" / "later.png", "white")
+    assert bring_in(store, encoder).indexed == 1
+
+
+def test_folders_inside_one_another_are_walked_once(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    summary = bring_in(store, encoder, folder / "a", folder, folder / "b" / ".." / "b", folder)
+    assert (summary.indexed, summary.duplicates) == (12, 0)
+
+
+def test_without_a_folder_all_folders_of_the_library_are_scanned(
+    store: Store, encoder: PhotoEncoder, folder: Path, tmp_path: Path
+) -> None:
+    paint(tmp_path / "other" / "x.png", "red")
+    bring_in(store, encoder, folder, tmp_path / "other")
+    paint(folder / "new.png", "white")
+    (tmp_path / "other").rename(tmp_path / "unplugged")
+    notes = Notes()
+    summary = bring_in(store, encoder, notes=notes)
+    assert (summary.indexed, summary.unchanged, summary.missing) == (1, 12, 0)
+    assert notes.messages == [f"left out {tmp_path / 'other'}: the folder does not exist now"]
+
+
+def test_an_empty_folder_where_photos_were_is_taken_for_a_missing_disk(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    folder.rename(folder.parent / "unplugged")
+    folder.mkdir()
+    with pytest.raises(ConfigError, match=r"is empty, but the library has 12 photos"):
+        bring_in(store, encoder, folder)
+    assert len(photos(store)) == 12
+
+
+@pytest.mark.parametrize("make", [True, False])
+def test_a_folder_without_photos_is_refused_and_leaves_no_trace(
+    store: Store, encoder: PhotoEncoder, tmp_path: Path, make: bool
+) -> None:
+    if make:
+        (tmp_path / "empty" / ".hidden").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"no photos in .*\.jpg .*--hidden|there is no folder"):
+        bring_in(store, encoder, tmp_path / "empty")
+    assert store.catalog.root_folders() == []
+    assert store.active is None
+
+
+def test_a_library_without_folders_asks_for_one(store: Store, encoder: PhotoEncoder) -> None:
+    with pytest.raises(ConfigError, match="name a folder"):
+        bring_in(store, encoder)
+
+
+def test_the_library_inside_a_folder_is_left_out(
+    tmp_path: Path, encoder: PhotoEncoder, folder: Path
+) -> None:
+    store = Store.create(folder / ".mkt")
+    paint(folder / ".mkt" / "thumbs" / "x.png", "red")
+    assert bring_in(store, encoder, folder, hidden=True).indexed == 12
+    store.close()
+
+
+def test_a_folder_without_photos_does_not_stop_the_others(
+    store: Store, encoder: PhotoEncoder, folder: Path, tmp_path: Path
+) -> None:
+    photo = paint(tmp_path / "other" / "x.png", "red")
+    (tmp_path / "other" / "notes.txt").write_text("here")
+    bring_in(store, encoder, folder, tmp_path / "other")
+    photo.unlink()
+    assert bring_in(store, encoder).missing == 1
+    paint(folder / "new.png", "white")
+    notes = Notes()
+    assert bring_in(store, encoder, notes=notes).indexed == 1
+    assert notes.messages[0].startswith(f"left out {tmp_path / 'other'}: no photos in")
+
+
+def test_a_folder_that_became_a_link_to_itself_elsewhere_stays_the_same(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    folder.rename(folder.parent / "elsewhere")
+    folder.symlink_to(folder.parent / "elsewhere")
+    for named in ([], [folder], [folder / "a"], [folder.parent / "elsewhere"]):
+        summary = bring_in(store, encoder, *named)
+        assert (summary.indexed, summary.missing) == (0, 0)
+    assert len(photos(store, None)) == 12

@@ -1,0 +1,37 @@
+"""Settings given as arguments."""
+
+from dataclasses import fields
+
+import pytest
+
+from mkt_search.errors import ConfigError
+from mkt_search.settings.config import Config, IndexConfig, ModelConfig
+from mkt_search.settings.override import IndexSettings, override
+
+
+def test_given_settings_replace_others_and_count_as_given() -> None:
+    config = Config()
+    found = override(config, {"index.m": 4, "model.device": "cpu", "index.workers": None})
+    assert (found.index.m, found.model.device) == (4, "cpu")
+    assert found.index.workers == config.index.workers
+    assert dict(found.sources) == {"index.m": "argument", "model.device": "argument"}
+    assert config == Config()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"index.mm": 4}, "unknown setting index.mm; did you mean index.m"),
+        ({"index.m": 0}, r"argument m: m in \[index\] must be at least 1, not 0"),
+        ({"index.m": "4"}, "a whole number"),
+    ],
+)
+def test_a_wrong_setting_is_refused(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        override(Config(), values)
+
+
+def test_the_settings_of_an_index_run_are_those_of_the_file() -> None:
+    declared = {item.name: item.type for item in [*fields(IndexConfig), *fields(ModelConfig)]}
+    del declared["checkpoint"]
+    assert IndexSettings.__annotations__ == declared
