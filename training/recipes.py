@@ -96,13 +96,13 @@ def given_keys(config: Config, section: str) -> set[str]:
 def with_recipe(config: Stage1Config, given: Collection[str]) -> Stage1Config:
     """Return the settings with the recipe's defaults for keys that are not given.
 
-    A label table that is given takes the place of the recipe's text tower, and the teacher of a
-    given text tower is its own image tower.
+    A label table takes the place of the recipe's text tower, and the teacher that belongs to a text
+    tower is its own image tower.
     """
     defaults = dict(RECIPES[config.recipe].stage1)
-    if "label_table" in given:
+    if config.label_table:
         defaults.pop("text_model", None)
-    if "text_model" in given and "teacher" in defaults:
+    if config.text_model and "teacher" in defaults:
         defaults["teacher"] = config.text_model
     return replace(config, **_without(defaults, given))
 
