@@ -5,13 +5,13 @@ global one and m local ones, each coded in W bytes with a step of its own (`codi
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.store.segments.coding import decode, products
 from mkt_search.store.segments.files import Bytes
+from mkt_search.store.segments.recent_rows import RecentRows
 from mkt_search.store.segments.segment import Segment
 from mkt_search.types import Encoding, Vector
 
@@ -19,10 +19,7 @@ Rows = NDArray[np.int64]
 
 VECTORS_PER_PRODUCT = 4_096  # codes copied for one product: 2 MB at 512 bytes a vector
 PHOTOS_PER_DECODE = 256  # about 9 MB of float32 at 17 vectors of 512 numbers
-# Scattered rows are announced to the system before they are read, because a disk serves many
-# requests at once several times as fast as one after another. An announcement costs a system call
-# even if the row is in memory: READ_AHEAD_COST
-READ_AHEAD_FROM_ROWS = 64
+READ_AHEAD_FROM_ROWS = 64  # fewer are read as they come
 
 
 class SegmentReader:
@@ -36,6 +33,9 @@ class SegmentReader:
         self._per_photo = first.codes.shape[1] if first else 1  # 1 + m
         self._code_bytes = first.codes.shape[2] if first else 0  # W
         self._m = first.members.m if first else 0
+        member_bytes = first.members.packed[0].nbytes if first and len(first) else 0
+        self._recent_vectors = RecentRows(len(self), self._per_photo * (self._code_bytes + 4))
+        self._recent_members = RecentRows(len(self), member_bytes)
 
     def __len__(self) -> int:
         """Count all rows."""
@@ -45,13 +45,13 @@ class SegmentReader:
         """Return (n, 1 + m, D) float32: the global and the local vectors of rows (n,)."""
         if not len(rows):
             return np.empty((0, self._per_photo, self._encoding.dim), np.float32)
-        self._read_ahead(rows, "vectors")
+        self._read_vectors_ahead(rows)
         codes, steps = self._coded(rows)
         return decode(codes, steps, self._encoding.precision, self._encoding.dim)
 
     def products(self, rows: Rows, labels: Vector) -> Vector:
         """Return the inner products of the vectors of rows with labels (L, D): (n, 1 + m, L)."""
-        self._read_ahead(rows, "vectors")
+        self._read_vectors_ahead(rows)
         found = np.empty((len(rows), self._per_photo, len(labels)), np.float32)
         for part in pieces(len(rows), max(1, VECTORS_PER_PRODUCT // self._per_photo)):
             codes, steps = self._coded(rows[part])
@@ -66,7 +66,7 @@ class SegmentReader:
             local_index: (v,) which of the photo's local vectors l is, 0 to m - 1.
             label: (D,).
         """
-        self._read_ahead(rows[np.diff(rows, prepend=-1) != 0], "vectors")
+        self._read_vectors_ahead(rows[np.diff(rows, prepend=-1) != 0])
         fused = np.empty(len(rows), np.float32)
         for part in pieces(len(rows), VECTORS_PER_PRODUCT):
             fused[part] = self._fused_products(rows[part], local_index[part], label)
@@ -91,7 +91,9 @@ class SegmentReader:
 
     def counts(self, rows: Rows) -> NDArray[np.int64]:
         """Return (n, m): how many patches each local vector stands for; 0 is padding."""
-        self._read_ahead(rows, "members")
+        if len(rows) >= READ_AHEAD_FROM_ROWS:
+            for segment, inside, _ in self._by_segment(self._recent_members.add(rows)):
+                segment.ahead(inside, segment.members.packed)
         out = np.empty((len(rows), self._m), np.int64)
         for segment, inside, at in self._by_segment(rows):
             out[at] = segment.members.counts(inside)
@@ -112,8 +114,10 @@ class SegmentReader:
 
     def release_pages(self) -> None:
         """Give the memory of what was read back to the system."""
+        self._recent_vectors.clear()
+        self._recent_members.clear()
         for segment in self.segments:
-            segment.let_go()
+            segment.release_pages()
 
     def segment_of(self, rows: Rows) -> Rows:
         """Return the number of the segment that holds each row."""
@@ -134,13 +138,11 @@ class SegmentReader:
                 codes[at], steps[at] = segment.coded(inside, one)
         return codes, steps
 
-    def _read_ahead(self, rows: Rows, what: str) -> None:
-        """Announce rows that will be read, so that a disk reads them all at once."""
-        if len(rows) < READ_AHEAD_FROM_ROWS:
-            return
-        for segment, inside, _ in self._by_segment(rows):
-            arrays: tuple[NDArray[Any], ...] = (segment.codes, segment.steps)
-            segment.ahead(inside, *(arrays if what == "vectors" else (segment.members.packed,)))
+    def _read_vectors_ahead(self, rows: Rows) -> None:
+        """Announce rows that may be on disk, so that they are all read at once."""
+        if len(rows) >= READ_AHEAD_FROM_ROWS:
+            for segment, inside, _ in self._by_segment(self._recent_vectors.add(rows)):
+                segment.ahead(inside, segment.codes, segment.steps)
 
     def _by_segment(self, rows: Rows) -> Iterator[tuple[Segment, Rows, Rows | slice]]:
         """Yield (segment, row numbers inside it, their positions in `rows`), segment by segment.

@@ -161,11 +161,11 @@ class Segment:
             length = (last + 1 - first) * row + page
             self.file.madvise(mmap.MADV_WILLNEED, start - page, length)
 
-    def let_go(self) -> None:
-        """Give the memory of what was read back to the system; it is read again when asked for.
+    def release_pages(self) -> None:
+        """Give the memory of what was read back to the system; reading it again stays possible.
 
-        A mapped file counts as memory of the process as far as it was read. Threads may go on
-        reading meanwhile.
+        The part of a mapped file that was read counts as memory of the process. Threads may read
+        at the same time.
         """
         if hasattr(mmap, "MADV_DONTNEED"):
             self.file.madvise(mmap.MADV_DONTNEED)

@@ -75,7 +75,7 @@ def test_whole_segments_are_yielded_from_any_of_them(
     np.testing.assert_array_equal(np.concatenate(list(reader.all_vectors(2))), written[2 * EACH :])
 
 
-def test_many_rows_are_announced_and_few_are_not(
+def test_many_rows_are_announced_unless_they_were_read_lately(
     reader: SegmentReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announced: list[int] = []
@@ -88,8 +88,15 @@ def test_many_rows_are_announced_and_few_are_not(
     reader.vectors(np.arange(few))
     assert not announced
     rows = np.random.default_rng(0).permutation(N)[:many]
+    reader.release_pages()
     reader.counts(rows)
     assert sorted(announced) == sorted((rows % EACH).tolist())
+    announced.clear()
+    reader.counts(rows)
+    assert not announced  # they were read lately
+    reader.release_pages()
+    reader.counts(rows)
+    assert len(announced) == many
 
 
 def test_a_row_that_does_not_exist_is_refused(reader: SegmentReader) -> None:
