@@ -36,10 +36,10 @@ COLUMNS = (
 
 
 class SearchCommand(Command):
-    """Takes a QUERY such as "- person" for what it is, where click would see an option."""
+    """Accepts a QUERY such as "- person", which click would take for an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put queries that begin with "- " behind a "--"."""
+        """Move queries that begin with "- " behind a "--"."""
         queries = [text for text in args if text.startswith("- ")]
         others = [text for text in args if not text.startswith("- ")]
         if queries:
@@ -70,7 +70,7 @@ class SearchCommand(Command):
 @advanced_option(
     "--explain",
     is_flag=True,
-    help="Print how the search was done and how long each step took.",
+    help="Print the plan of the search and the time of each step.",
 )
 @filter_options
 @json_option
@@ -106,10 +106,11 @@ def search(
 ) -> None:
     """Find the photos that show QUERY, best first.
 
-    QUERY is a label, or several: "dog + beach", "dog - person", "2*dog + 0.5*beach". A sign parts
-    labels only with white space on both sides: "t-shirt" is one label. Several QUERYs are added.
+    QUERY is a label or several: "dog + beach", "dog - person", "2*dog + 0.5*beach". `+` and `-`
+    separate labels only when surrounded by spaces, so "t-shirt" is one label. Several QUERYs are
+    added up.
 
-    On a terminal the hits come as a table; piped, as the same columns parted by tabs, without
+    A terminal shows the hits as a table; a pipe gets the same columns separated by tabs, without
     headings.
 
     \b
@@ -164,11 +165,11 @@ def explained(explanation: "Explanation") -> str:
 
 def _refuse_two_outputs(as_json: bool, paths: bool) -> None:
     if as_json and paths:
-        raise click.UsageError("--json and --paths are two ways to print; choose one.")
+        raise click.UsageError("--json and --paths exclude each other; give one of them.")
 
 
 def describe(terms: "Sequence[Term]") -> str:
-    """The query as one line of text: `2*dog + like beach.jpg - person`."""
+    """Return a query as one line: `2*dog + like beach.jpg - person`."""
     text = ""
     for term in terms:
         name = term.label if term.label is not None else f"like {printable(term.photo or '')}"
@@ -179,7 +180,7 @@ def describe(terms: "Sequence[Term]") -> str:
 
 
 def as_data(hit: "Hit") -> dict[str, Any]:
-    """A hit as JSON has it; boxes are fractions of the upright photo's width and height."""
+    """Return a hit as JSON values; boxes are fractions of the upright photo's width and height."""
     return {
         "photo": hit.photo_id,
         "path": path_as_text(hit.path),

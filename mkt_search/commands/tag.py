@@ -1,4 +1,4 @@
-"""`mkt tag` and `mkt untag`: put labels on photos, by score or by hand, and take them back."""
+"""`mkt tag` and `mkt untag`: tag photos by score or by hand, and revert a run."""
 
 import os
 from pathlib import Path
@@ -33,12 +33,12 @@ COLUMNS = (Column("label"), Column("photos", is_number=True))
     "--vocabulary",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Score every photo against these labels, one a line; # starts a comment line.",
+    help="File of labels to score every photo against, one a line; # starts a comment.",
 )
 @setting_option("tag.top")
 @setting_option("tag.threshold")
 @setting_option("tag.memory_mb")
-@click.option("--dry-run", is_flag=True, help="Say what would change and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
 @click.option(
     "--add",
     metavar="LABEL",
@@ -51,7 +51,7 @@ COLUMNS = (Column("label"), Column("photos", is_number=True))
     metavar="LABEL",
     type=TEXT,
     multiple=True,
-    help="Take a label from each PHOTO, whoever put it there; may be repeated.",
+    help="Remove a label from each PHOTO, whoever set it; may be repeated.",
 )
 @setting_option("model.checkpoint", advanced=True)
 @json_option
@@ -68,11 +68,10 @@ def tag(
 ) -> None:
     """Tag all photos with a vocabulary, or some PHOTOs by hand.
 
-    With --vocabulary every photo of the library is scored against every label of the file, from
-    the stored vectors alone. A photo gets its best labels: at most --top, and only those that score
-    at least --threshold. Earlier automatic tags of the same labels are replaced; tags set by hand
-    are never touched. `mkt untag --run N` takes it all back. Memory stays within --memory-mb, plus
-    that of the program, however many photos there are.
+    With --vocabulary, every photo of the library is scored against every label of the file. A photo
+    gets its best labels: at most --top, and only those that score at least --threshold. Photos are
+    not read again: stored vectors suffice. Earlier automatic tags of the same labels are replaced;
+    tags set by hand are never changed. `mkt untag --run N` reverts a run.
 
     \b
     Examples:
@@ -101,10 +100,10 @@ def tag(
 
 
 def _leave_threads_to_blocks() -> None:
-    """Have each product run on its own thread; heeded when numpy is loaded.
+    """Run each matrix product on one thread; OpenBLAS reads this when numpy is imported.
 
-    Blocks of photos go side by side. OpenBLAS would start threads for each of them, which get into
-    one another's way and spin while they wait.
+    Tagging has a thread for every block of photos. With threads of its own for each of them,
+    OpenBLAS would oversubscribe the processor, and idle threads would spin.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -148,7 +147,7 @@ def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: b
 
 
 def as_data(report: "TagReport") -> dict[str, Any]:
-    """What a run did, as JSON has it."""
+    """Return what a run did as JSON values."""
     return {
         "run": report.run,
         "photos": report.photos,
@@ -179,14 +178,14 @@ def _summary(report: "TagReport", settings: "TagConfig", *, dry_run: bool) -> st
     metavar="N",
     type=int,
     required=True,
-    help="The run to take back; `mkt tags --runs` lists them.",
+    help="Run to revert; `mkt tags --runs` lists them.",
 )
 @json_option
 @library_option
 def untag(run: int, as_json: bool, directory: Path | None) -> None:
-    """Take a tagging run back, whole.
+    """Revert a tagging run.
 
-    Its tags go, and those it had replaced return. Tags set by hand are never touched.
+    Its tags are removed and those it had replaced are restored. Tags set by hand are never changed.
     """
     with open_library(directory, {}) as library:
         report = library.untag(run)

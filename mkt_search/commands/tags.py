@@ -1,4 +1,4 @@
-"""`mkt tags`: list tags and the runs that made them, or hand them to other programs."""
+"""`mkt tags`: list tags and the runs that made them, or export tags."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ RUN_COLUMNS = (
 @click.option(
     "--source",
     type=click.Choice(["auto", "human", "imported"]),
-    help="Only tags set by a run, by hand, or read from elsewhere.",
+    help="Only tags set by a run, by hand, or imported.",
 )
 @click.option("--run", metavar="N", type=int, help="Only tags of this run.")
 @filter_options
@@ -82,8 +82,8 @@ def tags(
 ) -> None:
     """List tags, or the runs that made them.
 
-    Each comes with its photo, its label, its score, who set it and in which run: on a terminal as a
-    table; piped, as the same columns parted by tabs, without headings.
+    Each line has the photo, the label, the score, who set the tag, and the run. A terminal shows a
+    table; a pipe gets the same columns separated by tabs, without headings.
 
     \b
     Examples:
@@ -94,9 +94,9 @@ def tags(
     from mkt_search.tagging import export
 
     if as_csv + as_json + (parquet is not None) > 1:
-        raise click.UsageError("--csv, --json and --parquet are three ways out; choose one.")
+        raise click.UsageError("--csv, --json and --parquet exclude each other; give one of them.")
     if runs and (as_csv or parquet is not None):
-        raise click.UsageError("--runs comes as a table or with --json.")
+        raise click.UsageError("--runs prints a table or, with --json, JSON.")
     filters = take_filters(given)
     is_narrowed = not filters.is_empty or any(x is not None for x in (label, photo, source, run))
     with open_library(directory, {}) as library:
@@ -122,7 +122,7 @@ def _show(found: "Iterator[Tag]", *, is_narrowed: bool) -> None:
     if count:
         say(count_noun(count, "tag"))
     elif is_narrowed:
-        say("No tag meets all the conditions; `mkt tags` without any lists every tag.")
+        say("No tag meets all conditions; `mkt tags` without options lists every tag.")
     else:
         say("No tags. Make some with `mkt tag --vocabulary FILE`.")
 
@@ -154,5 +154,5 @@ def _run_as_data(run: "RunInfo") -> dict[str, Any]:
 
 def _run_row(run: "RunInfo") -> tuple[str, ...]:
     counts = {name: count for name, count in run.summary.items() if name != "run" and count}
-    told = (f"{name} {count:,}" for name, count in counts.items() if isinstance(count, int))
-    return str(run.id), run.kind, local_time(run.started_at), run.outcome, ", ".join(told)
+    parts = (f"{name} {count:,}" for name, count in counts.items() if isinstance(count, int))
+    return str(run.id), run.kind, local_time(run.started_at), run.outcome, ", ".join(parts)

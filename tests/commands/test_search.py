@@ -56,7 +56,7 @@ def test_paths_end_with_nul_when_asked(library: Path) -> None:
 
 def test_json_and_paths_exclude_each_other(library: Path) -> None:
     result = mkt("search", "red", "--json", "--paths", "--library", library, code=2)
-    assert "choose one" in result.stderr
+    assert "exclude each other" in result.stderr
 
 
 def test_several_queries_are_added(library: Path) -> None:

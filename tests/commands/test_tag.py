@@ -141,8 +141,8 @@ def test_parquet_is_written_and_said(home: Path) -> None:
     assert parquet.read_table(home / "tags.parquet").to_pylist()[0]["label"] == "sea"
 
 
-def test_two_ways_out_are_a_usage_error(home: Path) -> None:
-    assert "choose one" in mkt("tags", "--csv", "--json", code=2).stderr
+def test_two_output_formats_are_a_usage_error(home: Path) -> None:
+    assert "exclude each other" in mkt("tags", "--csv", "--json", code=2).stderr
 
 
 def test_no_tags_is_said(home: Path) -> None:
@@ -182,16 +182,17 @@ def test_json_of_tags_by_hand_is_refused(home: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [("--label", "x"), ("--run", "9"), ("--photo", "no.jpg")])
-def test_conditions_that_no_tag_meets_are_told_from_no_tags(
+def test_no_tag_that_meets_the_conditions_differs_from_no_tags(
     home: Path, options: tuple[str, str]
 ) -> None:
-    assert mkt("tags", *options).stderr.startswith("No tag meets all the conditions")
+    assert mkt("tags", *options).stderr.startswith("No tag meets all conditions")
 
 
 @pytest.mark.parametrize("options", [("--csv",), ("--parquet", "runs.parquet")])
 def test_runs_are_not_written_as_tags_are(home: Path, options: tuple[str, ...]) -> None:
     assert (
-        "--runs comes as a table or with --json." in mkt("tags", "--runs", *options, code=2).stderr
+        "--runs prints a table or, with --json, JSON."
+        in mkt("tags", "--runs", *options, code=2).stderr
     )
 
 
