@@ -50,5 +50,5 @@ def test_new_library_is_empty(tmp_path: Path) -> None:
 def test_without_a_library_the_error_says_how_to_make_one(tmp_path: Path) -> None:
     result = mkt("status", "--library", tmp_path, code=1)
     assert result.stderr == (
-        f"Error: no library in {tmp_path}. Run `mkt init {tmp_path}` to make one.\n"
+        f"Error: no library in {tmp_path}. Run `mkt init {tmp_path}` to create one.\n"
     )

@@ -320,7 +320,7 @@ def test_a_damaged_index_is_reported_and_searches_are_exact_until_repair(
     home = store.directory.parent
     assert "candidate index" in mkt("verify", "--library", home, code=1).stdout
     caplog.clear()
-    assert "made anew" in mkt("repair", "--library", home).stderr
+    assert "has been rebuilt" in mkt("repair", "--library", home).stderr
     assert not caplog.records
     assert mkt("verify", "--library", home).stderr == "The library is sound.\n"
     assert opened(store).candidate_index is not None

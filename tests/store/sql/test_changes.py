@@ -290,7 +290,7 @@ def test_places_that_are_damaged_are_told_and_the_database_is_read(
     assert said.startswith(f"The list of vectors {file.name}") and "`mkt repair`" in said
     [problem] = checks.verify(store)
     assert problem.generation and problem.where == file.name
-    assert "made anew" in mkt("repair", "--library", tmp_path).stderr
+    assert "has been rebuilt" in mkt("repair", "--library", tmp_path).stderr
     assert checks.verify(store) == []
     store.close()
 
