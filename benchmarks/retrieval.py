@@ -246,7 +246,7 @@ def options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--recall", type=share, default=0.99)
     parser.add_argument(
-        "--rows", type=rows, default=frozenset(ROW_NAMES), help=f"some of {','.join(ROWS)}; all"
+        "--rows", type=rows, default=frozenset(ROW_NAMES), help=f"some of {','.join(ROW_NAMES)}; all"
     )
     parser.add_argument(
         "--peer-photos",

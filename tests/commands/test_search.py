@@ -96,7 +96,7 @@ def test_k_comes_from_the_environment_too(library: Path) -> None:
         (("--min-width", "200"), {"blue.png"}),
         (("--min-height", "100", "--path", "*.png"), {"red.png", "green.png", "blue.png"}),
     ],
-    ids=str,
+    ids=lambda given: " ".join(sorted(given) if isinstance(given, set) else given),
 )
 def test_filters_leave_only_what_meets_them(
     library: Path, filters: tuple[str, ...], names: set[str]

@@ -23,7 +23,7 @@ from mkt_search.evaluation.report import Report
 from mkt_search.library import Library
 from mkt_search.models.build import CheckpointModel
 from mkt_search.progress import Progress
-from mkt_search.search.score_photo import label_scores
+from mkt_search.search.score_photo import score_photo
 from mkt_search.settings.config import Config, DataConfig, EvaluateConfig, ModelConfig
 from tests.command_line import mkt
 from tests.labeled import colour_model, labeled_photos, prompted_model
@@ -80,7 +80,7 @@ def test_the_papers_metrics_are_those_of_each_photo_scored_alone(
     scores = np.zeros(targets.shape, np.float32)
     for row in rows:
         path = dataset.dataset.folder / dataset.dataset.files[row]
-        found = label_scores(path, labels, student, CONFIG, fuse="vocabulary")
+        found = score_photo(path, labels, student, config=CONFIG, fuse="vocabulary")
         by_label = {item.label: item.score for item in found}
         scores[row] = [by_label[label] for label in labels]
     report = run(home, student)
