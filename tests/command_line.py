@@ -1,10 +1,9 @@
-"""Run `mkt` in a test, on a small indexed library whose ranking one can do in the head."""
+"""Run `mkt` in a test, on a small library whose ranking you can compute in your head."""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -13,7 +12,7 @@ from tests.tiny import colour_checkpoint, paint
 
 
 def mkt(*arguments: str | Path, env: Mapping[str, str] | None = None, code: int = 0) -> Result:
-    """Run `mkt` and check how it ended; what it said is in `.stdout` and `.stderr`."""
+    """Run `mkt` and check its exit code; its output is in `.stdout` and `.stderr`."""
     result = CliRunner().invoke(main, [os.fspath(a) for a in arguments], env=env)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -22,12 +21,12 @@ def mkt(*arguments: str | Path, env: Mapping[str, str] | None = None, code: int 
 
 
 def columns(result: Result) -> list[list[str]]:
-    """The cells of a piped table."""
+    """Return the cells of a piped table."""
     return [line.split("\t") for line in result.stdout.splitlines()]
 
 
 def make_photos(folder: Path) -> Path:
-    """Paint four colours, a copy of red, and blue with one red patch; one file is broken."""
+    """Paint four colours, a copy of red, and blue with one red patch; add a broken file."""
     paint(folder / "red.png", "red")
     paint(folder / "green.png", "green")
     paint(folder / "blue.png", "blue", size=(256, 128))
@@ -42,7 +41,7 @@ def make_photos(folder: Path) -> Path:
 
 
 def make_library(home: Path, *options: str) -> Path:
-    """Make a library in `home` with the photos of `home`/photos indexed; return `home`."""
+    """Create a library in `home` that has the photos of `home`/photos; return `home`."""
     colour_checkpoint(home / "student")
     make_photos(home / "photos")
     mkt("init", home)
@@ -51,18 +50,12 @@ def make_library(home: Path, *options: str) -> Path:
     return home
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an indexed library, for tests that only read."""
-    return make_library(tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture
-def own_library(tmp_path: Path) -> Path:
-    """A folder with an indexed library, for one test to change."""
-    return make_library(tmp_path)
-
-
 def paths(home: Path, found: Sequence[str]) -> list[str]:
-    """Absolute paths as those below the photos' folder."""
+    """Return absolute paths relative to the folder of the photos."""
     return [os.path.relpath(path, home / "photos") for path in found]
+
+
+def tagged(home: Path, *options: str) -> list[tuple[str, str]]:
+    """Return (path, label) of the tags in the library of the working directory."""
+    rows = columns(mkt("tags", *options))
+    return [(paths(home, [row[0]])[0], row[1]) for row in rows]

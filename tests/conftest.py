@@ -1,8 +1,36 @@
-"""Fixtures that are too slow to make for each test file: one small training of the demo models."""
+"""Fixtures of many test files, and those that take too long to make for each of them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an indexed library, for tests that only read."""
+    from tests.command_line import make_library
+
+    return make_library(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="session")
+def library_and_backup(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    from tests.command_line import make_library
+
+    home = make_library(tmp_path_factory.mktemp("own_library"))
+    backup = tmp_path_factory.mktemp("backup") / "home"
+    shutil.copytree(home, backup)
+    return home, backup
+
+
+@pytest.fixture
+def own_library(library_and_backup: tuple[Path, Path]) -> Path:
+    """A folder with an indexed library, for one test to change."""
+    home, backup = library_and_backup
+    shutil.rmtree(home)
+    shutil.copytree(backup, home)
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,7 @@ from click.testing import CliRunner
 from mkt_search import cli
 from mkt_search.cli import COMMANDS, main
 from mkt_search.errors import StoreError
-from tests.command_line import library, mkt, own_library
-
-__all__ = ["library", "own_library"]
+from tests.command_line import mkt
 
 
 @pytest.fixture(autouse=True)

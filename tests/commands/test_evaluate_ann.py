@@ -9,9 +9,7 @@ from mkt_search.library import Library
 from mkt_search.store.sql import runs
 from mkt_search.store.sql.database import reading
 from tests import made
-from tests.command_line import columns, library, make_library, mkt
-
-__all__ = ["library"]  # a fixture
+from tests.command_line import columns, make_library, mkt
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.command_line import columns, library, mkt, own_library, paths
-
-__all__ = ["library", "own_library"]
+from tests.command_line import columns, mkt, paths
 
 
 def index(home: Path) -> None:
@@ -29,8 +27,8 @@ def test_damaged_segment_is_found_and_named(own_library: Path) -> None:
     assert (where, what) == (segment.name, "a segment's bytes have changed")
     assert "mkt repair" in way_out
     assert "1 problem found." in result.stderr
-    told = json.loads(mkt("verify", "--json", "--library", own_library, code=1).stdout)
-    assert [problem["where"] for problem in told] == [segment.name]
+    data = json.loads(mkt("verify", "--json", "--library", own_library, code=1).stdout)
+    assert [problem["where"] for problem in data] == [segment.name]
 
 
 def test_prune_forgets_what_is_missing(own_library: Path) -> None:
@@ -47,8 +45,8 @@ def test_prune_forgets_what_is_missing(own_library: Path) -> None:
 
 def test_roots_are_listed(library: Path) -> None:
     assert columns(mkt("root", "--library", library)) == [["7", "yes", str(library / "photos")]]
-    told = json.loads(mkt("root", "--json", "--library", library).stdout)
-    assert told == [{"photos": 7, "exists": True, "path": str(library / "photos")}]
+    data = json.loads(mkt("root", "--json", "--library", library).stdout)
+    assert data == [{"photos": 7, "exists": True, "path": str(library / "photos")}]
 
 
 def test_moved_folder_is_one_command_away(own_library: Path) -> None:

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import columns, library, mkt
-
-__all__ = ["library"]
+from tests.command_line import columns, mkt
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ import pytest
 from mkt_search.commands import search
 from mkt_search.terminal import output
 from mkt_search.types import Term
-from tests.command_line import columns, library, mkt, paths
-
-__all__ = ["library"]
+from tests.command_line import columns, mkt, paths
 
 
 def found(home: Path, *arguments: str | Path) -> list[str]:

@@ -1,7 +1,5 @@
-"""`mkt tag`, `mkt untag`, `mkt tags`: by score, by hand, and back again."""
+"""`mkt tag` and `mkt untag`: by score, by hand, and back again."""
 
-import csv
-import io
 import json
 import os
 import subprocess
@@ -10,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import columns, mkt, own_library, paths
-
-__all__ = ["own_library"]
+from tests.command_line import columns, mkt, paths, tagged
 
 
 @pytest.fixture
@@ -20,11 +16,6 @@ def home(own_library: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(own_library)
     (own_library / "labels.txt").write_text("# colours\nred\n\ngreen\nblue\nred\n")
     return own_library
-
-
-def tagged(home: Path, *options: str) -> list[tuple[str, str]]:
-    rows = columns(mkt("tags", *options))
-    return [(paths(home, [row[0]])[0], row[1]) for row in rows]
 
 
 def test_every_photo_gets_its_best_label(home: Path) -> None:
@@ -50,14 +41,14 @@ def test_top_zero_is_no_limit(home: Path) -> None:
     assert len(tagged(home)) == 6 * 3
 
 
-def test_dry_run_changes_nothing_and_says_so(home: Path) -> None:
+def test_dry_run_changes_nothing(home: Path) -> None:
     result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--dry-run")
     assert "would add 6 tags" in result.stderr
     assert "Nothing was changed." in result.stderr
     assert tagged(home) == []
 
 
-def test_json_tells_what_the_run_did(home: Path) -> None:
+def test_json_reports_what_the_run_did(home: Path) -> None:
     result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--json")
     report = json.loads(result.stdout)
     assert (report["added"], report["photos"], report["labels"]) == (6, 6, 3)
@@ -117,61 +108,18 @@ def test_negative_top_is_refused_by_its_name(home: Path) -> None:
     assert result.stderr == "Error: --top: top in [tag] must be at least 0, not -1\n"
 
 
-def test_tags_are_filtered(home: Path) -> None:
-    mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
-    mkt("tag", "photos/blue.png", "--add", "sea")
-    assert tagged(home, "--photo", "photos/green.png") == [("green.png", "green")]
-    assert tagged(home, "--source", "human") == [("blue.png", "sea")]
-    assert tagged(home, "--path", "*trip/copy*") == [("trip/copy.png", "red")]
-
-
-def test_csv_has_headings_and_json_is_an_array(home: Path) -> None:
-    mkt("tag", "photos/blue.png", "--add", "sea, salt")
-    rows = list(csv.DictReader(io.StringIO(mkt("tags", "--csv").stdout)))
-    assert [(row["label"], row["score"], row["source"]) for row in rows] == [
-        ("sea, salt", "", "human")
-    ]
-    assert json.loads(mkt("tags", "--json").stdout)[0]["label"] == "sea, salt"
-
-
-def test_parquet_is_written_and_said(home: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    mkt("tag", "photos/blue.png", "--add", "sea")
-    assert "wrote tags.parquet: 1 tag" in mkt("tags", "--parquet", "tags.parquet").stderr
-    assert parquet.read_table(home / "tags.parquet").to_pylist()[0]["label"] == "sea"
-
-
-def test_two_output_formats_are_a_usage_error(home: Path) -> None:
-    assert "exclude each other" in mkt("tags", "--csv", "--json", code=2).stderr
-
-
-def test_no_tags_is_said(home: Path) -> None:
-    result = mkt("tags")
-    assert (result.stdout, result.stderr[:8]) == ("", "No tags.")
-
-
-def test_runs_are_listed_with_their_outcome(home: Path) -> None:
-    mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
-    rows = columns(mkt("tags", "--runs"))
-    assert [(row[1], row[3]) for row in rows] == [("index", "done"), ("tag", "done")]
-    assert "added 6" in rows[1][4]
-    told = json.loads(mkt("tags", "--runs", "--json").stdout)[1]
-    assert told["settings"]["labels"] == ["red", "green", "blue"]
-    assert told["started_at"].endswith("Z")
-
-
 def test_search_finds_only_photos_with_a_tag(home: Path) -> None:
     mkt("tag", "photos/blue.png", "--add", "sea")
     result = mkt("search", "red", "--tag", "sea", "--paths")
     assert paths(home, result.stdout.splitlines()) == ["blue.png"]
 
 
-def test_label_with_a_line_break_is_told_on_one_line(home: Path) -> None:
+def test_label_with_a_line_break_is_printed_on_one_line(home: Path) -> None:
     result = mkt("tag", "photos/red.png", "--add", "my\ndog")
     assert result.stderr == 'added "my\\ndog" to 1 photo\n'
 
 
-def test_dry_run_speaks_of_what_would_be(home: Path) -> None:
+def test_dry_run_reports_what_would_change(home: Path) -> None:
     result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--dry-run")
     assert "would add 6 tags, remove 0, keep 0: 6 photos, 3 labels" in result.stderr
 
@@ -179,21 +127,6 @@ def test_dry_run_speaks_of_what_would_be(home: Path) -> None:
 def test_json_of_tags_by_hand_is_refused(home: Path) -> None:
     result = mkt("tag", "photos/red.png", "--add", "x", "--json", code=2)
     assert "--json goes with --vocabulary." in result.stderr
-
-
-@pytest.mark.parametrize("options", [("--label", "x"), ("--run", "9"), ("--photo", "no.jpg")])
-def test_no_tag_that_meets_the_conditions_differs_from_no_tags(
-    home: Path, options: tuple[str, str]
-) -> None:
-    assert mkt("tags", *options).stderr.startswith("No tag meets all conditions")
-
-
-@pytest.mark.parametrize("options", [("--csv",), ("--parquet", "runs.parquet")])
-def test_runs_are_not_written_as_tags_are(home: Path, options: tuple[str, ...]) -> None:
-    assert (
-        "--runs prints a table or, with --json, JSON."
-        in mkt("tags", "--runs", *options, code=2).stderr
-    )
 
 
 def test_memory_that_cannot_hold_the_labels_is_a_sentence_before_any_run(home: Path) -> None:
@@ -212,7 +145,7 @@ def test_little_memory_gives_the_same_tags(home: Path) -> None:
     assert "added 0 tags, removed 0, kept 12" in result.stderr
 
 
-def test_piped_a_run_says_one_sentence(home: Path) -> None:
+def test_a_piped_run_prints_one_sentence(home: Path) -> None:
     result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("added 6 tags")
@@ -241,7 +174,7 @@ def columns_of(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(("own", "heeded"), [(None, "1"), ("3", "3")])
-def test_products_run_on_one_thread_each_unless_told_otherwise(
+def test_products_run_on_one_thread_each_unless_set_otherwise(
     home: Path, own: str | None, heeded: str
 ) -> None:
     program = """

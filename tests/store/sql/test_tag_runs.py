@@ -19,9 +19,6 @@ from mkt_search.store.sql import tag_runs
 from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
 from tests import made
-from tests.command_line import own_library
-
-__all__ = ["own_library"]
 
 
 @pytest.fixture
