@@ -126,14 +126,14 @@ def split_labels(data: Path, seed: int) -> LabelSplit:
     return read(config, is_known=lambda label: label in table).labels
 
 
-def indexed(data: Path, model: Path, local: str) -> Path:
+def indexed(data: Path, model: Path, pooling: str) -> Path:
     """Index all photos with one kind of pooling and default settings; return the library folder."""
-    home = model.parent / f"library-{local}"
+    home = model.parent / f"library-{pooling}"
     if not (home / ".done").exists():
         home.mkdir(exist_ok=True)
         mkt("init", home)
         folder = data / "corel5k" / "images"
-        mkt("index", folder, "--model", model.resolve(), "--local", local, "--library", home)
+        mkt("index", folder, "--model", model.resolve(), "--pooling", pooling, "--library", home)
         (home / ".done").touch()
     return home
 
@@ -208,7 +208,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="the folder with corel5k/")
     parser.add_argument("--work", type=Path, default=Path("runs/corel5k"))
     parser.add_argument("--seeds", type=int, default=3, help="label splits")
-    parser.add_argument("--local", choices=get_args(Pooling), default=IndexConfig().local)
+    parser.add_argument("--pooling", choices=get_args(Pooling), default=IndexConfig().pooling)
     parser.add_argument("--sheets", action="store_true", help="write contact sheets of seed 0")
     parser.add_argument("--finetune", action="store_true", help="train the last blocks as well")
     parser.add_argument("--choose", action="store_true", help="compare settings on seen labels")
@@ -228,7 +228,7 @@ def measure(given: argparse.Namespace, corel: Corel, results: Results) -> None:
         unseen, every = trained["unseen"], sorted(trained["seen"] + trained["unseen"])
         shown = corel.shown(corel.test, unseen)
         chances.append(float(shown.clip(0).mean()))
-        home = indexed(given.data, checkpoint, given.local)
+        home = indexed(given.data, checkpoint, given.pooling)
         found = table_rows(open_model(checkpoint), corel, unseen)
         with Library.open(home) as library:
             found["**`mkt search`**", "cosine"] = rankings(library, unseen, corel.test)

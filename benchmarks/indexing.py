@@ -96,13 +96,13 @@ def make_encoder(case: Case, data: Path | None, dtype: Any) -> PhotoEncoder:
     return PhotoEncoder(student.eval(), SPEC, device="auto", dtype=dtype)
 
 
-def encoding_of(case: Case, encoder: PhotoEncoder, local: Any) -> Encoding:
+def encoding_of(case: Case, encoder: PhotoEncoder, pooling: Any) -> Encoding:
     """Return an encoding of 16 local vectors in int8, or of every patch in fp16."""
     m, precision = 16, "int8"
-    if local == "all":
+    if pooling == "all":
         m, precision = encoder.grid[0] * encoder.grid[1], "fp16"
     return Encoding(
-        "benchmark", case.dim, encoder.grid, local, m, case.top_k, precision, dtype=encoder.dtype
+        "benchmark", case.dim, encoder.grid, pooling, m, case.top_k, precision, dtype=encoder.dtype
     )
 
 
@@ -197,7 +197,7 @@ def store_milliseconds(encoding: Encoding, files: Sequence[Any], vectors: PhotoV
 def measure(case: Case, arguments: argparse.Namespace, table: Table) -> dict[str, float]:
     """Run the rounds of one student and add its row; return the time of each step."""
     encoder = make_encoder(case, arguments.data, arguments.dtype)
-    encoding = encoding_of(case, encoder, arguments.local)
+    encoding = encoding_of(case, encoder, arguments.pooling)
     batch, count = arguments.batch_size, arguments.photos or case.photos
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="0 is one per processor")
     parser.add_argument("--photos", type=int, help="photos of a round; the default is 512 or 64")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--local", choices=get_args(Pooling), default=IndexConfig().local)
+    parser.add_argument("--pooling", choices=get_args(Pooling), default=IndexConfig().pooling)
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--only", help="one student, by the name of its backbone")
     add_json_option(parser)

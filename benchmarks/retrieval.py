@@ -70,7 +70,7 @@ class Case:
     """One library: its size and form, the searches, and the rows to measure."""
 
     photos: int
-    local: str
+    pooling: str
     precision: str
     base: int
     queries: int
@@ -118,7 +118,7 @@ class Facts:
 def measure(case: Case, results: Results) -> None:
     """Fill a library, build its candidate index, and print its tables, peers included."""
     print(
-        f"\n{case.photos:,} photos ({case.base:,} with patches of their own) as {case.local} in "
+        f"\n{case.photos:,} photos ({case.base:,} with patches of their own) as {case.pooling} in "
         f"{case.precision}, {case.queries} labels, k = {library_rows.K}"
     )
     facts = Facts(case)
@@ -141,7 +141,7 @@ def library_folder(case: Case) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     else:
-        folder_name = f"{case.photos}-{case.base}-{case.local}-{case.precision}"
+        folder_name = f"{case.photos}-{case.base}-{case.pooling}-{case.precision}"
         (case.keep / folder_name).mkdir(parents=True, exist_ok=True)
         yield case.keep / folder_name
 
@@ -187,7 +187,7 @@ def measure_library(
 
 def fill(store: Store, world: simulated.World, case: Case, facts: Facts) -> StoredEncoding:
     """Fill a library with simulated photos, unless an earlier run did."""
-    encoding = simulated.encoding(case.local, case.precision)
+    encoding = simulated.encoding(case.pooling, case.precision)
     if not (store.directory / FILLED).exists():
         parts = simulated.photos(world, case.photos, encoding, base=case.base)
         filling = timed(partial(simulated.fill, store, encoding, parts)) / 1e3
@@ -240,13 +240,16 @@ def options() -> argparse.ArgumentParser:
         "--base", type=positive, default=simulated.BASE, help="photos that are not recombined"
     )
     parser.add_argument("--queries", type=positive, default=100)
-    parser.add_argument("--local", choices=simulated.KINDS, default=simulated.KINDS[0])
+    parser.add_argument("--pooling", choices=simulated.KINDS, default=simulated.KINDS[0])
     parser.add_argument(
         "--precision", choices=["int8", "int4"], action="append", help=f"int8; {several}"
     )
     parser.add_argument("--recall", type=share, default=0.99)
     parser.add_argument(
-        "--rows", type=rows, default=frozenset(ROW_NAMES), help=f"some of {','.join(ROW_NAMES)}; all"
+        "--rows",
+        type=rows,
+        default=frozenset(ROW_NAMES),
+        help=f"some of {','.join(ROW_NAMES)}; all",
     )
     parser.add_argument(
         "--peer-photos",
@@ -305,7 +308,7 @@ def main() -> None:
         for precision in given.precision or ["int8"]:
             case = Case(
                 photos,
-                given.local,
+                given.pooling,
                 precision,
                 min(given.base, photos),
                 given.queries,

@@ -1,7 +1,7 @@
 """Time the exact scan for one query against reading the same bytes from memory.
 
     python benchmarks/search.py                        5,000 and 100,000 photos, about 1 GB of disk
-    python benchmarks/search.py --photos 5000 --local topk
+    python benchmarks/search.py --photos 5000 --pooling topk
 
 Photos are simulated: each shows a few of 2,000 concepts, its local vectors are concepts in a scene
 with noise, its global vector is their mean with noise. They are stored as segments and searched by
@@ -44,7 +44,7 @@ QUERY_COLUMNS = {
 }
 
 
-def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> PhotoVectors:
+def simulate(n: int, concepts: Vector, pooling: str, rng: np.random.Generator) -> PhotoVectors:
     """Draw n photos of about six concepts each."""
     frequency = 1 / np.arange(1, CONCEPTS + 1)
     shown = rng.choice(CONCEPTS, (n, OBJECTS), p=frequency / frequency.sum())
@@ -59,19 +59,19 @@ def simulate(n: int, concepts: Vector, local: str, rng: np.random.Generator) -> 
     patches = GRID[0] * GRID[1]
     members = np.zeros((n, M, patches), np.bool_)
     starts = rng.integers(0, patches - TOP_K, (n, M))
-    at = starts[..., None] + np.arange(TOP_K if local == "cover" else 1)
+    at = starts[..., None] + np.arange(TOP_K if pooling == "cover" else 1)
     np.put_along_axis(members, at, True, axis=-1)
     return PhotoVectors(global_vectors / 2, (local_vectors * 0.9 / 2).astype(np.float32), members)
 
 
-def fill(store: Store, photos: int, concepts: Vector, local: str) -> StoredEncoding:
+def fill(store: Store, photos: int, concepts: Vector, pooling: str) -> StoredEncoding:
     """Store simulated photos; return their encoding."""
     rng = np.random.default_rng(0)
     sizes = (
         min(PHOTOS_PER_COMMIT, photos - start) for start in range(0, photos, PHOTOS_PER_COMMIT)
     )
-    parts = (simulate(n, concepts, local, rng) for n in sizes)
-    return simulated.fill(store, simulated.encoding(local), parts)
+    parts = (simulate(n, concepts, pooling, rng) for n in sizes)
+    return simulated.fill(store, simulated.encoding(pooling), parts)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -81,7 +81,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure(photos: int, local: str, queries: int, k: int, table: Table) -> None:
+def measure(photos: int, pooling: str, queries: int, k: int, table: Table) -> None:
     """Add one row to the table."""
     rng = np.random.default_rng(1)
     concepts = unit(rng.standard_normal((CONCEPTS, DIM), np.float32))
@@ -91,7 +91,7 @@ def measure(photos: int, local: str, queries: int, k: int, table: Table) -> None
     )
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / ".mkt")
-        stored = fill(store, photos, concepts, local)
+        stored = fill(store, photos, concepts, pooling)
         snapshot = LocalSnapshot.open(store, stored)
 
         def best(label: Vector, policy: SearchPolicy) -> ContentIds:
@@ -127,7 +127,7 @@ def main() -> None:
     """Read the options, print the table, and save it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--photos", type=int, action="append", help="may be given several times")
-    parser.add_argument("--local", choices=simulated.KINDS, default=simulated.KINDS[0])
+    parser.add_argument("--pooling", choices=simulated.KINDS, default=simulated.KINDS[0])
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("-k", type=int, default=20)
     add_json_option(parser)
@@ -136,7 +136,7 @@ def main() -> None:
     results = Results(given.json)
     table = results.table("queries", QUERY_COLUMNS)
     for photos in given.photos or [5_000, 100_000]:
-        measure(photos, given.local, given.queries, given.k, table)
+        measure(photos, given.pooling, given.queries, given.k, table)
     results.save()
 
 

@@ -32,9 +32,9 @@ MAX_OBJECTS = 12  # in a photo
 SWAPPED = 6  # local vectors of a recombined photo that come from another one
 
 
-def encoding(local: str = KINDS[0], precision: str = "int8") -> Encoding:
+def encoding(pooling: str = KINDS[0], precision: str = "int8") -> Encoding:
     """Return the encoding of simulated photos."""
-    return Encoding("simulated", DIM, GRID, local, M, TOP_K, precision)  # type: ignore[arg-type]
+    return Encoding("simulated", DIM, GRID, pooling, M, TOP_K, precision)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -80,11 +80,11 @@ class Clock:
             self.scored.stop()
 
 
-def make(folder: Path, photos: int, base: int, labels: int, local: str) -> None:
+def make(folder: Path, photos: int, base: int, labels: int, pooling: str) -> None:
     """Fill a library with simulated photos, and write label vectors beside them."""
     import simulated  # not at the top: its libraries would count as memory of the measured process
 
-    world, stored = simulated.World.make(), simulated.encoding(local)
+    world, stored = simulated.World.make(), simulated.encoding(pooling)
     store = Store.create(folder)
     simulated.fill(store, stored, simulated.photos(world, photos, stored, base=base))
     np.save(folder.parent / "labels.npy", world.labels(labels))
@@ -206,7 +206,7 @@ def main() -> None:
         help="as [tag] memory_mb; may be given several times",
     )
     parser.add_argument("--threads", type=int, default=0, help="0 is one per processor")
-    parser.add_argument("--local", choices=KINDS, default=KINDS[0])
+    parser.add_argument("--pooling", choices=KINDS, default=KINDS[0])
     add_json_option(parser)
     given = parser.parse_args()
     results, shares = Results(given.json), []
@@ -216,7 +216,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / ".mkt"
             with spawn.Pool(1) as pool:
-                pool.apply(make, (folder, photos, given.base, given.labels, given.local))
+                pool.apply(make, (folder, photos, given.base, given.labels, given.pooling))
             for memory in given.memory_mb or [1_000]:
                 with spawn.Pool(1) as pool:
                     options = (folder, given.top, memory, given.threads)

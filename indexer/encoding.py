@@ -14,7 +14,12 @@ from mkt_search.types import Encoding, Precision
 if TYPE_CHECKING:
     from mkt_search.models.encoder import Dtype
 
-ENCODING_SETTINGS = ("local", "m", "top_k", "precision")  # of [index]; they decide a stored vector
+ENCODING_SETTINGS = (
+    "pooling",
+    "m",
+    "top_k",
+    "precision",
+)  # of [index]; they decide a stored vector
 
 
 @dataclass(frozen=True)
@@ -92,17 +97,17 @@ def resolve_encoding(
     same_model = stored is not None and stored.encoding.checkpoint == model.fingerprint
     begins = rebuild and stored is not None and stored.state == "active"
     old = None if stored is None or begins else stored.encoding
-    local = _given_or_kept(config, "local", old)
+    pooling = _given_or_kept(config, "pooling", old)
     rows, columns = model.grid
-    kept = old if old is not None and old.local == local else None
+    kept = old if old is not None and old.pooling == pooling else None
     encoding = Encoding(
         checkpoint=model.fingerprint,
         dim=model.dim,
         grid=model.grid,
-        local=local,
-        m=rows * columns if local == "all" else _given_or_kept(config, "m", kept),
+        pooling=pooling,
+        m=rows * columns if pooling == "all" else _given_or_kept(config, "m", kept),
         top_k=_given_or_kept(config, "top_k", old if same_model else None) or model.top_k,
-        precision=_precision(config, old, local=local),
+        precision=_precision(config, old, pooling=pooling),
         dtype=dtype,
     )
     notice = _notice(config, stored.encoding, encoding) if stored is not None and begins else ""
@@ -136,7 +141,7 @@ def _is_given(config: Config, key: str) -> bool:
 def _notice(config: Config, old: Encoding, new: Encoding) -> str:
     """Return a sentence on the settings that were not given and that a rebuild changes."""
     changed = [key for key in ENCODING_SETTINGS if getattr(old, key) != getattr(new, key)]
-    if "all" in (old.local, new.local):
+    if "all" in (old.pooling, new.pooling):
         changed = [key for key in changed if key not in ("m", "precision")]  # fixed by `all`
     if old.checkpoint != new.checkpoint:
         changed = [key for key in changed if key != "top_k"]  # each checkpoint has its own
@@ -148,10 +153,10 @@ def _notice(config: Config, old: Encoding, new: Encoding) -> str:
     return f"the rebuild takes the default where nothing is given: {changes}; keep it with {flags}"
 
 
-def _precision(config: Config, old: Encoding | None, *, local: str) -> Precision:
+def _precision(config: Config, old: Encoding | None, *, pooling: str) -> Precision:
     """Return the precision of stored vectors: for `all` that of the library, else float16."""
-    kept = old if old is not None and old.local == "all" else None
-    if local != "all":
+    kept = old if old is not None and old.pooling == "all" else None
+    if pooling != "all":
         pooled: Precision = _given_or_kept(config, "precision", None if kept else old)
         return pooled
     precision = kept.precision if kept else "fp16"

@@ -135,7 +135,7 @@ class Encoding:
     checkpoint: str
     dim: int
     grid: tuple[int, int]
-    local: Pooling
+    pooling: Pooling
     m: int
     top_k: int
     precision: Precision
@@ -153,18 +153,19 @@ class Encoding:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def as_settings(self) -> dict[str, Any]:
-        """Return the JSON that the database keeps, and whose digest every segment carries.
+        """Return the JSON that the database stores, and whose digest every segment has.
 
-        `scale` and `vocabulary` are constants: they were fields once, and without them the
-        fingerprints of existing libraries would change.
+        `pooling` is stored as `local`, its earlier name, and `scale` and `vocabulary`, which were
+        fields, as constants: otherwise the fingerprints of existing libraries would change.
         """
-        return asdict(self) | {"scale": "cosine", "vocabulary": ""}
+        settings = asdict(self)
+        return settings | {"local": settings.pop("pooling"), "scale": "cosine", "vocabulary": ""}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """Undo `as_settings`; `scale` and `vocabulary` are ignored."""
         known = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
-        return cls(**{**known, "grid": tuple(known["grid"])})
+        return cls(**{**known, "pooling": settings["local"], "grid": tuple(settings["grid"])})
 
 
 @dataclass(frozen=True)

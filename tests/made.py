@@ -25,7 +25,7 @@ def encoding(**changes: object) -> Encoding:
         "checkpoint": "0123456789ab",
         "dim": DIM,
         "grid": GRID,
-        "local": "cover",
+        "pooling": "cover",
         "m": M,
         "top_k": TOP_K,
         "precision": "int8",

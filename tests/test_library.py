@@ -230,11 +230,11 @@ def test_tagging_everything_with_everything_is_refused(library: Library) -> None
 
 
 @pytest.mark.parametrize(
-    ("local", "precision"),
+    ("pooling", "precision"),
     [("cover", "int8"), ("cover", "int4"), ("topk", "int8"), ("topk", "int4"), ("all", None)],
 )
 def test_the_fast_search_equals_scoring_everything(
-    home: Path, tmp_path: Path, local: str, precision: str | None
+    home: Path, tmp_path: Path, pooling: str, precision: str | None
 ) -> None:
     """For every kind of local vector and every precision, over photos of noise."""
     rng = np.random.default_rng(0)
@@ -246,7 +246,9 @@ def test_the_fast_search_equals_scoring_everything(
         }
         paint(photos / f"{number:02}.png", tuple(map(int, rng.integers(0, 256, 3))), patches)
     with Library.create(tmp_path) as library:
-        bring_in(library, photos, home / "colours", local=local, precision=precision, top_k=3, m=5)
+        bring_in(
+            library, photos, home / "colours", pooling=pooling, precision=precision, top_k=3, m=5
+        )
         snapshot, whole = library.snapshot(), replace(DEFAULT, score_all_below_share=1.0)
         ids = snapshot.content_ids().tolist()
         for label in ("red", "green", "white", "orange"):

@@ -27,11 +27,11 @@ pytestmark = pytest.mark.slow
 PHOTOS, K = 1_000, 10
 RECALL = 0.7  # low enough for the candidate index to answer many of the queries
 FORMS = [
-    ("--local", "cover", "--precision", "int8"),
-    ("--local", "cover", "--precision", "int4"),
-    ("--local", "topk", "--precision", "int8"),
-    ("--local", "topk", "--precision", "int4"),
-    ("--local", "all"),
+    ("--pooling", "cover", "--precision", "int8"),
+    ("--pooling", "cover", "--precision", "int4"),
+    ("--pooling", "topk", "--precision", "int8"),
+    ("--pooling", "topk", "--precision", "int4"),
+    ("--pooling", "all"),
 ]
 LABELS = tiny_table()
 

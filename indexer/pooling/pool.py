@@ -24,7 +24,7 @@ CACHE_BYTES = 1 << 21
 def pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
     """Pool a batch: global_vectors (B, D), local_vectors (B, m, D), members (B, m, P).
 
-    Sets that add nothing are padding without members. With `local = "all"`, m is P.
+    Sets that add nothing are padding without members. With `pooling = "all"`, m is P.
 
     Args:
         encoded: the batch as it leaves the student, unscaled.
@@ -55,7 +55,7 @@ def _pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
     scaled = scale(encoded)
     patches = torch.from_numpy(np.ascontiguousarray(scaled.patches))
     with torch.inference_mode():
-        members = CHOOSERS[encoding.local](
+        members = CHOOSERS[encoding.pooling](
             patches, torch.from_numpy(scaled.global_vectors), encoding
         )
         local_vectors = _means(patches, members)

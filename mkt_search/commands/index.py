@@ -37,7 +37,7 @@ FLAGS = {"hidden": "--hidden", "failed before": "--retry"}  # by the beginning o
 @setting_option("index.workers")
 @setting_option("index.hidden")
 @setting_option("index.max_pixels")
-@setting_option("index.local")
+@setting_option("index.pooling")
 @setting_option("index.m")
 @setting_option("index.top_k")
 @setting_option("index.precision")

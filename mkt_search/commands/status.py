@@ -105,6 +105,6 @@ def _tags(counts: dict[str, int]) -> str:
 
 
 def _stored(encoding: "Encoding") -> str:
-    local = "every patch" if encoding.local == "all" else f"{encoding.m} local vectors a photo"
-    kind = f"{encoding.local}, {encoding.precision}, {encoding.dim:,} dimensions"
+    local = "every patch" if encoding.pooling == "all" else f"{encoding.m} local vectors a photo"
+    kind = f"{encoding.pooling}, {encoding.precision}, {encoding.dim:,} dimensions"
     return f"{local} ({kind})"

@@ -91,7 +91,7 @@ class RecallReport:
             "photos": self.photos,
             "indexed": self.indexed,
             "vectors": {
-                "local": self.encoding.local,
+                "pooling": self.encoding.pooling,
                 "m": self.encoding.m,
                 "precision": self.encoding.precision,
             },
@@ -264,9 +264,9 @@ def _stats(
 
 
 def _truth(encoding: Encoding) -> str:
-    if encoding.local == "all":
+    if encoding.pooling == "all":
         return f"Every patch is stored ({encoding.precision}): the truth is the exact scan of all."
-    kept = f"{encoding.local}, {encoding.m} local vectors a photo, {encoding.precision}"
+    kept = f"{encoding.pooling}, {encoding.m} local vectors a photo, {encoding.precision}"
     return (
         f"Not every patch is stored ({kept}): the truth is the exact scan of what is, and what "
         "storing less loses is not in these numbers."

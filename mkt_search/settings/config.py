@@ -52,7 +52,7 @@ class ModelConfig:
 class IndexConfig:
     """How photos become vectors. The first four define what a stored vector is."""
 
-    local: Literal["cover", "topk", "all"] = setting(
+    pooling: Literal["cover", "topk", "all"] = setting(
         "cover",
         "How a photo's patches are pooled: cover, topk or all (no pooling, much disk).",
         advanced=True,
@@ -552,8 +552,12 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
         known = [item.variable for item in settings() if item.section == section]
         for name in environ:
             if name.startswith(f"MKT_{section}_".upper()) and name not in known:
+                new = config_file.RENAMED.get(
+                    name.removeprefix("MKT_").replace("_", ".", 1).lower()
+                )
+                hint = f"; it is now called {f'MKT_{section}_{new}'.upper()}" if new else ""
                 raise ConfigError(
-                    f"unknown environment variable {name}{nearest(name, known, '{}')}"
+                    f"unknown environment variable {name}{hint or nearest(name, known, '{}')}"
                 )
 
 

@@ -12,7 +12,7 @@ from mkt_search.settings.setting import check, nearest
 class IndexSettings(TypedDict, total=False):
     """The settings of [index], and how the student runs; `mkt.toml` explains each."""
 
-    local: Literal["cover", "topk", "all"]
+    pooling: Literal["cover", "topk", "all"]
     m: int
     top_k: int
     precision: Literal["int8", "int4"]

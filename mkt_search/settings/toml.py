@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mkt_search.errors import ConfigError
 from mkt_search.settings.setting import Setting, check, nearest
 
-RENAMED = {"stage1.feature_dim": "pca_dim", "stage1.start": "head_init"}
+RENAMED = {"index.local": "pooling", "stage1.feature_dim": "pca_dim", "stage1.start": "head_init"}
 """Earlier names of keys: `section.key` -> the key of today."""
 
 

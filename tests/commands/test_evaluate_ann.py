@@ -79,7 +79,7 @@ def test_labels_are_asked_for_by_name_and_by_file(tmp_path: Path) -> None:
 
 
 def test_a_library_of_every_patch_says_so(tmp_path: Path) -> None:
-    home = make_library(tmp_path, "--local", "all")
+    home = make_library(tmp_path, "--pooling", "all")
     assert "Every patch is stored (fp16): the truth is the exact scan of all." in ann(home).stderr
 
 

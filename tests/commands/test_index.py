@@ -127,7 +127,7 @@ def encoding_of(home: Path) -> Encoding:
     return encoding
 
 
-OTHERS = {"local": "topk", "m": 5, "top_k": 2, "precision": "int4"}
+OTHERS = {"pooling": "topk", "m": 5, "top_k": 2, "precision": "int4"}
 FLAGS = [f"--{key.replace('_', '-')}={value}" for key, value in OTHERS.items()]
 
 
@@ -149,7 +149,9 @@ def test_a_library_goes_on_as_it_was_made_whatever_the_defaults_are(
     assert encoding_of(home) == before
 
 
-@pytest.mark.parametrize(("key", "value"), [("local", "cover"), ("m", "16"), ("precision", "int8")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("pooling", "cover"), ("m", "16"), ("precision", "int8")]
+)
 @pytest.mark.parametrize("way", ["flag", "environment", "file"])
 def test_another_setting_that_is_given_is_refused_even_if_it_is_the_default(
     home: Path, models: Path, key: str, value: str, way: str
@@ -170,15 +172,15 @@ def test_another_setting_that_is_given_is_refused_even_if_it_is_the_default(
 def test_a_rebuild_takes_the_defaults_and_says_so(home: Path, models: Path) -> None:
     made_otherwise(home, models)
     wanted = (
-        "the rebuild takes the default where nothing is given: local topk -> cover, m 5 -> 16, "
+        "the rebuild takes the default where nothing is given: pooling topk -> cover, m 5 -> 16, "
         "top_k 2 -> 1, precision int4 -> int8; keep it with "
-        "--local topk --m 5 --top-k 2 --precision int4"
+        "--pooling topk --m 5 --top-k 2 --precision int4"
     )
     assert mkt("index", "--rebuild", "--dry-run").stderr.splitlines()[0] == wanted
-    assert encoding_of(home).local == "topk"
+    assert encoding_of(home).pooling == "topk"
     assert mkt("index", "--rebuild").stderr.splitlines()[0] == wanted
     new = encoding_of(home)
-    assert (new.local, new.m, new.top_k, new.precision) == ("cover", 16, 1, "int8")
+    assert (new.pooling, new.m, new.top_k, new.precision) == ("cover", 16, 1, "int8")
     with Library.open(home) as library:
         assert library.search("red", k=1)[0].path == home / "photos" / "red.png"
     assert "the default" not in mkt("index", "--rebuild").stderr
@@ -187,7 +189,7 @@ def test_a_rebuild_takes_the_defaults_and_says_so(home: Path, models: Path) -> N
 def test_a_rebuild_keeps_what_is_given(home: Path, models: Path) -> None:
     made_otherwise(home, models)
     (home / "mkt.toml").write_text("[index]\nm = 5\n")
-    env = {"MKT_INDEX_LOCAL": "topk"}
+    env = {"MKT_INDEX_POOLING": "topk"}
     said = mkt("index", "--rebuild", "--top-k", "2", env=env).stderr
     assert said.splitlines()[0].endswith(": precision int4 -> int8; keep it with --precision int4")
     new = encoding_of(home)
@@ -202,12 +204,12 @@ def test_the_patches_averaged_are_those_of_another_model(home: Path, models: Pat
 
 def test_a_rebuild_that_was_stopped_goes_on_as_it_began(home: Path, models: Path) -> None:
     made_otherwise(home, models)
-    mkt("index", "photos/red.png", "--rebuild", "--local", "cover", "--m", "3")
-    assert encoding_of(home).local == "topk"
+    mkt("index", "photos/red.png", "--rebuild", "--pooling", "cover", "--m", "3")
+    assert encoding_of(home).pooling == "topk"
     for command in (["index", "photos/blue.png", "--rebuild"], ["index"]):
         assert "the default" not in mkt(*command).stderr
     new = encoding_of(home)
-    assert (new.local, new.m, new.precision) == ("cover", 3, "int8")
+    assert (new.pooling, new.m, new.precision) == ("cover", 3, "int8")
 
 
 def test_the_model_is_found_again_from_another_folder(
@@ -302,12 +304,12 @@ def test_a_new_library_takes_the_folder_that_it_is_in(home: Path, models: Path) 
         assert [root.path for root in library.status().roots] == [home]
 
 
-@pytest.mark.parametrize("local", get_args(Pooling))
-def test_every_kind_can_be_searched(home: Path, models: Path, local: str) -> None:
-    mkt("index", "photos", "--model", models / "colour", "--local", local)
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_every_kind_can_be_searched(home: Path, models: Path, pooling: str) -> None:
+    mkt("index", "photos", "--model", models / "colour", "--pooling", pooling)
     encoding = encoding_of(home)
-    assert (encoding.local, encoding.m) == (local, 16)
-    assert encoding.precision == ("fp16" if local == "all" else "int8")
+    assert (encoding.pooling, encoding.m) == (pooling, 16)
+    assert encoding.precision == ("fp16" if pooling == "all" else "int8")
     with Library.open(home) as library:
         assert library.search("blue - red", k=1)[0].path.name == "blue.png"
     assert "8 unchanged" in mkt("index").stderr
@@ -316,7 +318,7 @@ def test_every_kind_can_be_searched(home: Path, models: Path, local: str) -> Non
 def test_every_patch_is_stored_in_float16_and_another_precision_is_refused(
     home: Path, models: Path
 ) -> None:
-    command = ["index", "photos", "--model", models / "tiny", "--local", "all"]
+    command = ["index", "photos", "--model", models / "tiny", "--pooling", "all"]
     assert mkt(*command, "--precision", "int8", code=1).stderr == (
         "Error: every patch is stored as float16, not int8: leave out precision, or choose `cover` "
         "or `topk`\n"
@@ -327,7 +329,7 @@ def test_every_patch_is_stored_in_float16_and_another_precision_is_refused(
 
 
 def test_a_library_with_every_patch_in_another_precision_goes_on(home: Path, models: Path) -> None:
-    mkt("index", "photos/red.png", "--model", models / "tiny", "--local", "all")
+    mkt("index", "photos/red.png", "--model", models / "tiny", "--pooling", "all")
     with Library.open(home) as library, transaction(library.store.engine) as session:
         row = session.scalars(select(EncodingRow)).one()
         row.settings = {**row.settings, "precision": "int8"}
@@ -335,7 +337,7 @@ def test_a_library_with_every_patch_in_another_precision_goes_on(home: Path, mod
         session.execute(delete(SegmentRow))
     mkt("index", "photos", "--precision", "int8")
     assert encoding_of(home).precision == "int8"
-    mkt("index", "--rebuild", "--local", "all")
+    mkt("index", "--rebuild", "--pooling", "all")
     assert encoding_of(home).precision == "fp16"
 
 
@@ -382,7 +384,7 @@ def test_a_retired_form_is_refused_until_rebuild(
         "the rebuild takes the default where nothing is given: m 5 -> 16; keep it with --m 5"
     )
     mkt("index", "--rebuild", "--m", "5")
-    assert (encoding_of(home).local, encoding_of(home).precision) == ("cover", "int8")
+    assert (encoding_of(home).pooling, encoding_of(home).precision) == ("cover", "int8")
     assert mkt("tags", "--json").stdout == before
     assert json.loads(mkt("search", "red", "-k", "1", "--json").stdout)[0]["path"].endswith(
         "red.png"
@@ -396,7 +398,7 @@ def test_a_retired_form_is_refused_until_rebuild(
 def test_a_half_finished_rebuild_in_a_retired_form_is_replaced(
     home: Path, models: Path, form: dict[str, str], is_active_retired: bool
 ) -> None:
-    mkt("index", "photos", "--model", models / "colour", "--local", "topk")
+    mkt("index", "photos", "--model", models / "colour", "--pooling", "topk")
     mkt("index", "photos/red.png", "--rebuild")
     retire(home, "building", **form)
     if is_active_retired:
@@ -404,11 +406,11 @@ def test_a_half_finished_rebuild_in_a_retired_form_is_replaced(
         assert "run `mkt index --rebuild`" in mkt("index", code=1).stderr
     else:
         assert "8 unchanged" in mkt("index").stderr
-        assert encoding_of(home).local == "topk"
+        assert encoding_of(home).pooling == "topk"
     mkt("status")
     mkt("verify")
     assert "indexed 8 photos" in mkt("index", "--rebuild").stderr
-    assert encoding_of(home).local == "cover"
+    assert encoding_of(home).pooling == "cover"
     with Library.open(home) as library:
         assert len(library.store.encodings()) == 1
         assert library.search("red", k=1)[0].path.name == "red.png"
@@ -421,12 +423,12 @@ def test_a_rebuild_under_way_is_finished_beside_a_retired_form(home: Path, model
     retire(home, "active", local="kset")
     assert "run `mkt index --rebuild`" in mkt("search", "red", code=1).stderr
     assert "indexed 7 photos" in mkt("index").stderr
-    assert (encoding_of(home).local, encoding_of(home).m) == ("cover", 3)
+    assert (encoding_of(home).pooling, encoding_of(home).m) == ("cover", 3)
 
 
 @pytest.mark.parametrize("old", ["all", "topk"])
 def test_no_number_is_told_where_every_patch_is_kept(home: Path, models: Path, old: str) -> None:
     new = {"all": "topk", "topk": "all"}[old]
-    mkt("index", "photos", "--model", models / "tiny", "--local", old)
-    said = mkt("index", "--rebuild", "--local", new).stderr
+    mkt("index", "photos", "--model", models / "tiny", "--pooling", old)
+    said = mkt("index", "--rebuild", "--pooling", new).stderr
     assert "the default" not in said

@@ -21,7 +21,7 @@ def test_json_has_numbers(library: Path) -> None:
     data = json.loads(mkt("status", "--json", "--library", library).stdout)
     assert data["photos"] == {"indexed": 6, "failed": 1}
     assert data["duplicates"] == 1
-    assert data["encoding"]["local"] == "cover"
+    assert data["encoding"]["pooling"] == "cover"
     assert data["candidate_index"] is None
     assert data["roots"][0]["exists"] is True
     assert data["writer"] is None

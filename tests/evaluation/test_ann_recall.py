@@ -61,7 +61,7 @@ def every_patch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     root.mkdir()
     store = Store.create(root.parent / ".mkt")
     with store.writing("test"):
-        stored = store.begin_encoding(made.encoding(local="all", m=PATCHES), model="made")
+        stored = store.begin_encoding(made.encoding(pooling="all", m=PATCHES), model="made")
         photos = [made.photo(root, f"p{i:03}.jpg", row=i) for i in range(N)]
         store.add(store.place_of(root), stored, Batch(photos, (), patches(N)))
         assert optimize(store, stored, policy=made.QUICK) is not None
@@ -238,7 +238,7 @@ def test_a_library_whose_photos_all_went_is_a_sentence(own: Store) -> None:
 def test_the_report_as_data_holds_everything(cover: Store) -> None:
     data = measured(cover, queries=4).as_dict()
     assert data["queries"] == {"given": 0, "remembered": 0, "mixed": 4}
-    assert data["vectors"] == {"local": "cover", "m": 5, "precision": "int8"}
+    assert data["vectors"] == {"pooling": "cover", "m": 5, "precision": "int8"}
     assert (data["photos"], data["indexed"], data["target"]) == (N, N, 0.6)
     first = data["rows"][0]
     assert first["approximate"]["path"] == "candidates" and 0 < first["recall"] <= 1

@@ -122,12 +122,12 @@ def test_a_rebuild_is_searched_only_when_it_is_complete(
     assert checks.verify(store) == []
 
 
-@pytest.mark.parametrize("local", get_args(Pooling))
+@pytest.mark.parametrize("pooling", get_args(Pooling))
 def test_every_kind_of_local_vectors_can_be_stored(
-    store: Store, encoder: PhotoEncoder, folder: Path, local: Any
+    store: Store, encoder: PhotoEncoder, folder: Path, pooling: Any
 ) -> None:
-    m, precision = (16, "fp16") if local == "all" else (4, "int8")
-    encoding = replace(ENCODING, local=local, m=m, precision=precision)
+    m, precision = (16, "fp16") if pooling == "all" else (4, "int8")
+    encoding = replace(ENCODING, pooling=pooling, m=m, precision=precision)
     bring_in(store, encoder, folder, encoding=encoding)
     assert {rows.shape for rows in vectors(store).values()} == {(1 + encoding.m, 16)}
     assert checks.verify(store) == []

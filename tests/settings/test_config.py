@@ -77,7 +77,7 @@ def test_every_default_passes_its_own_check() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("index.local", types.Pooling),
+        ("index.pooling", types.Pooling),
         ("stage1.resize", types.Resize),
     ],
 )
@@ -143,7 +143,7 @@ def test_process_environment_is_read_by_default(
         ("MKT_INDEX_HIDDEN", "Yes", "hidden", True),
         ("MKT_INDEX_HIDDEN", "0", "hidden", False),
         ("MKT_INDEX_MAX_PIXELS", "1_000", "max_pixels", 1000),
-        ("MKT_INDEX_LOCAL", "all", "local", "all"),
+        ("MKT_INDEX_POOLING", "all", "pooling", "all"),
     ],
 )
 def test_environment_text_becomes_a_value(
@@ -206,6 +206,11 @@ def test_wrong_environment_value_names_the_variable(home: Path) -> None:
 def test_misspelled_environment_variable_is_refused_with_the_nearest(home: Path) -> None:
     with pytest.raises(ConfigError, match=r"MKT_INDEX_BACTH_SIZE; did you mean MKT_INDEX_BATCH_"):
         load(home, environ={"MKT_INDEX_BACTH_SIZE": "3"})
+
+
+def test_a_renamed_environment_variable_is_refused_with_its_new_name(home: Path) -> None:
+    with pytest.raises(ConfigError, match="MKT_INDEX_LOCAL; it is now called MKT_INDEX_POOLING"):
+        load(home, environ={"MKT_INDEX_LOCAL": "topk"})
 
 
 def test_other_mkt_variables_are_ignored(home: Path) -> None:

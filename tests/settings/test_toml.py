@@ -92,8 +92,12 @@ def test_file_may_begin_with_a_byte_order_mark(home: Path) -> None:
         ("[index]\nm = 4000\n", "mkt.toml:2: m in [index] must be at most 1,024, not 4000"),
         ("index.m = 0\n", "mkt.toml:1: m in [index] must be at least 1, not 0"),
         (
-            '[index]\nlocal = "some"\n',
-            'mkt.toml:2: local in [index] must be cover, topk or all, not "some"',
+            '[index]\npooling = "some"\n',
+            'mkt.toml:2: pooling in [index] must be cover, topk or all, not "some"',
+        ),
+        (
+            '[index]\nm = 8\nlocal = "topk"\n',
+            'mkt.toml:3: "local" in [index] is now called "pooling"; rename it',
         ),
         ("[index]\nhidden = 1\n", "mkt.toml:2: hidden in [index] must be true or false, not 1"),
         ("[tag]\nthreshold = nan\n", "mkt.toml:2: threshold in [tag] must be a number, not nan"),

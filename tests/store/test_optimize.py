@@ -192,11 +192,11 @@ def test_several_terms_go_through_the_candidates_too(
     assert np.mean(shares) >= 0.85
 
 
-@pytest.mark.parametrize("local", ["cover", "topk"])
-def test_every_pooled_kind_is_found_as_by_scoring_every_photo(tmp_path: Path, local: str) -> None:
+@pytest.mark.parametrize("pooling", ["cover", "topk"])
+def test_every_pooled_kind_is_found_as_by_scoring_every_photo(tmp_path: Path, pooling: str) -> None:
     """The exact scan proves the very answer; the candidates find what was promised of it."""
     store = Store.create(tmp_path / ".mkt")
-    encoding = made.encoding(local=local, grid=(5, 5))
+    encoding = made.encoding(pooling=pooling, grid=(5, 5))
     photos = [made.photo(tmp_path, f"{i:03}.jpg", row=i) for i in range(N)]
     with store.writing("test"):
         stored = store.begin_encoding(encoding, model="made")

@@ -32,12 +32,12 @@ N, PATCHES = 90, 12
 PER_VECTOR = {"cover": made.TOP_K, "topk": 1}  # patches
 
 
-def vectors(local: str, n: int, seed: int) -> PhotoVectors:
+def vectors(pooling: str, n: int, seed: int) -> PhotoVectors:
     """n photos; about a third of their local vectors are padding, of some photos all."""
     rng = np.random.default_rng(seed)
     found = made.vectors(n, seed)
     members = np.zeros((n, made.M, PATCHES), np.bool_)
-    order = np.argsort(rng.random(members.shape), axis=2)[..., : PER_VECTOR[local]]
+    order = np.argsort(rng.random(members.shape), axis=2)[..., : PER_VECTOR[pooling]]
     np.put_along_axis(members, order, True, axis=2)
     members[rng.random((n, made.M)) < 0.3] = False
     members[n // 2] = False
@@ -46,17 +46,17 @@ def vectors(local: str, n: int, seed: int) -> PhotoVectors:
     return PhotoVectors(found.global_vectors, local_vectors, members)
 
 
-def library(folder: Path, local: str, n: int = N, parts: int = 3) -> LocalSnapshot:
+def library(folder: Path, pooling: str, n: int = N, parts: int = 3) -> LocalSnapshot:
     """n photos in several segments, some of which have gone missing."""
     (folder / "photos").mkdir(parents=True)
     store = Store.create(folder / ".mkt")
     with store.writing("test"):
-        stored = store.begin_encoding(made.encoding(local=local), model="made")
+        stored = store.begin_encoding(made.encoding(pooling=pooling), model="made")
         place = store.place_of(folder / "photos")
         for part in range(parts):
             size = n // parts
             photos = [made.photo(folder / "photos", f"{part}-{i}.jpg", row=i) for i in range(size)]
-            store.add(place, stored, Batch(photos, (), vectors(local, size, part)))
+            store.add(place, stored, Batch(photos, (), vectors(pooling, size, part)))
         store.mark_missing([2, n // 2])
     return LocalSnapshot.open(store, stored)
 
@@ -136,7 +136,7 @@ def test_memory_stays_within_the_setting_and_does_not_grow_with_photos(
     snapshot: LocalSnapshot, top: int, tmp_path: Path
 ) -> None:
     megabytes, labels = 6, labels_(20_000)
-    more = library(tmp_path, snapshot.encoding.local, 4 * N, parts=6)
+    more = library(tmp_path, snapshot.encoding.pooling, 4 * N, parts=6)
     rule = TagRule(top, None if top else -99.0)  # without a top everything is selected
     used = []
     for one in (snapshot, more):

@@ -19,12 +19,12 @@ from mkt_search.terminal.options import (
     take_settings,
 )
 
-SHARED = ("model.checkpoint", "index.local", "index.m", "index.hidden", "tag.threshold")
+SHARED = ("model.checkpoint", "index.pooling", "index.m", "index.hidden", "tag.threshold")
 
 
 @click.command()
 @setting_option("model.checkpoint")
-@setting_option("index.local")
+@setting_option("index.pooling")
 @setting_option("index.m")
 @setting_option("index.hidden")
 @setting_option("tag.threshold")
@@ -44,7 +44,7 @@ def test_option_that_is_not_given_says_nothing() -> None:
 
 
 def test_given_options_are_settings_by_name() -> None:
-    flags = run("--model", "x", "--local", "all", "--m", "4", "--no-hidden", "--threshold", "0.5")
+    flags = run("--model", "x", "--pooling", "all", "--m", "4", "--no-hidden", "--threshold", "0.5")
     assert flags == dict(zip(SHARED, ("x", "all", 4, False, 0.5), strict=True))
 
 
@@ -55,7 +55,7 @@ def test_help_is_that_of_the_setting(name: str) -> None:
 
 
 def test_word_that_is_no_choice_is_a_usage_error() -> None:
-    result = CliRunner().invoke(show, ["--local", "some"])
+    result = CliRunner().invoke(show, ["--pooling", "some"])
     assert result.exit_code == 2
     assert "'cover', 'topk', 'all'" in result.stderr
 

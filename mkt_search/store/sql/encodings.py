@@ -28,12 +28,12 @@ def encoding_of(row: EncodingRow) -> Encoding:
 
 def retired_form(settings: Mapping[str, Any]) -> str:
     """Name what this version no longer reads of the vectors made by `settings`; "" for nothing."""
-    local, precision = settings["local"], settings["precision"]
+    pooling, precision = settings["local"], settings["precision"]
     if settings["scale"] != "cosine":
         return f"scale {settings['scale']}"
-    if local not in get_args(Pooling):
-        return f"local {local}"
-    return f"{local} in fp16" if precision == "fp16" and local != "all" else ""
+    if pooling not in get_args(Pooling):
+        return f"pooling {pooling}"
+    return f"{pooling} in fp16" if precision == "fp16" and pooling != "all" else ""
 
 
 def set_model(session: Session, encoding_id: int, model: str, record: ModelRecord | None) -> None:

@@ -31,10 +31,10 @@ def draw(count: int, encoding: Encoding = ENCODING, *, seed: int = 0) -> Encoded
 
 def slow_members(patches: Vector, global_vectors: Vector, encoding: Encoding) -> NDArray[np.bool_]:
     """Members (m, P) of one photo's local vectors."""
-    if encoding.local == "all":
+    if encoding.pooling == "all":
         return np.eye(len(patches), dtype=bool)
     members = np.zeros((encoding.m, len(patches)), bool)
-    if encoding.local == "topk":
+    if encoding.pooling == "topk":
         for row, patch in enumerate(np.argsort(-(patches @ global_vectors))[: encoding.m]):
             members[row, patch] = True
         return members
@@ -57,9 +57,9 @@ def slow_pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
     return PhotoVectors(scaled.global_vectors, local_vectors, members)
 
 
-@pytest.mark.parametrize("local", get_args(Pooling))
-def test_pooling_is_what_the_plain_version_says(local: Any) -> None:
-    encoding = replace(ENCODING, local=local)
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_pooling_is_what_the_plain_version_says(pooling: Any) -> None:
+    encoding = replace(ENCODING, pooling=pooling)
     encoded = draw(9)
     found = pool(encoded, encoding)
     expected = slow_pool(encoded, encoding)
@@ -76,17 +76,17 @@ kinds = st.sampled_from(KINDS)
 @settings(deadline=None, max_examples=60)
 @given(shapes, kinds, st.integers(0, 99))
 def test_every_local_vector_is_the_mean_of_its_members(
-    shape: tuple[int, int, int, int], local: Any, seed: int
+    shape: tuple[int, int, int, int], pooling: Any, seed: int
 ) -> None:
     rows, columns, m, k = shape
-    encoding = replace(ENCODING, grid=(rows, columns), local=local, m=m, top_k=k)
+    encoding = replace(ENCODING, grid=(rows, columns), pooling=pooling, m=m, top_k=k)
     encoded = draw(3, encoding, seed=seed)
     patches = scale(encoded).patches
     found = pool(encoded, encoding)
     means = (found.members @ patches) / np.maximum(found.counts, 1)[..., None]
     np.testing.assert_allclose(found.local_vectors, means, atol=1e-6)
     assert found.global_vectors.dtype == found.local_vectors.dtype == np.float32
-    assert found.members.shape == (3, rows * columns if local == "all" else m, rows * columns)
+    assert found.members.shape == (3, rows * columns if pooling == "all" else m, rows * columns)
 
 
 @settings(deadline=None, max_examples=60)
@@ -96,18 +96,18 @@ def test_counts_are_those_of_the_kind(shape: tuple[int, int, int, int], seed: in
     encoding = replace(ENCODING, grid=(rows, columns), m=m, top_k=k)
     encoded = draw(3, encoding, seed=seed)
     patches = rows * columns
-    cover = pool(encoded, replace(encoding, local="cover"))
+    cover = pool(encoded, replace(encoding, pooling="cover"))
     assert ((cover.counts == min(k, patches)) | (cover.counts == 0)).all()
     assert (cover.counts[:, 0] > 0).all()
-    topk = pool(encoded, replace(encoding, local="topk"))
+    topk = pool(encoded, replace(encoding, pooling="topk"))
     assert (topk.counts == (np.arange(m) < patches)).all()
-    assert (pool(encoded, replace(encoding, local="all")).counts == 1).all()
+    assert (pool(encoded, replace(encoding, pooling="all")).counts == 1).all()
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 40), st.integers(0, 99), kinds)
-def test_a_photo_has_the_same_bits_in_every_batch(size: int, seed: int, local: Any) -> None:
-    encoding = replace(ENCODING, dim=31, grid=(7, 7), m=16, top_k=8, local=local)
+def test_a_photo_has_the_same_bits_in_every_batch(size: int, seed: int, pooling: Any) -> None:
+    encoding = replace(ENCODING, dim=31, grid=(7, 7), m=16, top_k=8, pooling=pooling)
     encoded = draw(40, encoding, seed=seed)
     whole = pool(encoded, encoding)
     rng = np.random.default_rng(seed)
@@ -118,12 +118,12 @@ def test_a_photo_has_the_same_bits_in_every_batch(size: int, seed: int, local: A
     np.testing.assert_array_equal(part.members, whole.members[chosen])
 
 
-@pytest.mark.parametrize("local", ["cover", "topk"])
+@pytest.mark.parametrize("pooling", ["cover", "topk"])
 @pytest.mark.parametrize(("grid", "dim"), [((7, 7), 300), ((14, 14), 512)])
 def test_the_usual_sizes_have_the_same_bits_in_every_batch(
-    grid: tuple[int, int], dim: int, local: Any
+    grid: tuple[int, int], dim: int, pooling: Any
 ) -> None:
-    encoding = replace(ENCODING, dim=dim, grid=grid, m=16, top_k=8, local=local)
+    encoding = replace(ENCODING, dim=dim, grid=grid, m=16, top_k=8, pooling=pooling)
     encoded = draw(33, encoding)
     whole = pool(encoded, encoding)
     for few in (slice(0, 1), slice(5, 8), slice(20, 33)):
@@ -136,7 +136,7 @@ def test_scores_of_a_cover_never_exceed_those_of_all_patches_and_come_near() -> 
     encoding = replace(ENCODING, dim=64, grid=(14, 14), m=16, top_k=18)
     encoded = draw(20, encoding)
     labels = unit(np.random.default_rng(1).standard_normal((50, 64)).astype(np.float32))
-    exact = pool(encoded, replace(encoding, local="all"))
+    exact = pool(encoded, replace(encoding, pooling="all"))
     true = score(labels, exact.global_vectors, exact.local_vectors, exact.counts, k=18).local_scores
     kept = pool(encoded, encoding)
     found = score(labels, kept.global_vectors, kept.local_vectors, kept.counts, k=18).local_scores
@@ -150,8 +150,8 @@ def test_scores_of_a_cover_never_exceed_those_of_all_patches_and_come_near() -> 
 def test_identical_patches_make_sets_that_all_look_alike() -> None:
     encoded = draw(2)
     same = Encoded(encoded.global_vectors, np.repeat(encoded.patches[:, :1], 35, axis=1))
-    for local in ("cover", "topk"):
-        found = pool(same, replace(ENCODING, local=local))
+    for pooling in ("cover", "topk"):
+        found = pool(same, replace(ENCODING, pooling=pooling))
         kept = found.counts > 0
         assert kept.any(axis=1).all()
         expected = np.broadcast_to(unit(same.patches[:, :1]) / 2, found.local_vectors.shape)
@@ -160,15 +160,15 @@ def test_identical_patches_make_sets_that_all_look_alike() -> None:
 
 def test_patches_of_zeros_stay_zeros() -> None:
     zeros = Encoded(np.ones((2, 12), np.float32), np.zeros((2, 35, 12), np.float32))
-    for local in KINDS:
-        found = pool(zeros, replace(ENCODING, local=local))
+    for pooling in KINDS:
+        found = pool(zeros, replace(ENCODING, pooling=pooling))
         assert not found.local_vectors.any()
         assert np.isfinite(found.global_vectors).all()
 
 
-@pytest.mark.parametrize("local", ["cover", "topk"])
-def test_an_empty_batch_pools_to_nothing(local: Any) -> None:
-    found = pool(draw(0), replace(ENCODING, local=local))
+@pytest.mark.parametrize("pooling", ["cover", "topk"])
+def test_an_empty_batch_pools_to_nothing(pooling: Any) -> None:
+    found = pool(draw(0), replace(ENCODING, pooling=pooling))
     assert found.local_vectors.shape == (0, 6, 12) and found.members.shape == (0, 6, 35)
 
 
