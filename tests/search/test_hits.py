@@ -1,0 +1,109 @@
+"""Hits: what was found, with paths, copies and boxes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mkt_search.search.hits import hits_of
+from mkt_search.search.search import Found
+from mkt_search.store.records import FailedPhoto
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.store import Batch, Store
+from mkt_search.types import Filters, Hit, ImageSpec, PhotoFacts, PhotoVectors, Vector
+from tests import made
+
+GREY = (0.5, 0.5, 0.5)
+SEEN = ImageSpec(120, 90, GREY, GREY)  # a grid of 3 x 4 patches
+X_AXIS = np.eye(made.DIM, dtype=np.float32)[0]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Two photos; the first is best in the upper left corner, and has two copies."""
+    store = Store.create(tmp_path / ".mkt")
+    local_vectors = np.zeros((2, 1, made.DIM), np.float32)
+    local_vectors[:, 0, 0] = 1
+    members = np.zeros((2, 1, 12), np.bool_)
+    members[0, 0, [0, 1, 4, 5]] = True  # patches of two rows
+    members[1, 0, [3, 7, 11, 10]] = True
+    vectors = PhotoVectors(np.zeros((2, made.DIM), np.float32), local_vectors, members)
+    wide = PhotoFacts(500, 80, "JPEG")
+    photos = [
+        made.photo(tmp_path, "a.jpg", row=0),
+        made.photo(tmp_path, "b.jpg", row=1),
+        made.photo(tmp_path, "copy/a.jpg", content=made.sha("a.jpg"), facts=wide),
+        made.photo(tmp_path, "copy/b.png", content=made.sha("a.jpg")),
+    ]
+    with store.writing("test"):
+        stored = store.begin_encoding(made.encoding(m=1), model="made")
+        store.add(store.place_of(tmp_path), stored, Batch(photos, (), vectors))
+    yield store
+    store.close()
+
+
+def found(
+    store: Store, *names: str, filters: Filters | None = None, label: Vector | None = None
+) -> list[Hit]:
+    """Make hits of photos as if a search had found them in this order."""
+    assert store.active is not None
+    snapshot = LocalSnapshot.open(store, store.active)
+    ids = store.catalog.content_ids_of([made.sha(name) for name in names])
+    content_ids = np.array([ids[made.sha(name)] for name in names])
+    global_scores = np.linspace(0.5, 0.25, len(names), dtype=np.float32)
+    result = Found(content_ids, global_scores, global_scores / 2)
+    where = filters or Filters()
+    return hits_of(store.catalog, snapshot, result, where, label=label, seen=SEEN)
+
+
+def relative(hit: Hit, root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in (hit.path, *hit.copies)]
+
+
+def test_hits_keep_the_order_and_both_parts_of_the_score(store: Store) -> None:
+    hits = found(store, "b.jpg", "a.jpg")
+    assert [hit.path.name for hit in hits] == ["b.jpg", "a.jpg"]
+    assert [(hit.score, hit.global_part, hit.local_part) for hit in hits] == [
+        (0.75, 0.5, 0.25),
+        (0.375, 0.25, 0.125),
+    ]
+
+
+def test_photos_with_the_same_bytes_are_one_hit_with_copies(store: Store, tmp_path: Path) -> None:
+    first, second = found(store, "a.jpg", "b.jpg")
+    assert relative(first, tmp_path) == ["a.jpg", "copy/a.jpg", "copy/b.png"]
+    assert relative(second, tmp_path) == ["b.jpg"]
+
+
+def test_copies_meet_the_filters_too(store: Store, tmp_path: Path) -> None:
+    (hit,) = found(store, "a.jpg", filters=Filters(path="*copy/*"))
+    assert relative(hit, tmp_path) == ["copy/a.jpg", "copy/b.png"]
+    (hit,) = found(store, "a.jpg", filters=Filters(min_width=500))
+    assert relative(hit, tmp_path) == ["copy/a.jpg"]
+
+
+def test_boxes_show_the_patches_of_the_best_local_vector(store: Store) -> None:
+    first, second = found(store, "a.jpg", "b.jpg", label=X_AXIS)
+    (box,) = first.boxes
+    assert (box.left, box.right, box.top) == (0, 0.5, 0)
+    assert box.bottom == pytest.approx(2 / 3)
+    (box,) = second.boxes
+    assert (box.left, box.right, box.top, box.bottom) == (0.5, 1, 0, 1)
+
+
+def test_without_a_label_there_are_no_boxes(store: Store) -> None:
+    assert found(store, "a.jpg")[0].boxes == ()
+
+
+def test_a_photo_that_went_away_after_the_search_is_left_out(store: Store, tmp_path: Path) -> None:
+    gone = FailedPhoto(made.file(tmp_path, "b.jpg"), "not a photo any more")
+    assert store.active is not None
+    with store.writing("test"):
+        store.add(store.place_of(tmp_path), store.active, Batch((), [gone], None))
+    assert store.active is not None
+    snapshot = LocalSnapshot.open(store, store.active)
+    ids = store.catalog.content_ids_of([made.sha("a.jpg"), made.sha("b.jpg")])
+    score = np.ones(2, np.float32)
+    result = Found(np.array(list(ids.values())), score, score)
+    assert len(hits_of(store.catalog, snapshot, result, Filters())) == 1
