@@ -1,4 +1,4 @@
-"""The nouns that pass between modules: plain frozen data, no behaviour beyond what derives from it.
+"""The data that passes between rooms: frozen dataclasses and the `LabelEncoder` protocol.
 
 Imports nothing of the project and nothing heavier than numpy.
 """
@@ -15,23 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
-"""Any float32 array; its shape is said by whoever takes or gives it."""
+"""A float32 array; the docstring of each function states the shape."""
 
 Pooling = Literal["cover", "topk", "all"]
 Precision = Literal["fp16", "int8", "int4"]
-"""Of stored vectors; pooled ones are made in int8 or int4, every patch in fp16."""
+"""Of stored vectors: int8 or int4 if pooled, fp16 if every patch is stored."""
 Resize = Literal["squash", "crop"]
 Source = Literal["auto", "human", "imported"]
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """What a student wants to see: pixels of (height, width), scaled by mean and std (RGB, 0..1).
+    """A student's input: (height, width) in pixels, and mean and std per RGB channel on [0, 1].
 
-    `squash` shows the whole photo, its aspect changed; `crop` scales the shorter side to fit and
-    keeps the centre, as CLIP was trained. A `crop` with `shorter_side` scales that side to so many
-    pixels first and then keeps the centre, both as torchvision's Resize and CenterCrop do: for
-    students whose published results came from these.
+    `squash` resizes the whole photo and changes its aspect; `crop` scales the photo to fill the
+    input and keeps the center, as CLIP was trained. A `crop` with `shorter_side` scales the shorter
+    side to that many pixels and then crops the center, exactly as torchvision's Resize and
+    CenterCrop, for students whose published results used these.
+
+    Raises:
+        ValueError: `shorter_side` without `crop`, or smaller than the crop.
     """
 
     height: int
@@ -46,23 +49,23 @@ class ImageSpec:
             return
         if self.resize != "crop" or self.shorter_side < max(self.height, self.width):
             raise ValueError(
-                f"shorter_side {self.shorter_side} goes with a crop that is not larger, not with a"
+                f"shorter_side {self.shorter_side} needs a crop no larger than that, not a"
                 f" {self.resize} of {self.height} x {self.width}"
             )
 
     @property
     def decode_side(self) -> int | None:
-        """How far decoding may reduce a photo's shorter side; None: every pixel is wanted."""
+        """The shorter side to which decoding may reduce a photo; None if it needs every pixel."""
         return max(self.height, self.width) if self.shorter_side is None else None
 
     def as_key(self) -> dict[str, object]:
-        """Every field that decides a pixel, for fingerprints; one left unset does not count."""
+        """Return the fields that affect a pixel, for fingerprints; without fields that are None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in an upright photo; edges as fractions of its width and height, in [0, 1]."""
+    """A rectangle in an upright photo; edges are fractions of its width and height, in [0, 1]."""
 
     left: float
     top: float
@@ -72,7 +75,7 @@ class Box:
 
 @dataclass(frozen=True)
 class PhotoFile:
-    """A file the walk found. `path` is relative to `root`, "/"-separated, always storable text."""
+    """A photo file. `path` is relative to `root`, as text from `path_to_text`; `size` in bytes."""
 
     root: Path
     path: str
@@ -83,7 +86,7 @@ class PhotoFile:
 
 @dataclass(frozen=True)
 class PhotoFacts:
-    """What the file says of itself; width and height are those of the upright image, in pixels."""
+    """Facts from the file itself; width and height are of the upright photo, in pixels."""
 
     width: int
     height: int
@@ -130,7 +133,7 @@ class PhotoVectors:
 
 @dataclass(frozen=True)
 class Encoding:
-    """All that decides what a stored vector is: two photos compare only under the same encoding."""
+    """All that determines a stored vector; only vectors of the same encoding can be compared."""
 
     checkpoint: str
     dim: int
@@ -143,12 +146,12 @@ class Encoding:
 
     @property
     def patches(self) -> int:
-        """P, the number of patches the student gives for a photo."""
+        """P, the number of patches of a photo."""
         return self.grid[0] * self.grid[1]
 
     @property
     def fingerprint(self) -> str:
-        """12 hex digits over every field, the same on every machine."""
+        """12 hex digits over every field; the same on every machine."""
         text = json.dumps(self.as_settings(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -170,10 +173,10 @@ class Encoding:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a library records of its model, so that a search need not open it.
+    """Facts that a library records about its model, so that a search need not open it.
 
-    `stamp` identifies the model's files at the time (see `models.record.model_stamp`),
-    `label_encoder` is the fingerprint of its label encoder, `image` what its student sees.
+    `stamp` identifies the model's files at that time (see `models.record.model_stamp`),
+    `label_encoder` is the fingerprint of its label encoder, `image` the input of its student.
     """
 
     stamp: str
@@ -182,7 +185,7 @@ class ModelRecord:
 
 
 class LabelEncoder(Protocol):
-    """label -> vector. Two implementations: a CLIP text tower and a table of known vectors."""
+    """Encodes labels: `PromptedTextEncoder` with a text tower, `LabelTable` by lookup."""
 
     @property
     def dim(self) -> int:
@@ -190,18 +193,22 @@ class LabelEncoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A short content hash: under the same one, the same labels have the same vectors."""
+        """A content hash; encoders with equal fingerprints give equal vectors."""
 
     def encode(self, labels: Sequence[str]) -> Vector:
-        """Return (L, D) float32. Raises UnknownLabel.
+        """Return (L, D) float32.
 
-        Each row has length 1, or about 1 where a checkpoint keeps its text tower's own lengths.
+        Each row has length 1, or near 1 if a checkpoint keeps the lengths of its text tower.
+
+        Raises:
+            UnknownLabel: the table does not have a label.
+            ModelError: a label is too long for the text tower.
         """
 
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a query: a label or a photo, and how much it counts (negative: unwanted)."""
+    """One part of a query: a label or a photo, and its weight; negative for an unwanted one."""
 
     label: str | None = None
     photo: Path | None = None
@@ -210,7 +217,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Filters:
-    """Conditions on photos, all of which must hold; None asks for nothing."""
+    """Conditions on photos; all must hold, None is no condition."""
 
     path: str | None = None
     after: datetime | None = None
@@ -222,17 +229,17 @@ class Filters:
 
     @property
     def is_empty(self) -> bool:
-        """True when no condition is set."""
+        """True if no condition is set."""
         return self == Filters()
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A photo with its score and the reason for it.
+    """A photo that a search found.
 
-    `score` = `global_part` + `local_part` (for several terms: their weighted sums). `boxes` are the
-    patches that made the local part of the strongest positive term; `copies` are the paths of
-    other photos with the very same bytes.
+    `score` = `global_part` + `local_part` (for several terms: weighted sums). `boxes` are the
+    patches behind the local part of the positive term with the largest weight; `copies` are the
+    paths of other photos with the same bytes.
     """
 
     photo_id: int
@@ -246,7 +253,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Tag:
-    """A label on a photo; `score` is None for tags a person set."""
+    """A label on a photo; `score` is None for tags set by a person."""
 
     path: Path
     label: str
@@ -257,7 +264,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run over photos did, counted; `reasons` counts failures by their reason."""
+    """Counts of photos by what an index run did; `skipped` and `reasons` count by reason."""
 
     indexed: int = 0
     unchanged: int = 0
@@ -272,11 +279,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class RepairSummary:
-    """What a repair did.
+    """Counts of a repair.
 
-    `segments` damaged segments were removed and `encoded` photos encoded again; `failed` can no
-    longer be read, `missing` have no file any more, `away` are in a folder that does not exist now.
-    `candidate_index` is True if the candidate index was damaged and was rebuilt.
+    `segments` damaged segments were removed and `encoded` photos encoded again; `failed` photos can
+    no longer be read, `missing` have no file any more, `away` are in a folder that does not exist
+    now. `candidate_index` is True if the candidate index was damaged and was rebuilt.
     """
 
     candidate_index: bool = False
