@@ -31,13 +31,14 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownLabel,
     )
+    from mkt_search.evaluation.report import Report
     from mkt_search.library import Library
     from mkt_search.models.build import Model, open_model
     from mkt_search.progress import Progress, ProgressCallback, no_progress
     from mkt_search.settings.config import Config
     from mkt_search.settings.config import load as load_config
     from mkt_search.store.checks import Problem, PruneReport
-    from mkt_search.store.records import PhotoRecord, RunInfo, TagReport
+    from mkt_search.store.records import Evaluation, PhotoRecord, RunInfo, TagReport
     from mkt_search.store.status import Status
     from mkt_search.types import Box, Encoding, Filters, Hit, PhotoFacts, Summary, Tag, Term
 
@@ -50,6 +51,7 @@ __all__ = [
     "ConfigError",
     "DatasetError",
     "Encoding",
+    "Evaluation",
     "EvaluationError",
     "Filters",
     "Hit",
@@ -68,6 +70,7 @@ __all__ = [
     "ProgressCallback",
     "PruneReport",
     "QueryError",
+    "Report",
     "RunInfo",
     "SchemaOutdated",
     "Status",
@@ -89,12 +92,13 @@ _NAMES_BY_MODULE = {
         *("LibraryLocked", "LibraryNotFound", "MktError", "ModelError", "PhotoError", "QueryError"),
         *("SchemaOutdated", "StoreError", "TrainingError", "UnknownLabel"),
     ),
+    "evaluation.report": ("Report",),
     "library": ("Library",),
     "models.build": ("Model", "open_model"),
     "progress": ("Progress", "ProgressCallback", "no_progress"),
     "settings.config": ("Config", "load"),
     "store.checks": ("Problem", "PruneReport"),
-    "store.records": ("PhotoRecord", "RunInfo", "TagReport"),
+    "store.records": ("Evaluation", "PhotoRecord", "RunInfo", "TagReport"),
     "store.status": ("Status",),
     "types": ("Box", "Encoding", "Filters", "Hit", "PhotoFacts", "Summary", "Tag", "Term"),
 }

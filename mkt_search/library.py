@@ -23,7 +23,7 @@ from mkt_search.errors import (
     QueryError,
     StoreError,
 )
-from mkt_search.models.build import Model
+from mkt_search.models.build import Model, open_model
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.scoring import unit
 from mkt_search.search import query as queries
@@ -33,14 +33,19 @@ from mkt_search.search.library_model import LibraryModel
 from mkt_search.search.search import Explanation
 from mkt_search.search.search import search as best_photos
 from mkt_search.settings.config import FILE, FOLDER, Config, find_library, load, named_library
-from mkt_search.settings.override import IndexSettings, override
+from mkt_search.settings.override import (
+    EvaluateSettings,
+    IndexSettings,
+    override,
+    setting_names,
+)
 from mkt_search.settings.template import refuse_existing, write_settings
 from mkt_search.store import checks
 from mkt_search.store.checks import Problem, PruneReport
 from mkt_search.store.compact import compact
 from mkt_search.store.interfaces import ContentIds, WeightedQuery
 from mkt_search.store.optimize import Optimized, optimize, remembered_label_vectors
-from mkt_search.store.records import PhotoRecord, RunInfo, TagReport
+from mkt_search.store.records import Evaluation, PhotoRecord, RunInfo, TagReport
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store, StoredEncoding
@@ -51,6 +56,8 @@ from mkt_search.types import Filters, Hit, RepairSummary, Summary, Tag, Term, Ve
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.ann_recall import RecallReport
+    from mkt_search.evaluation.labels import Only
+    from mkt_search.evaluation.report import Report
     from mkt_search.search.score_photo import Fuse, LabelScore
 
 NO_FILTERS = Filters()
@@ -253,11 +260,9 @@ class Library:
         return repair_library(self.store, config, progress=progress)
 
     def _config_with(self, model: Path | str | None, settings: Mapping[str, Any]) -> Config:
-        sections = {"device": "model", "dtype": "model"}
-        values = {f"{sections.get(key, 'index')}.{key}": value for key, value in settings.items()}
-        return override(
-            self.config, {"model.checkpoint": None if model is None else str(model), **values}
-        )
+        checkpoint = None if model is None else str(model)
+        values = setting_names(settings, ("index", "model"))
+        return override(self.config, {"model.checkpoint": checkpoint, **values})
 
     def _folders(self, folders: Path | str | Sequence[Path | str]) -> list[Path]:
         named = [folders] if isinstance(folders, str | Path) else folders
@@ -438,6 +443,56 @@ class Library:
             path: score_photo(path, labels, model, config=self.config, fuse=fuse)
             for path in map(Path, photos)
         }
+
+    # Evaluation
+
+    def evaluate(
+        self,
+        models: Sequence[Path | str] = (),
+        *,
+        only: "Only" = "test",
+        stored: bool = False,
+        patches: bool = False,
+        progress: ProgressCallback = no_progress,
+        **settings: Unpack[EvaluateSettings],
+    ) -> "Report":
+        """Evaluate models on labeled photos, which need not be in the library.
+
+        Args:
+            models: checkpoint folders or open_clip names; by default the library's model.
+            only: the `test` photos, the `train` photos, or `all`.
+            stored: score the vectors that the library stores instead of every patch.
+            patches: with `stored`, score every patch as well.
+            progress: receives counts of photos, the model as the step, and remarks.
+            settings: those of [data] and [evaluate], such as `photos` and `labels`, and how the
+                models run.
+
+        Raises:
+            DatasetError: the photos or their labels cannot be read or split.
+            EvaluationError: the models, photos and labels cannot be evaluated together.
+            CheckpointMismatch, ConfigError, ModelError, UnknownLabel.
+        """
+        from mkt_search.evaluation.evaluate import Stored, evaluate
+
+        config = override(self.config, setting_names(settings, ("data", "evaluate", "model")))
+        opened = [open_model(str(name)) for name in dict.fromkeys(models)] or [self.model]
+        vectors = Stored(self.store.catalog, self.snapshot(), patches=patches) if stored else None
+        return evaluate(opened, config, only=only, stored=vectors, progress=progress)
+
+    def keep_evaluation(self, report: "Report") -> int:
+        """Keep the results of an evaluation in the library; return the number of its run.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        from mkt_search.evaluation.record import evaluations_of
+
+        catalog = self.store.catalog
+        return catalog.add_evaluations(evaluations_of(report), started_at=report.made_at)
+
+    def evaluations(self) -> list[Evaluation]:
+        """Return the evaluations that are kept: the newest run first, an item for each model."""
+        return self.store.catalog.evaluations()
 
     # Tags
 

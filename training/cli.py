@@ -172,8 +172,7 @@ def _callbacks() -> Iterator[dict[str, Any]]:
 
 
 def _settings(given: dict[str, Any]) -> config.Config:
-    flags = {key: None if value == () else value for key, value in take_settings(given).items()}
-    return config.load(Path.cwd(), flags=flags)
+    return config.load(Path.cwd(), flags=take_settings(given))
 
 
 def _show_results(results: Mapping[str, Any], out: Path, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from mkt_search.commands.evaluation_output import Output, output_options, show_e
 from mkt_search.commands.open_library import library_folder
 from mkt_search.display import printable
 from mkt_search.errors import LibraryNotFound, StoreError
+from mkt_search.progress import ProgressCallback
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
     Group,
@@ -102,13 +103,19 @@ def evaluate(
     settings = _config(directory, given)
     if as_list:
         with _library(directory, settings) as kept:
-            show_evaluations(kept.store.catalog.evaluations(), output.json_file)
+            show_evaluations(kept.evaluations(), output.json_file)
         return
     output.check()
     names = names or tuple(filter(None, [settings.model.checkpoint]))
     is_needed = stored or not names
     with _library_in_reach(directory, settings, is_needed=is_needed, is_used=keep) as library:
-        report = _evaluate(names, settings, only, library, stored=stored, patches=patches)
+        with show_progress() as progress:
+            if library is None:
+                report = _without_library(names, settings, only, progress)
+            else:
+                report = library.evaluate(
+                    names, only=only, stored=stored, patches=patches, progress=progress
+                )
         if keep:
             _keep(report, library)
     output.write(report)
@@ -118,9 +125,8 @@ evaluate.add_command(ann)
 
 
 def _config(directory: Path | None, given: dict[str, Any]) -> "Config":
-    flags = {key: None if value == () else value for key, value in take_settings(given).items()}
     start = Path.cwd() if directory is None else config.named_library(directory)
-    return config.load(start, flags=flags)
+    return config.load(start, flags=take_settings(given))
 
 
 @contextmanager
@@ -152,38 +158,23 @@ def _library_in_reach(
         yield library
 
 
-def _evaluate(
-    names: tuple[str, ...],
-    settings: "Config",
-    only: Any,
-    library: "Library | None",
-    *,
-    stored: bool,
-    patches: bool,
+def _without_library(
+    names: tuple[str, ...], settings: "Config", only: Any, progress: ProgressCallback
 ) -> "Report":
-    from mkt_search.evaluation.evaluate import Stored, evaluate
+    from mkt_search.evaluation.evaluate import evaluate
     from mkt_search.models.build import open_model
 
     models = [open_model(name) for name in dict.fromkeys(names)]
-    if library is not None and not models:
-        models = [library.model]
-    vectors = None
-    if library is not None and stored:
-        vectors = Stored(library.store.catalog, library.snapshot(), patches=patches)
-    with show_progress() as progress:
-        return evaluate(models, settings, only=only, stored=vectors, progress=progress)
+    return evaluate(models, settings, only=only, progress=progress)
 
 
 def _keep(report: "Report", library: "Library | None") -> None:
     """Keep the results in the library; a failure is only reported, so that no result is lost."""
-    from mkt_search.evaluation.record import evaluations_of
-
     if library is None:
         say("there is no library to keep the results in; `mkt init` creates one.")
         return
     try:
-        catalog = library.store.catalog
-        run = catalog.add_evaluations(evaluations_of(report), started_at=report.made_at)
+        run = library.keep_evaluation(report)
     except StoreError as problem:
         say(f"the results are not kept: {problem}")
         return

@@ -1,6 +1,6 @@
 """Settings given as arguments of a Python call, checked like those of a flag."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypedDict
 
@@ -22,6 +22,30 @@ class IndexSettings(TypedDict, total=False):
     hidden: bool
     optimize_from: int
     optimize_after: float
+    device: str
+    dtype: Literal["auto", "bfloat16", "float32"]
+
+
+class EvaluateSettings(TypedDict, total=False):
+    """The settings of [data] and [evaluate], and how models run; `mkt.toml` explains each."""
+
+    kind: Literal["folder", "coco", "voc", "nus-wide", "open-images"]
+    photos: str
+    labels: str
+    splits: str
+    unseen: str
+    min_photos: int
+    test_fraction: float
+    validation: Literal["held-out", "test", "none"]
+    validation_fraction: float
+    unseen_fraction: float
+    split_seed: int
+    protocol: Literal["auto", "nus-wide", "open-images"]
+    f1_at: tuple[int, ...]
+    depth: int
+    rare_below: int
+    batch_size: int
+    workers: int
     device: str
     dtype: Literal["auto", "bfloat16", "float32"]
 
@@ -53,3 +77,22 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
         if keys
     }
     return replace(config, **sections, sources=sources)
+
+
+def setting_names(values: Mapping[str, Any], sections: Sequence[str]) -> dict[str, Any]:
+    """Return values by `section.key`, given values by key.
+
+    Args:
+        values: values by key.
+        sections: the sections to look for a key in, in this order.
+
+    Raises:
+        ConfigError: none of the sections has such a key.
+    """
+    known = [item for section in sections for item in settings() if item.section == section]
+    by_key = {item.key: item.name for item in reversed(known)}
+    for key in values:
+        if key not in by_key:
+            hint = nearest(key, by_key, "{}")
+            raise ConfigError(f"unknown argument {key}{hint}")
+    return {by_key[key]: value for key, value in values.items()}

@@ -102,7 +102,7 @@ def setting_option(name: str, *, advanced: bool | None = None) -> Callable[[Deco
 
 
 def setting_options(section: str) -> Callable[[Decorated], Decorated]:
-    """Add an option for every setting of a section; None or () means not given."""
+    """Add an option for every setting of a section, as `setting_option` does."""
 
     def add(command: Decorated) -> Decorated:
         for item in reversed([s for s in config.settings() if s.section == section]):
@@ -131,9 +131,14 @@ def _section(item: Setting, advanced: bool | None = None) -> str:
 
 
 def take_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Take the values of all `setting_option`s out of a command's keywords, by `section.key`."""
-    names = [name for name in given if "__" in name]
-    return {name.replace("__", "."): given.pop(name) for name in names}
+    """Take the values of all `setting_option`s out of a command's keywords, by `section.key`.
+
+    A value that was not given is None.
+    """
+    values = {name: given.pop(name) for name in list(given) if "__" in name}
+    return {
+        name.replace("__", "."): None if value == () else value for name, value in values.items()
+    }
 
 
 def refuse_options_before(context: click.Context) -> None:

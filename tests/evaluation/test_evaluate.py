@@ -1,13 +1,14 @@
 """Several models on the same photos and labels, with values computed by hand."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mkt_search.datasets.read import SplitDataset
-from mkt_search.errors import CheckpointMismatch, EvaluationError, UnknownLabel
+from mkt_search.errors import CheckpointMismatch, ConfigError, EvaluationError, UnknownLabel
 from mkt_search.evaluation.evaluate import (
     Stored,
     evaluate,
@@ -247,3 +248,32 @@ def test_a_library_without_the_photos_says_how_to_add_them(
         pytest.raises(EvaluationError, match=r"none of the 1 photos .* `mkt index"),
     ):
         evaluate_models([student], dataset, rows=rows[1:2], stored=stored_in(library))
+
+
+def test_a_library_evaluates_its_model_and_keeps_the_results(
+    library_home: Path, student: CheckpointModel, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(library_home, home)
+    settings = {"photos": str(home / "photos"), "labels": str(home / "labels.json")}
+    with Library.open(home) as library:
+        report = library.evaluate(only="all", f1_at=(1,), device="cpu", **settings)
+        stored = library.evaluate(
+            [home / "student"], only="all", stored=True, patches=True, f1_at=(1,), **settings
+        )
+        assert library.evaluations() == []
+        run = library.keep_evaluation(report)
+        (kept,) = library.evaluations()
+    assert [entry.title for entry in report.entries] == ["student"]
+    assert [entry.title for entry in stored.entries] == ["student", "student, stored"]
+    assert (kept.run, kept.model, kept.fingerprint) == (run, "student", student.fingerprint)
+    assert kept.settings["evaluate"]["f1_at"] == [1]
+    assert report.settings["data"]["photos"] == settings["photos"]
+
+
+def test_an_unknown_argument_names_the_nearest(library_home: Path) -> None:
+    with (
+        Library.open(library_home) as library,
+        pytest.raises(ConfigError, match="unknown argument photo; did you mean photos"),
+    ):
+        library.evaluate(photo="photos")  # type: ignore[call-arg]

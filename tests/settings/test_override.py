@@ -5,8 +5,8 @@ from dataclasses import fields
 import pytest
 
 from mkt_search.errors import ConfigError
-from mkt_search.settings.config import Config, IndexConfig, ModelConfig
-from mkt_search.settings.override import IndexSettings, override
+from mkt_search.settings.config import Config, DataConfig, EvaluateConfig, IndexConfig, ModelConfig
+from mkt_search.settings.override import EvaluateSettings, IndexSettings, override, setting_names
 
 
 def test_given_settings_replace_others_and_count_as_given() -> None:
@@ -35,3 +35,21 @@ def test_the_settings_of_an_index_run_are_those_of_the_file() -> None:
     declared = {item.name: item.type for item in [*fields(IndexConfig), *fields(ModelConfig)]}
     del declared["checkpoint"]
     assert IndexSettings.__annotations__ == declared
+
+
+def test_the_settings_of_an_evaluation_are_those_of_the_file() -> None:
+    sections = (DataConfig, EvaluateConfig, ModelConfig)
+    declared = {item.name: item.type for section in sections for item in fields(section)}
+    del declared["checkpoint"]
+    assert EvaluateSettings.__annotations__ == declared
+
+
+def test_keys_are_found_in_the_first_section_that_has_them() -> None:
+    names = setting_names({"workers": 2, "device": "cpu"}, ("index", "evaluate", "model"))
+    assert names == {"index.workers": 2, "model.device": "cpu"}
+    assert setting_names({"workers": 2}, ("evaluate", "index")) == {"evaluate.workers": 2}
+
+
+def test_an_unknown_key_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="unknown argument wokers; did you mean workers"):
+        setting_names({"wokers": 2}, ("index", "model"))
