@@ -373,8 +373,8 @@ class Library:
             if not boxes:
                 return hits_of(self.store.catalog, snapshot, found, filters)
             strongest = vectors[int(np.argmax(weights))]
-            seen = self._models.of(snapshot.stored).image
-            return hits_of(self.store.catalog, snapshot, found, filters, label=strongest, seen=seen)
+            spec = self._models.of(snapshot.stored).image
+            return hits_of(self.store.catalog, snapshot, found, filters, label=strongest, spec=spec)
 
     def _term_vectors(self, terms: Sequence[Term], snapshot: LocalSnapshot) -> Vector:
         labels = [term.label for term in terms if term.label is not None]

@@ -15,7 +15,7 @@ def hits_of(
     filters: Filters,
     *,
     label: Vector | None = None,
-    seen: ImageSpec | None = None,
+    spec: ImageSpec | None = None,
 ) -> list[Hit]:
     """Return a hit for every content that still has a photo, in the order found.
 
@@ -25,7 +25,7 @@ def hits_of(
         found: what was found.
         filters: conditions that copies must meet as well.
         label: (D,), whose local part the boxes show; None leaves boxes out.
-        seen: how the student sees a photo, for the boxes.
+        spec: how the student sees a photo, for the boxes.
     """
     weights = None if label is None else patches_used(snapshot, label, found.content_ids)  # (k, P)
     content_ids = found.content_ids.tolist()
@@ -37,8 +37,8 @@ def hits_of(
             continue
         first, *copies = records
         boxes: tuple[Box, ...] = ()
-        if weights is not None and seen is not None:
-            boxes = _boxes(weights[i], first, snapshot.facts.encoding.grid, seen)
+        if weights is not None and spec is not None:
+            boxes = _boxes(weights[i], first, snapshot.facts.encoding.grid, spec)
         hits.append(
             Hit(
                 photo_id=first.id,
@@ -54,8 +54,8 @@ def hits_of(
 
 
 def _boxes(
-    weights: Vector, photo: PhotoRecord, grid: tuple[int, int], seen: ImageSpec
+    weights: Vector, photo: PhotoRecord, grid: tuple[int, int], spec: ImageSpec
 ) -> tuple[Box, ...]:
     if photo.facts is None:
         return ()
-    return boxes_of(weights, grid, seen, photo.facts.width, photo.facts.height)
+    return boxes_of(weights, grid, spec, photo.facts.width, photo.facts.height)

@@ -15,7 +15,7 @@ from mkt_search.types import Filters, Hit, ImageSpec, PhotoFacts, PhotoVectors, 
 from tests import made
 
 GREY = (0.5, 0.5, 0.5)
-SEEN = ImageSpec(120, 90, GREY, GREY)  # a grid of 3 x 4 patches
+SPEC = ImageSpec(120, 90, GREY, GREY)  # a grid of 3 x 4 patches
 X_AXIS = np.eye(made.DIM, dtype=np.float32)[0]
 
 
@@ -54,7 +54,7 @@ def found(
     global_scores = np.linspace(0.5, 0.25, len(names), dtype=np.float32)
     result = Found(content_ids, global_scores, global_scores / 2)
     where = filters or Filters()
-    return hits_of(store.catalog, snapshot, result, where, label=label, seen=SEEN)
+    return hits_of(store.catalog, snapshot, result, where, label=label, spec=SPEC)
 
 
 def relative(hit: Hit, root: Path) -> list[str]:

@@ -1,11 +1,9 @@
 """Candidate indexes: built beside the live one, right for the library as it is, never trusted."""
 
 import hashlib
-import json
 import logging
 import os
 import random
-import re
 import shutil
 import signal
 import threading
@@ -19,9 +17,7 @@ import pytest
 from sqlalchemy import update
 
 from indexer.pooling.pool import pool
-from mkt_search.display import byte_size
 from mkt_search.errors import StoreError
-from mkt_search.library import Library
 from mkt_search.progress import Progress
 from mkt_search.search.plan import DEFAULT
 from mkt_search.search.search import Explanation, Found, search
@@ -38,7 +34,7 @@ from mkt_search.store.status import status
 from mkt_search.store.store import Batch, Store, StoredEncoding
 from mkt_search.types import Encoded, Encoding, Filters, PhotoVectors, Vector
 from tests import made
-from tests.command_line import columns, mkt
+from tests.command_line import mkt
 from tests.index_process import Commands
 
 N = 600
@@ -338,22 +334,6 @@ def test_a_full_disk_leaves_the_old_index(store: Store, monkeypatch: pytest.Monk
         build(store, active(store))
     assert file_of(store) == before
     assert opened(store).candidate_index is not None
-
-
-@pytest.mark.slow
-def test_the_command_builds_and_reports(store: Store) -> None:
-    home = store.directory.parent
-    add(store, "new", 3, seed=9)
-    said = mkt("optimize", "--library", home).stderr
-    assert "built a candidate index of 603 photos" in said
-    assert re.search(r"for a label [\d,]+, .*; for two labels .*; for one without another ", said)
-    size = sum(file.stat().st_size for file in store.index_folder.iterdir())
-    told = dict(columns(mkt("status", "--library", home)))
-    assert told["candidate index"] == f"603 different photos, {byte_size(size)}"
-    told = json.loads(mkt("status", "--json", "--library", home).stdout)
-    assert told["candidate_index"] == {"photos": 603, "bytes": size}
-    with Library.open(home) as library:
-        assert library.optimize() is not None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")

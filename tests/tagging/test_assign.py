@@ -135,7 +135,7 @@ def test_blocks_give_what_scoring_all_gives(snapshot, blocks, rule) -> None:
 def test_memory_stays_within_the_setting_and_does_not_grow_with_photos(
     snapshot: LocalSnapshot, top: int, tmp_path: Path
 ) -> None:
-    megabytes, labels = 6, labels_(20_000)
+    megabytes, labels = 4, labels_(6_000)
     more = library(tmp_path, snapshot.encoding.pooling, 4 * N, parts=6)
     rule = TagRule(top, None if top else -99.0)  # without a top everything is selected
     used = []
