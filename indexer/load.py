@@ -1,7 +1,7 @@
 """Read, hash and decode photos on worker threads while the model works; order is kept.
 
-Memory stays bounded: no more than `ahead` photos wait, each as small as the student wants it, and
-of those that take much memory while they are decoded only one is in work at a time.
+Memory stays bounded: at most `ahead` photos wait, each as small as the student wants it, and only
+one large photo is decoded at a time.
 """
 
 import hashlib
@@ -22,16 +22,22 @@ from mkt_search.errors import PhotoError
 from mkt_search.photos.decode import MAX_PIXELS, Decoded, decode, read, to_pixels
 from mkt_search.types import ImageSpec, PhotoFacts, PhotoFile
 
-LARGE_PIXELS = 50_000_000  # 150 MB as RGB; workers may decode this much each
+LARGE_PIXELS = 50_000_000
+"""A photo of more pixels is decoded alone: this many take 150 MB as RGB, on each worker."""
+
 LARGE_BYTES = 100 * 1024**2
+"""A larger file is read and decoded alone."""
 
 CHANGED = "changed while being read"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A photo that was read. `content` is its SHA-256 in hex; `pixels` (H, W, 3) uint8 and `facts`
-    are None when its bytes are stored already, so that there was no need to decode them."""
+    """A photo that was read.
+
+    `content` is its SHA-256 in hex; `pixels` (H, W, 3) uint8 and `facts` are None if its vectors
+    are stored already.
+    """
 
     file: PhotoFile
     content: str
@@ -49,7 +55,7 @@ class Failed:
 
 
 def nothing_is_stored(_: str) -> bool:
-    """Say of every content that its photo must be decoded."""
+    """Return False: every photo must be decoded."""
     return False
 
 
@@ -61,8 +67,9 @@ class Loader:
         spec: the pixels the student wants.
         workers: threads that read and decode.
         ahead: photos that may be loaded, or in work, before they are asked for.
-        is_stored: says of a SHA-256 whether its vectors are stored; called from the workers.
-        max_pixels: larger photos fail.
+        is_stored: tells whether the vectors of a SHA-256 are stored; called from the workers.
+        max_pixels: photos with more pixels fail.
+        large_pixels: of photos with more pixels, only one is decoded at a time.
     """
 
     spec: ImageSpec
@@ -70,10 +77,11 @@ class Loader:
     ahead: int
     is_stored: Callable[[str], bool] = nothing_is_stored
     max_pixels: int = MAX_PIXELS
+    large_pixels: int = LARGE_PIXELS
     _large: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def load(self, files: Iterable[PhotoFile]) -> Iterator[Loaded | Failed]:
-        """Yield every file, loaded or failed, in the order given; takes `files` as needed."""
+        """Yield every file, loaded or failed, in the order given; read `files` as needed."""
         files = iter(files)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="load") as pool:
             waiting: deque[Future[Loaded | Failed]] = deque()
@@ -89,7 +97,7 @@ class Loader:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def load_one(self, file: PhotoFile) -> Loaded | Failed:
-        """Read, hash and decode one photo; one with the bytes of a stored one is only hashed."""
+        """Read, hash and decode one photo; if its bytes are stored, only read and hash it."""
         with self._one_at_a_time(file.size > LARGE_BYTES):
             return self._load(file)
 
@@ -108,13 +116,13 @@ class Loader:
             return Failed(file, "too large for the memory of this machine", content)
 
     def _decode(self, data: bytes, file: PhotoFile) -> Decoded:
-        """Decode; one above LARGE_PIXELS is refused by its header at first, and waits its turn."""
+        """Decode a photo; a large one, known by its header, waits until it is the only one."""
         name, side = file.absolute.name, self.spec.decode_side
         try:
-            most = min(LARGE_PIXELS, self.max_pixels)
+            most = min(self.large_pixels, self.max_pixels)
             return decode(data, name=name, shorter_side=side, max_pixels=most)
         except PhotoError:
-            if self.max_pixels <= LARGE_PIXELS:
+            if self.max_pixels <= self.large_pixels:
                 raise
         with self._one_at_a_time(file.size <= LARGE_BYTES):
             return decode(data, name=name, shorter_side=side, max_pixels=self.max_pixels)
@@ -124,7 +132,7 @@ class Loader:
 
 
 def _read_still(file: PhotoFile) -> tuple[PhotoFile, bytes]:
-    """Return the bytes of a file, and the file as it stood before and after they were read."""
+    """Return the bytes of a file, and its size and time, which reading left unchanged."""
     before = _stat(file)
     if not stat.S_ISREG(before.st_mode):  # opening a pipe or a device may do anything
         raise PhotoError("not a file but a pipe, a socket or a device")

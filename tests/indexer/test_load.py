@@ -160,7 +160,6 @@ def test_order_is_kept_when_early_photos_are_slow(
 def test_only_one_large_photo_is_decoded_at_a_time(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load, "LARGE_PIXELS", 100)
     inside, most = 0, 0
     lock = threading.Lock()
     really: Callable[..., object] = images.decode
@@ -178,7 +177,7 @@ def test_only_one_large_photo_is_decoded_at_a_time(
         return really(data, **options)
 
     monkeypatch.setattr(load, "decode", watched)
-    found = list(loader().load(files(folder)))
+    found = list(loader(large_pixels=100).load(files(folder)))
     assert all(isinstance(item, Loaded) for item in found)
     assert most == 1
 
@@ -188,7 +187,7 @@ def test_a_photo_above_the_limit_fails_with_its_size(folder: Path) -> None:
     assert all(isinstance(item, Failed) for item in found)
 
 
-def test_the_threads_end_when_nobody_asks_any_more(folder: Path) -> None:
+def test_the_threads_end_when_the_loading_is_closed(folder: Path) -> None:
     before = set(threading.enumerate())
     loading = loader().load(files(folder))
     next(loading)
