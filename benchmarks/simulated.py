@@ -158,13 +158,15 @@ def photos(world: World, n: int, stored: Encoding, *, base: int = BASE) -> Itera
             )
 
 
-def fill(store: Store, stored_as: Encoding, parts: Iterable[PhotoVectors]) -> StoredEncoding:
+def fill(
+    store: Store, stored_as: Encoding, parts: Iterable[PhotoVectors], *, model: str = "simulated"
+) -> StoredEncoding:
     """Store simulated photos, one commit a part, and compact segments as the indexer does."""
     root = store.directory / "photos"
     root.mkdir()
     facts, done = PhotoFacts(640, 480, "JPEG"), 0
     with store.writing("benchmark"):
-        stored = store.begin_encoding(stored_as, model="simulated")
+        stored = store.begin_encoding(stored_as, model=model)
         location = store.place_of(root)
         for commits, part in enumerate(parts, start=1):
             records = [
