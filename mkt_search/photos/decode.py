@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from mkt_search.errors import PhotoError
+from mkt_search.photos.crop import center_crop, visible_box
 from mkt_search.photos.exif import (
     QUARTER_TURNS,
     orientation,
@@ -47,7 +48,6 @@ __all__ = [
     "read",
     "thumbnail",
     "to_pixels",
-    "visible_box",
 ]
 
 MAX_PIXELS = 179_000_000
@@ -215,28 +215,6 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
         return Image.fromarray(np.nan_to_num(scaled).clip(0, 255).astype(np.uint8))
 
 
-def visible_box(width: int, height: int, spec: ImageSpec) -> Box:
-    """Return the part of an upright photo that a student sees: all of it, or the center crop.
-
-    Args:
-        width: of the upright photo, in pixels.
-        height: of the upright photo, in pixels.
-        spec: what the student sees.
-    """
-    if spec.resize == "squash":
-        return Box(0.0, 0.0, 1.0, 1.0)
-    if spec.shorter_side:
-        scaled, (left, top) = _center_crop(width, height, spec)
-        return Box(
-            *(left / scaled[0], top / scaled[1]),
-            *((left + spec.width) / scaled[0], (top + spec.height) / scaled[1]),
-        )
-    scale = min(width / spec.width, height / spec.height)
-    across = min(scale * spec.width / width, 1.0)  # rounding may give slightly more than 1
-    down = min(scale * spec.height / height, 1.0)
-    return Box((1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2)
-
-
 def to_pixels(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
     """Resize an upright RGB image to what a student sees: (height, width, 3) uint8, unnormalized.
 
@@ -267,22 +245,10 @@ def to_pixels(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
 
 def _resize_then_crop(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
     """Scale the whole image and keep its center, as torchvision's Resize and CenterCrop."""
-    scaled, (left, top) = _center_crop(image.width, image.height, spec)
+    scaled, (left, top) = center_crop(image.width, image.height, spec)
     if image.size != scaled:
         image = image.resize(scaled, Image.Resampling.BICUBIC)
     return np.array(image.crop((left, top, left + spec.width, top + spec.height)))
-
-
-def _center_crop(
-    width: int, height: int, spec: ImageSpec
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the (width, height) of a photo scaled to `shorter_side` and the crop's (left, top).
-
-    Rounds as torchvision does: the longer side down, the crop's corner half to even.
-    """
-    side, shorter = spec.shorter_side or 0, min(width, height)
-    scaled = int(side * width / shorter), int(side * height / shorter)
-    return scaled, (round((scaled[0] - spec.width) / 2), round((scaled[1] - spec.height) / 2))
 
 
 def _pixel_edges(image: Image.Image, box: Box) -> tuple[int, int, int, int]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.photos.decode import visible_box
+from mkt_search.photos.crop import visible_box
 from mkt_search.types import Box, ImageSpec
 
 

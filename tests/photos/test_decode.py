@@ -15,12 +15,12 @@ from PIL import Image
 from torchvision import transforms
 
 from mkt_search.errors import PhotoError
+from mkt_search.photos.crop import visible_box
 from mkt_search.photos.decode import (
     decode,
     read,
     thumbnail,
     to_pixels,
-    visible_box,
 )
 from mkt_search.types import Box, ImageSpec, Resize
 from tests.odd_photos import (
@@ -253,13 +253,6 @@ def test_pixels_are_those_of_a_plain_resize(resize: Resize, size: tuple[int, int
 def test_an_image_of_the_right_size_is_unchanged() -> None:
     image = noise(20, 10, seed=4)
     np.testing.assert_array_equal(to_pixels(image, spec(10, 20)), np.asarray(image))
-
-
-def test_the_crop_is_the_center() -> None:
-    assert visible_box(200, 100, spec(resize="crop")) == Box(0.25, 0.0, 0.75, 1.0)
-    assert visible_box(100, 400, spec(resize="crop")) == Box(0.0, 0.375, 1.0, 0.625)
-    assert visible_box(200, 100, spec(10, 20, "crop")) == Box(0.0, 0.0, 1.0, 1.0)
-    assert visible_box(200, 100, spec()) == Box(0.0, 0.0, 1.0, 1.0)
 
 
 CENTER = ImageSpec(224, 224, *MEAN_STD, "crop", shorter_side=256)
