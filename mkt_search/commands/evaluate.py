@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from mkt_search.settings.config import Config
 
 
-@click.group(cls=Group, invoke_without_command=True)
+@click.group(
+    cls=Group, invoke_without_command=True, short_help="Measure how well models find labels."
+)
 @click.option(
     "--model",
     "names",

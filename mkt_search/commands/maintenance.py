@@ -67,7 +67,7 @@ def prune(dry_run: bool, as_json: bool, directory: Path | None) -> None:
     say(f"{done} {counts} ({byte_size(report.bytes)}) and {unused}.")
 
 
-@click.command()
+@click.command(short_help="List or move the folders of photos.")
 @click.argument("old", required=False, type=click.Path(path_type=Path))
 @click.argument("new", required=False, type=click.Path(path_type=Path))
 @json_option

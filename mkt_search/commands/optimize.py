@@ -23,7 +23,7 @@ NAMES: "dict[QueryKind, str]" = {
 }
 
 
-@click.command()
+@click.command(short_help="Build an approximate index for faster searches.")
 @json_option
 @library_option
 def optimize(as_json: bool, directory: Path | None) -> None:

@@ -12,6 +12,7 @@ from mkt_search.errors import LibraryNotFound
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
     Command,
+    advanced_option,
     json_option,
     library_option,
     setting_option,
@@ -43,15 +44,15 @@ COLUMNS = (
     metavar="FILE",
     required=True,
     type=click.Path(path_type=Path),
-    help="The labels, one a line; # starts a comment line.",
+    help="The labels, one per line; # starts a comment line.",
 )
-@click.option(
+@advanced_option(
     "--fuse",
     type=click.Choice(["vocabulary", "cosine", "none"]),
     default="cosine",
     show_default=True,
-    help="How the two streams come on one scale: cosine as in a library; vocabulary divides each by"
-    " its norm over these labels (the paper's); none takes them as they are.",
+    help="Scale of the two streams: cosine, as in a library; vocabulary, each divided by its norm"
+    " over these labels (the paper's); none, the products as they are.",
 )
 @click.option(
     "-k",
@@ -59,7 +60,7 @@ COLUMNS = (
     metavar="N",
     type=click.IntRange(min=1),
     show_default="all",
-    help="Labels shown for each photo, best first.",
+    help="Labels to show for each photo, best first.",
 )
 @setting_option("model.checkpoint")
 @setting_option("model.device")
@@ -75,9 +76,9 @@ def score(
     directory: Path | None,
     **given: Any,
 ) -> None:
-    """Score photos against a list of labels, every patch used.
+    """Score photos for a list of labels, with every patch.
 
-    A PHOTO need not be in the library. The model is that of --model, or of the library.
+    A PHOTO need not be in the library. The model is that of --model, else the library's.
     """
     from mkt_search.search.score_photo import score_photo
     from mkt_search.tagging.bulk import read_vocabulary

@@ -21,7 +21,7 @@ COLUMNS = (Column("what"), Column("value"))
 FAILED_COLUMNS = (Column("path"), Column("reason"))
 
 
-@click.command()
+@click.command(short_help="Show what the library holds.")
 @click.option("--failed", is_flag=True, help="List the photos that cannot be read, and why.")
 @json_option
 @library_option

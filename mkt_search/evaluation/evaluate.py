@@ -23,7 +23,7 @@ from mkt_search.datasets.dataset import Rows
 from mkt_search.datasets.read import SplitDataset
 from mkt_search.display import count_noun, first_few
 from mkt_search.errors import CheckpointMismatch, EvaluationError
-from mkt_search.evaluation.entries import score_entry
+from mkt_search.evaluation.entries import EntryMetrics, score_entry
 from mkt_search.evaluation.labels import Only, check_rules, make_rules, select_photos
 from mkt_search.evaluation.protocol import PhotoScores, Rules, rarity_threshold
 from mkt_search.evaluation.report import Entry, Prompt, Report
@@ -131,33 +131,17 @@ def evaluate_models(
     rules = rules or make_rules(config.evaluate, dataset, progress=progress)
     check_rules(rules, dataset)
     vectors = [label_vectors(model, dataset.dataset.labels) for model in models]
-    requested = dataset.photos.test if rows is None else rows
-    if not len(requested):
-        raise EvaluationError("there is no photo to evaluate.")
-    photos = _Photos(dataset, requested, progress)
+    photos = _Photos(dataset, dataset.photos.test if rows is None else rows, progress)
     if stored is not None:
         _check_models(models, stored)
         photos.keep_stored(stored)
-    candidates = len(photos.rows)
     scorer = _Scorer(photos, config, stored, progress)
     metrics = [
         score_entry(entry, scored, seen=len(dataset.labels.seen), rules=rules)
         for model, title, by_prompt in zip(models, titles(models), vectors, strict=True)
         for entry, scored in scorer.scores(model, title, by_prompt)
     ]
-    return Report(
-        dataset=_name_of(dataset.dataset.folder),
-        fingerprint=fingerprint(dataset, requested),
-        photos=len(photos.rows),
-        unreadable=candidates - len(photos.rows),
-        seen=dataset.labels.seen,
-        unseen=dataset.labels.unseen,
-        rules=rules,
-        rare=rarity_threshold(dataset.dataset.targets[photos.rows], rules),
-        rows=tuple(row for entry in metrics for row in entry.rows),
-        made_at=made_at,
-        plot_data=tuple(entry.plots for entry in metrics),
-    )
+    return _report(photos, metrics, rules=rules, made_at=made_at)
 
 
 def label_vectors(model: Model, labels: Sequence[str]) -> dict[Prompt, Vector]:
@@ -199,6 +183,25 @@ def fingerprint(dataset: SplitDataset, rows: Rows) -> str:
     return digest.hexdigest()[:12]
 
 
+def _report(
+    photos: "_Photos", metrics: Sequence[EntryMetrics], *, rules: Rules, made_at: datetime
+) -> Report:
+    dataset = photos.dataset
+    return Report(
+        dataset=_name_of(dataset.dataset.folder),
+        fingerprint=fingerprint(dataset, photos.requested),
+        photos=len(photos.rows),
+        unreadable=photos.unreadable,
+        seen=dataset.labels.seen,
+        unseen=dataset.labels.unseen,
+        rules=rules,
+        rare=rarity_threshold(dataset.dataset.targets[photos.rows], rules),
+        rows=tuple(row for entry in metrics for row in entry.rows),
+        made_at=made_at,
+        plot_data=tuple(entry.plots for entry in metrics),
+    )
+
+
 def _name_of(folder: Path) -> str:
     """Return the last two parts of a path; the last alone is often just "images"."""
     return "/".join(folder.resolve().parts[-2:]).lstrip("/")
@@ -228,14 +231,17 @@ def _check_models(models: Sequence[Model], stored: Stored) -> None:
             )
 
 
-@dataclass
 class _Photos:
     """The photos under evaluation: rows of the dataset and, for a library, their content ids."""
 
-    dataset: SplitDataset
-    rows: Rows
-    progress: ProgressCallback
-    content_ids: ContentIds | None = None
+    def __init__(self, dataset: SplitDataset, rows: Rows, progress: ProgressCallback) -> None:
+        if not len(rows):
+            raise EvaluationError("there is no photo to evaluate.")
+        self.dataset = dataset
+        self.requested = self.rows = rows
+        self.content_ids: ContentIds | None = None
+        self.unreadable = 0
+        self._progress = progress
 
     def keep_stored(self, stored: Stored) -> None:
         """Leave out photos that the library does not have."""
@@ -258,6 +264,7 @@ class _Photos:
             )
         if self.content_ids is not None:
             self.content_ids = self.content_ids[np.isin(self.rows, rows)]
+        self.unreadable += len(self.rows) - len(rows)
         self._keep(rows, "that cannot be read")
 
     def _keep(self, rows: Rows, why: str) -> None:
@@ -266,7 +273,7 @@ class _Photos:
         self.rows = rows
         if names:
             sentence = f"left out {count_noun(len(names), 'photo')} {why}: {first_few(names)}"
-            self.progress(Progress("reading photos", message=sentence))
+            self._progress(Progress("reading photos", message=sentence))
 
 
 @dataclass(frozen=True)
