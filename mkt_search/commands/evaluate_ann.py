@@ -24,7 +24,7 @@ from mkt_search.terminal.progress import show_progress
 if TYPE_CHECKING:
     from mkt_search.evaluation.ann_recall import RecallReport, RecallRow, SearchStats
 
-COLUMNS = (
+RECALL_COLUMNS = (
     Column("filter", is_number=True),
     Column("photos", is_number=True),
     Column("k", is_number=True),
@@ -111,7 +111,7 @@ def ann(
     if as_json:
         show_json(report.as_dict())
     else:
-        show_table(COLUMNS, map(_row, report.rows))
+        show_table(RECALL_COLUMNS, map(_row, report.rows))
 
 
 def _labels(labels: tuple[str, ...], file: Path | None) -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mkt_search.search.score_photo import LabelScore
     from mkt_search.settings.config import Config
 
-COLUMNS = (
+SCORE_COLUMNS = (
     Column("score", is_number=True),
     Column("global", is_number=True),
     Column("local", is_number=True),
@@ -93,7 +93,7 @@ def score(
         show_json([_as_data(photo, scores) for photo, scores in found.items()])
         return
     rows = (_row(photo, score) for photo, scores in found.items() for score in scores)
-    show_table(COLUMNS, rows)
+    show_table(SCORE_COLUMNS, rows)
 
 
 def _model(directory: Path | None, flags: dict[str, Any]) -> "tuple[Config, Model]":

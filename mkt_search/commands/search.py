@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mkt_search.search.search import Explanation
     from mkt_search.types import Hit, Term
 
-COLUMNS = (
+HIT_COLUMNS = (
     Column("rank", is_number=True),
     Column("score", is_number=True),
     Column("global", is_number=True),
@@ -142,7 +142,7 @@ def search(
         elif paths or null:
             _show_paths(hits, b"\0" if null else b"\n")
         elif html is None:
-            show_table(COLUMNS, (_row(rank, hit) for rank, hit in enumerate(hits, start=1)))
+            show_table(HIT_COLUMNS, (_row(rank, hit) for rank, hit in enumerate(hits, start=1)))
         if explain:
             say(explained(explanation))
         if not hits:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mkt_search.store.status import Status
     from mkt_search.types import Encoding
 
-COLUMNS = (Column("what"), Column("value"))
+STATUS_COLUMNS = (Column("what"), Column("value"))
 FAILED_COLUMNS = (Column("path"), Column("reason"))
 
 
@@ -33,7 +33,7 @@ def status(failed: bool, as_json: bool, directory: Path | None) -> None:
         elif as_json:
             show_json(as_data(library.status()))
         else:
-            show_table(COLUMNS, _rows(library.status()))
+            show_table(STATUS_COLUMNS, _rows(library.status()))
 
 
 def _show_failed(library: "Library", *, as_json: bool) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mkt_search.settings.config import TagConfig
     from mkt_search.store.records import TagReport
 
-COLUMNS = (Column("label"), Column("photos", is_number=True))
+LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
 
 
 @click.command(cls=Command)
@@ -142,7 +142,7 @@ def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: b
         show_json(as_data(report))
     else:
         counts = sorted(report.by_label.items(), key=lambda item: (-item[1], item[0]))
-        show_table(COLUMNS, ((label, f"{count:,}") for label, count in counts))
+        show_table(LABEL_COLUMNS, ((label, f"{count:,}") for label, count in counts))
     say(_summary(report, settings, dry_run=dry_run))
 
 

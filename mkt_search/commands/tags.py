@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mkt_search.store.records import RunInfo
     from mkt_search.types import Tag
 
-COLUMNS = (
+TAG_COLUMNS = (
     Column("path"),
     Column("label"),
     Column("score", is_number=True),
@@ -118,7 +118,7 @@ def tags(
 
 
 def _show(found: "Iterator[Tag]", *, is_narrowed: bool) -> None:
-    count = show_table(COLUMNS, (_row(tag) for tag in found))
+    count = show_table(TAG_COLUMNS, (_row(tag) for tag in found))
     if count:
         say(count_noun(count, "tag"))
     elif is_narrowed:
