@@ -1,1 +1,1 @@
-"""Labelled photos and their splits, from files as datasets are published."""
+"""Labeled photos and their splits, read from files in the layouts of published datasets."""
