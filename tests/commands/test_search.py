@@ -165,14 +165,14 @@ def test_html_goes_with_json(library: Path, tmp_path: Path) -> None:
     assert (tmp_path / "s.html").exists()
 
 
-def test_terminal_gets_headings_and_nobody_steers_it() -> None:
+def test_a_terminal_gets_headings_and_escaped_text() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
     terminal = Terminal()
     output.show_table(
-        search.COLUMNS, [("1", "0.5", "0.2", "0.3", "a[b]\x1b[31m.jpg")], file=terminal
+        search.HIT_COLUMNS, [("1", "0.5", "0.2", "0.3", "a[b]\x1b[31m.jpg")], file=terminal
     )
     shown = re.sub(r"\x1b\[\d+m", "", terminal.getvalue())
     assert shown.split()[:5] == ["rank", "score", "global", "local", "path"]
