@@ -11,27 +11,18 @@ with Library.create("Pictures") as library:
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-import numpy as np
-
 from mkt_search.errors import (
-    LibraryDamaged,
-    LibraryNotFound,
     QueryError,
     StoreError,
 )
 from mkt_search.models.build import Model, open_model
 from mkt_search.progress import Progress, ProgressCallback, no_progress
-from mkt_search.scoring import unit
 from mkt_search.search import query as queries
-from mkt_search.search.hits import hits_of
-from mkt_search.search.label_vectors import LabelVectors
-from mkt_search.search.library_model import LibraryModel
+from mkt_search.search.reader import LibraryReader
 from mkt_search.search.search import Explanation
-from mkt_search.search.search import search as best_photos
 from mkt_search.settings.config import FILE, FOLDER, Config, find_library, load, named_library
 from mkt_search.settings.override import (
     EvaluateSettings,
@@ -43,12 +34,11 @@ from mkt_search.settings.template import refuse_existing, write_settings
 from mkt_search.store import checks
 from mkt_search.store.checks import Problem, PruneReport
 from mkt_search.store.compact import compact
-from mkt_search.store.interfaces import ContentIds, WeightedQuery
 from mkt_search.store.optimize import Optimized, optimize, remembered_label_vectors
 from mkt_search.store.records import Evaluation, PhotoRecord, RunInfo, TagReport
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.status import Status, status
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging import export
 from mkt_search.tagging.assign import TagRule, blocks_within
@@ -73,10 +63,7 @@ class Library:
     def __init__(self, store: Store, config: Config, *, model: str | None = None) -> None:
         self.store = store
         self.config = config
-        self._models = LibraryModel(store, model or config.model.checkpoint or None)
-        self._snapshot: LocalSnapshot | None = None
-        self._labels = LabelVectors(store.catalog)
-        self._lock = RLock()  # of the two above
+        self._reader = LibraryReader(store, config, model=model or config.model.checkpoint or None)
 
     @classmethod
     def create(
@@ -141,7 +128,7 @@ class Library:
 
     def close(self) -> None:
         """Close the database and release the vectors in memory."""
-        self._snapshot = None
+        self._reader.close()
         self.store.close()
 
     def __enter__(self) -> Self:
@@ -163,27 +150,27 @@ class Library:
     # Photos
 
     def __len__(self) -> int:
-        """Count the photos that can be found."""
+        """Return how many photos a search can find."""
         return self.store.catalog.count_indexed()
 
     def __iter__(self) -> Iterator[PhotoRecord]:
-        """Yield the photos that can be found, in the order of their paths."""
+        """Yield the photos that a search can find, in the order of their paths."""
         return self.photos(state="indexed")
 
     def photos(
         self, *, state: str | None = None, filters: Filters = NO_FILTERS
     ) -> Iterator[PhotoRecord]:
-        """Yield photos in the order of their paths: all, or those indexed, failed or missing."""
+        """Yield photos in the order of their paths.
+
+        Args:
+            state: only "indexed", "failed" or "missing" photos.
+            filters: conditions on the photos.
+        """
         return self.store.catalog.photos(state=state, filters=filters)
 
     def photo(self, path: Path | str) -> PhotoRecord:
-        """Return a photo by its path. Raises QueryError when it is not in the library."""
-        absolute = Path(path).absolute()
-        for candidate in (absolute, absolute.resolve()):
-            found = self.store.catalog.photo_at(candidate)
-            if found is not None:
-                return found
-        raise QueryError(f"{path} is not in the library. Add it with `mkt index`.")
+        """Return a photo by its path. Raises QueryError if it is not in the library."""
+        return self._reader.photo(path)
 
     # Indexing
 
@@ -234,7 +221,7 @@ class Library:
             )
         finally:
             if model is not None and not dry_run:
-                self._models = LibraryModel(self.store)
+                self._reader.use_recorded_model()
 
     def repair(
         self,
@@ -280,50 +267,19 @@ class Library:
         Raises:
             CheckpointMismatch, ModelError.
         """
-        with self._lock:
-            return self._current_model().opened
-
-    def _current_model(self) -> Model:
-        return self._models.of(self._snapshot.stored if self._snapshot else self._stored())
+        return self._reader.model().opened
 
     def label_vectors(self, labels: Sequence[str]) -> Vector:
         """Return (L, D) unit vectors of labels, remembered or encoded now. Raises UnknownLabel."""
-        with self._lock:
-            return self._vectors_of(labels, self._current_model())
-
-    def _vectors_of(self, labels: Sequence[str], model: Model) -> Vector:
-        with self._lock:
-            return self._labels.of(labels, model.label_encoder())
-
-    def _stored(self) -> StoredEncoding:
-        stored = self.store.active
-        if stored is None:
-            raise LibraryNotFound(
-                f"The library in {self.directory} has no photos yet. Run `mkt index FOLDER`."
-            )
-        stored.check_in_use()
-        return stored
+        return self._reader.label_vectors(labels)
 
     def snapshot(self) -> LocalSnapshot:
-        """Return the vectors as they are now. Raises LibraryDamaged, LibraryNotFound."""
-        with self._lock:
-            return self._snapshot_now()
+        """Return an immutable view of the stored vectors as they are now.
 
-    def _snapshot_now(self) -> LocalSnapshot:
-        revision = self.store.revision()
-        if self._snapshot is not None and self._snapshot.revision == revision:
-            return self._snapshot
-        stored = self._stored()
-        try:
-            if self._snapshot is None or self._snapshot.stored.id != stored.id:
-                self._snapshot = LocalSnapshot.open(self.store, stored)
-            else:
-                self._snapshot = self._snapshot.renewed()
-        except LibraryDamaged:
-            if self.store.revision() == revision:
-                raise
-            return self._snapshot_now()  # a writer replaced segments while they were opened
-        return self._snapshot
+        Raises:
+            LibraryDamaged, LibraryNotFound.
+        """
+        return self._reader.snapshot()
 
     # Search
 
@@ -340,11 +296,11 @@ class Library:
         """Return the k best photos for a query, best first.
 
         Args:
-            query: `dog`, `dog + beach - person`, `2*dog + 0.5*beach`, or finished terms.
+            query: `dog`, `dog + beach - person`, `2*dog + 0.5*beach`, or a list of terms.
             k: hits wanted.
             filters: conditions every hit must meet.
-            boxes: say where in each photo the local part comes from.
-            exact: leave the candidate index aside, whatever recall the settings ask for.
+            boxes: compute where in each photo the local part comes from.
+            exact: do not use the candidate index, whatever recall the settings ask for.
             explanation: receives the plan of the search and the time of each step.
 
         Raises:
@@ -353,74 +309,14 @@ class Library:
         terms = queries.merged(queries.parse(query) if isinstance(query, str) else list(query))
         if k < 1:
             raise QueryError(f"-k {k} asks for no photo; name at least 1.")
-        explanation = explanation if explanation is not None else Explanation()
-        with explanation.step("open"):
-            snapshot = self.snapshot()
-        with explanation.step("label vectors"):
-            vectors = self._term_vectors(terms, snapshot)
-        weights = np.array([term.weight for term in terms], np.float32)
-        with explanation.step("filter"):
-            allowed = self._allowed(filters)
-        found = best_photos(
-            snapshot,
-            WeightedQuery(vectors, weights),
-            k,
-            allowed=allowed,
+        return self._reader.search(
+            terms,
+            k=k,
+            filters=filters,
             recall=1.0 if exact else self.config.search.recall,
-            explanation=explanation,
+            boxes=boxes,
+            explanation=explanation if explanation is not None else Explanation(),
         )
-        with explanation.step("photos and boxes"):
-            if not boxes:
-                return hits_of(self.store.catalog, snapshot, found, filters)
-            strongest = vectors[int(np.argmax(weights))]
-            spec = self._models.of(snapshot.stored).image
-            return hits_of(self.store.catalog, snapshot, found, filters, label=strongest, spec=spec)
-
-    def _term_vectors(self, terms: Sequence[Term], snapshot: LocalSnapshot) -> Vector:
-        labels = [term.label for term in terms if term.label is not None]
-        by_label = {}
-        if labels:
-            vectors = self._vectors_of(labels, self._models.of(snapshot.stored))
-            by_label = dict(zip(labels, vectors, strict=True))
-        return np.stack(
-            [
-                by_label[term.label]
-                if term.label is not None
-                else self._photo_vector(term, snapshot)
-                for term in terms
-            ]
-        )
-
-    def _photo_vector(self, term: Term, snapshot: LocalSnapshot) -> Vector:
-        """Return the unit global vector (D,) of a photo, stored or else encoded now."""
-        assert term.photo is not None
-        try:
-            record = self.photo(term.photo)
-        except QueryError:
-            return self._encode(term.photo, snapshot)
-        stored = snapshot.content_ids(self._content_ids_of(record))
-        if not len(stored):
-            return self._encode(term.photo, snapshot)
-        return unit(snapshot.vectors(stored).vectors[0, 0])
-
-    def _content_ids_of(self, record: PhotoRecord) -> ContentIds:
-        """Return the content id (1,) of a photo, (0,) if it has none."""
-        if record.content is None:
-            return np.empty(0, np.int64)
-        ids = self.store.catalog.content_ids_of([record.content])
-        return np.array(list(ids.values()), np.int64)
-
-    def _encode(self, path: Path, snapshot: LocalSnapshot) -> Vector:
-        from mkt_search.search.score_photo import encode_photo
-
-        model = self._models.of(snapshot.stored)
-        return unit(encode_photo(path, model, self.config).global_vectors[0])
-
-    def _allowed(self, filters: Filters) -> ContentIds | None:
-        """Return the content ids that meet the filters; None if there are no filters."""
-        if filters.is_empty:
-            return None
-        return np.array(self.store.catalog.matching_content_ids(filters), np.int64)
 
     def score(
         self, photos: Sequence[Path | str], labels: Sequence[str], *, fuse: "Fuse" = "cosine"
@@ -479,6 +375,42 @@ class Library:
         vectors = Stored(self.store.catalog, self.snapshot(), patches=patches) if stored else None
         return evaluate(opened, config, only=only, stored=vectors, progress=progress)
 
+    def evaluate_ann(
+        self,
+        labels: Sequence[str] = (),
+        *,
+        queries: int = 50,
+        depths: Sequence[int] = (10, 100),
+        seed: int = 0,
+        progress: ProgressCallback = no_progress,
+    ) -> "RecallReport":
+        """Measure the recall and the speed of the candidate index against exact search.
+
+        Args:
+            labels: labels to search for.
+            queries: number of searches; remembered labels and mixtures of stored vectors are added
+                until there are so many.
+            depths: numbers of best photos that are compared.
+            seed: of the random mixtures and filters.
+            progress: called as work advances.
+
+        Raises:
+            EvaluationError: the library has no photos.
+            UnknownLabel, LibraryDamaged.
+        """
+        from mkt_search.evaluation.ann_recall import measure
+
+        return measure(
+            self.snapshot(),
+            remembered=remembered_label_vectors(self.store),
+            given=self.label_vectors(labels) if labels else None,
+            queries=queries,
+            depths=depths,
+            target=self.config.search.recall,
+            seed=seed,
+            progress=progress,
+        )
+
     def keep_evaluation(self, report: "Report") -> int:
         """Keep the results of an evaluation in the library; return the number of its run.
 
@@ -519,17 +451,16 @@ class Library:
         """
         labels = list(dict.fromkeys(vocabulary))
         tagging.check_rule(top=top, threshold=threshold, labels=labels)
-        memory = self.config.tag.memory_mb
-        blocks = blocks_within(memory, self._stored().encoding, len(labels), top=top)
+        memory, encoding = self.config.tag.memory_mb, self._reader.stored().encoding
+        blocks = blocks_within(memory, encoding, len(labels), top=top)
 
         def work(run: int | None) -> TagReport:
             snapshot = self.snapshot()
-            encoder = self._models.of(snapshot.stored).label_encoder()
             return tagging.tag(
                 self.store.catalog,
                 snapshot,
                 labels,
-                self._labels.of_vocabulary(labels, encoder, progress),
+                self._reader.vocabulary_vectors(labels, snapshot, progress),
                 rule=TagRule(top, threshold),
                 blocks=blocks,
                 run=run,
@@ -544,12 +475,22 @@ class Library:
             return work(run.id)
 
     def untag(self, run: int) -> TagReport:
-        """Take a tag run back whole: its tags go, those it replaced return. Human tags stay."""
+        """Delete the tags of a run and restore those it replaced; tags set by hand stay.
+
+        Raises:
+            QueryError: there is no such tag run, or it was reverted before.
+            LibraryLocked, StoreError.
+        """
         with self.store.writing("mkt untag"):
             return self.store.catalog.revert_run(run)
 
     def add_tag(self, photos: Sequence[Path | str], label: str) -> int:
-        """Tag photos by hand; return how many did not have the tag by hand yet."""
+        """Tag photos by hand; return how many were not yet tagged so by hand.
+
+        Raises:
+            QueryError: the label is empty, or a photo is not in the library.
+            LibraryLocked, StoreError.
+        """
         if not label.strip():
             raise QueryError("The label is empty.")
         ids = [self.photo(path).id for path in photos]
@@ -557,7 +498,12 @@ class Library:
             return self.store.catalog.add_tag(ids, label.strip())
 
     def remove_tag(self, photos: Sequence[Path | str], label: str) -> int:
-        """Remove a tag from photos, whoever set it; return how many had it."""
+        """Remove a tag from photos, whoever set it; return how many had it.
+
+        Raises:
+            QueryError: a photo is not in the library.
+            LibraryLocked, StoreError.
+        """
         ids = [self.photo(path).id for path in photos]
         with self.store.writing("mkt tag --remove"):
             return self.store.catalog.remove_tag(ids, label.strip())
@@ -607,7 +553,7 @@ class Library:
         """Return every run, oldest first."""
         return self.store.catalog.runs()
 
-    # Housekeeping
+    # Maintenance
 
     def status(self) -> Status:
         """Return the state of the library in numbers."""
@@ -620,55 +566,27 @@ class Library:
         )
 
     def optimize(self, progress: ProgressCallback = no_progress) -> Optimized | None:
-        """Build a candidate index of all photos and switch to it; None when they are too few.
+        """Build a candidate index of all photos and switch to it; return None if they are too few.
 
         Raises:
             LibraryLocked, LibraryDamaged, StoreError.
         """
-        stored = self._stored()
+        stored = self._reader.stored()
         with self.store.writing("mkt optimize"), self.store.run("optimize", {}) as run:
             done = optimize(self.store, stored, progress=progress)
             if done is not None:
                 run.summary = {"photos": done.photos, "bytes": done.bytes}
             return done
 
-    def measure_recall(
-        self,
-        labels: Sequence[str] = (),
-        *,
-        queries: int = 50,
-        depths: Sequence[int] = (10, 100),
-        seed: int = 0,
-        progress: ProgressCallback = no_progress,
-    ) -> "RecallReport":
-        """Compare searches through the candidate index with exact ones; the setting is the target.
+    def prune(self, *, dry_run: bool = False) -> PruneReport:
+        """Remove missing photos from the library, and vectors that no photo needs.
 
         Args:
-            labels: all of these are searched for.
-            queries: searches at least: remembered labels and mixtures of vectors fill up.
-            depths: how many best photos are compared.
-            seed: draws what fills up, and the filters.
-            progress: called as work advances.
+            dry_run: return what would be removed and change nothing.
 
         Raises:
-            EvaluationError: the library has no photos.
-            UnknownLabel, LibraryDamaged.
+            LibraryLocked, StoreError.
         """
-        from mkt_search.evaluation.ann_recall import measure
-
-        return measure(
-            self.snapshot(),
-            remembered=remembered_label_vectors(self.store),
-            given=self.label_vectors(labels) if labels else None,
-            queries=queries,
-            depths=depths,
-            target=self.config.search.recall,
-            seed=seed,
-            progress=progress,
-        )
-
-    def prune(self, *, dry_run: bool = False) -> PruneReport:
-        """Forget missing photos and whatever no photo needs; the user's files are never touched."""
         if dry_run:
             return checks.prune(self.store, dry_run=True)
         with self.store.writing("mkt prune"):
@@ -691,7 +609,7 @@ class Library:
             return self.store.catalog.move_root(Path(old).absolute(), target)
 
     def migrate(self) -> None:
-        """Bring the database to this program's schema."""
+        """Bring the database to the schema of this version. Raises LibraryLocked, StoreError."""
         self.store.migrate()
 
 

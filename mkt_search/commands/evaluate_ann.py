@@ -102,7 +102,7 @@ def ann(
     asked = _labels(labels, labels_file)
     with open_library(directory, take_settings(given)) as library:
         with show_progress("reading labels and vectors") as progress:
-            report = library.measure_recall(
+            report = library.evaluate_ann(
                 asked, queries=queries, depths=depths, seed=seed, progress=progress
             )
     say(_summary(report))

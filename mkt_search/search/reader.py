@@ -1,0 +1,205 @@
+"""What a library knows now: its vectors, its model, its label vectors, and searches over them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import RLock
+
+import numpy as np
+
+from mkt_search.errors import LibraryDamaged, LibraryNotFound, QueryError
+from mkt_search.models.build import Model
+from mkt_search.progress import ProgressCallback
+from mkt_search.scoring import unit
+from mkt_search.search.hits import hits_of
+from mkt_search.search.label_vectors import LabelVectors
+from mkt_search.search.library_model import LibraryModel
+from mkt_search.search.search import Explanation, search
+from mkt_search.settings.config import Config
+from mkt_search.store.interfaces import ContentIds, WeightedQuery
+from mkt_search.store.records import PhotoRecord
+from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.types import Filters, Hit, Term, Vector
+
+
+class LibraryReader:
+    """Reads a library for any number of threads; each call sees what is committed by then.
+
+    Args:
+        store: the library.
+        config: its settings.
+        model: a checkpoint folder or open_clip name to use instead of the recorded one.
+    """
+
+    def __init__(self, store: Store, config: Config, *, model: str | None = None) -> None:
+        self._store = store
+        self._config = config
+        self._models = LibraryModel(store, model)
+        self._labels = LabelVectors(store.catalog)
+        self._snapshot: LocalSnapshot | None = None
+        self._lock = RLock()  # of the labels and the snapshot
+
+    def close(self) -> None:
+        """Release the vectors in memory."""
+        self._snapshot = None
+
+    def stored(self) -> StoredEncoding:
+        """Return the encoding that is searched.
+
+        Raises:
+            LibraryNotFound: the library has no photos yet.
+            CheckpointMismatch: its vectors have a form that is no longer read.
+        """
+        stored = self._store.active
+        if stored is None:
+            raise LibraryNotFound(
+                f"The library in {self._store.directory} has no photos yet. Run `mkt index FOLDER`."
+            )
+        stored.check_in_use()
+        return stored
+
+    def snapshot(self) -> LocalSnapshot:
+        """Return the vectors as they are now. Raises LibraryDamaged, LibraryNotFound."""
+        with self._lock:
+            return self._snapshot_now()
+
+    def _snapshot_now(self) -> LocalSnapshot:
+        revision = self._store.revision()
+        if self._snapshot is not None and self._snapshot.revision == revision:
+            return self._snapshot
+        stored = self.stored()
+        try:
+            if self._snapshot is None or self._snapshot.stored.id != stored.id:
+                self._snapshot = LocalSnapshot.open(self._store, stored)
+            else:
+                self._snapshot = self._snapshot.renewed()
+        except LibraryDamaged:
+            if self._store.revision() == revision:
+                raise
+            return self._snapshot_now()  # a writer replaced segments while they were opened
+        return self._snapshot
+
+    # The model
+
+    def use_recorded_model(self) -> None:
+        """Forget the model; the next one is that which the library records."""
+        self._models = LibraryModel(self._store)
+
+    def model(self) -> Model:
+        """Return the model of the vectors, opened no more than needed.
+
+        Raises:
+            CheckpointMismatch, ModelError.
+        """
+        with self._lock:
+            return self._models.of(self._snapshot.stored if self._snapshot else self.stored())
+
+    def label_vectors(self, labels: Sequence[str]) -> Vector:
+        """Return (L, D) unit vectors of labels. Raises UnknownLabel."""
+        return self._label_vectors(labels, self.model())
+
+    def vocabulary_vectors(
+        self, labels: Sequence[str], snapshot: LocalSnapshot, progress: ProgressCallback
+    ) -> Vector:
+        """Return (L, D) as `label_vectors` does, but keep none of them in memory."""
+        encoder = self._models.of(snapshot.stored).label_encoder()
+        return self._labels.of_vocabulary(labels, encoder, progress)
+
+    def _label_vectors(self, labels: Sequence[str], model: Model) -> Vector:
+        with self._lock:
+            return self._labels.of(labels, model.label_encoder())
+
+    # Photos and queries
+
+    def photo(self, path: Path | str) -> PhotoRecord:
+        """Return a photo by its path. Raises QueryError if it is not in the library."""
+        absolute = Path(path).absolute()
+        for candidate in (absolute, absolute.resolve()):
+            found = self._store.catalog.photo_at(candidate)
+            if found is not None:
+                return found
+        raise QueryError(f"{path} is not in the library. Add it with `mkt index`.")
+
+    def search(
+        self,
+        terms: Sequence[Term],
+        *,
+        k: int,
+        filters: Filters,
+        recall: float,
+        boxes: bool = True,
+        explanation: Explanation,
+    ) -> list[Hit]:
+        """Return the k best photos for a weighted sum of terms, best first.
+
+        Args:
+            terms: labels and photos, each once.
+            k: hits wanted.
+            filters: conditions every hit must meet.
+            recall: share of the best photos that a candidate index must find.
+            boxes: compute where in each photo the local part comes from.
+            explanation: receives the plan of the search and the time of each step.
+        """
+        catalog = self._store.catalog
+        with explanation.step("open"):
+            snapshot = self.snapshot()
+        with explanation.step("label vectors"):
+            vectors = self._term_vectors(terms, snapshot)  # (T, D)
+        weights = np.array([term.weight for term in terms], np.float32)  # (T,)
+        with explanation.step("filter"):
+            allowed = self._allowed(filters)
+        query = WeightedQuery(vectors, weights)
+        found = search(snapshot, query, k, allowed=allowed, recall=recall, explanation=explanation)
+        with explanation.step("photos and boxes"):
+            if not boxes:
+                return hits_of(catalog, snapshot, found, filters)
+            strongest = vectors[int(np.argmax(weights))]
+            spec = self._models.of(snapshot.stored).image
+            return hits_of(catalog, snapshot, found, filters, label=strongest, spec=spec)
+
+    def _allowed(self, filters: Filters) -> ContentIds | None:
+        """Return the content ids that meet the filters; None if there are no filters."""
+        if filters.is_empty:
+            return None
+        return np.array(self._store.catalog.matching_content_ids(filters), np.int64)
+
+    def _term_vectors(self, terms: Sequence[Term], snapshot: LocalSnapshot) -> Vector:
+        """Return (T, D), one unit vector a term."""
+        labels = [term.label for term in terms if term.label is not None]
+        by_label = {}
+        if labels:
+            vectors = self._label_vectors(labels, self._models.of(snapshot.stored))
+            by_label = dict(zip(labels, vectors, strict=True))
+        return np.stack(
+            [
+                by_label[term.label]
+                if term.label is not None
+                else self._photo_vector(term, snapshot)
+                for term in terms
+            ]
+        )
+
+    def _photo_vector(self, term: Term, snapshot: LocalSnapshot) -> Vector:
+        """Return the unit global vector (D,) of a photo, stored or else encoded now."""
+        assert term.photo is not None
+        try:
+            record = self.photo(term.photo)
+        except QueryError:
+            return self._encoded(term.photo, snapshot)
+        stored = snapshot.content_ids(self._content_ids_of(record))
+        if not len(stored):
+            return self._encoded(term.photo, snapshot)
+        return unit(snapshot.vectors(stored).vectors[0, 0])
+
+    def _content_ids_of(self, record: PhotoRecord) -> ContentIds:
+        """Return the content id (1,) of a photo, (0,) if it has none."""
+        if record.content is None:
+            return np.empty(0, np.int64)
+        ids = self._store.catalog.content_ids_of([record.content])
+        return np.array(list(ids.values()), np.int64)
+
+    def _encoded(self, path: Path, snapshot: LocalSnapshot) -> Vector:
+        from mkt_search.search.score_photo import encode_photo  # imports an image library
+
+        model = self._models.of(snapshot.stored)
+        return unit(encode_photo(path, model, self._config).global_vectors[0])
