@@ -31,16 +31,34 @@ if TYPE_CHECKING:
         TrainingError,
         UnknownLabel,
     )
+    from mkt_search.evaluation.ann_recall import RecallReport
+    from mkt_search.evaluation.evaluate import evaluate
     from mkt_search.evaluation.report import Report
     from mkt_search.library import Library
     from mkt_search.models.build import Model, open_model
     from mkt_search.progress import Progress, ProgressCallback, no_progress
+    from mkt_search.search.plan import Plan
+    from mkt_search.search.score_photo import LabelScore, score_photo
+    from mkt_search.search.search import Explanation
     from mkt_search.settings.config import Config
     from mkt_search.settings.config import load as load_config
     from mkt_search.store.checks import Problem, PruneReport
+    from mkt_search.store.interfaces import Snapshot
+    from mkt_search.store.optimize import Optimized
     from mkt_search.store.records import Evaluation, PhotoRecord, RunInfo, TagReport
     from mkt_search.store.status import Status
-    from mkt_search.types import Box, Encoding, Filters, Hit, PhotoFacts, Summary, Tag, Term
+    from mkt_search.tagging.bulk import read_vocabulary
+    from mkt_search.types import (
+        Box,
+        Encoding,
+        Filters,
+        Hit,
+        PhotoFacts,
+        RepairSummary,
+        Summary,
+        Tag,
+        Term,
+    )
 
 __version__ = "0.1.0"
 
@@ -53,8 +71,10 @@ __all__ = [
     "Encoding",
     "Evaluation",
     "EvaluationError",
+    "Explanation",
     "Filters",
     "Hit",
+    "LabelScore",
     "Library",
     "LibraryDamaged",
     "LibraryLocked",
@@ -62,17 +82,22 @@ __all__ = [
     "MktError",
     "Model",
     "ModelError",
+    "Optimized",
     "PhotoError",
     "PhotoFacts",
     "PhotoRecord",
+    "Plan",
     "Problem",
     "Progress",
     "ProgressCallback",
     "PruneReport",
     "QueryError",
+    "RecallReport",
+    "RepairSummary",
     "Report",
     "RunInfo",
     "SchemaOutdated",
+    "Snapshot",
     "Status",
     "StoreError",
     "Summary",
@@ -81,9 +106,12 @@ __all__ = [
     "Term",
     "TrainingError",
     "UnknownLabel",
+    "evaluate",
     "load_config",
     "no_progress",
     "open_model",
+    "read_vocabulary",
+    "score_photo",
 ]
 
 _NAMES_BY_MODULE = {
@@ -92,15 +120,26 @@ _NAMES_BY_MODULE = {
         *("LibraryLocked", "LibraryNotFound", "MktError", "ModelError", "PhotoError", "QueryError"),
         *("SchemaOutdated", "StoreError", "TrainingError", "UnknownLabel"),
     ),
+    "evaluation.ann_recall": ("RecallReport",),
+    "evaluation.evaluate": ("evaluate",),
     "evaluation.report": ("Report",),
     "library": ("Library",),
     "models.build": ("Model", "open_model"),
     "progress": ("Progress", "ProgressCallback", "no_progress"),
+    "search.plan": ("Plan",),
+    "search.score_photo": ("LabelScore", "score_photo"),
+    "search.search": ("Explanation",),
     "settings.config": ("Config", "load"),
     "store.checks": ("Problem", "PruneReport"),
+    "store.interfaces": ("Snapshot",),
+    "store.optimize": ("Optimized",),
     "store.records": ("Evaluation", "PhotoRecord", "RunInfo", "TagReport"),
     "store.status": ("Status",),
-    "types": ("Box", "Encoding", "Filters", "Hit", "PhotoFacts", "Summary", "Tag", "Term"),
+    "tagging.bulk": ("read_vocabulary",),
+    "types": (
+        *("Box", "Encoding", "Filters", "Hit", "PhotoFacts", "RepairSummary", "Summary", "Tag"),
+        "Term",
+    ),
 }
 _PUBLIC_NAMES = {"load": "load_config"}
 _PLACES = {

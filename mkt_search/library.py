@@ -559,13 +559,13 @@ class Library:
         """Return the state of the library in numbers."""
         return status(self.store)
 
-    def verify(self, progress: ProgressCallback = no_progress) -> list[Problem]:
+    def verify(self, *, progress: ProgressCallback = no_progress) -> list[Problem]:
         """Check the database and every stored vector file; an empty list is a sound library."""
         return checks.verify(
             self.store, lambda done, total: progress(Progress("checking segments", done, total))
         )
 
-    def optimize(self, progress: ProgressCallback = no_progress) -> Optimized | None:
+    def optimize(self, *, progress: ProgressCallback = no_progress) -> Optimized | None:
         """Build a candidate index of all photos and switch to it; return None if they are too few.
 
         Raises:

@@ -33,7 +33,7 @@ def verify(ctx: click.Context, as_json: bool, directory: Path | None) -> None:
     something is wrong.
     """
     with open_library(directory, {}) as library, show_progress("checking segments") as progress:
-        problems = library.verify(progress)
+        problems = library.verify(progress=progress)
     if as_json:
         show_json([_problem_as_data(problem) for problem in problems])
     else:

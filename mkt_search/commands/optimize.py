@@ -35,7 +35,7 @@ def optimize(as_json: bool, directory: Path | None) -> None:
     """
     with open_library(directory, {}) as library:
         with show_progress("training the index") as progress:
-            done = library.optimize(progress)
+            done = library.optimize(progress=progress)
         if done is None:
             photos = count_noun(len(library), "photo")
             say(f"{photos}: too few for a candidate index; searches read all of them.")
