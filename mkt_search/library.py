@@ -441,7 +441,7 @@ class Library:
 
         Args:
             vocabulary: labels, trained or not.
-            top: at most so many labels a photo, best first; 0 for any number.
+            top: the most labels for a photo, best first; 0 is no limit.
             threshold: labels must score at least this.
             dry_run: report what would change and change nothing.
             progress: called as work advances.

@@ -87,9 +87,9 @@ def test_option_has_help_with_its_default(name: str, option: click.Option) -> No
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
 def test_option_of_a_setting_says_what_the_setting_says(name: str, option: click.Option) -> None:
-    told = re.search(r"mkt\.toml: (\w+\.\w+)\]", option.help or "")
-    if told is not None:
-        assert option.help == config.find_setting(told[1]).help
+    named = re.search(r"mkt\.toml: (\w+\.\w+)\]", option.help or "")
+    if named is not None:
+        assert option.help == config.find_setting(named[1]).help
 
 
 def test_every_key_of_mkt_toml_is_a_setting() -> None:

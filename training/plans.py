@@ -1,6 +1,6 @@
 """From settings to plans: read once, every combination checked here, and split for the parts.
 
-No other module of training reads `Stage1Config` or `Stage2Config`. The checks need no data and no
+Only this module of training reads `Stage1Config` or `Stage2Config`. The checks need no data and no
 model, so a run that cannot work is refused at once.
 """
 

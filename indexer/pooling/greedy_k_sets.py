@@ -1,4 +1,4 @@
-"""Sets of k patches of a photo, chosen so that together they speak for all of its patches.
+"""Greedy k-sets: sets of k patches of a photo that together represent all of its patches.
 
 The mean of the k best patches for a label is the best of all k-subsets, so any family of k-sets
 gives a lower bound, and a good family has one near the best for every label that may come. Which k
@@ -18,7 +18,7 @@ from torch import Tensor
 NOTHING = 1e-6  # of what the first set adds; less is rounding, and the photo has sets enough
 
 
-def cover(patches: Tensor, m: int, k: int) -> Tensor:
+def greedy_k_sets(patches: Tensor, m: int, k: int) -> Tensor:
     """Return (B, m, P) bool: sets of min(k, P) patches of (B, P, D), the most useful first.
 
     Where fewer than m sets add anything, the last rows are empty; the first never is.

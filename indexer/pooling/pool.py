@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.pooling.greedy_k_sets import cover
+from indexer.pooling.greedy_k_sets import greedy_k_sets
 from mkt_search.errors import ModelError
 from mkt_search.scoring import scale
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
@@ -93,8 +93,8 @@ def _salient(patches: Tensor, global_vectors: Tensor, encoding: Encoding) -> Ten
 
 
 def _cover_sets(patches: Tensor, _: Tensor, encoding: Encoding) -> Tensor:
-    """Take k-sets that together speak for all patches."""
-    return cover(patches, encoding.m, encoding.top_k)
+    """Take k-sets that together represent all patches."""
+    return greedy_k_sets(patches, encoding.m, encoding.top_k)
 
 
 Chooser = Callable[[Tensor, Tensor, Encoding], Tensor]

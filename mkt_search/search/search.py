@@ -2,7 +2,7 @@
 
 `plan` chooses among three paths. Through the candidate index: the shortlist is scored exactly, and
 with it every photo newer than the index. By the exact scan: photos are scored until a bound proves
-that no other one can be among the k best. Or every allowed photo is scored. All of them score by
+that the rest cannot be among the k best. Or every allowed photo is scored. All of them score by
 `scoring`. Of photos with equal scores, the one whose bytes came first, which has the lower content
 id, goes first.
 """

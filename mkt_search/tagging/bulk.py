@@ -45,7 +45,7 @@ def check_rule(*, top: int, threshold: float | None, labels: Sequence[str]) -> N
     if not labels:
         raise QueryError("The vocabulary has no labels.")
     if top < 0:
-        raise QueryError(f"--top {top} makes no sense: name a number of labels, or 0 for any.")
+        raise QueryError(f"--top {top} is negative; give a number of labels, or 0 for no limit.")
     if not top and threshold is None:
         raise QueryError(
             "Every label would go to every photo: say how many with --top N or how good with "

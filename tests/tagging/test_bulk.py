@@ -1,4 +1,4 @@
-"""Vocabulary files as people write them; rules that make no sense."""
+"""Bulk tagging: what is written, which rules are refused, and vocabularies."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from indexer.pooling.greedy_k_sets import NOTHING, cover
 from mkt_search.types import Vector
 
 
-def slow_cover(patches: Vector, m: int, k: int) -> NDArray[np.bool_]:
+def slow_greedy_k_sets(patches: Vector, m: int, k: int) -> NDArray[np.bool_]:
     """Members (m, P) of one photo's sets, (P, D), one candidate at a time."""
     apart = patches - patches.mean(axis=0)
     near = [best_for(patch, apart, k) for patch in apart]
@@ -35,7 +35,7 @@ def best_for(direction: Vector, patches: Vector, k: int) -> list[int]:
 
 
 def sets_of(patches: Vector, m: int, k: int) -> list[list[int]]:
-    members = cover(torch.from_numpy(patches[None]), m, k)[0].numpy()
+    members = greedy_k_sets(torch.from_numpy(patches[None]), m, k)[0].numpy()
     return [np.flatnonzero(row).tolist() for row in members]
 
 
@@ -71,15 +71,15 @@ def test_the_sets_are_those_of_the_plain_version(patches: int, m: int, k: int, s
     k = min(k, patches - 1)
     assume(patches != 2 * k)  # a set and all the other patches add the same then
     drawn = np.random.default_rng(seed).standard_normal((patches, 24)).astype(np.float32)
-    found = cover(torch.from_numpy(drawn[None]), m, k)[0].numpy()
-    np.testing.assert_array_equal(found, slow_cover(drawn.astype(np.float64), m, k))
+    found = greedy_k_sets(torch.from_numpy(drawn[None]), m, k)[0].numpy()
+    np.testing.assert_array_equal(found, slow_greedy_k_sets(drawn.astype(np.float64), m, k))
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 20), st.integers(1, 12), st.integers(1, 9), st.integers(0, 999))
 def test_fewer_sets_are_the_first_of_more(patches: int, m: int, k: int, seed: int) -> None:
     drawn = np.random.default_rng(seed).standard_normal((3, patches, 7)).astype(np.float32)
-    many = cover(torch.from_numpy(drawn), m + 3, k)
-    assert torch.equal(cover(torch.from_numpy(drawn), m, k), many[:, :m])
+    many = greedy_k_sets(torch.from_numpy(drawn), m + 3, k)
+    assert torch.equal(greedy_k_sets(torch.from_numpy(drawn), m, k), many[:, :m])
     counts = many.sum(dim=2)
     assert ((counts == min(k, patches)) | (counts == 0)).all() and (counts[:, 0] > 0).all()

@@ -13,7 +13,7 @@ from indexer.pooling.pool import pool
 from mkt_search.errors import ModelError
 from mkt_search.scoring import scale, score, unit
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Pooling, Vector
-from tests.indexer.pooling.test_greedy_k_sets import slow_cover
+from tests.indexer.pooling.test_greedy_k_sets import slow_greedy_k_sets
 
 ENCODING = Encoding("abc", 12, (5, 7), "cover", 6, 4, "int8")
 
@@ -38,7 +38,7 @@ def slow_members(patches: Vector, global_vectors: Vector, encoding: Encoding) ->
         for row, patch in enumerate(np.argsort(-(patches @ global_vectors))[: encoding.m]):
             members[row, patch] = True
         return members
-    return slow_cover(patches.astype(np.float64), encoding.m, encoding.top_k)
+    return slow_greedy_k_sets(patches.astype(np.float64), encoding.m, encoding.top_k)
 
 
 def slow_pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:

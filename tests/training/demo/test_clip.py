@@ -86,15 +86,15 @@ def test_words_are_the_labels_their_colours_and_their_shapes() -> None:
 
 
 def test_every_caption_fits_the_text_tower() -> None:
-    told = [
+    captions = [
         caption(draw_scene(seed), np.random.default_rng([seed, order]))
         for seed in range(400)
         for order in range(2)
     ]
     end = tokens([""])[0].max()
-    ids = tokens(told)
+    ids = tokens(captions)
     assert (ids == end).sum(dim=1).eq(1).all()
-    whole = open_clip.SimpleTokenizer(context_length=77)(told)
+    whole = open_clip.SimpleTokenizer(context_length=77)(captions)
     assert torch.equal(whole[:, :24], ids)
 
 
