@@ -38,8 +38,8 @@ from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos.decode import decode, read, to_pixels
 from mkt_search.process import keep_freed_memory
 from mkt_search.settings.config import IndexConfig
-from mkt_search.store.records import NewPhoto
-from mkt_search.store.store import Batch, Store
+from mkt_search.store.records import Batch, NewPhoto
+from mkt_search.store.store import Store
 from mkt_search.types import Encoding, ImageSpec, PhotoFacts, PhotoVectors, Pooling
 
 MEAN_STD = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -178,7 +178,7 @@ def store_milliseconds(encoding: Encoding, files: Sequence[Any], vectors: PhotoV
     with tempfile.TemporaryDirectory() as temporary:
         store = Store.create(Path(temporary) / ".mkt")
         stored = store.begin_encoding(encoding, model="benchmark")
-        root = store.place_of(files[0].root)
+        root = store.catalog.record_scan(store.catalog.locate(files[0].root), [], [])
         tries = iter(range(100))
 
         def commit() -> None:

@@ -16,8 +16,9 @@ from truth import truth
 from mkt_search.search.plan import DEFAULT, SearchPolicy
 from mkt_search.search.search import Explanation, Found, search
 from mkt_search.store.interfaces import ContentIds, WeightedQuery
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import PhotoFile, Vector
 
 K = 100
@@ -225,8 +226,10 @@ def removal(store: Store, snapshot: LocalSnapshot) -> tuple[float, float]:
     gone = [photo.id for photo in islice(store.catalog.photos(), REMOVED_PHOTOS)]
     back = PhotoFile(store.directory, "", store.directory, 1, 1)
     try:
-        marking = timed(lambda: store.mark_missing(gone))
+        marking = timed(lambda: store.catalog.mark_missing(gone))
         seeing = timed(snapshot.renewed)
     finally:
-        store.touch([(photo, back) for photo in gone])  # a library that is kept stays whole
+        location = store.catalog.locate(store.catalog.root_folders()[0])
+        returned = [(photo, back) for photo in gone]
+        store.catalog.record_scan(location, [], returned)  # the library may be kept
     return marking, seeing

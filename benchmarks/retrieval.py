@@ -43,9 +43,10 @@ from search_table import SearchTable, SearchTimes, folder_bytes, timed
 from truth import truth
 
 from mkt_search.store.candidates.policy import DEFAULT as BUILD
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.optimize import optimize
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
 
 ROW_NAMES = ("exact", "candidates", "several", "filters", "hnsw", "sqlite", "lancedb")
 PEERS = {"hnsw", "sqlite", "lancedb"}

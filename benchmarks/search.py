@@ -28,8 +28,9 @@ from mkt_search.scoring import unit
 from mkt_search.search.plan import DEFAULT, SearchPolicy
 from mkt_search.search.search import search
 from mkt_search.store.interfaces import ContentIds, WeightedQuery
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import PhotoVectors, Vector
 
 OBJECTS = 6  # a photo

@@ -17,9 +17,10 @@ import torch
 
 from indexer.pooling.pool import pool
 from mkt_search.scoring import unit
-from mkt_search.store.compact import LARGE, MANY, compact
-from mkt_search.store.records import NewPhoto
-from mkt_search.store.store import Batch, Store, StoredEncoding
+from mkt_search.store.compact import CompactionPolicy, compact
+from mkt_search.store.manifest import StoredEncoding
+from mkt_search.store.records import Batch, NewPhoto
+from mkt_search.store.store import Store
 from mkt_search.types import Encoded, Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
 
 DIM, GRID, M, TOP_K = 512, (14, 14), 16, 18
@@ -27,7 +28,9 @@ KINDS = ("cover", "topk")  # of local vectors, the default first
 CONCEPTS, TOPICS = 2_000, 100
 BASE = 20_000  # photos that are not recombined
 PHOTOS_PER_BATCH = 256
-PART = LARGE  # recombined photos yielded, and committed, together: their segments stay as they are
+MERGED_AFTER_COMMITS = 64  # as the indexer does
+# Recombined photos yielded and committed together; their segments are not merged.
+PART = CompactionPolicy().max_photos
 MAX_OBJECTS = 12  # in a photo
 SWAPPED = 6  # local vectors of a recombined photo that come from another one
 
@@ -167,7 +170,7 @@ def fill(
     facts, done = PhotoFacts(640, 480, "JPEG"), 0
     with store.writing("benchmark"):
         stored = store.begin_encoding(stored_as, model=model)
-        location = store.place_of(root)
+        location = store.catalog.record_scan(store.catalog.locate(root), [], [])
         for commits, part in enumerate(parts, start=1):
             records = [
                 NewPhoto(PhotoFile(root, f"{i:08}.jpg", root, 1, 1), f"{i:064x}", facts, i - done)
@@ -175,9 +178,9 @@ def fill(
             ]
             store.add(location, stored, Batch(records, (), part))
             done += len(part)
-            if commits % MANY == 0:
+            if commits % MERGED_AFTER_COMMITS == 0:
                 compact(store, stored)
-        compact(store, stored, fewest=1)
+        compact(store, stored, CompactionPolicy(min_segments=1))
     return stored
 
 

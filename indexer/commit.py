@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from indexer.encode import Encoder, encode_batch
 from indexer.load import Failed, Loaded, Loader, nothing_is_stored
-from mkt_search.store.records import Copies, FailedPhoto, KnownPhoto, NewPhoto, RootLocation
-from mkt_search.store.store import Batch, Store, StoredEncoding
+from mkt_search.store.manifest import StoredEncoding
+from mkt_search.store.records import Batch, Copies, FailedPhoto, KnownPhoto, NewPhoto, RootLocation
+from mkt_search.store.store import Store
 
 
 @dataclass

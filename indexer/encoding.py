@@ -8,7 +8,8 @@ from mkt_search.errors import ConfigError
 from mkt_search.models.build import Model
 from mkt_search.models.checkpoint import is_checkpoint
 from mkt_search.settings.config import Config, find_setting
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.manifest import StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import Encoding, Precision
 
 if TYPE_CHECKING:

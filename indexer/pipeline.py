@@ -20,10 +20,11 @@ from mkt_search.photos.decode import MAX_PIXELS
 from mkt_search.progress import INDEXING, Progress, ProgressCallback, no_progress
 from mkt_search.store.candidates.policy import DEFAULT as DEFAULT_BUILD
 from mkt_search.store.candidates.policy import BuildPolicy
-from mkt_search.store.compact import compact
+from mkt_search.store.compact import CompactionPolicy, compact
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.optimize import optimize
 from mkt_search.store.records import FailedPhoto, KnownPhoto, RootLocation
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import PhotoFile
 
 
@@ -149,7 +150,7 @@ class IndexPipeline:
             rebuild_candidates: build the candidate index even if it is not due; without enough
                 photos for one, a damaged index is removed.
         """
-        compact(self.store, self.stored, fewest=self.policy.merge_from_segments)
+        compact(self.store, self.stored, CompactionPolicy(self.policy.merge_from_segments))
         if not self.store.finish_encoding(self.stored):
             lacking = self.store.catalog.count_unencoded(self.stored.id)
             self._progress(
@@ -170,7 +171,7 @@ class IndexPipeline:
             self.store, self.stored, policy=self.policy.candidates, progress=self._progress
         )
         if built is None and rebuild_candidates:
-            self.store.drop_generation(self.stored)
+            self.store.delete_candidate_index(self.stored)
 
     def _loader(self, plan: IndexPlan) -> Loader:
         return Loader(
@@ -194,5 +195,5 @@ class IndexPipeline:
         """Return True if a library is large and too many photos are newer than its index."""
         if not self.policy.optimize_from or photos < self.policy.optimize_from:
             return False
-        covered = self.store.catalog.candidate_index_photos(self.stored.id)
-        return covered is None or photos - covered > self.policy.optimize_after * photos
+        index = self.store.candidate_index(self.stored)
+        return index is None or photos - index.photos > self.policy.optimize_after * photos

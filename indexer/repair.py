@@ -15,8 +15,9 @@ from mkt_search.models.record import open_recorded
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.settings.config import Config
 from mkt_search.store import checks
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import PhotoFile, RepairSummary
 
 if TYPE_CHECKING:
@@ -83,13 +84,13 @@ def repair(
         )
         problems = checks.verify(store)
         damaged = [problem.segment for problem in problems if problem.segment is not None]
-        lost_index = any(problem.generation for problem in problems)
+        lost_index = any(problem.candidate_index for problem in problems)
         if damaged:
             _ = pipeline.encoder  # without a student the damaged vectors are better than none
         for segment in damaged:
-            store.forget_segment(segment)
+            store.delete_segment(segment)
         lost = _find_lost(store, active)
-        store.mark_missing(lost.missing)
+        store.catalog.mark_missing(lost.missing)
         pipeline.run(_plan(store, active, lost.photos))
         if damaged or lost.photos or lost_index:
             pipeline.maintain(rebuild_candidates=lost_index)

@@ -12,8 +12,9 @@ from mkt_search.errors import ConfigError
 from mkt_search.paths import path_to_text, text_to_path
 from mkt_search.photos.formats import SUFFIXES
 from mkt_search.progress import Progress, ProgressCallback, no_progress
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import KnownPhoto, RootLocation
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import PhotoFile
 
 SCANNING = "finding photos"

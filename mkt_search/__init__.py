@@ -42,10 +42,16 @@ if TYPE_CHECKING:
     from mkt_search.search.search import Explanation
     from mkt_search.settings.config import Config
     from mkt_search.settings.config import load as load_config
-    from mkt_search.store.checks import Problem, PruneReport
+    from mkt_search.store.checks import Problem
     from mkt_search.store.interfaces import Snapshot
     from mkt_search.store.optimize import Optimized
-    from mkt_search.store.records import Evaluation, PhotoRecord, RunInfo, TagReport
+    from mkt_search.store.records import (
+        Evaluation,
+        PhotoRecord,
+        PruneReport,
+        RunInfo,
+        TagReport,
+    )
     from mkt_search.store.status import Status
     from mkt_search.tagging.bulk import read_vocabulary
     from mkt_search.types import (
@@ -130,10 +136,10 @@ _NAMES_BY_MODULE = {
     "search.score_photo": ("LabelScore", "score_photo"),
     "search.search": ("Explanation",),
     "settings.config": ("Config", "load"),
-    "store.checks": ("Problem", "PruneReport"),
+    "store.checks": ("Problem",),
     "store.interfaces": ("Snapshot",),
     "store.optimize": ("Optimized",),
-    "store.records": ("Evaluation", "PhotoRecord", "RunInfo", "TagReport"),
+    "store.records": ("Evaluation", "PhotoRecord", "PruneReport", "RunInfo", "TagReport"),
     "store.status": ("Status",),
     "tagging.bulk": ("read_vocabulary",),
     "types": (

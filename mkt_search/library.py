@@ -19,7 +19,7 @@ from mkt_search.errors import (
     StoreError,
 )
 from mkt_search.models.build import Model, open_model
-from mkt_search.progress import Progress, ProgressCallback, no_progress
+from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.search import query as queries
 from mkt_search.search.reader import LibraryReader
 from mkt_search.search.search import Explanation
@@ -32,10 +32,11 @@ from mkt_search.settings.override import (
 )
 from mkt_search.settings.template import refuse_existing, write_settings
 from mkt_search.store import checks
-from mkt_search.store.checks import Problem, PruneReport
-from mkt_search.store.compact import compact
-from mkt_search.store.optimize import Optimized, optimize, remembered_label_vectors
-from mkt_search.store.records import Evaluation, PhotoRecord, RunInfo, TagReport
+from mkt_search.store.checks import Problem
+from mkt_search.store.compact import CompactionPolicy, compact
+from mkt_search.store.optimize import Optimized, optimize
+from mkt_search.store.prune import prune
+from mkt_search.store.records import Evaluation, PhotoRecord, PruneReport, RunInfo, TagReport
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store
@@ -402,7 +403,7 @@ class Library:
 
         return measure(
             self.snapshot(),
-            remembered=remembered_label_vectors(self.store),
+            remembered=self.store.catalog.all_label_vectors(),
             given=self.label_vectors(labels) if labels else None,
             queries=queries,
             depths=depths,
@@ -561,9 +562,7 @@ class Library:
 
     def verify(self, *, progress: ProgressCallback = no_progress) -> list[Problem]:
         """Check the database and every stored vector file; an empty list is a sound library."""
-        return checks.verify(
-            self.store, lambda done, total: progress(Progress("checking segments", done, total))
-        )
+        return checks.verify(self.store, progress)
 
     def optimize(self, *, progress: ProgressCallback = no_progress) -> Optimized | None:
         """Build a candidate index of all photos and switch to it; return None if they are too few.
@@ -588,12 +587,12 @@ class Library:
             LibraryLocked, StoreError.
         """
         if dry_run:
-            return checks.prune(self.store, dry_run=True)
+            return prune(self.store, dry_run=True)
         with self.store.writing("mkt prune"):
-            report = checks.prune(self.store, dry_run=False)
+            report = prune(self.store)
             for stored in self.store.encodings():
                 if not stored.retired:
-                    compact(self.store, stored, fewest=1)
+                    compact(self.store, stored, CompactionPolicy(min_segments=1))
             return report
 
     def move_root(self, old: Path | str, new: Path | str) -> int:

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from mkt_search.store.candidates.policy import BuildPolicy
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.optimize import optimize
-from mkt_search.store.records import FailedPhoto, NewPhoto
+from mkt_search.store.records import Batch, FailedPhoto, NewPhoto, RootLocation
 from mkt_search.store.segments.coding import decode, encode
-from mkt_search.store.store import Batch, Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import Encoding, PhotoFacts, PhotoFile, PhotoVectors, Vector
 from tests.command_line import mkt
 
@@ -68,6 +69,11 @@ def failed(root: Path, path: str, reason: str = "not a photo") -> FailedPhoto:
     return FailedPhoto(file(root, path), reason)
 
 
+def location(store: Store, folder: Path) -> RootLocation:
+    """Register a folder, unless it lies below a root; return where it lies."""
+    return store.catalog.record_scan(store.catalog.locate(folder), [], [])
+
+
 def fill(
     store: Store, root: Path, n: int, *, seed: int = 0, name: str = "p", **changes: object
 ) -> StoredEncoding:
@@ -75,7 +81,7 @@ def fill(
     with store.writing("test"):
         stored = store.begin_encoding(encoding(**changes), model="made")
         photos = [photo(root, f"{name}{i:03}.jpg", row=i) for i in range(n)]
-        store.add(store.place_of(root), stored, Batch(photos, (), vectors(n, seed)))
+        store.add(location(store, root), stored, Batch(photos, (), vectors(n, seed)))
     return stored
 
 
@@ -83,7 +89,7 @@ def add(store: Store, root: Path, photos: Sequence[NewPhoto], arrays: PhotoVecto
     """Add photos and their vectors in one batch, under the active encoding."""
     assert store.active is not None
     with store.writing("test"):
-        store.add(store.place_of(root), store.active, Batch(photos, (), arrays))
+        store.add(location(store, root), store.active, Batch(photos, (), arrays))
 
 
 def index_nothing(home: Path, model: Path, *options: str) -> None:

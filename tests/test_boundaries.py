@@ -33,7 +33,11 @@ STORE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/store/ann/",),
     ("mkt_search/store/segments/",),
     ("mkt_search/store/catalog.py",),
-    ("mkt_search/store/interfaces.py", "mkt_search/store/spill.py"),
+    (
+        "mkt_search/store/interfaces.py",
+        "mkt_search/store/manifest.py",
+        "mkt_search/store/spill.py",
+    ),
     (
         "mkt_search/store/disk.py",
         "mkt_search/store/records.py",
@@ -50,7 +54,7 @@ TRAINING: tuple[tuple[str, ...], ...] = (
 # Foreign library -> the only rooms that may name it.
 HOMES: dict[str, tuple[str, ...]] = {
     "faiss": ("mkt_search/store/ann/",),
-    "sqlalchemy": ("mkt_search/store/", "migrations/"),
+    "sqlalchemy": ("mkt_search/store/sql/", "migrations/"),
     "alembic": ("mkt_search/store/sql/upgrade.py", "migrations/"),
     "timm": ("mkt_search/models/", "training/"),
     "open_clip": ("mkt_search/models/", "training/demo/"),

@@ -18,7 +18,7 @@ from mkt_search.progress import Progress
 from mkt_search.search import label_vectors
 from mkt_search.search.plan import DEFAULT
 from mkt_search.search.search import search
-from mkt_search.store.compact import compact
+from mkt_search.store.compact import CompactionPolicy, compact
 from mkt_search.store.interfaces import WeightedQuery
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
@@ -356,13 +356,13 @@ def test_threads_search_one_library_while_another_process_writes(
         try:
             for _ in range(8):
                 with writer.writing("test"):
-                    writer.mark_missing([photo.id for photo in gone])
-                    writer.touch(
-                        [(p.id, PhotoFile(p.root, p.relative, p.path, 1, 1)) for p in gone]
-                    )
+                    writer.catalog.mark_missing([photo.id for photo in gone])
+                    location = writer.catalog.locate(home / "photos")
+                    back = [(p.id, PhotoFile(p.root, p.relative, p.path, 1, 1)) for p in gone]
+                    writer.catalog.record_scan(location, [], back)
                     stored = writer.active
                     assert stored is not None
-                    compact(writer, stored, fewest=1)
+                    compact(writer, stored, CompactionPolicy(min_segments=1))
         finally:
             stop.set()
             for thread in threads:

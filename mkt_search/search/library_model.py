@@ -6,7 +6,8 @@ from threading import RLock
 from mkt_search.errors import CheckpointMismatch, StoreError
 from mkt_search.models.build import Model
 from mkt_search.models.record import RecordedModel, model_stamp, open_recorded, record_of
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.manifest import StoredEncoding
+from mkt_search.store.store import Store
 
 
 class LibraryModel:

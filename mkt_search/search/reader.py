@@ -16,9 +16,10 @@ from mkt_search.search.library_model import LibraryModel
 from mkt_search.search.search import Explanation, search
 from mkt_search.settings.config import Config
 from mkt_search.store.interfaces import ContentIds, WeightedQuery
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import Filters, Hit, Term, Vector
 
 

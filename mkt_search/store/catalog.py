@@ -1,10 +1,10 @@
 """The seam of the database: the facts that search, tagging, evaluation and indexing need.
 
-Three small protocols, all of which one catalog implements. A method is one transaction: it happens
+Small protocols, all of which one catalog implements. A method is one transaction: it happens
 whole or not at all, and what it returns was true at one time. Photos are rows with a path, contents
 are the bytes behind them; vectors belong to contents and are known by content id.
 
-`sql.catalog.SqlCatalog` is the implementation, for SQLite and PostgreSQL.
+`sql.catalog.SqlCatalog` implements them, for SQLite and PostgreSQL.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -53,7 +53,7 @@ class Catalog(Protocol):
     def matching_content_ids(self, filters: Filters) -> list[int]:
         """Return the contents of indexed photos that meet the filters."""
 
-    def content_ids_of(self, contents: Collection[str]) -> dict[str, int]:
+    def content_ids_of(self, sha256s: Collection[str]) -> dict[str, int]:
         """Return the ids of those contents (SHA-256 in hex) that the library has."""
 
     def label_vectors(self, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
@@ -149,7 +149,10 @@ class IndexCatalog(Protocol):
             The location with the id of its root. Roots below it have become part of it.
         """
 
-    def copies(self, contents: Collection[str], encoding_id: int) -> Copies:
+    def mark_missing(self, photo_ids: Sequence[int]) -> None:
+        """Record that files are gone; their vectors and tags stay until they are pruned."""
+
+    def copies(self, sha256s: Collection[str], encoding_id: int) -> Copies:
         """Return what is stored of contents (SHA-256 in hex) under an encoding."""
 
     def unencoded_photos(self, encoding_id: int) -> Iterator[PhotoRecord]:
@@ -157,10 +160,13 @@ class IndexCatalog(Protocol):
 
 
 class EvaluationCatalog(Protocol):
-    """Evaluations, each kept with its run."""
+    """Evaluations, each kept with its run, and the labels to evaluate a candidate index with."""
 
     def add_evaluations(self, found: Sequence[Evaluation], *, started_at: datetime) -> int:
         """Record one finished evaluation of several models; return the id of its run."""
 
     def evaluations(self) -> list[Evaluation]:
         """Return every evaluation: the newest run first, its models in the order given."""
+
+    def all_label_vectors(self) -> list[bytes]:
+        """Return every remembered vector, little-endian float32, whatever encoder made it."""

@@ -1,155 +1,138 @@
-"""Merge small segments, and leave out rows nobody needs: fewer files to open, no vector decoded.
+"""Merge small segments, and leave out rows that no content needs.
 
-Codes are copied as they are, so vectors stay the same to the bit. The order is that of every write:
-the merged file whole on disk, one transaction that names it instead of the old ones, then the old
-files go. A crash leaves either the old files named and the new an orphan, or the reverse.
+Fewer files are faster to open. Codes are copied as they are: no vector is decoded, so none changes.
+The order is that of every write: the merged file whole on disk, one transaction that names it in
+place of the old ones, then the old files are deleted.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged
+from mkt_search.store.disk import disk_errors
+from mkt_search.store.manifest import SegmentRecord, StoredEncoding, StoredFile
+from mkt_search.store.segments.coding import bytes_per_vector
 from mkt_search.store.segments.files import digest
 from mkt_search.store.segments.segment import Arrays, Segment, open_segment, write_arrays
-from mkt_search.store.sql import changes, encodings
-from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.sql.photos import in_pieces
-from mkt_search.store.sql.schema import SegmentRow, VectorRow
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
+from mkt_search.types import Encoding
 
 log = logging.getLogger(__name__)
 
-LARGE = 8_192  # photos in a merged segment; one with at most half as many is small
-LARGE_BYTES = 80_000_000  # and its size where photos are large: it is put together in memory
-MANY = 64  # small segments that are merged in the course of a run
+
+@dataclass(frozen=True)
+class CompactionPolicy:
+    """Which segments are merged.
+
+    min_segments: merge only if there are so many small segments.
+    max_photos: photos in a merged segment; one with at most half as many is small.
+    max_bytes: of a merged segment's codes, which are put together in memory.
+    """
+
+    min_segments: int = 64
+    max_photos: int = 8_192
+    max_bytes: int = 80_000_000
+
+    def photos_per_segment(self, encoding: Encoding) -> int:
+        """Return how many photos a merged segment may have."""
+        photo = (1 + encoding.m) * bytes_per_vector(encoding.precision, encoding.dim)
+        return max(1, min(self.max_photos, self.max_bytes // photo))
+
+
+DEFAULT = CompactionPolicy()
 
 
 @dataclass(frozen=True)
-class Part:
-    """A segment to be merged; `needed` (n, 2) is row and content id of what some content needs."""
+class _Part:
+    """A segment to merge; `needed` (n, 2) has the row and the content id of each row in use."""
 
-    id: int
-    file: str
-    count: int
-    sha256: bytes
+    record: SegmentRecord
     needed: NDArray[np.int64]
-    segment: Segment | None = None
 
     @property
-    def has_lost_rows(self) -> bool:
-        """True when some rows belong to no content any more."""
-        return len(self.needed) < self.count
+    def has_unused_rows(self) -> bool:
+        return len(self.needed) < self.record.photos
 
 
-def compact(store: Store, stored: StoredEncoding, *, fewest: int = MANY) -> int:
-    """Merge small segments of an encoding if there are at least `fewest`; return how many went.
+def compact(store: Store, stored: StoredEncoding, policy: CompactionPolicy = DEFAULT) -> int:
+    """Merge small segments of an encoding; return how many were replaced.
 
-    Segments that have lost rows count as small. A damaged one is left for `mkt verify` to find:
-    its bytes must not get a digest that says they are right.
-    Only the writer may call it.
+    Segments with unused rows count as small. A damaged segment stays for `mkt verify` to find: a
+    merged file would get a digest that declares its bytes right. Only the writer may call this.
 
     Raises:
-        StoreError: the disk is full or cannot be written; nothing has changed then.
+        StoreError: the disk is full or cannot be written; groups merged so far stay merged.
     """
-    parts = _small(store, stored)
-    if len(parts) < fewest:
+    most = policy.photos_per_segment(stored.encoding)
+    parts = _small_parts(store, stored, most)
+    if len(parts) < policy.min_segments:
         return 0
-    opened = [part for part in (_opened(store, stored, part) for part in parts) if part is not None]
-    merged = [
-        group
-        for group in _groups(opened, large(stored))
-        if len(group) > 1 or any(p.has_lost_rows for p in group)
+    sound = [part for part in parts if not len(part.needed) or _is_sound(store, stored, part)]
+    merged = 0
+    for group in _groups(sound, most):
+        if len(group) > 1 or any(part.has_unused_rows for part in group):
+            _merge(store, stored, group)
+            merged += len(group)
+    return merged
+
+
+def _small_parts(store: Store, stored: StoredEncoding, most: int) -> list[_Part]:
+    in_use = store.vectors.count_rows_in_use(stored.id)
+    small = [
+        record
+        for record in store.vectors.segments(stored.id)
+        if 2 * record.photos <= most or in_use.get(record.id, 0) < record.photos
     ]
-    for group in merged:
-        _merge(store, stored, group)
-    return sum(map(len, merged))
+    rows = store.vectors.rows_in_use(small)
+    return [_Part(record, needed) for record, needed in zip(small, rows, strict=True)]
 
 
-def _opened(store: Store, stored: StoredEncoding, part: Part) -> Part | None:
-    if not len(part.needed):
-        return part
-    path = store.folder / part.file
+def _is_sound(store: Store, stored: StoredEncoding, part: _Part) -> bool:
+    """Return True if the bytes of a segment are those written; log a warning otherwise."""
     try:
-        segment = open_segment(path, stored.encoding)
-        if digest(path) != part.sha256:
-            raise LibraryDamaged(f"The bytes of {part.file} have changed. Run `mkt repair`.")
-        return replace(part, segment=segment)
+        _open(store, stored, part)
+        if digest(store.folder / part.record.file.name) == part.record.file.sha256:
+            return True
+        log.warning("The bytes of %s have changed. Run `mkt repair`.", part.record.file.name)
     except LibraryDamaged as error:
         log.warning("%s", error)
-        return None
+    return False
 
 
-def _small(store: Store, stored: StoredEncoding) -> list[Part]:
-    with reading(store.engine) as session:
-        counted = session.execute(
-            select(VectorRow.segment_id, func.count())
-            .where(VectorRow.encoding_id == stored.id)
-            .group_by(VectorRow.segment_id)
-        )
-        needed = {id_: count for id_, count in counted}
-        segments = session.execute(
-            select(SegmentRow.id, SegmentRow.file, SegmentRow.count, SegmentRow.sha256)
-            .where(SegmentRow.encoding_id == stored.id)
-            .order_by(SegmentRow.id)
-        )
-        return [
-            Part(id_, file, count, sha256, _needed(session, id_))
-            for id_, file, count, sha256 in segments
-            if 2 * count <= large(stored) or needed.get(id_, 0) < count
-        ]
+def _open(store: Store, stored: StoredEncoding, part: _Part) -> Segment:
+    return open_segment(store.folder / part.record.file.name, stored.encoding)
 
 
-def _needed(session: Session, segment_id: int) -> NDArray[np.int64]:
-    rows = session.execute(
-        select(VectorRow.row, VectorRow.content_id)
-        .where(VectorRow.segment_id == segment_id)
-        .order_by(VectorRow.row)
-    )
-    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
-
-
-def large(stored: StoredEncoding) -> int:
-    """Return how many photos a merged segment may have."""
-    encoding = stored.encoding
-    width = {"fp16": 2.0, "int8": 1.0, "int4": 0.5}[encoding.precision]
-    photo = (1 + encoding.m) * encoding.dim * width
-    return max(1, min(LARGE, int(LARGE_BYTES / photo)))
-
-
-def _groups(parts: Sequence[Part], most: int) -> list[list[Part]]:
-    """Put parts together until each group holds about as many photos as a large segment."""
-    groups: list[list[Part]] = [[]]
+def _groups(parts: Sequence[_Part], most: int) -> list[list[_Part]]:
+    """Group consecutive segments so that each group has at most `most` photos, if it can."""
+    groups: list[list[_Part]] = []
+    photos = 0
     for part in parts:
-        if groups[-1] and sum(len(p.needed) for p in groups[-1]) + len(part.needed) > most:
+        photos += len(part.needed)
+        if not groups or photos > most:
             groups.append([])
+            photos = len(part.needed)
         groups[-1].append(part)
     return groups
 
 
-def _merge(store: Store, stored: StoredEncoding, parts: Sequence[Part]) -> None:
+def _merge(store: Store, stored: StoredEncoding, parts: Sequence[_Part]) -> None:
     content_ids = np.concatenate([part.needed[:, 1] for part in parts]).tolist()
-    written = None
-    if content_ids:
-        arrays = Arrays.joined(
-            [part.segment.arrays(part.needed[:, 0]) for part in parts if part.segment]
-        )
-        with store.writing_files():
-            written = write_arrays(store.folder, arrays, stored.encoding, prefix=f"{stored.id}-")
-    with transaction(store.engine) as session:
-        _forget(session, [part.id for part in parts])
-        if written is not None:
-            encodings.add_segment(session, stored.id, written, content_ids)
-        changes.bump(session, content_ids)
-    store.remove_files(part.file for part in parts if written is None or part.file != written.file)
+    merged = _write_merged(store, stored, [part for part in parts if len(part.needed)])
+    old = [part.record for part in parts]
+    unused = store.vectors.replace_segments(stored.id, old, merged, content_ids)
+    store.delete_files(unused)
 
 
-def _forget(session: Session, segment_ids: Sequence[int]) -> None:
-    for piece in in_pieces(segment_ids):
-        session.execute(delete(VectorRow).where(VectorRow.segment_id.in_(piece)))
-        session.execute(delete(SegmentRow).where(SegmentRow.id.in_(piece)))
+def _write_merged(
+    store: Store, stored: StoredEncoding, parts: Sequence[_Part]
+) -> StoredFile | None:
+    if not parts:
+        return None
+    arrays = Arrays.joined([_open(store, stored, part).arrays(part.needed[:, 0]) for part in parts])
+    with disk_errors(store.directory):
+        return write_arrays(store.folder, arrays, stored.encoding, prefix=f"{stored.id}-")

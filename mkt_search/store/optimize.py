@@ -6,19 +6,16 @@ removes.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 from mkt_search.progress import ProgressCallback, no_progress
+from mkt_search.store.ann.index_files import write_index
 from mkt_search.store.candidates.build import BuiltIndex, build_index
 from mkt_search.store.candidates.policy import DEFAULT, BuildPolicy
+from mkt_search.store.disk import disk_errors
+from mkt_search.store.manifest import CandidateIndex, StoredEncoding
 from mkt_search.store.recall_curve import RecallCurve
-from mkt_search.store.segments.files import packed, write_named
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import changes, runs
-from mkt_search.store.sql.candidate_index import CandidateIndex
-from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -50,39 +47,26 @@ def optimize(
         return None
     built = build_index(
         snapshot,
-        remembered=remembered_label_vectors(store),
+        remembered=store.catalog.all_label_vectors(),
         policy=policy,
         progress=progress,
     )
-    with store.writing_files():
-        written = _write(store, snapshot, built)
-    with transaction(store.engine) as session:
-        replaced = generations.switch(session, stored.id, written)
-        changes.forget(session, written.revision)
-        changes.bump(session, ())
-    store.remove_generations(replaced)
-    return Optimized(written.photos, written.sketch.size + written.places.size, built.curve)
-
-
-def remembered_label_vectors(store: Store) -> list[bytes]:
-    """Return the float32 bytes of all label vectors that were searched for before."""
-    with reading(store.engine) as session:
-        return runs.remembered_vectors(session)
+    index = _write(store, snapshot, built)
+    store.delete_files(store.vectors.set_candidate_index(stored.id, index))
+    return Optimized(index.photos, index.size, built.curve)
 
 
 def _write(store: Store, snapshot: LocalSnapshot, built: BuiltIndex) -> CandidateIndex:
-    store.index_folder.mkdir(exist_ok=True)
-    write = partial(
-        write_named,
-        store.index_folder,
-        prefix=f"{snapshot.stored.id}-",
-        digest_of=generations.digest_of,
-    )
-    rows = snapshot.vector_rows()
+    vector_rows = snapshot.vector_rows()
+    with disk_errors(store.directory):
+        store.index_folder.mkdir(exist_ok=True)
+        pq, row_map = write_index(
+            store.index_folder, built.pq_index, vector_rows, prefix=f"{snapshot.stored.id}-"
+        )
     return CandidateIndex(
-        sketch=write(packed(built.pq_index.arrays()), suffix=generations.SKETCH),
-        places=write(generations.places_as_bytes(rows), suffix=generations.PLACES),
-        photos=len(rows),
+        pq=pq,
+        row_map=row_map,
+        photos=len(vector_rows),
         revision=snapshot.facts.revision,
-        curve=built.curve,
+        recall=built.curve,
     )

@@ -1,13 +1,13 @@
 """Records that the catalog takes and returns: plain data, without SQL."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mkt_search.paths import text_to_path
-from mkt_search.types import PhotoFacts, PhotoFile
+from mkt_search.types import PhotoFacts, PhotoFile, PhotoVectors
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,23 @@ class FailedPhoto:
     file: PhotoFile
     reason: str
     content: str | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one commit adds: photos, files that failed, the vectors of new contents.
+
+    Row i of `vectors` belongs to the photo whose `row` is i.
+    """
+
+    photos: Sequence[NewPhoto]
+    failed: Sequence[FailedPhoto] = ()
+    vectors: PhotoVectors | None = None
+
+    @property
+    def encoded(self) -> list[NewPhoto]:
+        """The photos with vectors, in the order of their rows."""
+        return sorted((p for p in self.photos if p.row is not None), key=lambda p: p.row or 0)
 
 
 @dataclass(frozen=True)
@@ -119,6 +136,17 @@ class TagReport:
     removed: int
     kept: int
     by_label: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What pruning deleted, or would delete. `bytes` is the size of the `segments`."""
+
+    photos: int = 0
+    tags: int = 0
+    contents: int = 0
+    segments: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)

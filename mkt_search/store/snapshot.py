@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store.ann.exact_scan import Scan
+from mkt_search.store.ann.index_files import load_pq_index, load_row_map
 from mkt_search.store.ann.pq_index import OwnedVectors, PQIndex
 from mkt_search.store.candidates.shortlist import SHORTLIST_PER_K, shortlist
 from mkt_search.store.interfaces import (
@@ -27,12 +28,10 @@ from mkt_search.store.interfaces import (
     StoredVectors,
     WeightedQuery,
 )
+from mkt_search.store.manifest import CandidateIndex, Manifest, StoredEncoding
 from mkt_search.store.segments.reader import Rows, SegmentReader
 from mkt_search.store.segments.segment import Segment, open_segments
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql.candidate_index import CandidateIndex
-from mkt_search.store.sql.database import reading
-from mkt_search.store.store import Manifest, Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import Encoding, Vector
 
 log = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ class LocalSnapshot:
         self.store = store
         self.stored = stored
         self.revision = manifest.revision
-        self.generation: CandidateIndex | None = manifest.generation
+        self.stored_index: CandidateIndex | None = manifest.candidate_index
         self.files = manifest.files
         self.reader = SegmentReader(segments, stored.encoding)
         self._numbers = numbers
@@ -97,7 +96,7 @@ class LocalSnapshot:
         self._scanning, self._loading = Lock(), Lock()
         self._scan = Scan(stored.encoding.dim)
         self._pq_index: PQIndex | None = None
-        self._is_loaded = manifest.generation is None
+        self._is_loaded = manifest.candidate_index is None
         self._photos_scored = 0
         if before is not None:
             self._start_from(before, manifest)
@@ -116,7 +115,7 @@ class LocalSnapshot:
         self._id_of_row[changed] = -1
         self._scan = before._scan  # no lock: a scan being built there is built here again
         self._photos_scored = before._photos_scored
-        if before.generation == self.generation and before._is_loaded:
+        if before.stored_index == self.stored_index and before._is_loaded:
             self._pq_index, self._is_loaded = before._pq_index, True
 
     def _rows_at(self, vector_rows: NDArray[np.int64]) -> Rows:
@@ -208,13 +207,13 @@ class LocalSnapshot:
     @property
     def candidate_index(self) -> CandidateIndexFacts | None:
         """Facts of the candidate index, loaded when first read; None if there is no usable one."""
-        if self.generation is None or self.pq_index is None:
+        if self.stored_index is None or self.pq_index is None:
             return None
         return CandidateIndexFacts(
-            photos=self.generation.photos,
+            photos=self.stored_index.photos,
             newer=len(self._newer_ids),
             shortlist_per_k=SHORTLIST_PER_K,
-            recall=self.generation.curve,
+            recall=self.stored_index.recall,
         )
 
     def content_ids(self, among: ContentIds | None = None) -> ContentIds:
@@ -228,12 +227,12 @@ class LocalSnapshot:
     ) -> Shortlist:
         """Return what the PQ index finds, exact products deciding, and what it does not have."""
         index = self.pq_index
-        assert index is not None and self.generation is not None
+        assert index is not None and self.stored_index is not None
         indexed, newer = self._indexed_ids, self._newer_ids
         if allowed is not None:
             is_indexed = self._is_indexed[self._rows(allowed)]  # (n,)
             indexed, newer = allowed[is_indexed], allowed[~is_indexed]
-        everything = len(indexed) == self.generation.photos  # no photo of the index is gone
+        everything = len(indexed) == self.stored_index.photos  # no photo of the index is gone
         probe = index.probe_for(query.directions, allowed=None if everything else indexed)
         found = shortlist(
             query,
@@ -301,19 +300,18 @@ class LocalSnapshot:
     def pq_index(self) -> PQIndex | None:
         """The candidate index in memory, loaded when first read; None if there is no usable one."""
         with self._loading:
-            if not self._is_loaded and self.generation is not None:
-                self._pq_index = self._load(self.generation)
+            if not self._is_loaded and self.stored_index is not None:
+                self._pq_index = self._load(self.stored_index)
                 self._is_loaded = True
             return self._pq_index
 
-    def _load(self, generation: CandidateIndex) -> PQIndex | None:
+    def _load(self, index: CandidateIndex) -> PQIndex | None:
         """Load the index. Log a warning if it is damaged, unless a writer has replaced it since."""
         try:
-            return generations.load_pq_index(self.store.index_folder, generation, self.encoding)
+            return load_pq_index(self.store.index_folder, index, self.encoding)
         except LibraryDamaged as error:
-            with reading(self.store.engine) as session:
-                if generations.find(session, self.stored.id) == generation:
-                    log.warning("%s", error)
+            if self.store.candidate_index(self.stored) == index:
+                log.warning("%s", error)
             return None
 
     def _whole_scan(self) -> Scan:
@@ -387,18 +385,17 @@ class LocalSnapshot:
 
 def _whole_manifest(store: Store, stored: StoredEncoding) -> Manifest:
     """Return a manifest with every live vector, most of them from the row map file if it helps."""
-    with reading(store.engine) as session:
-        generation = generations.find(session, stored.id)
-    if generation is None:
+    index = store.candidate_index(stored)
+    if index is None:
         return store.manifest(stored.id)
     try:
-        vector_rows = generations.load_places(store.index_folder, generation)
+        vector_rows = load_row_map(store.index_folder, index)
     except LibraryDamaged as error:
         manifest = store.manifest(stored.id)
-        if manifest.generation == generation:  # else a writer has replaced the file since
+        if manifest.candidate_index == index:  # else a writer has replaced the file since
             log.warning("%s", error)
         return manifest
-    manifest = store.manifest(stored.id, since=generation.revision)
+    manifest = store.manifest(stored.id, since=index.revision)
     if manifest.changed is None:
         return manifest
     unchanged = vector_rows[~np.isin(vector_rows[:, 2], manifest.changed)]

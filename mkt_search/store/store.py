@@ -1,212 +1,203 @@
-"""The library on disk, its halves kept in step: SQL is the truth, segments hold the vectors.
+"""The library on disk: a catalog in a database, and segment files of vectors beside it.
 
-A batch is one commit: the segment is written, synced and renamed, its folder synced, and then one
-transaction names it together with the photos. A crash before the transaction leaves a file nobody
-names, which the next writer removes; the database never names a segment that is not whole.
+The catalog is the truth. A batch is one commit: its segment is written, synced and renamed, its
+folder synced, and then one transaction names it together with the photos. A crash before the
+transaction leaves a file that nothing names, which the next writer deletes; the database never
+names a segment that is not whole.
 """
 
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from sqlalchemy import URL, Engine, delete, select, update
-
-from mkt_search.errors import CheckpointMismatch, LibraryDamaged, LibraryNotFound, StoreError
-from mkt_search.store import lock
+from mkt_search.errors import CheckpointMismatch, LibraryNotFound, StoreError
 from mkt_search.store.disk import disk_errors
-from mkt_search.store.records import FailedPhoto, KnownPhoto, NewPhoto, RootLocation
+from mkt_search.store.lock import write_lock
+from mkt_search.store.manifest import (
+    CandidateIndex,
+    FileNames,
+    Manifest,
+    StoredEncoding,
+    StoredFile,
+)
+from mkt_search.store.records import Batch, RootLocation
 from mkt_search.store.segments import segment as segments
-from mkt_search.store.segments.files import Written
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import changes, encodings, runs
-from mkt_search.store.sql import photos as photo_queries
-from mkt_search.store.sql.candidate_index import CandidateIndex
 from mkt_search.store.sql.catalog import SqlCatalog
-from mkt_search.store.sql.database import check_schema, open_engine, reading, transaction
-from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
-from mkt_search.types import Encoding, ModelRecord, PhotoVectors
+from mkt_search.store.sql.vector_catalog import VectorCatalog
+from mkt_search.types import Encoding, ModelRecord
 
 log = logging.getLogger(__name__)
 
 DATABASE = "mkt.db"
 SEGMENTS = "segments"
 INDEX = "index"
-MOST_LEFT_BEHIND = 2  # files of a library that was interrupted before its first commit
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What one commit adds: photos, files that failed, the vectors of contents new to the store.
-
-    `vectors` row i belongs to the photo whose `row` is i.
-    """
-
-    photos: Sequence[NewPhoto]
-    failed: Sequence[FailedPhoto] = ()
-    vectors: PhotoVectors | None = None
-
-
-@dataclass(frozen=True)
-class StoredEncoding:
-    """An encoding the library knows: its id, its settings, the model asked for, and its state.
-
-    `retired` names what this version can no longer read of its vectors; "" for one in use.
-    `record` describes the model as it was when it was last opened, if it was ever recorded.
-    """
-
-    id: int
-    encoding: Encoding
-    model: str
-    state: str
-    retired: str = ""
-    record: ModelRecord | None = None
-
-    def is_of(self, encoding: Encoding) -> bool:
-        """True if these vectors can be compared with new ones of `encoding`."""
-        return not self.retired and self.encoding == encoding
-
-    def check_in_use(self) -> None:
-        """Raise CheckpointMismatch if this version cannot read the vectors."""
-        if self.retired:
-            raise CheckpointMismatch(
-                f"This library stores its vectors in a form that is no longer read "
-                f"({self.retired}): run `mkt index --rebuild` to encode every photo again; all "
-                "tags stay."
-            )
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The vectors of an encoding as one moment of the library has them.
-
-    `files` has the file of every segment by segment id; `live` (n, 3) the segment id, row and
-    content id of every vector some indexed photo has; `generation` is the candidate index. Where
-    only what changed was asked for, `changed` has those contents, and `live` no others.
-    """
-
-    revision: int
-    files: dict[int, str]
-    live: NDArray[np.int64]
-    generation: CandidateIndex | None
-    changed: NDArray[np.int64] | None = None
+MAX_FILES_OF_A_FIRST_COMMIT = 2
+"""Files that a library may hold which was interrupted before its first commit."""
 
 
 class Store:
-    """A library's folder and database. Reading needs no more; writing goes inside `writing`."""
+    """A library's folder and its catalog. Writing belongs inside `writing`.
 
-    def __init__(self, directory: Path, engine: Engine) -> None:
+    `catalog` answers search, tagging, evaluation and indexing; `vectors` is what the database says
+    of the files in `folder` and `index_folder`.
+    """
+
+    def __init__(self, directory: Path, catalog: SqlCatalog) -> None:
         self.directory = directory
-        self.engine = engine
-        self.catalog = SqlCatalog(engine)
+        self.folder = directory / SEGMENTS
+        self.index_folder = directory / INDEX
+        self.catalog = catalog
+        self.vectors = VectorCatalog(catalog.engine)
 
     # Opening and closing
 
     @classmethod
     def create(cls, directory: Path, *, url: str | None = None) -> "Store":
-        """Make a library, or finish one that was left half made; a whole one stays as it is."""
-        from mkt_search.store.sql.upgrade import upgrade
+        """Make a library, or finish one that was left half made; a whole one stays as it is.
 
+        Args:
+            directory: its folder.
+            url: of its database; None is SQLite in the folder.
+
+        Raises:
+            LibraryLocked: another process is writing.
+            StoreError: the database cannot be used, or belongs to another library.
+            OSError: the folder cannot be made.
+        """
         (directory / SEGMENTS).mkdir(parents=True, exist_ok=True)
-        with lock.write_lock(directory, "mkt init"), _engine(directory, url) as engine:
-            upgrade(engine)
-            store = cls(directory, engine)
-            store._check_is_own()
+        with write_lock(directory, "mkt init"), _connected(directory, url) as store:
+            store.catalog.upgrade()
+            store._check_segments_are_here()
         return store
 
     @classmethod
     def open(cls, directory: Path, *, url: str | None = None, check: bool = True) -> "Store":
-        """Open a library. Raises LibraryNotFound, SchemaOutdated (unless told not to check)."""
-        if not (directory / SEGMENTS).is_dir() or (
-            url is None and not (directory / DATABASE).is_file()
-        ):
+        """Open a library; `check` refuses a database of another schema.
+
+        Raises:
+            LibraryNotFound, SchemaOutdated, StoreError.
+        """
+        has_database = url is not None or (directory / DATABASE).is_file()
+        if not has_database or not (directory / SEGMENTS).is_dir():
             raise LibraryNotFound(
                 f"There is no library in {directory}. Make one with `mkt init`, or name one with "
                 "--library DIR."
             )
-        with _engine(directory, url) as engine:
+        with _connected(directory, url) as store:
             if check:
-                check_schema(engine)
-        return cls(directory, engine)
+                store.catalog.check_schema()
+        return store
 
-    def _check_is_own(self) -> None:
-        """Raise StoreError if the database names segments of another library."""
-        with reading(self.engine) as session:
-            named = list(session.scalars(select(SegmentRow.file)))
+    def migrate(self) -> None:
+        """Bring the database to the schema of this version."""
+        with write_lock(self.directory, "mkt migrate"):
+            self.catalog.upgrade()
+
+    def close(self) -> None:
+        """Close the database."""
+        self.catalog.close()
+
+    # Writing
+
+    @contextmanager
+    def writing(self, command: str) -> Iterator[None]:
+        """Hold the write lock, and first clean up after a crash.
+
+        Raises:
+            LibraryLocked: another process is writing.
+            StoreError: the library cannot be written, or its segments belong to another database.
+        """
+        with write_lock(self.directory, command):
+            self.delete_orphans()
+            self.catalog.end_abandoned_runs()
+            yield
+
+    @contextmanager
+    def run(self, kind: str, settings: dict[str, Any]) -> Iterator["Run"]:
+        """Record a run around a block: done, interrupted (KeyboardInterrupt) or failed."""
+        process = f"pid {os.getpid()} on {socket.gethostname()}"
+        run = Run(self.catalog.start_run(kind, settings, process), {})
+        outcome = "failed"
+        try:
+            yield run
+            outcome = "done"
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+            raise
+        finally:
+            try:
+                self.catalog.end_run(run.id, outcome, run.summary)
+            except StoreError:
+                log.warning("the outcome of run %d could not be recorded", run.id)
+                if outcome == "done":
+                    raise
+
+    def add(self, location: RootLocation, stored: StoredEncoding, batch: Batch) -> None:
+        """Commit a batch: first its segment, whole on disk, then all its rows in one transaction.
+
+        Args:
+            location: the registered root of all paths.
+            stored: the encoding of the vectors.
+            batch: what to add.
+
+        Raises:
+            StoreError: the disk is full or cannot be written; the library is as it was before.
+        """
+        self.vectors.commit(location, stored.id, batch, self._write_segment(stored, batch))
+
+    def _write_segment(self, stored: StoredEncoding, batch: Batch) -> StoredFile | None:
+        if batch.vectors is None or not len(batch.vectors):
+            return None
+        contents = [photo.content for photo in batch.encoded]
+        with disk_errors(self.directory):
+            return segments.write(
+                self.folder, batch.vectors, contents, stored.encoding, prefix=f"{stored.id}-"
+            )
+
+    # Files
+
+    def delete_files(self, unused: FileNames) -> None:
+        """Delete files that the catalog no longer names."""
+        for file in unused.segments:
+            (self.folder / file).unlink(missing_ok=True)
+        for file in unused.index:
+            (self.index_folder / file).unlink(missing_ok=True)
+
+    def delete_orphans(self) -> None:
+        """Delete files that a crash left behind, which nothing names. Only the writer may.
+
+        Raises:
+            StoreError: nothing names any of many files, so they belong to another database.
+        """
+        named = self.vectors.named_files()
+        files = [path.name for path in self.folder.iterdir() if not path.is_dir()]
+        orphans = [name for name in files if name not in named.segments]
+        if not named.segments and len(orphans) > MAX_FILES_OF_A_FIRST_COMMIT:
+            raise StoreError(
+                f"{self.folder} holds {len(orphans)} files, but the database knows none: is "
+                "it this library's? Name the right one under [library] in mkt.toml, or put mkt.db "
+                "back; files that belong to no library can be deleted."
+            )
+        index = self.index_folder.iterdir() if self.index_folder.is_dir() else ()
+        unused = [path.name for path in index if path.name not in named.index]
+        for name in (*orphans, *unused):
+            log.info("removing %s, left by an interrupted run", name)
+        self.delete_files(FileNames(tuple(orphans), tuple(unused)))
+
+    def _check_segments_are_here(self) -> None:
+        named = self.vectors.named_files().segments
         if named and not any((self.folder / file).exists() for file in named):
             raise StoreError(
                 f"The database belongs to another library: none of its {len(named)} segments is in "
                 f"{self.folder}. Name an empty database, or copy the segments of that library here."
             )
 
-    def migrate(self) -> None:
-        """Bring the database to this program's schema."""
-        from mkt_search.store.sql.upgrade import upgrade
-
-        with lock.write_lock(self.directory, "mkt migrate"):
-            upgrade(self.engine)
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self.engine.dispose()
-
-    @contextmanager
-    def writing(self, command: str) -> Iterator[None]:
-        """Hold the right to write; first remove what a crash left behind. Raises LibraryLocked."""
-        with lock.write_lock(self.directory, command):
-            self.remove_orphans()
-            with transaction(self.engine) as session:
-                runs.end_abandoned(session)
-            yield
-
-    def remove_orphans(self) -> list[str]:
-        """Delete what a crash left behind: files that no row names. Only the writer may call it.
-
-        Raises:
-            StoreError: the database names none of many files, so it is hardly theirs.
-        """
-        with reading(self.engine) as session:
-            named = set(session.scalars(select(SegmentRow.file)))
-            sketches = generations.files(session)
-        for path in self.index_folder.glob("*") if self.index_folder.is_dir() else ():
-            if path.name not in sketches:
-                log.info("removing %s, left by an interrupted run", path.name)
-                path.unlink(missing_ok=True)
-        files = (path for path in self.folder.iterdir() if not path.is_dir())
-        orphans = [path for path in files if path.name not in named]
-        if not named and len(orphans) > MOST_LEFT_BEHIND:
-            raise StoreError(
-                f"{self.folder} holds {len(orphans)} files, but the database knows none: is "
-                "it this library's? Name the right one under [library] in mkt.toml, or put mkt.db "
-                "back; files that are really nobody's can be deleted."
-            )
-        for path in orphans:
-            log.info("removing %s, left by an interrupted run", path.name)
-            path.unlink(missing_ok=True)
-        return [path.name for path in orphans]
-
-    @property
-    def folder(self) -> Path:
-        """Where the segments are."""
-        return self.directory / SEGMENTS
-
-    @property
-    def index_folder(self) -> Path:
-        """Where the generations are; it may not be there yet."""
-        return self.directory / INDEX
-
     # Encodings
-
-    def encodings(self) -> list[StoredEncoding]:
-        """Return the encodings, oldest first: the active one, and one being built."""
-        with reading(self.engine) as session:
-            return [_stored(row) for row in encodings.encoding_rows(session)]
 
     @property
     def active(self) -> StoredEncoding | None:
@@ -215,16 +206,20 @@ class Store:
 
     @property
     def building(self) -> StoredEncoding | None:
-        """The encoding a rebuild is making, if one is under way."""
+        """The encoding that a rebuild is filling, None if there is none."""
         return next((item for item in self.encodings() if item.state == "building"), None)
+
+    def encodings(self) -> list[StoredEncoding]:
+        """Return the encodings, oldest first: the active one, and one that is being built."""
+        return self.vectors.encodings()
 
     def find_encoding(
         self, encoding: Encoding, *, model: str, rebuild: bool = False
     ) -> StoredEncoding | None:
-        """Return the encoding that `begin_encoding` would go on with, None for a new one.
+        """Return the encoding that `begin_encoding` would continue, None for a new one.
 
         Raises:
-            CheckpointMismatch: the library's vectors were made otherwise and `rebuild` is off.
+            CheckpointMismatch: the library's vectors were made otherwise, and this is no rebuild.
         """
         active, building = self.active, self.building
         if building is not None and building.is_of(encoding):
@@ -237,41 +232,37 @@ class Store:
         raise CheckpointMismatch(_mismatch(active, encoding, model))
 
     def begin_encoding(
-        self,
-        encoding: Encoding,
-        *,
-        model: str,
-        rebuild: bool = False,
+        self, encoding: Encoding, *, model: str, rebuild: bool = False
     ) -> StoredEncoding:
-        """Return the encoding to write under, new when the library has none or is rebuilt.
+        """Return the encoding to write under, a new one if the library has none or is rebuilt.
 
-        A model of another name with the same student gives the same vectors; it is the one that is
-        searched with from now on: a checkpoint that was moved, or one with another prompt.
+        A model of another name with the same student gives the same vectors: a checkpoint that was
+        moved, or one with another prompt. Searches use it from now on.
 
         Raises:
-            CheckpointMismatch: the library's vectors were made otherwise and `rebuild` is off.
+            CheckpointMismatch: the library's vectors were made otherwise, and this is no rebuild.
         """
         found = self.find_encoding(encoding, model=model, rebuild=rebuild)
         if found is not None:
             return found if found.model == model else self._rename_model(found, model)
         active, building = self.active, self.building
         if building is not None:
-            self._drop(building)
-        row = EncodingRow(
-            fingerprint=encoding.fingerprint,
-            settings=encoding.as_settings(),
-            model=model,
-            state="active" if active is None else "building",
-            created_at=photo_queries.now(),
-        )
-        with transaction(self.engine) as session:
-            session.add(row)
-        return _stored(row)
+            self.delete_files(self.vectors.delete_encoding(building.id))
+        state = "active" if active is None else "building"
+        return self.vectors.add_encoding(encoding, model=model, state=state)
 
-    def _rename_model(self, stored: StoredEncoding, model: str) -> StoredEncoding:
-        with transaction(self.engine) as session:
-            encodings.set_model(session, stored.id, model, None)
-        return replace(stored, model=model, record=None)
+    def finish_encoding(self, stored: StoredEncoding) -> bool:
+        """Make a rebuilt encoding the active one and delete the old one.
+
+        Returns False, and changes nothing, while some photos have no vectors under it.
+        """
+        if stored.state == "active":
+            return True
+        unused = self.vectors.activate(stored)
+        if unused is None:
+            return False
+        self.delete_files(unused)
+        return True
 
     def record_model(self, model: str, checkpoint: str, record: ModelRecord | None) -> None:
         """Record what is known of a model with every encoding that it made.
@@ -281,204 +272,34 @@ class Store:
             checkpoint: its fingerprint.
             record: what a search needs of it; None if that is unknown.
         """
-        with transaction(self.engine) as session:
-            for row in encodings.encoding_rows(session):
-                if row.settings["checkpoint"] == checkpoint:
-                    encodings.set_model(session, row.id, model, record)
+        made = [one.id for one in self.encodings() if one.encoding.checkpoint == checkpoint]
+        self.vectors.record_model(made, model, record)
 
-    def finish_encoding(self, stored: StoredEncoding) -> bool:
-        """Switch to a rebuilt encoding once every photo has its vectors; the old ones go.
-
-        Returns False, and changes nothing, while photos without vectors are left.
-        """
-        if stored.state == "active":
-            return True
-        files: list[str] = []
-        sketches: list[str] = []
-        with transaction(self.engine) as session:
-            if encodings.unencoded(session, stored.id):
-                return False
-            for row in encodings.encoding_rows(session):
-                if row.id != stored.id:
-                    if row.settings["checkpoint"] != stored.encoding.checkpoint:
-                        runs.forget_labels(session)  # hardly of use for the new vectors
-                    sketches += generations.drop(session, [row.id])
-                    files += encodings.drop_encoding(session, row.id)
-            session.execute(
-                update(EncodingRow).where(EncodingRow.id == stored.id).values(state="active")
-            )
-            changes.bump(session, ())
-        self.remove_files(files)
-        self.remove_generations(sketches)
-        return True
-
-    def _drop(self, unwanted: StoredEncoding) -> None:
-        with transaction(self.engine) as session:
-            sketches = generations.drop(session, [unwanted.id])
-            files = encodings.drop_encoding(session, unwanted.id)
-        self.remove_files(files)
-        self.remove_generations(sketches)
-
-    def remove_files(self, files: Iterable[str]) -> None:
-        """Delete segment files that no row names any more."""
-        for file in files:
-            (self.folder / file).unlink(missing_ok=True)
-
-    def drop_generation(self, stored: StoredEncoding) -> None:
-        """Let go of an encoding's candidate index; searches read every photo then."""
-        with transaction(self.engine) as session:
-            files = generations.drop(session, [stored.id])
-            changes.bump(session, ())
-        self.remove_generations(files)
-
-    def remove_generations(self, files: Iterable[str]) -> None:
-        """Delete files of generations that no row names any more."""
-        for file in files:
-            (self.index_folder / file).unlink(missing_ok=True)
-
-    # Photos
-
-    def place_of(self, folder: Path) -> RootLocation:
-        """Return where a folder stands among the roots, registering it if it is new."""
-        with transaction(self.engine) as session:
-            return photo_queries.register(session, photo_queries.locate(session, folder))
-
-    def known(self, place: RootLocation, stored: StoredEncoding | None) -> dict[str, KnownPhoto]:
-        """Return what is recorded below a folder, by path relative to its root."""
-        with reading(self.engine) as session:
-            return photo_queries.known(session, place, stored.id if stored else None)
-
-    def stored_contents(self, contents: Iterable[str], stored: StoredEncoding) -> set[str]:
-        """Return those contents (hex SHA-256) that already have vectors."""
-        with reading(self.engine) as session:
-            return photo_queries.stored_contents(session, contents, stored.id)
-
-    def add(self, place: RootLocation, stored: StoredEncoding, batch: Batch) -> None:
-        """Commit a batch: the segment first, whole on disk, then one transaction for all its rows.
-
-        Raises:
-            StoreError: the disk is full or cannot be written; the library is as it was before.
-        """
-        new = sorted((p for p in batch.photos if p.row is not None), key=lambda p: p.row or 0)
-        written = None
-        if batch.vectors is not None and len(batch.vectors):
-            contents = [photo.content for photo in new]
-            written = self._write(batch.vectors, contents, stored)
-        with transaction(self.engine) as session:
-            named = [photo.content for photo in batch.photos]
-            named += [failed.content for failed in batch.failed if failed.content]
-            ids = photo_queries.content_ids(session, named)
-            touched = photo_queries.record(session, place, batch.photos, batch.failed, ids)
-            if written is not None:
-                new_ids = [ids[photo.content] for photo in new]
-                encodings.add_segment(session, stored.id, written, new_ids)
-                touched.update(new_ids)
-            changes.bump(session, touched)
-
-    def _write(
-        self, vectors: PhotoVectors, contents: Sequence[str], stored: StoredEncoding
-    ) -> Written:
-        with self.writing_files():
-            return segments.write(
-                self.folder, vectors, contents, stored.encoding, prefix=f"{stored.id}-"
-            )
-
-    def writing_files(self) -> AbstractContextManager[None]:
-        """Turn what a disk refuses into a StoreError."""
-        return disk_errors(self.directory)
-
-    def mark_missing(self, photo_ids: Sequence[int]) -> None:
-        """Remember that files vanished; their vectors and tags stay until `mkt prune`."""
-        with transaction(self.engine) as session:
-            photo_queries.mark_missing(session, photo_ids)
-            changes.bump(session, photo_queries.contents_of(session, photo_ids))
-
-    def touch(self, files: Sequence[tuple[int, Any]]) -> None:
-        """Record new sizes and times, (photo id, PhotoFile), of files whose bytes are the same."""
-        with transaction(self.engine) as session:
-            for photo_id, file in files:
-                photo_queries.touch(session, photo_id, file)
-            changes.bump(session, photo_queries.contents_of(session, [photo for photo, _ in files]))
-
-    def forget_segment(self, segment_id: int) -> None:
-        """Let go of a damaged segment; its photos count as not encoded, so they will be.
-
-        The candidate index goes with it.
-        """
-        with transaction(self.engine) as session:
-            file = session.scalar(select(SegmentRow.file).where(SegmentRow.id == segment_id))
-            held = select(VectorRow.content_id).where(VectorRow.segment_id == segment_id)
-            changes.bump(session, session.scalars(held))
-            # its photos may be encoded a little otherwise than the sketch has them
-            of = select(SegmentRow.encoding_id).where(SegmentRow.id == segment_id)
-            sketches = generations.drop(session, list(session.scalars(of)))
-            session.execute(delete(VectorRow).where(VectorRow.segment_id == segment_id))
-            session.execute(delete(SegmentRow).where(SegmentRow.id == segment_id))
-        if file is not None:
-            self.remove_files([file])
-        self.remove_generations(sketches)
+    def _rename_model(self, stored: StoredEncoding, model: str) -> StoredEncoding:
+        self.vectors.record_model([stored.id], model, None)
+        return replace(stored, model=model, record=None)
 
     # Vectors
 
-    def manifest(self, encoding_id: int, *, since: int | None = None) -> Manifest:
-        """Return an encoding's segments and live vectors, all read at one moment.
-
-        Args:
-            encoding_id: whose.
-            since: a revision; only what has changed after it, where the journal reaches back to it.
-
-        Raises:
-            LibraryDamaged: the encoding is gone; a rebuild has taken its place.
-        """
-        with reading(self.engine) as session:
-            if session.get(EncodingRow, encoding_id) is None:
-                raise LibraryDamaged("These vectors are gone: a rebuild replaced them. Ask again.")
-            number = changes.revision(session)
-            files = encodings.segment_files(session, encoding_id)
-            generation = generations.find(session, encoding_id)
-            if since is None or not changes.reaches(session, since):
-                live = encodings.live_vectors(session, encoding_id)
-                return Manifest(number, files, live, generation)
-            changed = np.array(changes.changed(session, since), np.int64)
-            live = encodings.live_vectors_of_changed(session, encoding_id, since)
-            return Manifest(number, files, live, generation, changed)
-
-    def segment_files(self, encoding_id: int) -> dict[int, str]:
-        """Return the file of every segment of an encoding, by segment id."""
-        return self.manifest(encoding_id).files
-
-    def live_vectors(self, encoding_id: int) -> NDArray[np.int64]:
-        """Return (n, 3): segment id, row and content id of every vector some indexed photo has."""
-        return self.manifest(encoding_id).live
-
     def revision(self) -> int:
         """Return a number that grows with every change of what a search could find."""
-        with reading(self.engine) as session:
-            return changes.revision(session)
+        return self.vectors.revision()
 
-    # Runs
+    def manifest(self, encoding_id: int, *, since: int | None = None) -> Manifest:
+        """Return the segments and live vectors of an encoding; see `VectorCatalog.manifest`."""
+        return self.vectors.manifest(encoding_id, since=since)
 
-    @contextmanager
-    def run(self, kind: str, settings: dict[str, Any]) -> Iterator["Run"]:
-        """Record a run around a block: done at its end, else interrupted or failed."""
-        process = f"pid {os.getpid()} on {socket.gethostname()}"
-        with transaction(self.engine) as session:
-            run = Run(runs.start_run(session, kind, settings, process), {})
-        outcome = "failed"
-        try:
-            yield run
-            outcome = "done"
-        except KeyboardInterrupt:
-            outcome = "interrupted"
-            raise
-        finally:
-            try:
-                with transaction(self.engine) as session:
-                    runs.end_run(session, run.id, outcome, run.summary)
-            except StoreError:
-                log.warning("the outcome of run %d could not be recorded", run.id)
-                if outcome == "done":
-                    raise
+    def delete_segment(self, segment_id: int) -> None:
+        """Delete a damaged segment; its photos then have no vectors, and are encoded again."""
+        self.delete_files(self.vectors.delete_segment(segment_id))
+
+    def candidate_index(self, stored: StoredEncoding) -> CandidateIndex | None:
+        """Return the candidate index of an encoding, None if there is none that can be read."""
+        return self.vectors.candidate_index(stored.id)
+
+    def delete_candidate_index(self, stored: StoredEncoding) -> None:
+        """Delete the candidate index of an encoding; searches then read every photo."""
+        self.delete_files(self.vectors.delete_candidate_index(stored.id))
 
 
 @dataclass
@@ -490,25 +311,14 @@ class Run:
 
 
 @contextmanager
-def _engine(directory: Path, url: str | None) -> Iterator[Engine]:
-    """Open the database, and close it again if the block fails."""
-    engine = open_engine(url or _sqlite(directory))
+def _connected(directory: Path, url: str | None) -> Iterator[Store]:
+    """Connect to a library's database, and disconnect if the block fails."""
+    store = Store(directory, SqlCatalog.open(directory / DATABASE, url))
     try:
-        yield engine
+        yield store
     except BaseException:
-        engine.dispose()
+        store.close()
         raise
-
-
-def _sqlite(directory: Path) -> URL:
-    """Return the URL of a library's own database; put together by parts, for a "?" in a name."""
-    return URL.create("sqlite", database=str(directory.resolve() / DATABASE))
-
-
-def _stored(row: EncodingRow) -> StoredEncoding:
-    encoding, retired = encodings.encoding_of(row), encodings.retired_form(row.settings)
-    record = encodings.model_record_of(row)
-    return StoredEncoding(row.id, encoding, row.model, row.state, retired, record)
 
 
 def _mismatch(active: StoredEncoding, encoding: Encoding, model: str) -> str:
@@ -517,10 +327,10 @@ def _mismatch(active: StoredEncoding, encoding: Encoding, model: str) -> str:
         return (
             f"This library was made with checkpoint {old['checkpoint']} ({active.model}), but "
             f"{new['checkpoint']} ({model}) was asked for. Vectors of two checkpoints cannot be "
-            "compared: run `mkt index --rebuild` to encode every photo anew, or name the first."
+            "compared: run `mkt index --rebuild` to encode every photo again, or name the first."
         )
     changed = ", ".join(f"{k} {old[k]} -> {new[k]}" for k in old if old[k] != new[k])
     return (
         f"This library was made with other settings ({changed}). Run `mkt index --rebuild` to "
-        "encode every photo anew, or leave the setting as it was."
+        "encode every photo again, or leave the setting as it was."
     )

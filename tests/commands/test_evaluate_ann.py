@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 from mkt_search.library import Library
-from mkt_search.store.sql import runs
-from mkt_search.store.sql.database import reading
 from tests import made
 from tests.command_line import columns, make_library, mkt
 
@@ -25,8 +23,8 @@ def ann(home: Path, *arguments: str, code: int = 0):  # type: ignore[no-untyped-
 
 
 def remembered(home: Path) -> int:
-    with Library.open(home) as library, reading(library.store.engine) as session:
-        return len(runs.remembered_vectors(session))
+    with Library.open(home) as library:
+        return len(library.store.catalog.all_label_vectors())
 
 
 def test_every_filter_and_k_is_a_line(indexed: Path) -> None:

@@ -330,7 +330,7 @@ def test_every_patch_is_stored_in_float16_and_another_precision_is_refused(
 
 def test_a_library_with_every_patch_in_another_precision_goes_on(home: Path, models: Path) -> None:
     mkt("index", "photos/red.png", "--model", models / "tiny", "--pooling", "all")
-    with Library.open(home) as library, transaction(library.store.engine) as session:
+    with Library.open(home) as library, transaction(library.store.catalog.engine) as session:
         row = session.scalars(select(EncodingRow)).one()
         row.settings = {**row.settings, "precision": "int8"}
         session.execute(delete(VectorRow))
@@ -343,7 +343,7 @@ def test_a_library_with_every_patch_in_another_precision_goes_on(home: Path, mod
 
 def retire(home: Path, state: str, **settings: str) -> None:
     """Let the encodings of a state be of another form, as an earlier version made them."""
-    with Library.open(home) as library, transaction(library.store.engine) as session:
+    with Library.open(home) as library, transaction(library.store.catalog.engine) as session:
         for row in session.scalars(select(EncodingRow).where(EncodingRow.state == state)):
             row.settings = {**row.settings, **settings}
 

@@ -12,14 +12,14 @@ from mkt_search.errors import EvaluationError
 from mkt_search.evaluation.ann_recall import RecallReport, RecallRow, measure
 from mkt_search.progress import Progress
 from mkt_search.search.search import search
-from mkt_search.store import checks
 from mkt_search.store.interfaces import ContentIds, WeightedQuery
 from mkt_search.store.optimize import optimize
+from mkt_search.store.prune import prune
+from mkt_search.store.records import Batch
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import candidate_index as generations
 from mkt_search.store.sql.database import transaction
 from mkt_search.store.sql.schema import CandidateIndexRow
-from mkt_search.store.store import Batch, Store
+from mkt_search.store.store import Store
 from mkt_search.types import PhotoVectors
 from tests import made
 
@@ -63,7 +63,7 @@ def every_patch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with store.writing("test"):
         stored = store.begin_encoding(made.encoding(pooling="all", m=PATCHES), model="made")
         photos = [made.photo(root, f"p{i:03}.jpg", row=i) for i in range(N)]
-        store.add(store.place_of(root), stored, Batch(photos, (), patches(N)))
+        store.add(made.location(store, root), stored, Batch(photos, (), patches(N)))
         assert optimize(store, stored, policy=made.QUICK) is not None
     yield store
     store.close()
@@ -185,7 +185,7 @@ def test_the_truth_is_named(cover: Store, every_patch: Store) -> None:
 
 
 def test_a_recall_that_no_number_of_candidates_reached_is_told(own: Store) -> None:
-    with transaction(own.engine) as session:
+    with transaction(own.catalog.engine) as session:
         poor = {"10": [[100, 0.9]], "100": [[100, 0.5]]}
         session.execute(update(CandidateIndexRow).values(recall_curve=poor))
     report = measured(own, target=0.8, depths=(100,))
@@ -219,7 +219,7 @@ def test_a_recall_of_one_compares_nothing(cover: Store) -> None:
 
 
 def test_a_damaged_index_is_told(own: Store, caplog: pytest.LogCaptureFixture) -> None:
-    [file] = own.index_folder.glob(f"*{generations.SKETCH}")
+    [file] = own.index_folder.glob("*.pq")
     file.unlink()
     report = measured(own)
     assert "no candidate index that can be used" in report.notes[1] and report.indexed == 0
@@ -228,9 +228,9 @@ def test_a_damaged_index_is_told(own: Store, caplog: pytest.LogCaptureFixture) -
 
 def test_a_library_whose_photos_all_went_is_a_sentence(own: Store) -> None:
     photos = [photo.id for photo in own.catalog.photos(state="indexed")]
-    own.mark_missing(photos)
+    own.catalog.mark_missing(photos)
     with own.writing("test"):
-        checks.prune(own, dry_run=False)
+        prune(own)
     with pytest.raises(EvaluationError, match="holds no photos yet"):
         measured(own)
 

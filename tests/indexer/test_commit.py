@@ -74,7 +74,7 @@ def test_copies_share_one_set_of_vectors(store: Store, encoder: PhotoEncoder, fo
     summary = bring_in(store, encoder, folder)
     assert (summary.indexed, summary.duplicates) == (13, 1)
     active = store.active
-    assert active is not None and len(store.live_vectors(active.id)) == 12
+    assert active is not None and len(store.manifest(active.id).live) == 12
     (folder / "another.png").write_bytes((folder / "b" / "01.png").read_bytes())
     summary = bring_in(store, encoder, folder)
     assert (summary.indexed, summary.duplicates) == (1, 1)

@@ -17,7 +17,8 @@ from indexer.encoding import (
 from mkt_search.errors import ConfigError
 from mkt_search.models.build import Model, open_model
 from mkt_search.settings.config import Config, load
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.manifest import StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import Encoding
 from tests.tiny import GRID, tiny_checkpoint, tiny_clip
 

@@ -164,7 +164,7 @@ def test_a_database_that_cannot_grow_loses_nothing_that_was_committed(
         pages = pages or connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count={pages + more}")
 
-    event.listen(store.engine, "checkout", limit)
+    event.listen(store.catalog.engine, "checkout", limit)
     assert photos(store) == {}
     refused = 0
     for more in range(40):  # noqa: B007  (`limit` reads it)
@@ -188,7 +188,8 @@ def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
     def known() -> int | None:
         active = store.active
         assert active is not None
-        return store.catalog.candidate_index_photos(active.id)
+        index = store.candidate_index(active)
+        return None if index is None else index.photos
 
     large: dict[str, Any] = {"optimize_from": 12, "optimize_after": 0.2, "candidates": FEW}
     bring_in(store, encoder, folder, optimize_from=13)

@@ -12,7 +12,8 @@ from indexer.repair import repair
 from mkt_search.errors import ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store import checks
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.manifest import StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import RepairSummary
 from tests.indexer.indexed import Notes, bring_in, outcomes, photos, vectors
 from tests.tiny import paint
@@ -34,7 +35,7 @@ def mend(store: Store, encoder: PhotoEncoder, notes: Notes | None = None) -> Rep
 def segments(store: Store) -> list[Path]:
     active = store.active
     assert active is not None
-    return [store.folder / file for file in store.segment_files(active.id).values()]
+    return [store.folder / file for file in store.manifest(active.id).files.values()]
 
 
 def lose(path: Path) -> None:
@@ -138,4 +139,4 @@ def test_without_its_student_a_damaged_library_stays_as_it_is(indexed: Store) ->
     with pytest.raises(ModelError):
         repair(indexed, refuse)
     active = indexed.active
-    assert active is not None and len(indexed.live_vectors(active.id)) == 12
+    assert active is not None and len(indexed.manifest(active.id).live) == 12

@@ -8,9 +8,9 @@ import pytest
 
 from mkt_search.search.hits import hits_of
 from mkt_search.search.search import Found
-from mkt_search.store.records import FailedPhoto
+from mkt_search.store.records import Batch, FailedPhoto
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.store import Batch, Store
+from mkt_search.store.store import Store
 from mkt_search.types import Filters, Hit, ImageSpec, PhotoFacts, PhotoVectors, Vector
 from tests import made
 
@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     ]
     with store.writing("test"):
         stored = store.begin_encoding(made.encoding(m=1), model="made")
-        store.add(store.place_of(tmp_path), stored, Batch(photos, (), vectors))
+        store.add(made.location(store, tmp_path), stored, Batch(photos, (), vectors))
     yield store
     store.close()
 
@@ -100,7 +100,7 @@ def test_a_photo_that_went_away_after_the_search_is_left_out(store: Store, tmp_p
     gone = FailedPhoto(made.file(tmp_path, "b.jpg"), "not a photo any more")
     assert store.active is not None
     with store.writing("test"):
-        store.add(store.place_of(tmp_path), store.active, Batch((), [gone], None))
+        store.add(made.location(store, tmp_path), store.active, Batch((), [gone], None))
     assert store.active is not None
     snapshot = LocalSnapshot.open(store, store.active)
     ids = store.catalog.content_ids_of([made.sha("a.jpg"), made.sha("b.jpg")])

@@ -17,7 +17,8 @@ from mkt_search.models.checkpoint import TOWER, Prompt, read_meta
 from mkt_search.models.clip import create_clip, text_state
 from mkt_search.models.record import RecordedModel
 from mkt_search.search.library_model import LibraryModel
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.store.manifest import StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import ModelRecord, Vector
 from tests.tiny import paint, tiny_checkpoint, tiny_clip, tiny_meta, tiny_student
 

@@ -14,8 +14,9 @@ from mkt_search.search.plan import DEFAULT, SearchPolicy
 from mkt_search.search.search import Explanation, Found, patches_used, search
 from mkt_search.store.interfaces import ContentIds, Snapshot, WeightedQuery
 from mkt_search.store.recall_curve import RecallCurve, RecallPoint
+from mkt_search.store.records import Batch
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.store import Batch, Store
+from mkt_search.store.store import Store
 from mkt_search.types import PhotoVectors, Vector
 from tests import made
 from tests.numpy_snapshot import NumpySnapshot
@@ -50,7 +51,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSnapshot]:
             some = PhotoVectors(
                 vectors.global_vectors[part], vectors.local_vectors[part], vectors.members[part]
             )
-            store.add(store.place_of(home), stored, Batch(photos, (), some))
+            store.add(made.location(store, home), stored, Batch(photos, (), some))
     yield LocalSnapshot.open(store, stored)
     store.close()
 

@@ -1,17 +1,16 @@
-"""`verify` sees every kind of damage; `prune` removes only what is nobody's."""
+"""`verify` finds every kind of damage."""
 
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, text
 
-from mkt_search.store import checks
-from mkt_search.store.compact import compact
-from mkt_search.store.sql import photos as photo_queries
-from mkt_search.store.sql import tags
-from mkt_search.store.sql.database import reading, transaction
-from mkt_search.store.sql.schema import SegmentRow, VectorRow
-from mkt_search.store.store import Store, StoredEncoding
+from mkt_search.progress import Progress
+from mkt_search.store.checks import verify
+from mkt_search.store.compact import CompactionPolicy, compact
+from mkt_search.store.sql.database import transaction
+from mkt_search.store.sql.schema import VectorRow
+from mkt_search.store.store import Store
 from tests import made
 
 
@@ -29,22 +28,24 @@ def segment(store: Store) -> Path:
 
 
 def whats(store: Store) -> list[str]:
-    return [problem.what for problem in checks.verify(store)]
+    return [problem.what for problem in verify(store)]
 
 
 def test_a_sound_library_has_no_problems(store: Store) -> None:
-    seen: list[tuple[int, int]] = []
-    assert checks.verify(store, lambda done, total: seen.append((done, total))) == []
-    assert seen == [(1, 2), (2, 2)]
+    events: list[Progress] = []
+    assert verify(store, events.append) == []
+    assert [(event.done, event.total) for event in events] == [(1, 2), (2, 2)]
 
 
-def test_a_missing_segment_is_seen(store: Store) -> None:
+def test_a_missing_segment_is_found(store: Store) -> None:
     segment(store).unlink()
-    assert whats(store) == ["a segment is missing"]
+    [problem] = verify(store)
+    assert problem.what == "a segment is missing"
+    assert "mkt repair" in problem.fix and problem.segment is not None
 
 
 @pytest.mark.parametrize("at", [0, 100, -1])
-def test_one_flipped_bit_is_seen(store: Store, at: int) -> None:
+def test_one_flipped_bit_is_found(store: Store, at: int) -> None:
     data = bytearray(segment(store).read_bytes())
     data[at] ^= 1
     segment(store).write_bytes(data)
@@ -59,82 +60,45 @@ def test_what_a_crash_left_behind_is_no_problem_and_goes_with_the_next_writer(st
         assert not stray.exists()
 
 
-def test_rows_that_name_the_vectors_of_other_photos_are_seen(store: Store) -> None:
-    with transaction(store.engine) as session:
+def test_rows_that_name_the_vectors_of_other_photos_are_found(store: Store) -> None:
+    with transaction(store.catalog.engine) as session:
         session.execute(text("UPDATE vector SET row = 1 - row WHERE row < 2 AND segment_id = 1"))
     assert whats(store) == ["2 rows name vectors that were made of other bytes"]
 
 
-def test_photos_without_vectors_are_seen(store: Store) -> None:
-    with transaction(store.engine) as session:
+def test_photos_without_vectors_are_found(store: Store) -> None:
+    with transaction(store.catalog.engine) as session:
         session.execute(delete(VectorRow).where(VectorRow.segment_id == 2))
     assert whats(store) == ["2 photos have no vectors and cannot be found"]
 
 
-def test_a_damaged_database_is_seen(store: Store) -> None:
-    with transaction(store.engine) as session:
-        session.execute(text("PRAGMA writable_schema=ON"))
-    with store.engine.connect() as connection:
+def test_a_damaged_database_is_found(store: Store) -> None:
+    with store.catalog.engine.connect() as connection:
         connection.exec_driver_sql("COMMIT")
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         connection.exec_driver_sql("DELETE FROM content WHERE id = 1")
     assert any("names one of content that is gone" in what for what in whats(store))
 
 
-def test_forgetting_a_damaged_segment_leaves_photos_to_encode_again(store: Store) -> None:
-    segment(store).unlink()
-    problem = checks.verify(store)[0]
-    assert problem.segment is not None
-    store.forget_segment(problem.segment)
-    assert [w.split(" ", 1)[1] for w in whats(store)] == [
-        "photos have no vectors and cannot be found"
-    ]
+def test_a_segment_that_is_merged_meanwhile_is_no_problem(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segments = store.vectors.segments
 
-
-def test_prune_forgets_missing_photos_and_what_only_they_needed(store: Store) -> None:
-    with reading(store.engine) as session:
-        gone = [r.id for r in photo_queries.photos(session) if r.relative.startswith("q")]
-    with transaction(store.engine) as session:
-        tags.add_by_hand(session, gone, "holiday")
-    store.mark_missing(gone)
-    would = checks.prune(store, dry_run=True)
-    assert (would.photos, would.tags, would.contents, would.segments) == (2, 2, 2, 1)
-    assert len(list(store.folder.iterdir())) == 2
-    assert checks.prune(store, dry_run=False) == would
-    assert len(list(store.folder.iterdir())) == 1
-    assert checks.verify(store) == []
-    assert checks.prune(store, dry_run=False) == checks.PruneReport()
-
-
-def test_a_missing_photo_whose_copy_is_there_leaves_the_vectors(store: Store) -> None:
-    root = store.directory.parent / "photos"
-    active = store.active
-    assert active is not None
-    from mkt_search.store.store import Batch
-
-    copy = made.photo(root, "copy.jpg", content=made.sha("q000.jpg"))
-    store.add(store.place_of(root), active, Batch([copy]))
-    with reading(store.engine) as session:
-        gone = [r.id for r in photo_queries.photos(session) if r.relative == "q000.jpg"]
-    store.mark_missing(gone)
-    assert checks.prune(store, dry_run=False).contents == 0
-    assert checks.verify(store) == []
-
-
-def test_segments_that_are_merged_meanwhile_are_not_damaged(store: Store, monkeypatch) -> None:
-    rows = checks._segment_rows
-
-    def merge(store: Store, item: StoredEncoding) -> list[SegmentRow]:
-        found = rows(store, item)
-        assert compact(store, item, fewest=2) == 2
+    def then_merge(encoding_id: int) -> object:
+        monkeypatch.undo()
+        found = segments(encoding_id)
+        active = store.active
+        assert active is not None
+        assert compact(store, active, CompactionPolicy(min_segments=2)) == 2
         return found
 
-    monkeypatch.setattr(checks, "_segment_rows", merge)
+    monkeypatch.setattr(store.vectors, "segments", then_merge)
     assert whats(store) == []
 
 
-def test_a_folder_that_a_system_put_among_the_segments_is_left_alone(store: Store) -> None:
-    (store.folder / "@eaDir").mkdir()
+def test_a_folder_among_the_segments_is_left_alone(store: Store) -> None:
+    (store.folder / "@eaDir").mkdir()  # some systems make one in every folder
     with store.writing("test"):
         assert whats(store) == []
     assert (store.folder / "@eaDir").is_dir()

@@ -1,6 +1,5 @@
 """Candidate indexes: built beside the live one, right for the library as it is, never trusted."""
 
-import hashlib
 import logging
 import os
 import random
@@ -22,16 +21,17 @@ from mkt_search.progress import Progress
 from mkt_search.search.plan import DEFAULT
 from mkt_search.search.search import Explanation, Found, search
 from mkt_search.store import checks
-from mkt_search.store.compact import compact
+from mkt_search.store.compact import CompactionPolicy, compact
 from mkt_search.store.interfaces import ContentIds, WeightedQuery
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.optimize import Optimized, optimize
+from mkt_search.store.prune import prune
+from mkt_search.store.records import Batch
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.sql import candidate_index as generations
-from mkt_search.store.sql import photos as photo_queries
-from mkt_search.store.sql.database import reading, transaction
+from mkt_search.store.sql.database import transaction
 from mkt_search.store.sql.schema import CandidateIndexRow
 from mkt_search.store.status import status
-from mkt_search.store.store import Batch, Store, StoredEncoding
+from mkt_search.store.store import Store
 from mkt_search.types import Encoded, Encoding, Filters, PhotoVectors, Vector
 from tests import made
 from tests.command_line import mkt
@@ -85,8 +85,7 @@ def store(template: Path, tmp_path: Path) -> Iterator[Store]:
     """The same library, for one test to change."""
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     store = Store.open(tmp_path / ".mkt")
-    with transaction(store.engine) as session:
-        photo_queries.move_root(session, template / "photos", tmp_path / "photos")
+    store.catalog.move_root(template / "photos", tmp_path / "photos")
     yield store
     store.close()
 
@@ -115,7 +114,7 @@ def add(store: Store, name: str, n: int, seed: int, times: float = 1) -> None:
         plain, by = vectors(n, seed), np.float32(times)
         longer = PhotoVectors(by * plain.global_vectors, by * plain.local_vectors, plain.members)
         batch = Batch(photos, (), longer)
-        store.add(store.place_of(root), active(store), batch)
+        store.add(made.location(store, root), active(store), batch)
 
 
 def labels(n: int, seed: int = 1) -> np.ndarray:
@@ -161,7 +160,7 @@ def recall(
 
 
 def file_of(store: Store) -> Path:
-    [file] = store.index_folder.glob(f"*{generations.SKETCH}")
+    [file] = store.index_folder.glob("*.pq")
     return file
 
 
@@ -197,7 +196,7 @@ def test_every_pooled_kind_is_found_as_by_scoring_every_photo(tmp_path: Path, po
     with store.writing("test"):
         stored = store.begin_encoding(encoding, model="made")
         batch = Batch(photos, (), pool(near_the_space(N, encoding), encoding))
-        store.add(store.place_of(tmp_path), stored, batch)
+        store.add(made.location(store, tmp_path), stored, batch)
     build(store, stored)
     snapshot = opened(store)
     assert recall(snapshot) >= 0.85
@@ -243,7 +242,7 @@ def test_a_photo_that_is_gone_is_not_found(store: Store) -> None:
 
 def remove(store: Store, content_id: int) -> None:
     [photos] = store.catalog.photos_of_contents([content_id], Filters()).values()
-    store.mark_missing([photo.id for photo in photos])
+    store.catalog.mark_missing([photo.id for photo in photos])
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
@@ -261,7 +260,7 @@ def test_merging_segments_leaves_the_index_right(store: Store) -> None:
         add(store, f"more{part}", 10, seed=part)
     build(store, active(store))
     with store.writing("test"):
-        assert compact(store, active(store), fewest=2)
+        assert compact(store, active(store), CompactionPolicy(2))
     assert recall(opened(store)) >= 0.85
 
 
@@ -277,7 +276,7 @@ def test_too_few_photos_get_no_index(tmp_path: Path) -> None:
 def test_ids_that_could_be_given_again_end_the_index(store: Store) -> None:
     remove(store, int(opened(store).content_ids().max()))
     with store.writing("test"):
-        checks.prune(store, dry_run=False)
+        prune(store)
     assert opened(store).candidate_index is None
     assert not list(store.index_folder.iterdir())
     add(store, "other", 1, seed=5)  # SQLite gives it the id of the one that went
@@ -312,7 +311,7 @@ def test_a_damaged_index_is_reported_and_searches_are_exact_until_repair(
     assert said.startswith("The ") and "candidate index" in said and "`mkt repair`" in said
     assert path_of(snapshot, labels(1)[0], 10, 0.9) != "candidates"
     [problem] = checks.verify(store)
-    assert problem.generation and "candidate index" in problem.what
+    assert problem.candidate_index and "candidate index" in problem.what
     home = store.directory.parent
     assert "candidate index" in mkt("verify", "--library", home, code=1).stdout
     caplog.clear()
@@ -407,11 +406,11 @@ def test_a_reader_is_always_right_while_a_writer_adds_removes_and_optimizes(
     try:
         for round_ in range(6):
             add(store, f"s{round_}-", 4, seed=round_)
-            store.mark_missing([next(store.catalog.photos(state="indexed")).id])
+            store.catalog.mark_missing([next(store.catalog.photos(state="indexed")).id])
             build(store, active(store))
             if round_ % 2:
                 with store.writing("test"):
-                    checks.prune(store, dry_run=False)
+                    prune(store)
     finally:
         stop.set()
         thread.join()
@@ -420,11 +419,10 @@ def test_a_reader_is_always_right_while_a_writer_adds_removes_and_optimizes(
 
 
 def test_the_files_of_an_index_are_those_recorded(store: Store) -> None:
-    with reading(store.engine) as session:
-        found = generations.find(session, active(store).id)
+    found = store.candidate_index(active(store))
     assert found is not None and found.photos == N
-    assert file_of(store).name == found.sketch.file
-    assert file_of(store).stat().st_size == found.sketch.size
+    assert file_of(store).name == found.pq.name
+    assert file_of(store).stat().st_size == found.pq.size
 
 
 @pytest.mark.parametrize("step", ["indexing vectors", "measuring recall", "probing for candidates"])
@@ -451,7 +449,7 @@ def test_an_index_of_another_version_counts_as_none_and_is_built_again(
     file = file_of(store)
     old = file.with_suffix(".faiss")
     file.rename(old)
-    with transaction(store.engine) as session:
+    with transaction(store.catalog.engine) as session:
         session.execute(update(CandidateIndexRow).values(pq_file=old.name))
     assert opened(store).candidate_index is None
     assert status(store).candidate_index is None
@@ -459,16 +457,3 @@ def test_an_index_of_another_version_counts_as_none_and_is_built_again(
     with store.writing("test"):
         optimize(store, opened(store).stored, policy=made.QUICK)
     assert opened(store).candidate_index is not None and not old.exists()
-
-
-def test_a_digest_is_of_every_byte_and_of_their_order() -> None:
-    piece = generations.PIECE
-    data = np.random.default_rng(0).integers(0, 256, 2 * piece + 5).astype(np.uint8)
-    pieces = [data[:piece], data[piece : 2 * piece], data[2 * piece :]]
-    plain = b"".join(hashlib.sha256(part.tobytes()).digest() for part in pieces)
-    assert generations.digest_of(data.data) == hashlib.sha256(plain).digest()
-    for other in (np.concatenate([pieces[1], pieces[0], pieces[2]]), data[:-1]):
-        assert generations.digest_of(other.data) != generations.digest_of(data.data)
-    data[piece + 7] ^= 1
-    assert generations.digest_of(data.data) != hashlib.sha256(plain).digest()
-    assert generations.digest_of(b"") == hashlib.sha256(b"").digest()

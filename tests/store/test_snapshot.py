@@ -1,15 +1,21 @@
 """`LocalSnapshot`: content ids in and out, whatever rows and segments lie behind them."""
 
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mkt_search.errors import LibraryDamaged
 from mkt_search.scoring import score
+from mkt_search.store.candidates.policy import BuildPolicy
+from mkt_search.store.checks import verify
 from mkt_search.store.interfaces import WeightedQuery
+from mkt_search.store.optimize import optimize
 from mkt_search.store.segments.coding import decode, encode
-from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.snapshot import LocalSnapshot, RenewPolicy
 from mkt_search.store.store import Store
 from mkt_search.types import Filters
 from tests import made
@@ -45,7 +51,7 @@ def written() -> np.ndarray:
 def remove(store: Store, content_ids: list[int]) -> None:
     """Mark the photos of some contents as missing."""
     photos = store.catalog.photos_of_contents(content_ids, Filters())
-    store.mark_missing([photo.id for some in photos.values() for photo in some])
+    store.catalog.mark_missing([photo.id for some in photos.values() for photo in some])
 
 
 def test_content_ids_give_the_vectors_that_were_written(store: Store, written: np.ndarray) -> None:
@@ -152,3 +158,62 @@ def test_the_candidate_index_tells_apart_what_it_has_and_what_is_newer(tmp_path:
     assert set(few.candidates.tolist()) <= set(ids[290:300].tolist())
     assert few.newer.tolist() == ids[300:302].tolist()
     store.close()
+
+
+def test_an_unchanged_library_renews_to_the_same_snapshot(store: Store) -> None:
+    snapshot = opened(store)
+    assert snapshot.renewed() is snapshot
+
+
+def test_a_renewed_snapshot_shares_the_scan_and_the_candidate_index(store: Store) -> None:
+    active = store.active
+    assert active is not None
+    policy = BuildPolicy(min_photos=20, calibration_labels=4, calibration_pairs=2)
+    with store.writing("test"):
+        optimize(store, active, policy=policy)
+    snapshot = LocalSnapshot.open(store, active, policy=RenewPolicy(max_stale_share=0.9))
+    snapshot.scan(np.ones(made.DIM, np.float32), vectors=5)
+    index = snapshot.pq_index
+    assert index is not None
+    made.fill(store, store.directory.parent / "photos", 2, seed=9, name="new")
+    later = snapshot.renewed()
+    assert later.pq_index is index
+    assert (snapshot.facts.photos_to_scan, later.facts.photos_to_scan) == (0, 2)
+    with store.writing("test"):
+        optimize(store, active, policy=policy)
+    assert later.renewed().pq_index is not index
+
+
+@pytest.mark.parametrize("harm", ["missing", "short", "flipped"])
+def test_without_its_row_map_the_database_is_read(
+    store: Store, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    active = store.active
+    assert active is not None
+    policy = BuildPolicy(min_photos=20, calibration_labels=4, calibration_pairs=2)
+    with store.writing("test"):
+        optimize(store, active, policy=policy)
+    expected = opened(store).vector_rows().tolist()
+    [file] = store.index_folder.glob("*.rows")
+    data = bytearray(file.read_bytes())
+    data[5] ^= 1
+    file.unlink()
+    if harm != "missing":
+        file.write_bytes(data[:-8] if harm == "short" else data)
+    with caplog.at_level(logging.WARNING):
+        assert sorted(opened(store).vector_rows().tolist()) == sorted(expected)
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert warning.startswith(f"The row map {file.name}") and "`mkt repair`" in warning
+    [problem] = verify(store)
+    assert problem.candidate_index and problem.where == file.name
+
+
+def test_rows_that_do_not_fit_their_segments_are_damage(store: Store) -> None:
+    active = store.active
+    assert active is not None
+    manifest = store.manifest(active.id)
+    segment = opened(store).reader.segments[0]
+    for wrong in ([1, EACH, 1], [2, 0, 1]):
+        bad = replace(manifest, live=np.array([wrong]))
+        with pytest.raises(LibraryDamaged, match="Run `mkt"):
+            LocalSnapshot(store, active, bad, (segment,), {1: 0})

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from mkt_search.errors import QueryError
 from mkt_search.scoring import score
+from mkt_search.store.records import Batch
 from mkt_search.store.snapshot import LocalSnapshot
-from mkt_search.store.store import Batch, Store
+from mkt_search.store.store import Store
 from mkt_search.tagging.assign import (
     MEGABYTE,
     Blocks,
@@ -52,12 +53,12 @@ def library(folder: Path, pooling: str, n: int = N, parts: int = 3) -> LocalSnap
     store = Store.create(folder / ".mkt")
     with store.writing("test"):
         stored = store.begin_encoding(made.encoding(pooling=pooling), model="made")
-        place = store.place_of(folder / "photos")
+        place = made.location(store, folder / "photos")
         for part in range(parts):
             size = n // parts
             photos = [made.photo(folder / "photos", f"{part}-{i}.jpg", row=i) for i in range(size)]
             store.add(place, stored, Batch(photos, (), vectors(pooling, size, part)))
-        store.mark_missing([2, n // 2])
+        store.catalog.mark_missing([2, n // 2])
     return LocalSnapshot.open(store, stored)
 
 

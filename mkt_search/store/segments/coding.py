@@ -14,6 +14,11 @@ LEVELS = {"fp16": 1, "int8": 127, "int4": 7}
 DECODED = 512  # vectors decoded together for a product: their numbers stay in the cache
 
 
+def bytes_per_vector(precision: Precision, dim: int) -> int:
+    """Return W, the bytes that code a vector of D numbers."""
+    return {"fp16": 2 * dim, "int8": dim, "int4": (dim + 1) // 2}[precision]
+
+
 def encode(vectors: Vector, precision: Precision) -> tuple[Bytes, Vector]:
     """Code vectors (..., D) as (..., W) bytes and (...) steps."""
     largest = np.abs(vectors).max(axis=-1)

@@ -1,13 +1,12 @@
-"""The files of a library beside its database: written whole or not at all, and known by a digest.
+"""Files of arrays beside the database: written whole or not at all, and named by their digest.
 
-Arrays are in the safetensors format: the length of a header in 8 bytes, the header in JSON, and the
-numbers, which can be used where they lie in a mapped file.
+The format is safetensors: the length of the header in 8 bytes, the header in JSON, the numbers. Own
+code reads it, because `unpacked` returns views of a mapped file where safetensors would copy.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from mkt_search.files import write_atomically
+from mkt_search.store.manifest import StoredFile
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype(np.uint8),
@@ -26,22 +26,13 @@ DTYPES: dict[str, np.dtype[Any]] = {
 Bytes = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Written:
-    """A file that is whole on disk: its name in the folder, its bytes and their digest."""
-
-    file: str
-    size: int
-    sha256: bytes
-
-
 def sha256_of(data: bytes | memoryview) -> bytes:
     """Return the SHA-256 of bytes."""
     return hashlib.sha256(data).digest()
 
 
 def digest(path: Path) -> bytes:
-    """Return the SHA-256 of a file, read in pieces."""
+    """Return the SHA-256 of a file, read in pieces. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 
@@ -54,7 +45,7 @@ def packed(arrays: Mapping[str, NDArray[Any]], metadata: dict[str, str] | None =
 
 
 def unpacked(data: Bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Undo `packed`: the arrays, which are views of the bytes, and the metadata.
+    """Undo `packed`: return the arrays, which are views of the bytes, and the metadata.
 
     Raises:
         ValueError, KeyError, TypeError: the bytes are cut short or something else.
@@ -84,9 +75,9 @@ def write_named(
     prefix: str = "",
     suffix: str = "",
     digest_of: Callable[[bytes | memoryview], bytes] = sha256_of,
-) -> Written:
-    """Write a file whole, under `prefix`, the beginning of its own digest and `suffix`."""
+) -> StoredFile:
+    """Write a file, named `prefix`, the beginning of its digest and `suffix`. Raises OSError."""
     sha256 = digest_of(data)
     name = f"{prefix}{sha256.hex()[:24]}{suffix}"
     write_atomically(folder / name, data)
-    return Written(name, len(data), sha256)
+    return StoredFile(name, len(data), sha256)

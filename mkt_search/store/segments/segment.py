@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import LibraryDamaged, StoreError
+from mkt_search.store.manifest import StoredFile
 from mkt_search.store.segments.coding import LEVELS, decode, encode
-from mkt_search.store.segments.files import Bytes, Written, packed, unpacked, write_named
+from mkt_search.store.segments.files import Bytes, packed, unpacked, write_named
 from mkt_search.store.segments.members import Members, Packing, Rows
 from mkt_search.types import Encoding, PhotoVectors, Precision, Vector
 
@@ -59,7 +60,7 @@ def write(
     encoding: Encoding,
     *,
     prefix: str = "",
-) -> Written:
+) -> StoredFile:
     """Write a segment; its name is by its digest, so the same vectors make the same file."""
     rows = np.concatenate([vectors.global_vectors[:, None], vectors.local_vectors], axis=1)
     codes, steps = encode(rows, encoding.precision)
@@ -68,7 +69,9 @@ def write(
     return write_arrays(folder, arrays, encoding, prefix=prefix)
 
 
-def write_arrays(folder: Path, arrays: Arrays, encoding: Encoding, *, prefix: str = "") -> Written:
+def write_arrays(
+    folder: Path, arrays: Arrays, encoding: Encoding, *, prefix: str = ""
+) -> StoredFile:
     """Write the arrays of a segment as `write` does."""
     named: dict[str, NDArray[Any]] = {
         "codes": arrays.codes,

@@ -14,8 +14,8 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
-from mkt_search.store.sql.photos import in_pieces, now
 from mkt_search.store.sql.schema import Photo, TagRow
+from mkt_search.store.sql.statements import in_pieces, now
 
 TAGS_PER_STATEMENT = 10_000
 

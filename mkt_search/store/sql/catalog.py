@@ -1,13 +1,15 @@
-"""The catalog in a SQL database: each method is one session over the queries beside it."""
+"""The catalog in a SQL database: the protocols of `store.catalog`, and what the store needs."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Engine
 
 from mkt_search.progress import ProgressCallback
+from mkt_search.store.catalog import Catalog, EvaluationCatalog, IndexCatalog, TagCatalog
 from mkt_search.store.records import (
     Copies,
     Evaluation,
@@ -18,28 +20,67 @@ from mkt_search.store.records import (
     TagReport,
 )
 from mkt_search.store.spill import SpillFile
-from mkt_search.store.sql import candidate_index as candidate_indexes
 from mkt_search.store.sql import (
     changes,
-    copies,
-    encodings,
+    contents,
     evaluations,
+    label_vectors,
     photos,
+    roots,
     runs,
     tag_runs,
     tags,
+    vectors,
 )
-from mkt_search.store.sql.database import reading, transaction
+from mkt_search.store.sql.database import (
+    check_schema,
+    open_engine,
+    reading,
+    size_of_tables,
+    sqlite_url,
+    transaction,
+)
 from mkt_search.types import Filters, PhotoFile, Tag
 
 PHOTOS_PER_LOOKUP = 500
 
 
-class SqlCatalog:
-    """The catalog of a library; see `store.catalog` for what its methods promise."""
+class Counts(NamedTuple):
+    """The catalog in numbers: photos by state, photos by root, segments, tags, sizes in bytes."""
+
+    photos: dict[str, int]
+    duplicates: int
+    roots: list[tuple[int, Path, int]]
+    tags: dict[str, int]
+    segments: int
+    bytes_segments: int
+    bytes_tables: int
+
+
+class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
+    """The catalog of a library; `store.catalog` says what the methods of its protocols promise."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+
+    @classmethod
+    def open(cls, file: Path, url: str | None = None) -> Self:
+        """Connect to a database: a SQLite file, unless a URL is given. Raises StoreError."""
+        return cls(open_engine(url or sqlite_url(file)))
+
+    def check_schema(self) -> None:
+        """Raise SchemaOutdated unless the database has the schema of this version."""
+        check_schema(self.engine)
+
+    def upgrade(self) -> None:
+        """Create the tables, or bring them to the schema of this version."""
+        from mkt_search.store.sql.upgrade import upgrade
+
+        upgrade(self.engine)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
 
     # Catalog
 
@@ -53,7 +94,7 @@ class SqlCatalog:
     def photo_at(self, path: Path) -> PhotoRecord | None:
         """Return the photo at an absolute path, None if there is none."""
         with reading(self.engine) as session:
-            return photos.find_photo(session, path)
+            return photos.at_path(session, path)
 
     def count_indexed(self) -> int:
         """Count the photos that can be found."""
@@ -65,27 +106,27 @@ class SqlCatalog:
     ) -> dict[int, list[PhotoRecord]]:
         """Return the indexed photos of contents by content id, the oldest row first."""
         with reading(self.engine) as session:
-            return photos.photos_of_contents(session, content_ids, filters)
+            return photos.of_contents(session, content_ids, filters)
 
     def matching_content_ids(self, filters: Filters) -> list[int]:
         """Return the contents of indexed photos that meet the filters."""
         with reading(self.engine) as session:
-            return photos.matching_contents(session, filters)
+            return contents.matching(session, filters)
 
-    def content_ids_of(self, contents: Collection[str]) -> dict[str, int]:
+    def content_ids_of(self, sha256s: Collection[str]) -> dict[str, int]:
         """Return the ids of those contents (SHA-256 in hex) that the library has."""
         with reading(self.engine) as session:
-            return photos.known_content_ids(session, sorted(contents))
+            return contents.ids_of(session, sorted(sha256s))
 
     def label_vectors(self, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
         """Return remembered vectors of labels under a label encoder, little-endian float32."""
         with reading(self.engine) as session:
-            return runs.label_vectors(session, encoder, labels)
+            return label_vectors.find(session, encoder, labels)
 
     def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
         """Remember vectors of labels; a label that is remembered keeps its vector."""
         with transaction(self.engine) as session:
-            runs.remember_labels(session, encoder, vectors)
+            label_vectors.remember(session, encoder, vectors)
 
     # TagCatalog
 
@@ -144,12 +185,12 @@ class SqlCatalog:
     def root_folders(self) -> list[Path]:
         """Return the registered folders in the order of their paths."""
         with reading(self.engine) as session:
-            return [folder for _, folder, _ in photos.roots(session)]
+            return roots.folders(session)
 
     def locate(self, folder: Path) -> RootLocation:
         """Return where a folder lies among the roots; nothing is registered."""
         with reading(self.engine) as session:
-            return photos.locate(session, folder)
+            return roots.locate(session, folder)
 
     def known(self, location: RootLocation, encoding_id: int | None) -> dict[str, KnownPhoto]:
         """Return the photos below a location, by path relative to its root."""
@@ -163,29 +204,44 @@ class SqlCatalog:
         returned: Sequence[tuple[int, PhotoFile]],
     ) -> RootLocation:
         """Register a folder, and record which of its photos vanished and which are back."""
-        changed = [*missing, *(photo_id for photo_id, _ in returned)]
         with transaction(self.engine) as session:
-            location = photos.register(session, location)
+            location = roots.register(session, location)
             photos.mark_missing(session, missing)
             for photo_id, file in returned:
-                photos.touch(session, photo_id, file)
-            if changed:
-                changes.bump(session, photos.contents_of(session, changed))
+                photos.update_file_stat(session, photo_id, file)
+            if changed := [*missing, *(photo_id for photo_id, _ in returned)]:
+                changes.record_change(session, contents.of_photos(session, changed))
         return location
 
-    def copies(self, contents: Collection[str], encoding_id: int) -> Copies:
+    def mark_missing(self, photo_ids: Sequence[int]) -> None:
+        """Record that files are gone; their vectors and tags stay until they are pruned."""
+        with transaction(self.engine) as session:
+            photos.mark_missing(session, photo_ids)
+            changes.record_change(session, contents.of_photos(session, photo_ids))
+
+    def copies(self, sha256s: Collection[str], encoding_id: int) -> Copies:
         """Return what is stored of contents (SHA-256 in hex) under an encoding."""
         with reading(self.engine) as session:
-            return copies.find_copies(session, contents, encoding_id)
+            return contents.copies(session, sha256s, encoding_id)
 
     def unencoded_photos(self, encoding_id: int) -> Iterator[PhotoRecord]:
         """Yield the indexed photos without vectors, in the order of their paths."""
         with reading(self.engine) as session:
             indexed = photos.photos(session, state="indexed")
             while some := list(islice(indexed, PHOTOS_PER_LOOKUP)):
-                contents = {photo.content for photo in some if photo.content is not None}
-                encoded = photos.stored_contents(session, contents, encoding_id)
+                shas = {photo.content for photo in some if photo.content is not None}
+                encoded = contents.with_vectors(session, shas, encoding_id)
                 yield from (photo for photo in some if photo.content not in encoded)
+
+    def count_unencoded(self, encoding_id: int) -> int:
+        """Count the indexed photos without vectors under an encoding."""
+        with reading(self.engine) as session:
+            return vectors.count_unencoded(session, encoding_id)
+
+    def count_live(self, encoding_id: int) -> int:
+        """Count the contents with vectors and an indexed photo; copies share one."""
+        with reading(self.engine) as session:
+            return vectors.count_live(session, encoding_id)
 
     # EvaluationCatalog
 
@@ -199,25 +255,43 @@ class SqlCatalog:
         with reading(self.engine) as session:
             return evaluations.listed(session)
 
+    def all_label_vectors(self) -> list[bytes]:
+        """Return all remembered vectors, by label, whatever encoder made them."""
+        with reading(self.engine) as session:
+            return label_vectors.every(session)
+
     # Upkeep
+
+    def start_run(self, kind: str, settings: dict[str, Any], process: str) -> int:
+        """Add a run that is under way; return its id."""
+        with transaction(self.engine) as session:
+            return runs.start(session, kind, settings, process)
+
+    def end_run(self, run: int, outcome: str, summary: dict[str, Any]) -> None:
+        """Record the outcome of a run; one that has an outcome keeps it."""
+        with transaction(self.engine) as session:
+            runs.end(session, run, outcome, summary)
+
+    def end_abandoned_runs(self) -> None:
+        """Call runs that a kill left open interrupted. Only the writer may."""
+        with transaction(self.engine) as session:
+            runs.end_abandoned(session)
 
     def move_root(self, old: Path, new: Path) -> int:
         """Give a root another folder; return how many photos are below it. Raises QueryError."""
         with transaction(self.engine) as session:
-            return photos.move_root(session, old, new)
+            return roots.move(session, old, new)
 
-    def count_unencoded(self, encoding_id: int) -> int:
-        """Count the indexed photos without vectors under an encoding."""
+    def counts(self) -> Counts:
+        """Return the catalog in numbers, all of one time."""
         with reading(self.engine) as session:
-            return encodings.unencoded(session, encoding_id)
-
-    def count_live(self, encoding_id: int) -> int:
-        """Count the contents with vectors and an indexed photo; copies share one."""
-        with reading(self.engine) as session:
-            return encodings.count_live(session, encoding_id)
-
-    def candidate_index_photos(self, encoding_id: int) -> int | None:
-        """Return how many contents the candidate index has, None if there is no index."""
-        with reading(self.engine) as session:
-            found = candidate_indexes.find(session, encoding_id)
-        return None if found is None else found.photos
+            segments, bytes_segments = vectors.totals(session)
+            return Counts(
+                photos=photos.count_by_state(session),
+                duplicates=photos.count_duplicates(session),
+                roots=roots.with_counts(session),
+                tags=tags.count_by_source(session),
+                segments=segments,
+                bytes_segments=bytes_segments,
+                bytes_tables=size_of_tables(session),
+            )

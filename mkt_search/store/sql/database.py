@@ -1,7 +1,8 @@
 """Open the database so that a commit survives a power cut and readers never wait for the writer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
@@ -9,7 +10,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged, SchemaOutdated, StoreError
-from mkt_search.store.sql.schema import HEAD, Base
+from mkt_search.store.sql.schema import HEAD
 
 PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -20,6 +21,11 @@ PRAGMAS = (
 
 WRITES = "mkt_writes"  # execution option of a connection that will write
 DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+
+def sqlite_url(file: Path) -> URL:
+    """Return the URL of a file, whatever signs its name has."""
+    return URL.create("sqlite", database=str(file.resolve()))
 
 
 def open_engine(url: str | URL) -> Engine:
@@ -103,21 +109,6 @@ def transaction(engine: Engine) -> Iterator[Session]:
         yield session
 
 
-def insert_new(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows, leaving out those whose key is there already."""
-    connection = session.connection()
-    statement: Any
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        statement = postgresql.insert(table).on_conflict_do_nothing()
-    else:
-        from sqlalchemy.dialects import sqlite
-
-        statement = sqlite.insert(table).on_conflict_do_nothing()
-    connection.execute(statement, rows)
-
-
 def size_of_tables(session: Session) -> int:
     """Return the bytes of all tables in PostgreSQL; 0 in SQLite, which is a file."""
     connection = session.connection()
@@ -128,6 +119,18 @@ def size_of_tables(session: Session) -> int:
         " WHERE schemaname = current_schema()"
     )
     return int(connection.scalar(query) or 0)
+
+
+def integrity_problems(session: Session) -> Iterator[str]:
+    """Yield what is wrong with a SQLite file; PostgreSQL checks itself."""
+    connection = session.connection()
+    if connection.dialect.name != "sqlite":
+        return
+    for (found,) in connection.execute(text("PRAGMA integrity_check")):
+        if found != "ok":
+            yield f"the database is damaged: {found}"
+    for row in connection.execute(text("PRAGMA foreign_key_check")):
+        yield f"a row of {row[0]} names one of {row[2]} that is gone"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The queries about evaluations: what models reached on labelled photos, kept with their run."""
+"""Queries about evaluations: what models reached on labeled photos, kept with their run."""
 
 import os
 import socket
@@ -9,16 +9,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mkt_search.store.records import Evaluation
-from mkt_search.store.sql.photos import now
 from mkt_search.store.sql.schema import EvaluationRow, RunRow
+from mkt_search.store.sql.statements import now
 
 KIND = "evaluate"
 
 
 def add(session: Session, found: Sequence[Evaluation], *, started_at: datetime) -> int:
-    """Record an evaluation that is done, as a run with a row for each model; return the run's id.
+    """Record a finished evaluation as a run with a row for each model; return the run's id.
 
-    One transaction does it all and touches nothing that others write, so no writer's lock is asked.
+    This only adds rows, so it needs no write lock.
     """
     run = RunRow(
         kind=KIND,
@@ -31,11 +31,10 @@ def add(session: Session, found: Sequence[Evaluation], *, started_at: datetime) 
     )
     session.add(run)
     session.flush()
-    moment = now()
     session.add_all(
         EvaluationRow(
             run_id=run.id,
-            created_at=moment,
+            created_at=run.ended_at,
             model=item.model,
             fingerprint=item.fingerprint,
             dataset=item.dataset,
@@ -50,7 +49,7 @@ def add(session: Session, found: Sequence[Evaluation], *, started_at: datetime) 
 
 
 def listed(session: Session) -> list[Evaluation]:
-    """Return every evaluation, the newest run first, its models in the order they were given."""
+    """Return every evaluation: the newest run first, its models in the order given."""
     query = select(EvaluationRow).order_by(EvaluationRow.run_id.desc(), EvaluationRow.id)
     return [
         Evaluation(

@@ -52,7 +52,7 @@ def apply(
         done += len(records)
         progress(Progress(step, done, len(assignments)))
     report = tally.report(session, run)
-    runs.end_run(session, run, "done", {**asdict(report), "by_label": {}})
+    runs.end(session, run, "done", {**asdict(report), "by_label": {}})
     return report
 
 
@@ -121,7 +121,7 @@ class Tally:
             records: a piece of a spill file.
             superseded_by: the run that replaced the earlier tags; None if they are current.
         """
-        photos = photo_queries.photo_ids_of(session, np.unique(records["content"]).tolist())
+        photos = photo_queries.ids_of_contents(session, np.unique(records["content"]).tolist())
         copies = [photos.get(content, ()) for content in records["content"].tolist()]
         self._assigned += np.bincount(
             np.repeat(records["label"], [len(some) for some in copies]),

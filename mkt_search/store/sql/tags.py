@@ -10,8 +10,9 @@ from sqlalchemy import delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from mkt_search.paths import text_to_path
-from mkt_search.store.sql.photos import filtered, in_pieces, now
+from mkt_search.store.sql.filters import filtered
 from mkt_search.store.sql.schema import LabelRow, Photo, Root, TagRow
+from mkt_search.store.sql.statements import in_pieces, now
 from mkt_search.types import Filters, Source, Tag
 
 TAGS_PER_FETCH = 1_000

@@ -41,6 +41,6 @@ def test_the_newest_run_comes_first(store: Store) -> None:
 
 def test_evaluations_go_with_their_run(store: Store) -> None:
     run = store.catalog.add_evaluations([FOUND], started_at=STARTED)
-    with transaction(store.engine) as session:
+    with transaction(store.catalog.engine) as session:
         session.execute(delete(RunRow).where(RunRow.id == run))
     assert store.catalog.evaluations() == []

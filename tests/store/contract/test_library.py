@@ -42,7 +42,7 @@ def test_a_database_without_tables_is_half_made(tmp_path: Path, url: str | None)
 def test_another_schema_is_refused(
     store: Store, url: str | None, version: str, way_out: str
 ) -> None:
-    with transaction(store.engine) as session:
+    with transaction(store.catalog.engine) as session:
         session.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
     with pytest.raises(SchemaOutdated, match=way_out):
         Store.open(store.directory, url=url)
@@ -81,7 +81,7 @@ def test_the_first_schema_is_upgraded_and_its_rows_are_kept(
 def columns(store: Store) -> set[tuple[str, str]]:
     from sqlalchemy import inspect
 
-    found = inspect(store.engine)
+    found = inspect(store.catalog.engine)
     return {
         (table, column["name"])
         for table in found.get_table_names()
@@ -125,7 +125,7 @@ def test_a_search_remembers_labels_while_another_process_writes(
     """SQLite would fail a transaction that has read and then must wait for another writer."""
     other = Store.open(store.directory, url=url)
     with ThreadPoolExecutor(1) as pool:
-        with transaction(store.engine) as session:
+        with transaction(store.catalog.engine) as session:
             session.execute(text("SELECT number FROM revision")).all()
             waiting = pool.submit(
                 other.catalog.remember_label_vectors, "encoder", {"dog": b"vector"}

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from mkt_search.errors import QueryError
+from mkt_search.store.records import Batch
 from mkt_search.store.status import status
-from mkt_search.store.store import Batch, Store
+from mkt_search.store.store import Store
 from mkt_search.types import Filters, PhotoFacts
 from tests import made
 
@@ -32,7 +33,7 @@ def filled(store: Store, root: Path) -> Store:
     with store.writing("test"):
         stored = store.begin_encoding(made.encoding(), model="m")
         photos = [made.photo(root, n, row=i, facts=FACTS[n]) for i, n in enumerate(NAMES)]
-        store.add(store.place_of(root), stored, Batch(photos, (), made.vectors(len(photos))))
+        store.add(made.location(store, root), stored, Batch(photos, (), made.vectors(len(photos))))
     return store
 
 
@@ -104,7 +105,7 @@ def test_copies_share_one_set_of_vectors(store: Store, root: Path) -> None:
             made.photo(root, "a.jpg", row=0, content=made.sha("same")),
             made.photo(root, "b.jpg", content=made.sha("same")),
         ]
-        store.add(store.place_of(root), stored, Batch(twins, (), made.vectors(1)))
+        store.add(made.location(store, root), stored, Batch(twins, (), made.vectors(1)))
     assert store.catalog.count_live(stored.id) == 1
     assert status(store).duplicates == 1
     [content] = store.catalog.content_ids_of([made.sha("same")]).values()
@@ -116,7 +117,7 @@ def test_copies_are_found_by_their_content(filled: Store) -> None:
     stored = filled.active
     assert stored is not None
     ids = [photo.id for photo in filled.catalog.photos()]
-    filled.mark_missing([ids[1]])
+    filled.catalog.mark_missing([ids[1]])
     asked = [made.sha(NAMES[0]), made.sha(NAMES[1]), made.sha("unknown")]
     found = filled.catalog.copies(asked, stored.id)
     assert found.encoded == {asked[0], asked[1]}
@@ -128,16 +129,16 @@ def test_a_renamed_photo_keeps_its_row(store: Store, root: Path) -> None:
     stored = made.fill(store, root, 1)
     [before] = store.catalog.photos()
     moved = made.photo(root, "new/name.jpg", content=made.sha("p000.jpg"), renames=before.id)
-    store.add(store.place_of(root), stored, Batch([moved]))
+    store.add(made.location(store, root), stored, Batch([moved]))
     [after] = store.catalog.photos()
     assert (after.id, after.relative) == (before.id, "new/name.jpg")
 
 
 def test_a_failed_photo_is_a_row_with_its_reason(store: Store, root: Path) -> None:
     stored = made.fill(store, root, 1)
-    place = store.place_of(root)
+    place = made.location(store, root)
     store.add(place, stored, Batch([], [made.failed(root, "bad.jpg", "truncated")]))
-    found = store.known(place, stored)["bad.jpg"]
+    found = store.catalog.known(place, stored.id)["bad.jpg"]
     assert (found.state, found.error, found.has_vectors) == ("failed", "truncated", False)
     [failed] = store.catalog.photos(state="failed")
     assert (failed.relative, failed.facts) == ("bad.jpg", None)
@@ -147,9 +148,9 @@ def test_a_photo_that_could_not_be_read_for_a_while_keeps_its_bytes(
     store: Store, root: Path
 ) -> None:
     stored = made.fill(store, root, 1)
-    place = store.place_of(root)
+    place = made.location(store, root)
     store.add(place, stored, Batch([], [made.failed(root, "p000.jpg", "permission denied")]))
-    assert store.known(place, stored)["p000.jpg"].content == made.sha("p000.jpg")
+    assert store.catalog.known(place, stored.id)["p000.jpg"].content == made.sha("p000.jpg")
     assert store.catalog.count_indexed() == 0
 
 
@@ -162,7 +163,7 @@ def test_missing_photos_stay_until_they_return(store: Store, root: Path) -> None
     assert [photo.id for photo in store.catalog.photos(state="missing")] == ids[:2]
     back = made.file(root, "p000.jpg", size=99, mtime_ns=2**40)
     store.catalog.record_scan(location, [], [(ids[0], back)])
-    known = store.known(location, store.active)
+    known = store.catalog.known(location, store.active.id)
     assert [known[f"p00{n}.jpg"].state for n in range(3)] == ["indexed", "missing", "indexed"]
     assert (known["p000.jpg"].size, known["p000.jpg"].mtime_ns) == (99, 2**40)
     assert store.revision() == before + 2
@@ -176,7 +177,7 @@ def test_a_folder_is_located_without_being_registered(store: Store, root: Path) 
     made.fill(store, sub, 1)
     location = store.catalog.locate(root)
     assert (location.id, location.path, location.prefix) == (None, root, "")
-    assert list(store.known(location, store.active)) == ["2019/p000.jpg"]
+    assert list(store.catalog.known(location, store.active.id)) == ["2019/p000.jpg"]
     assert store.catalog.root_folders() == [sub]
 
 
@@ -187,18 +188,18 @@ def test_a_folder_above_known_ones_takes_them_in(store: Store, root: Path) -> No
     location = store.catalog.record_scan(store.catalog.locate(root), [], [])
     assert location.id is not None and store.catalog.root_folders() == [root]
     expected = ["2019/2019000.jpg", "2020/2020000.jpg"]
-    assert list(store.known(location, store.active)) == expected
+    assert list(store.catalog.known(location, store.active.id)) == expected
     below = store.catalog.locate(root / "2019")
     assert (below.id, below.prefix) == (location.id, "2019/")
-    assert list(store.known(below, store.active)) == expected[:1]
+    assert list(store.catalog.known(below, store.active.id)) == expected[:1]
 
 
 def test_folders_whose_names_differ_by_case_are_two(store: Store, root: Path) -> None:
     stored = made.fill(store, root, 1)
     (root / "A").mkdir()
     copies = [made.photo(root, path, content=made.sha("p000.jpg")) for path in ("A/x", "a/x")]
-    store.add(store.place_of(root), stored, Batch(copies))
-    assert list(store.known(store.place_of(root / "A"), stored)) == ["A/x"]
+    store.add(made.location(store, root), stored, Batch(copies))
+    assert list(store.catalog.known(made.location(store, root / "A"), stored.id)) == ["A/x"]
 
 
 def test_a_moved_disk_is_one_update(store: Store, root: Path, tmp_path: Path) -> None:

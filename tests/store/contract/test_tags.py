@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from mkt_search.errors import QueryError
 from mkt_search.progress import Progress, no_progress
-from mkt_search.store.records import TagReport
+from mkt_search.store.records import Batch, TagReport
 from mkt_search.store.spill import SpillFile
-from mkt_search.store.store import Batch, Store
+from mkt_search.store.store import Store
 from mkt_search.types import Filters
 from tests import made
 
@@ -37,8 +37,8 @@ def fill(store: Store, root: Path) -> None:
             made.photo(root, name, row, content=SHAS[content])
             for name, row, content in zip(PHOTOS, rows, CONTENTS, strict=True)
         ]
-        store.add(store.place_of(root), stored, Batch(photos, (), made.vectors(4)))
-        store.mark_missing(ids_of(store, "gone.jpg"))
+        store.add(made.location(store, root), stored, Batch(photos, (), made.vectors(4)))
+        store.catalog.mark_missing(ids_of(store, "gone.jpg"))
 
 
 def ids_of(store: Store, *names: str) -> list[int]:
@@ -148,7 +148,7 @@ def test_an_edited_photo_loses_automatic_tags_and_keeps_human_ones(
     tag(filled, ["theirs"], [(1, "theirs"), (2, "theirs")])
     stored = filled.active
     assert stored is not None
-    place = filled.place_of(root)
+    place = made.location(filled, root)
     filled.add(place, stored, Batch([], [made.failed(root, "b.jpg", "permission denied")]))
     edited = made.photo(root, "b.jpg", row=0, content=made.sha("edited"))
     filled.add(place, stored, Batch([edited], (), made.vectors(1, 9)))

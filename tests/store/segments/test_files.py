@@ -54,7 +54,7 @@ def test_something_else_than_our_arrays_is_refused(header: Any) -> None:
 def test_a_file_is_named_by_the_digest_of_its_bytes(tmp_path: Path) -> None:
     written = write_named(tmp_path, b"codes", prefix="3-", suffix=".safetensors")
     sha256 = hashlib.sha256(b"codes").digest()
-    assert written.file == f"3-{sha256.hex()[:24]}.safetensors"
+    assert written.name == f"3-{sha256.hex()[:24]}.safetensors"
     assert (written.size, written.sha256) == (5, sha256)
-    assert digest(tmp_path / written.file) == sha256
-    assert [path.name for path in tmp_path.iterdir()] == [written.file]
+    assert digest(tmp_path / written.name) == sha256
+    assert [path.name for path in tmp_path.iterdir()] == [written.name]

@@ -23,7 +23,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SegmentReader]:
     for number, vectors in enumerate(EVERY):
         contents = [made.sha(f"{number}-{i}") for i in range(EACH)]
         written = write(folder, vectors, contents, encoding)
-        segments.append(open_segment(folder / written.file, encoding))
+        segments.append(open_segment(folder / written.name, encoding))
     yield SegmentReader(segments, encoding)
 
 

@@ -28,7 +28,7 @@ def test_a_segment_gives_back_what_was_written(tmp_path: Path) -> None:
     vectors, encoding = made.vectors(7), made.encoding(precision="fp16")
     contents = [made.sha(str(i)) for i in range(7)]
     written = write(tmp_path, vectors, contents, encoding, prefix="1-")
-    segment = open_segment(tmp_path / written.file, encoding)
+    segment = open_segment(tmp_path / written.name, encoding)
     rows = np.array([5, 0])
     found = segment.vectors(rows)
     np.testing.assert_allclose(found[:, 0], vectors.global_vectors[rows], rtol=2e-3, atol=2e-3)
@@ -36,14 +36,14 @@ def test_a_segment_gives_back_what_was_written(tmp_path: Path) -> None:
     assert (segment.members.sets(rows) == vectors.members[rows]).all()
     assert (segment.members.counts(rows) == vectors.counts[rows]).all()
     assert segment.content[5].tobytes().hex() == contents[5]
-    assert written.size == (tmp_path / written.file).stat().st_size
-    assert written.sha256 == files.digest(tmp_path / written.file)
+    assert written.size == (tmp_path / written.name).stat().st_size
+    assert written.sha256 == files.digest(tmp_path / written.name)
 
 
 def test_the_peak_bounds_every_fused_number(tmp_path: Path) -> None:
     vectors, encoding = made.vectors(9), made.encoding()
     written = write(tmp_path, vectors, [made.sha(str(i)) for i in range(9)], encoding)
-    segment = open_segment(tmp_path / written.file, encoding)
+    segment = open_segment(tmp_path / written.name, encoding)
     found = segment.vectors(slice(None))
     assert np.abs(found[:, :1] + found[:, 1:]).max() <= segment.peak() * (1 + 1e-6)
 
@@ -64,11 +64,11 @@ def test_rows_of_several_segments_are_joined_whatever_the_form_of_their_sets(
     for vectors in (single, grouped):
         contents = [made.sha(f"{len(opened)} {i}") for i in range(len(vectors))]
         written = write(tmp_path, vectors, contents, encoding)
-        opened.append(open_segment(tmp_path / written.file, encoding))
+        opened.append(open_segment(tmp_path / written.name, encoding))
     assert [segment.members.form for segment in opened] == ["lists", "members"]
     rows = np.array([2, 0])
     arrays = Arrays.joined([segment.arrays(rows) for segment in opened])
-    segment = open_segment(tmp_path / write_arrays(tmp_path, arrays, encoding).file, encoding)
+    segment = open_segment(tmp_path / write_arrays(tmp_path, arrays, encoding).name, encoding)
     for at, part in ((slice(0, 2), opened[0]), (slice(2, 4), opened[1])):
         np.testing.assert_array_equal(segment.members.sets(at), part.members.sets(rows))
         np.testing.assert_array_equal(segment.vectors(at), part.vectors(rows))
@@ -78,7 +78,7 @@ def test_rows_of_several_segments_are_joined_whatever_the_form_of_their_sets(
 @pytest.mark.parametrize("keep", [0, 4, 30, 500, -1])
 def test_a_segment_cut_short_is_damaged_not_a_traceback(tmp_path: Path, keep: int) -> None:
     written = write(tmp_path, made.vectors(3), [made.sha(c) for c in "abc"], made.encoding())
-    path = tmp_path / written.file
+    path = tmp_path / written.name
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(LibraryDamaged, match=r"damaged.*mkt repair"):
         open_segment(path, made.encoding())
@@ -92,7 +92,7 @@ def test_a_missing_segment_names_the_way_out(tmp_path: Path) -> None:
 def test_a_segment_of_another_encoding_is_refused(tmp_path: Path) -> None:
     written = write(tmp_path, made.vectors(1), [made.sha("a")], made.encoding())
     with pytest.raises(LibraryDamaged, match="made under encoding"):
-        open_segment(tmp_path / written.file, made.encoding(top_k=2))
+        open_segment(tmp_path / written.name, made.encoding(top_k=2))
 
 
 @pytest.mark.parametrize("site", ["fsync", "replace"])
@@ -114,7 +114,7 @@ from mkt_search.store.segments.segment import open_segments
 from tests import made
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, HARD))
-path = pathlib.Path({str(tmp_path / written.file)!r})
+path = pathlib.Path({str(tmp_path / written.name)!r})
 print(len(open_segments([path] * 200, made.encoding())))
 """
     assert run(program.replace("HARD", "hard")).stdout == "200\n"
@@ -152,7 +152,7 @@ def test_every_byte_of_rows_is_asked_for_ahead(
     written = write(tmp_path, made.vectors(200), contents, encoding)
     with monkeypatch.context() as patched:
         patched.setattr(mmap, "mmap", Told)
-        segment = open_segment(tmp_path / written.file, encoding)
+        segment = open_segment(tmp_path / written.name, encoding)
     assert isinstance(segment.file, Told)
     segment.file.asked = []
     with monkeypatch.context() as patched:
@@ -172,7 +172,7 @@ def test_rows_are_the_same_read_together_or_apart(tmp_path: Path) -> None:
     n = 700
     contents = [made.sha(str(i)) for i in range(n)]
     written = write(tmp_path, made.vectors(n), contents, made.encoding())
-    segment = open_segment(tmp_path / written.file, made.encoding())
+    segment = open_segment(tmp_path / written.name, made.encoding())
     every = np.stack([segment.vectors(slice(i, i + 1))[0] for i in range(n)])
     for rows in (
         *(slice(0, n), slice(n - 300, n + 5), slice(3, 3), np.arange(n)),
@@ -186,7 +186,7 @@ def test_rows_are_the_same_read_together_or_apart(tmp_path: Path) -> None:
 def test_coded_rows_are_copies_whole_or_of_one_vector_each(tmp_path: Path) -> None:
     contents = [made.sha(str(i)) for i in range(9)]
     written = write(tmp_path, made.vectors(9), contents, made.encoding())
-    segment = open_segment(tmp_path / written.file, made.encoding())
+    segment = open_segment(tmp_path / written.name, made.encoding())
     rows, which = np.array([8, 2, 2]), np.array([0, made.M, 1])
     codes, steps = segment.coded(rows)
     np.testing.assert_array_equal(codes, segment.codes[rows])

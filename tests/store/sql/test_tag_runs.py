@@ -37,7 +37,10 @@ def tag(store: Store, labels: list[str], *, pieces_of: int, progress=no_progress
     numbers = np.tile(np.arange(len(labels)), 3)
     with SpillFile(store.directory) as assignments:
         assignments.add(contents, numbers, np.full(len(contents), 0.5))
-        with store.run("tag", {"labels": labels}) as run, transaction(store.engine) as session:
+        with (
+            store.run("tag", {"labels": labels}) as run,
+            transaction(store.catalog.engine) as session,
+        ):
             return tag_runs.apply(
                 session,
                 assignments,
@@ -73,12 +76,12 @@ def test_a_full_disk_in_the_middle_leaves_the_tags_as_they_were(store: Store) ->
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count={pages + 60}")
 
-    event.listen(store.engine, "connect", limit)
-    store.engine.dispose()
+    event.listen(store.catalog.engine, "connect", limit)
+    store.catalog.engine.dispose()
     with pytest.raises(StoreError, match="disk with the database is full"):
         tag(store, ["a", *labels], pieces_of=500)
-    event.remove(store.engine, "connect", limit)
-    store.engine.dispose()
+    event.remove(store.catalog.engine, "connect", limit)
+    store.catalog.engine.dispose()
     assert current(store) == before
     assert [run.outcome for run in store.catalog.runs()] == ["done", "failed"]
     report = tag(store, ["a", *labels], pieces_of=500)

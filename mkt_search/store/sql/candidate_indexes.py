@@ -1,0 +1,82 @@
+"""Queries about candidate indexes: one row and two files for an encoding, replaced together."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from mkt_search.store.manifest import PQ_SUFFIXES, CandidateIndex, StoredFile
+from mkt_search.store.recall_curve import RecallCurve
+from mkt_search.store.sql.schema import CandidateIndexRow, Content
+from mkt_search.store.sql.statements import now
+
+
+def find(session: Session, encoding_id: int) -> CandidateIndex | None:
+    """Return the candidate index of an encoding, None if it has none that this version reads."""
+    row = session.scalar(
+        select(CandidateIndexRow).where(CandidateIndexRow.encoding_id == encoding_id)
+    )
+    if row is None or not row.pq_file.endswith(PQ_SUFFIXES):
+        return None
+    return CandidateIndex(
+        pq=StoredFile(row.pq_file, row.pq_size, row.pq_sha256),
+        row_map=StoredFile(row.rowmap_file, row.rowmap_size, row.rowmap_sha256),
+        photos=row.photos,
+        revision=row.revision,
+        recall=RecallCurve.of_data(row.recall_curve),
+    )
+
+
+def files(session: Session) -> set[str]:
+    """Return the names of all files."""
+    rows = session.execute(select(CandidateIndexRow.pq_file, CandidateIndexRow.rowmap_file))
+    return {file for row in rows for file in row}
+
+
+def replace(session: Session, encoding_id: int, index: CandidateIndex) -> list[str]:
+    """Set the candidate index of an encoding; return the names of files now unused."""
+    unused = drop(session, [encoding_id])
+    session.add(
+        CandidateIndexRow(
+            encoding_id=encoding_id,
+            pq_file=index.pq.name,
+            pq_size=index.pq.size,
+            pq_sha256=index.pq.sha256,
+            rowmap_file=index.row_map.name,
+            rowmap_size=index.row_map.size,
+            rowmap_sha256=index.row_map.sha256,
+            photos=index.photos,
+            revision=index.revision,
+            newest_content=_newest_content(session),
+            recall_curve=index.recall.as_data(),
+            created_at=now(),
+        )
+    )
+    session.flush()
+    return [file for file in unused if file not in (index.pq.name, index.row_map.name)]
+
+
+def drop(session: Session, encoding_ids: Sequence[int]) -> list[str]:
+    """Delete the candidate indexes of encodings; return the names of files now unused."""
+    of_these = CandidateIndexRow.encoding_id.in_(encoding_ids)
+    rows = session.execute(
+        select(CandidateIndexRow.pq_file, CandidateIndexRow.rowmap_file).where(of_these)
+    )
+    unused = [file for row in rows for file in row]
+    session.execute(delete(CandidateIndexRow).where(of_these))
+    return unused
+
+
+def drop_with_reusable_ids(session: Session) -> list[str]:
+    """Drop indexes that have content ids which may soon mean other bytes; return unused files.
+
+    SQLite gives the largest id again after its row was deleted, so this belongs in every
+    transaction that deletes contents.
+    """
+    newest = _newest_content(session)
+    stale = select(CandidateIndexRow.encoding_id).where(CandidateIndexRow.newest_content > newest)
+    return drop(session, list(session.scalars(stale)))
+
+
+def _newest_content(session: Session) -> int:
+    return session.scalar(select(func.max(Content.id))) or 0

@@ -1,0 +1,104 @@
+"""Queries about contents: the bytes of files, known by their SHA-256 and by an integer id."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from mkt_search.store.records import Copies
+from mkt_search.store.sql.filters import filtered
+from mkt_search.store.sql.schema import Content, Photo, Root, VectorRow
+from mkt_search.store.sql.statements import in_pieces
+from mkt_search.types import Filters, PhotoFacts
+
+
+def ids_of(session: Session, contents: Sequence[str]) -> dict[str, int]:
+    """Return the ids of those contents (SHA-256 in hex) that the library has."""
+    found: dict[str, int] = {}
+    for piece in in_pieces([bytes.fromhex(content) for content in contents]):
+        rows = session.execute(select(Content.sha256, Content.id).where(Content.sha256.in_(piece)))
+        found.update((sha.hex(), id_) for sha, id_ in rows)
+    return found
+
+
+def add(session: Session, contents: Iterable[str]) -> dict[str, int]:
+    """Return the id of every content, adding new ones; their ids rise in the order given."""
+    wanted = list(dict.fromkeys(contents))
+    ids = ids_of(session, wanted)
+    new = [Content(sha256=bytes.fromhex(content)) for content in wanted if content not in ids]
+    session.add_all(new)
+    session.flush()
+    return ids | {content.sha256.hex(): content.id for content in new}
+
+
+def with_vectors(session: Session, contents: Collection[str], encoding_id: int) -> set[str]:
+    """Return those of the contents (SHA-256 in hex) that have vectors under an encoding."""
+    names = {id_: content for content, id_ in ids_of(session, [*contents]).items()}
+    found: set[str] = set()
+    for piece in in_pieces([*names]):
+        rows = session.scalars(
+            select(VectorRow.content_id).where(
+                VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(piece)
+            )
+        )
+        found.update(names[id_] for id_ in rows)
+    return found
+
+
+def matching(session: Session, filters: Filters) -> list[int]:
+    """Return the ids of contents that have an indexed photo which meets the filters."""
+    query = (
+        select(Photo.content_id)
+        .join(Root, Root.id == Photo.root_id)
+        .where(Photo.state == "indexed", Photo.content_id.is_not(None))
+        .distinct()
+    )
+    return [id_ for id_ in session.scalars(filtered(query, filters)) if id_ is not None]
+
+
+def of_photos(session: Session, photo_ids: Sequence[int]) -> set[int]:
+    """Return the content ids of photos, whatever state they are in."""
+    found: set[int | None] = set()
+    for piece in in_pieces(photo_ids):
+        found.update(session.scalars(select(Photo.content_id).where(Photo.id.in_(piece))))
+    return {content for content in found if content is not None}
+
+
+def copies(session: Session, contents: Collection[str], encoding_id: int) -> Copies:
+    """Return what is stored of contents (SHA-256 in hex) under an encoding."""
+    facts: dict[str, PhotoFacts] = {}
+    missing: dict[str, list[tuple[int, str]]] = {}
+    for piece in in_pieces([bytes.fromhex(content) for content in contents]):
+        facts.update(_facts(session, piece))
+        for content, photo_id, path in _missing_photos(session, piece):
+            missing.setdefault(content, []).append((photo_id, path))
+    encoded = with_vectors(session, contents, encoding_id)
+    return Copies(frozenset(encoded), facts, missing)
+
+
+def _facts(session: Session, sha256s: Sequence[bytes]) -> dict[str, PhotoFacts]:
+    """Return the facts of the oldest readable photo of each content."""
+    columns = [getattr(Photo, name) for name in PhotoFacts.__dataclass_fields__]
+    oldest = (
+        select(func.min(Photo.id))
+        .join(Content, Content.id == Photo.content_id)
+        .where(Content.sha256.in_(sha256s), Photo.width.is_not(None), Photo.state != "failed")
+        .group_by(Photo.content_id)
+    )
+    rows = session.execute(
+        select(Content.sha256, *columns)
+        .join(Photo, Photo.content_id == Content.id)
+        .where(Photo.id.in_(oldest))
+    )
+    return {sha.hex(): PhotoFacts(*values) for sha, *values in rows}
+
+
+def _missing_photos(session: Session, sha256s: Sequence[bytes]) -> list[tuple[str, int, str]]:
+    """Return (content, photo id, path) of missing photos, oldest first."""
+    rows = session.execute(
+        select(Content.sha256, Photo.id, Photo.path)
+        .join(Photo, Photo.content_id == Content.id)
+        .where(Content.sha256.in_(sha256s), Photo.state == "missing")
+        .order_by(Photo.id)
+    )
+    return [(sha.hex(), id_, path) for sha, id_, path in rows]

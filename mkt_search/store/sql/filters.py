@@ -1,0 +1,52 @@
+"""Conditions on photos as SQL."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Select, select
+
+from mkt_search.paths import path_to_text
+from mkt_search.store.sql.schema import LabelRow, Photo, Root, TagRow
+from mkt_search.types import Filters
+
+AnySelect = TypeVar("AnySelect", bound="Select[*tuple[Any, ...]]")
+
+
+def filtered(query: AnySelect, filters: Filters) -> AnySelect:
+    """Add conditions to a query over photo and root."""
+    if filters.path is not None:
+        whole = Root.path + "/" + Photo.path
+        pattern = like_pattern(filters.path)
+        query = query.where(
+            Photo.path.ilike(pattern, escape="\\") | whole.ilike(pattern, escape="\\")
+        )
+    if filters.after is not None:
+        query = query.where(Photo.taken_at >= filters.after)
+    if filters.before is not None:
+        query = query.where(Photo.taken_at < filters.before)
+    if filters.camera is not None:
+        query = query.where(Photo.camera.ilike(f"%{_escaped(filters.camera)}%", escape="\\"))
+    if filters.min_width is not None:
+        query = query.where(Photo.width >= filters.min_width)
+    if filters.min_height is not None:
+        query = query.where(Photo.height >= filters.min_height)
+    if filters.tag is not None:
+        tagged = (
+            select(TagRow.photo_id)
+            .join(LabelRow, LabelRow.id == TagRow.label_id)
+            .where(LabelRow.name == filters.tag, TagRow.superseded_by.is_(None))
+        )
+        query = query.where(Photo.id.in_(tagged))
+    return query
+
+
+def like_pattern(glob: str) -> str:
+    """Return a path pattern with `*` and `?` for LIKE; one without either is any part of a path."""
+    escaped = _escaped(path_to_text(Path(glob)) if glob not in ("", ".") else glob)
+    if "*" not in glob and "?" not in glob:
+        return f"%{escaped}%"
+    return escaped.replace("*", "%").replace("?", "_")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

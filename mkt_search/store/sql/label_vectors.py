@@ -1,0 +1,41 @@
+"""Queries about label vectors: remembered, so that no text tower is loaded for them again."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from mkt_search.store.sql.schema import LabelVectorRow
+from mkt_search.store.sql.statements import in_pieces, insert_new
+
+
+def find(session: Session, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
+    """Return the remembered vectors of labels under a label encoder."""
+    found: dict[str, bytes] = {}
+    for piece in in_pieces(labels):
+        rows = session.execute(
+            select(LabelVectorRow.label, LabelVectorRow.vector).where(
+                LabelVectorRow.encoder == encoder, LabelVectorRow.label.in_(piece)
+            )
+        )
+        found.update((label, vector) for label, vector in rows)
+    return found
+
+
+def every(session: Session) -> list[bytes]:
+    """Return all remembered vectors, by label, whatever encoder made them."""
+    return list(session.scalars(select(LabelVectorRow.vector).order_by(LabelVectorRow.label)))
+
+
+def remember(session: Session, encoder: str, vectors: dict[str, bytes]) -> None:
+    """Remember vectors; a label that another process remembered meanwhile keeps its vector."""
+    rows = [
+        {"encoder": encoder, "label": label, "vector": vectors[label]} for label in sorted(vectors)
+    ]  # sorted, so that two processes do not wait for each other in a circle
+    if rows:
+        insert_new(session, LabelVectorRow, rows)
+
+
+def delete_all(session: Session) -> None:
+    """Delete all remembered vectors."""
+    session.execute(delete(LabelVectorRow))

@@ -1,0 +1,47 @@
+"""Delete what no photo needs: missing photos, their tags, unused contents and segments."""
+
+from sqlalchemy import delete, exists, func, select
+from sqlalchemy.orm import Session
+
+from mkt_search.store.manifest import FileNames
+from mkt_search.store.records import PruneReport
+from mkt_search.store.sql import candidate_indexes, changes, tags
+from mkt_search.store.sql.schema import Content, Photo, SegmentRow, VectorRow
+from mkt_search.store.sql.statements import in_pieces
+
+
+def prune(session: Session) -> tuple[PruneReport, FileNames]:
+    """Delete missing photos with their tags, and contents, labels and segments without a use."""
+    missing = list(session.scalars(select(Photo.id).where(Photo.state == "missing")))
+    deleted_tags = tags.delete_tags_of(session, missing)
+    for piece in in_pieces(missing):
+        session.execute(delete(Photo).where(Photo.id.in_(piece)))
+    contents = _delete_unused_contents(session)
+    segments = _delete_empty_segments(session)
+    tags.delete_unused_labels(session)
+    index_files = candidate_indexes.drop_with_reusable_ids(session)
+    changes.record_change(session, ())  # what was deleted had no indexed photo
+    report = PruneReport(
+        photos=len(missing),
+        tags=deleted_tags,
+        contents=contents,
+        segments=len(segments),
+        bytes=sum(segment.size for segment in segments),
+    )
+    return report, FileNames(tuple(segment.file for segment in segments), tuple(index_files))
+
+
+def _delete_unused_contents(session: Session) -> int:
+    unused = ~exists().where(Photo.content_id == Content.id)
+    count = session.scalar(select(func.count()).select_from(Content).where(unused)) or 0
+    unused_ids = select(Content.id).where(unused)
+    session.execute(delete(VectorRow).where(VectorRow.content_id.in_(unused_ids)))
+    session.execute(delete(Content).where(unused))
+    return count
+
+
+def _delete_empty_segments(session: Session) -> list[SegmentRow]:
+    empty = ~exists().where(VectorRow.segment_id == SegmentRow.id)
+    rows = list(session.scalars(select(SegmentRow).where(empty)))
+    session.execute(delete(SegmentRow).where(empty))
+    return rows
