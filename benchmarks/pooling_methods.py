@@ -14,7 +14,7 @@ from k_means import centroids, k_sets
 from torch import Tensor
 from ward import ward
 
-from indexer.pooling.greedy_k_sets import cover
+from indexer.pooling.greedy_k_sets import greedy_k_sets
 from mkt_search.scoring import TINY, score
 from mkt_search.store.segments.coding import decode, encode
 from mkt_search.types import Encoded, PhotoVectors, Vector
@@ -129,7 +129,7 @@ def ward_sets(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
 
 def moved_cover(patches: Tensor, grid: tuple[int, int], m: int, k: int) -> Tensor:
     """Return a cover whose anchors are moved to the patches that their sets are best for."""
-    members, centred = cover(patches, m, k), patches - patches.mean(dim=1, keepdim=True)
+    members, centred = greedy_k_sets(patches, m, k), patches - patches.mean(dim=1, keepdim=True)
     products = torch.bmm(centred, centred.transpose(1, 2))
     best = torch.bmm(members.float(), products).argmax(dim=1)  # (B, P): the best set for a patch
     own = (best[:, None] == torch.arange(m)[:, None]).float()
@@ -224,7 +224,7 @@ def _means(patches: Vector, members: np.ndarray) -> Vector:
 
 
 METHODS: dict[str, Callable[..., Pooled]] = {
-    "cover": as_means(lambda patches, _, m, k: cover(patches, m, k)),
+    "cover": as_means(lambda patches, _, m, k: greedy_k_sets(patches, m, k)),
     "topk": salient,
     "kset": as_means(k_sets),
     "centroids": as_means(centroids),
