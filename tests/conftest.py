@@ -1,9 +1,12 @@
 """Fixtures of many test files, and those that take too long to make for each of them."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.index_process import Commands
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +34,13 @@ def own_library(library_and_backup: tuple[Path, Path]) -> Path:
     shutil.rmtree(home)
     shutil.copytree(backup, home)
     return home
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """Starts `mkt` commands that a test may kill."""
+    with Commands() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
-"""A warm process that forks real `mkt` processes, each of which a test may kill at any moment.
+"""A warm process that forks real `mkt` processes, each of which a test may kill at any time.
 
-Importing torch takes seconds, so it happens once here: `Commands` starts this file, and every
-command runs in a fork of it, up to its own `os._exit`.
+Importing torch takes seconds, so it is done once: `Commands` starts this file as a program, and
+every command runs in a fork of it.
 """
 
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -15,12 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import indexer
+import mkt_search
+
 ROOT = Path(__file__).parent.parent
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 class Commands:
-    """Runs `mkt` in processes of their own, one at a time."""
+    """Runs `mkt` commands, each in a process of its own."""
 
     def __enter__(self) -> Self:
         self._parent = subprocess.Popen(
@@ -46,24 +51,23 @@ class Commands:
         self._parent.wait()
 
     def start(self, arguments: Sequence[str], log: Path) -> int:
-        """Start a command whose words go to `log`; return its pid."""
+        """Start a command whose output goes to `log`; return its pid."""
         return int(self._ask([list(arguments), str(log)]))
 
-    def wait(self) -> int:
-        """Wait for the command to end; return its exit code, or minus the signal that ended it."""
-        return int(self._ask("wait"))
+    def wait(self, pid: int) -> int:
+        """Wait for the command; return its exit code, or minus the signal that killed it."""
+        return int(self._ask(pid))
 
     def run(self, arguments: Sequence[str], log: Path) -> int:
-        """Run a command to its end."""
-        self.start(arguments, log)
-        return self.wait()
+        """Run a command to its end; return as `wait` does."""
+        return self.wait(self.start(arguments, log))
 
     def kill_after(self, seconds: float, arguments: Sequence[str], log: Path) -> int:
-        """Run a command and kill it with SIGKILL after some seconds; return as `wait` does."""
+        """Start a command and kill it with SIGKILL after some seconds; return as `wait` does."""
         pid = self.start(arguments, log)
         time.sleep(seconds)
         os.kill(pid, signal.SIGKILL)  # one that has ended keeps its pid until `wait`
-        return self.wait()
+        return self.wait(pid)
 
     def _ask(self, what: object) -> str:
         assert self._parent.stdin is not None
@@ -79,24 +83,20 @@ class Commands:
 
 
 def _serve() -> None:
-    """Fork a command and tell its pid, then wait for it and tell its end, as stdin asks."""
+    """Read requests from stdin: fork a command and print its pid, or print its exit code."""
     import faiss  # noqa: F401
     import torch
 
-    import indexer.index
-    import indexer.pooling.pool
-    import indexer.repair  # noqa: F401
-    import mkt_search.library
-    import mkt_search.models.encoder
-    import mkt_search.models.student  # noqa: F401
-
+    for package in (indexer, mkt_search):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith(("__main__", "migrations.env")):
+                importlib.import_module(module.name)
     torch.set_num_threads(1)
     print("ready", flush=True)
-    child = 0
     for line in sys.stdin:
         asked = json.loads(line)
-        if asked == "wait":
-            _, status = os.waitpid(child, 0)
+        if isinstance(asked, int):
+            _, status = os.waitpid(asked, 0)
             print(os.waitstatus_to_exitcode(status), flush=True)
             continue
         child = os.fork()

@@ -1,7 +1,7 @@
 """A folder of everything that people, cameras, broken disks and attackers leave among photos.
 
-`make_odd_photos` writes it and says of each entry whether a picture is to be had from it. Every
-photo but the link has bytes of its own.
+`make_odd_photos` writes it and returns, for each entry, whether it can be decoded. Every photo
+except the link has bytes of its own.
 """
 
 import io
@@ -26,7 +26,7 @@ CORNERS = {  # the upright test picture: one colour per quarter, so any turn or 
     "bottom left": (30, 30, 200),
     "bottom right": (230, 220, 60),
 }
-UNTURN = {  # what turns the upright picture into the stored one, by EXIF orientation
+UNTURN = {  # EXIF orientation -> how to turn the upright picture into the stored one
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -40,7 +40,7 @@ SHORT, LONG = 3, 4  # the TIFF field types used here
 
 @dataclass(frozen=True)
 class OddPhoto:
-    """One entry of the folder: whether a picture can be had from it, and what is odd about it."""
+    """One entry of the folder: whether it can be decoded, and what is odd about it."""
 
     path: Path
     is_photo: bool
@@ -61,8 +61,8 @@ def picture(size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image.Image:
 
 
 def corner_colours(image: Image.Image) -> dict[str, tuple[int, ...]]:
-    right, bottom = image.width - 6, image.height - 6
     """Return the colour near each corner."""
+    right, bottom = image.width - 6, image.height - 6
     points = {
         "top left": (5, 5),
         "top right": (right, 5),
@@ -85,7 +85,7 @@ def assert_upright(image: Image.Image, tolerance: int = 12) -> None:
 
 
 def noise(width: int, height: int, *, seed: int) -> Image.Image:
-    """Paint a picture that no codec can make small, so that cutting it hurts."""
+    """Paint a picture that compresses badly, so that a cut file lacks much of it."""
     values = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(values)
 
@@ -118,19 +118,19 @@ def exif_jpeg(fill: Callable[[Image.Exif], None]) -> bytes:
 
 
 def raw_exif_jpeg(block: bytes) -> bytes:
-    """Return a JPEG whose EXIF segment holds these bytes, whatever they are."""
+    """Return a JPEG whose EXIF segment holds these bytes, valid or not."""
     segment = b"\xff\xe1" + struct.pack(">H", len(block) + 8) + b"Exif\0\0" + block
     plain = jpeg()
     return plain[:2] + segment + plain[2:]
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
-    """Return one chunk of a PNG file with its right checksum."""
+    """Return one chunk of a PNG file with a correct checksum."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
-    """Return a PNG file of rows, each behind its filter byte; extra chunks come before them."""
+    """Return a PNG file of rows, each after its filter byte; extra chunks come before them."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     body = png_chunk(b"IDAT", zlib.compress(rows, 9)) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + body
@@ -140,9 +140,9 @@ Fields = dict[int, tuple[int, list[int] | bytes]]
 
 
 def tiff(fields: Fields, pixels: bytes, *, preview: bytes = b"") -> bytes:
-    """Return a little-endian TIFF of one strip; a field is (type, values), of bytes for types 1, 2.
+    """Return a little-endian TIFF of one strip; a JPEG preview becomes its second page.
 
-    A preview is a JPEG, which becomes the second page.
+    A field is (type, values); values of types 1 and 2 are bytes.
     """
     pages = [({**fields, 273: (LONG, [8]), 279: (LONG, [len(pixels)])})]
     if preview:
@@ -174,7 +174,7 @@ def _preview_fields(width: int, height: int, at: int, length: int) -> Fields:
 
 
 def _ifd(fields: Fields, at: int, *, is_last: bool) -> bytes:
-    """Pack one TIFF directory that begins at byte `at`; the next one follows it."""
+    """Pack one TIFF directory that begins at byte `at`; the next one comes right after it."""
     later = at + 2 + 12 * len(fields) + 4
     table, overflow = b"", b""
     for tag, (kind, values) in sorted(fields.items()):
@@ -197,7 +197,7 @@ def _pack(kind: int, values: list[int]) -> bytes:
 def dng(
     width: int = 640, height: int = 512, *, orientation: int = 1, preview: bytes = b""
 ) -> bytes:
-    """Return a RAW file as a camera would make it: RGGB, bright on the left half as stored."""
+    """Return a RAW file as from a camera: RGGB, bright in the left half as stored."""
     values = np.full((height, width), 6000, np.uint16)
     values[:, : width // 2] = 40000
     matrix = [32406, -15372, -4986, -9689, 18758, 415, 557, -2040, 10570]
@@ -370,7 +370,12 @@ def _exif() -> Iterator[Entry]:
     yield "exif far.jpg", raw_exif_jpeg(far), True, "EXIF that points far beyond the file"
     loop = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 0x8769, 4, 1, 8) + b"\x08\0\0\0"
     yield "exif loop.jpg", raw_exif_jpeg(loop), True, "EXIF that contains itself"
-    yield "exif cut.jpg", raw_exif_jpeg(b"II*\0\x08\0\0\0\xff\xff"), True, "65,535 tags, none there"
+    yield (
+        "exif cut.jpg",
+        raw_exif_jpeg(b"II*\0\x08\0\0\0\xff\xff"),
+        True,
+        "65,535 tags, none of them present",
+    )
 
     def no_date(exif: Image.Exif) -> None:
         exif[0x0132] = "0000:00:00 00:00:00"
@@ -416,7 +421,7 @@ def _formats() -> Iterator[Entry]:
 
 
 def _extras() -> Iterator[Entry]:
-    """What needs the extras `heif` and `raw`; where they are missing, these are no photos."""
+    """Yield files that need the extras `heif` and `raw`; without these they cannot be decoded."""
     has_raw = _is_installed("rawpy")
     yield "camera.dng", dng(), has_raw, "a RAW file without a preview"
     shown = save(noise(640, 512, seed=16), "JPEG")
@@ -447,17 +452,17 @@ def _odd_names() -> Iterator[Entry]:
         "'single' and \"double\".jpg": "quotes in its name",
         "-rf.jpg": "a name like an option",
         "back\\slash.jpg": "a backslash in its name",
-        "100%s {0} $HOME `id`.jpg": "a name that wants to be a program",
+        "100%s {0} $HOME `id`.jpg": "a name that looks like code",
         " leading and trailing .jpg": "spaces around its name",
         "n" * 251 + ".jpg": "a name of 255 bytes",
-        os.fsdecode(b"not \xff\xfe utf-8.jpg"): "a name that is no UTF-8",
+        os.fsdecode(b"not \xff\xfe utf-8.jpg"): "a name that is not UTF-8",
     }
     for number, (name, why) in enumerate(names.items()):
         yield name, jpeg(comment=f"name {number}".encode()), True, why
 
 
 def _special_files(folder: Path) -> Iterator[OddPhoto]:
-    """Links, pipes, sockets, folders; kinds that this system refuses to make are left out."""
+    """Yield links, pipes, sockets and folders, except kinds that the system refuses to create."""
     target = folder / "linked to.jpg"
     target.write_bytes(jpeg(comment=b"linked"))
     yield OddPhoto(target, True, "an ordinary photo")
@@ -468,22 +473,22 @@ def _special_files(folder: Path) -> Iterator[OddPhoto]:
     (folder / "folder.jpg").mkdir()
     yield OddPhoto(folder / "folder.jpg", False, "a folder called .jpg")
     os.mkfifo(folder / "pipe.jpg")
-    yield OddPhoto(folder / "pipe.jpg", False, "a pipe that nobody writes to")
+    yield OddPhoto(folder / "pipe.jpg", False, "a pipe without a writer")
     with suppress(OSError):
         os.mknod(folder / "socket.jpg", stat.S_IFSOCK | 0o600)
         yield OddPhoto(folder / "socket.jpg", False, "a socket")
     large = folder / "large.jpg"
     with large.open("wb") as file:
-        file.truncate(3 * 1024**3)  # a sparse file: takes no room on the disk
-    yield OddPhoto(large, False, "3 GiB of nothing")
+        file.truncate(3 * 1024**3)  # a sparse file: takes no space on the disk
+    yield OddPhoto(large, False, "3 GiB of zeros")
     closed = folder / "closed.jpg"
     closed.write_bytes(jpeg(comment=b"closed"))
     closed.chmod(0)
-    yield OddPhoto(closed, os.access(closed, os.R_OK), "no permission (root reads it all the same)")
+    yield OddPhoto(closed, os.access(closed, os.R_OK), "no permission (root can read it)")
 
 
 def make_odd_photos(folder: Path) -> list[OddPhoto]:
-    """Fill a folder with more than a hundred odd and hostile files; say which hold a picture."""
+    """Fill a folder with more than a hundred odd and hostile files; return what each of them is."""
     made = []
     sources = (_cut_files, _wrong_names, _bombs, _modes, _deep_pictures, _exif, _formats, _extras)
     for source in (*sources, _odd_names):
@@ -491,7 +496,7 @@ def make_odd_photos(folder: Path) -> list[OddPhoto]:
             path = folder / name
             try:
                 path.write_bytes(data)
-            except OSError:  # a file system that takes no such name
+            except OSError:  # the file system refuses the name
                 continue
             made.append(OddPhoto(path, is_photo, why))
     return [*made, *_special_files(folder)]

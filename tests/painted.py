@@ -1,7 +1,7 @@
 """A small labeled world for training tests: painted photos whose labels are their colours.
 
-Each photo is grey with two painted patches; a label's vector is its colour, so a colour nobody
-trained lies between colours that were. A ViT of random weights tells colours apart well enough.
+Each photo is grey with patches in two colours; a label's vector is its colour, so an untrained
+colour lies between trained ones. A ViT of random weights distinguishes colours well enough.
 """
 
 import itertools
@@ -31,7 +31,7 @@ class World(NamedTuple):
     config: Stage1Config
 
     def but(self, **changes: Any) -> "World":
-        """Return the same world with some settings changed, of whichever section."""
+        """Return the same world with some settings of either section changed."""
         keys = {item.name for item in fields(DataConfig)}
         return World(
             replace(self.data, **{k: v for k, v in changes.items() if k in keys}),
@@ -108,7 +108,7 @@ def changed_lines(settings: Any, folder: Path) -> Iterator[str]:
 
 
 def no_number_at(call: int, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return a loss that is NaN when it is called for that time, counted from 1."""
+    """Return a loss that is NaN at one call, counted from 1."""
     calls = itertools.count(1)
 
     def counted(*args: Any, **more: Any) -> Tensor:

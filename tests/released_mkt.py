@@ -1,7 +1,7 @@
-"""What the authors of MKT released, of random weights and in small; and the score, a plain way.
+"""A small release of MKT with random weights, and its score computed by a plain reference.
 
-The state dicts have the names and the layout of the release. `reference_scores` goes from them to
-the score that the released programs print with torch's functions alone, without any module.
+The state dicts have the names and the layout of the authors' release. `reference_scores` computes
+from them the score that the released programs print, with torch's functions alone.
 """
 
 import json
@@ -35,10 +35,10 @@ CONFIG = {
 
 @dataclass(frozen=True)
 class Release:
-    """The state dicts and the files they are in; `table` are CLIP's own token embeddings.
+    """The state dicts and their folder; `table` has CLIP's own token embeddings.
 
-    `head` is the width of one attention head, and `scaled` and `side` the sizes in pixels that a
-    photo's shorter side is scaled and then cropped to.
+    `head` is the width of one attention head. A photo's shorter side is scaled to `scaled` pixels,
+    and the photo is cropped to `side`.
     """
 
     folder: Path
@@ -60,14 +60,14 @@ class Release:
         ]
 
     def write(self) -> "Release":
-        """Write both state dicts; the second with the prefix that parallel training leaves."""
+        """Write both state dicts, the second one with the prefix that parallel training adds."""
         torch.save(self.image, self.folder / "first.pth")
         torch.save({f"module.{n}": t for n, t in self.text.items()}, self.folder / "second.pth")
         return self
 
 
 def tiny_release(folder: Path) -> Release:
-    """Make open_clip know a tiny CLIP with QuickGELU, and write its release."""
+    """Register a tiny CLIP with QuickGELU in open_clip, and write its release."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{TINY}.json").write_text(json.dumps(CONFIG))
     open_clip.add_model_config(folder / f"{TINY}.json")
@@ -76,14 +76,14 @@ def tiny_release(folder: Path) -> Release:
 
 
 def full_release(folder: Path) -> Release:
-    """Write a release of the right shapes: ViT-B/16."""
+    """Write a release of full size: ViT-B/16."""
     clip = _clip_weights(folder, "ViT-B-16-quickgelu")
     stages = _stages(clip)
     return Release(folder, *stages, model="ViT-B-16", head=64, scaled=256, side=224).write()
 
 
 def _clip_weights(folder: Path, model: str) -> State:
-    """Write a CLIP of random weights, none of them as in a fresh one."""
+    """Write a CLIP whose weights are all random."""
     generator = torch.Generator().manual_seed(0)
     state: State = create_clip(model).state_dict()
     for name, tensor in state.items():
@@ -96,7 +96,7 @@ def _clip_weights(folder: Path, model: str) -> State:
 
 
 def _stages(clip: State) -> tuple[State, State, Tensor]:
-    """What training left: two state dicts, and the token embeddings before it."""
+    """Return the state dicts of both stages, and the token embeddings before training."""
     generator = torch.Generator().manual_seed(1)
     image = {n.removeprefix("visual."): t for n, t in clip.items() if n.startswith("visual.")}
     image["projection_dist"] = image.pop("proj")
@@ -143,7 +143,7 @@ def image_tokens(release: Release, photo: Path) -> Tensor:
 
 
 def text_features(release: Release, labels: Sequence[str], names: Tensor | None) -> Tensor:
-    """Return (L, D); with `names` the tokens of a label, from the fourth on, are of that table."""
+    """Return (L, D); `names` replaces the embeddings of a label's tokens, from the fourth on."""
     state = release.text
     table, positions = state["token_embedding.weight"], state["positional_embedding"]
     tokenizer = open_clip.get_tokenizer(release.model)

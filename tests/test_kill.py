@@ -1,7 +1,7 @@
-"""Nothing is lost: `mkt index` as a process, killed, stopped, or out of disk at any moment.
+"""Nothing is lost when `mkt index` is killed, stopped, or runs out of disk space at any time.
 
-Every process here is a real one, ended by a real signal; it is forked from one that has torch
-loaded, so that dozens of them fit in a test.
+The processes and signals are real. Processes are forked from one that has imported torch, so that
+dozens of them fit in a test.
 """
 
 import os
@@ -30,17 +30,11 @@ pytestmark = [
 ]
 
 PHOTOS = 75
-BATCH = 3
+BATCH_SIZE = 3
 FEW_KILLS, MANY_KILLS = 3, 26  # of `make test` and of `make soak`
 
 State = tuple[dict[str, tuple[object, ...]], dict[str, bytes]]
 """By path: everything recorded of a photo; and the bytes of its vectors."""
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    with Commands() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +65,11 @@ def new_library(folder: Path) -> Path:
 
 def index(library: Path, photos: Path, checkpoint: Path) -> list[str]:
     where = ["--library", str(library), "--model", str(checkpoint)]
-    return ["index", str(photos), *where, "--batch-size", str(BATCH), "--workers", "2"]
+    return ["index", str(photos), *where, "--batch-size", str(BATCH_SIZE), "--workers", "2"]
 
 
 def state(library: Path) -> State:
-    """Everything of a library that a user would miss."""
+    """Return everything in a library that a user would miss."""
     store = Store.open(library)
     rows = list(store.catalog.photos())
     ids = store.catalog.content_ids_of({row.content for row in rows if row.content})
@@ -100,7 +94,7 @@ def tags(library: Path) -> set[tuple[Path, str, float | None]]:
 
 
 def check(library: Path) -> int:
-    """Verify the library as a kill left it; return how many photos it has."""
+    """Verify a library after a kill; return its number of photos."""
     store = Store.open(library)
     assert checks.verify(store) == []
     count = store.catalog.count_indexed()
@@ -118,7 +112,7 @@ def outcomes(library: Path) -> list[str]:
 @pytest.mark.parametrize(
     "wanted", [FEW_KILLS, pytest.param(MANY_KILLS, marks=pytest.mark.soak)], ids=["few", "many"]
 )
-def test_killed_at_any_moment_it_continues_and_ends_as_if_undisturbed(
+def test_killed_at_any_time_it_continues_and_ends_as_if_undisturbed(
     commands: Commands, photos: Path, checkpoint: Path, tmp_path: Path, wanted: int
 ) -> None:
     log = tmp_path / "log"
@@ -169,7 +163,7 @@ def test_tags_set_between_two_kills_stay(
         assert [(tag.path, tag.label) for tag in opened.tags()] == [(first, "mine")]
 
 
-def test_ctrl_c_ends_between_two_batches_and_says_what_is_kept(
+def test_ctrl_c_ends_between_two_batches_and_reports_what_is_kept(
     commands: Commands, photos: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -177,7 +171,7 @@ def test_ctrl_c_ends_between_two_batches_and_says_what_is_kept(
     pid = commands.start(index(library, photos, checkpoint), log)
     wait_for_photos(library)
     os.kill(pid, signal.SIGINT)
-    assert commands.wait() == 130
+    assert commands.wait(pid) == 130
     count = check(library)
     assert "stopping after this batch" in log.read_text()
     assert f"stopped: {count:,} of {PHOTOS} photos are in the library" in log.read_text()
@@ -203,12 +197,11 @@ def test_a_second_indexer_is_refused_by_name_and_the_first_is_untouched(
     pid = commands.start(index(library, photos, checkpoint), log)
     wait_for_photos(library)
     os.kill(pid, signal.SIGSTOP)
-    with Commands() as others:
-        assert others.run(index(library, photos, checkpoint), second_log) == 1
+    assert commands.run(index(library, photos, checkpoint), second_log) == 1
     assert f"pid {pid} on" in second_log.read_text()
     assert second_log.read_text().startswith("Error: ")
     os.kill(pid, signal.SIGCONT)
-    assert commands.wait() == 0, log.read_text()
+    assert commands.wait(pid) == 0, log.read_text()
     assert check(library) == PHOTOS - 3
     assert outcomes(library) == ["done"]
 
@@ -228,7 +221,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_disk_that_is_really_full_loses_nothing(
+def test_a_full_disk_loses_nothing(
     commands: Commands, photos: Path, checkpoint: Path, tmp_path: Path, small_disk: Path
 ) -> None:
     log = tmp_path / "log"

@@ -147,10 +147,12 @@ def reference(stored: Stored, query: Query) -> Scores:
     for label, weight in query.weights.items():
         z = LABELS.encode([label])[0]
         global_part += weight * (stored.global_vectors @ z)
-        for number, (locals_, counts) in enumerate(
+        for number, (local_vectors, counts) in enumerate(
             zip(stored.local_vectors, stored.counts, strict=True)
         ):
-            local_part[number] += weight * best_patches(locals_ @ z, counts, stored.encoding.top_k)
+            local_part[number] += weight * best_patches(
+                local_vectors @ z, counts, stored.encoding.top_k
+            )
     return Scores(global_part, local_part)
 
 

@@ -25,9 +25,9 @@ from tests.tiny import tiny_clip_folder
 pytestmark = pytest.mark.slow
 
 K, SEARCHERS = 5, 3
-FIRST, BATCH, BATCHES = 300, 20, 12
+FIRST, PER_BATCH, N_BATCHES = 300, 20, 12
 OPTIMIZED_AFTER = (3, 7)  # batches
-PHOTOS = FIRST + BATCH * BATCHES
+PHOTOS = FIRST + PER_BATCH * N_BATCHES
 LENGTHS = (1, 3, 7, 2, 5)  # words of a label: the tower reads texts of many lengths
 WORDS = ("red", "green", "blue", "dog", "cat", "beach", "tree", "car", "snow")
 
@@ -77,11 +77,11 @@ def test_threads_that_search_while_photos_arrive_find_right_answers(home: Path) 
 
     def write() -> None:
         try:
-            for batch in range(BATCHES):
+            for batch in range(N_BATCHES):
                 for _ in range(SEARCHERS):
                     assert searched.acquire(timeout=60), "the searches have stopped"
-                first = FIRST + batch * BATCH
-                add(store, root, vectors, first, first + BATCH)
+                first = FIRST + batch * PER_BATCH
+                add(store, root, vectors, first, first + PER_BATCH)
                 if batch in OPTIMIZED_AFTER:
                     made.optimize_active(store)
         finally:
@@ -115,7 +115,7 @@ def check(found: list[Found], home: Path, vectors: PhotoVectors) -> None:
     labels = open_model(str(home / "clip")).label_encoder().encode([one.label for one in found])
     arrays = made.as_stored(vectors, active.encoding)
     scores = score(labels, *arrays, k=active.encoding.top_k).fused.T  # (L, n)
-    ends = [FIRST + BATCH * batch for batch in range(BATCHES + 1)]
+    ends = [FIRST + PER_BATCH * batch for batch in range(N_BATCHES + 1)]
     recalls = []
     for one, of_all in zip(found, scores, strict=True):
         numbers = [int(hit.path.stem) for hit in one.hits]

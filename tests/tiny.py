@@ -1,9 +1,9 @@
-"""Tiny real parts for everybody's tests: a random student, and one computed in the head.
+"""Tiny real models for tests: a random student, and one whose output you can compute in your head.
 
 `tiny_checkpoint` writes a ViT of random weights with a table of twelve labels. `colour_checkpoint`
-writes a checkpoint whose student sees nothing but colour: `e_cls` is the mean RGB colour of the
-photo and `e_patch` that of each patch, in the first three of eight dimensions, and the label table
-knows colours by name. So "red" finds what is painted red, and boxes fall on the painted patch.
+writes a checkpoint whose student sees only colour: `e_cls` is the mean RGB colour of the photo and
+`e_patch` that of each patch, in the first three of eight dimensions, and the label table has the
+names of colours. So "red" finds what is painted red, and boxes lie on the painted patch.
 `tiny_clip` makes a whole open_clip model of random weights.
 """
 
@@ -58,7 +58,7 @@ _COLOUR_VIT: dict[str, Any] = {
 
 
 def tiny_meta(**changes: Any) -> Meta:
-    """The description of the tiny ViT: 32 px, a grid of 4 x 4 patches, 16 dimensions."""
+    """Return the description of the tiny ViT: 32 px, a grid of 4 x 4 patches, 16 dimensions."""
     given: dict[str, Any] = {
         "backbone": "vit_tiny_patch16_224",
         "options": _VIT,
@@ -72,7 +72,7 @@ def tiny_meta(**changes: Any) -> Meta:
 
 
 def tiny_student(*, seed: int = 0) -> Student:
-    """A ViT of random weights with two linear heads; the same for the same seed."""
+    """Return a ViT of random weights with two linear heads; the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = create_backbone("vit_tiny_patch16_224", image_size=(SIDE, SIDE), **_VIT)
@@ -81,7 +81,7 @@ def tiny_student(*, seed: int = 0) -> Student:
 
 
 def tiny_table(*, seed: int = 0, dim: int = 16) -> LabelTable:
-    """Twelve labels with random vectors; the same for the same seed."""
+    """Return twelve labels with random vectors; the same for the same seed."""
     vectors = np.random.default_rng(seed).normal(size=(len(LABELS), dim)).astype(np.float32)
     return LabelTable(LABELS, vectors)
 
@@ -93,13 +93,13 @@ def tiny_checkpoint(folder: Path, *, seed: int = 0) -> Path:
 
 
 def colour_table() -> LabelTable:
-    """The names of eight colours; "red" is the first axis, "yellow" is (1, 1, 0, ...) / sqrt 2."""
+    """Return eight names of colours; "red" is the first axis, "yellow" is (1, 1, 0..) / sqrt 2."""
     rgb = np.array(list(COLOURS.values()), np.float32)
     return LabelTable(tuple(COLOURS), np.pad(rgb, ((0, 0), (0, COLOUR_DIM - 3))))
 
 
 def colour_student() -> Student:
-    """A student whose vectors are mean colours on [0, 1], padded to eight dimensions with zeros."""
+    """Return a student whose vectors are mean colours in [0, 1], zero-padded to 8 dimensions."""
     backbone = create_backbone("vit_tiny_patch16_224", image_size=(SIDE, SIDE), **_COLOUR_VIT)
     head = nn.Linear(3, COLOUR_DIM)
     with torch.no_grad():
@@ -133,8 +133,8 @@ def paint(
 ) -> Path:
     """Save a photo of one colour, with some patches (row, column) of the 4 x 4 grid in others.
 
-    The suffix decides the format; `size` is (width, height), best in multiples of four. Colours are
-    names of `COLOURS` or of Pillow, or RGB tuples.
+    The suffix decides the format; `size` is (width, height), multiples of four. Colours are names
+    in `COLOURS` or in Pillow, or RGB tuples.
     """
     width, height = size
     image = Image.new(
@@ -167,14 +167,14 @@ TOWERS: dict[str, dict[str, Any]] = {
 
 
 def tiny_clip(folder: Path, tower: str = "vit", *, seed: int = 0) -> str:
-    """Make open_clip know a tiny model and write random weights for it; return its NAME/FILE.
+    """Register a tiny model in open_clip and write random weights for it; return its NAME/FILE.
 
     `tower` is a key of `TOWERS`. Its text tower reads 24 tokens, and its label space has 16
     dimensions.
     """
     import open_clip
 
-    from mkt_search.models.clip import create_clip  # heavy, and few tests need it
+    from mkt_search.models.clip import create_clip  # slow to import, and few tests need it
 
     name = f"tiny-{tower}"
     config = {
@@ -188,7 +188,7 @@ def tiny_clip(folder: Path, tower: str = "vit", *, seed: int = 0) -> str:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = create_clip(name)
-        for parameter in model.parameters():  # so that no bias and no norm hides a mistake
+        for parameter in model.parameters():  # no bias and no norm may hide a mistake
             torch.nn.init.normal_(parameter, std=0.1 if parameter.ndim > 1 else 0.5)
     weights = folder / f"{name}.safetensors"
     save_file({n: t.contiguous() for n, t in model.state_dict().items()}, weights)
