@@ -1,7 +1,7 @@
-"""Read, hash and decode photos on worker threads while the model works; order is kept.
+"""Read, hash and decode photos on worker threads while the model encodes; order is kept.
 
-Memory stays bounded: at most `ahead` photos wait, each as small as the student wants it, and only
-one large photo is decoded at a time.
+Memory is bounded: at most `ahead` loaded photos wait, each reduced to what the student wants, and
+only one large photo is decoded at a time.
 """
 
 import hashlib
@@ -66,8 +66,8 @@ class Loader:
     Args:
         spec: the pixels the student wants.
         workers: threads that read and decode.
-        ahead: photos that may be loaded, or in work, before they are asked for.
-        is_stored: tells whether the vectors of a SHA-256 are stored; called from the workers.
+        ahead: photos that may be loaded, or being loaded, before they are needed.
+        is_stored: returns whether the vectors of a SHA-256 are stored; called by the workers.
         max_pixels: photos with more pixels fail.
         large_pixels: of photos with more pixels, only one is decoded at a time.
     """

@@ -1,9 +1,8 @@
-"""Find the photos under a folder, in an order that is always the same.
+"""Find the photos in a folder, in a fixed order.
 
-Every real folder is visited once: the folders themselves first, in order of their names, then the
-folders that symbolic links lead to. No file is opened: one that is called a photo and is none (a
-pipe, a link to nothing) is for the loader to refuse. What is left out is counted by its reason in
-`Walk.skipped`.
+Every real folder is visited once: first the folders themselves, in the order of their names, then
+those that symbolic links lead to. No file is opened; the loader refuses files that only have the
+name of a photo (a pipe, a broken link). `Walk.skipped` counts what is left out, by reason.
 """
 
 import contextlib
@@ -28,8 +27,8 @@ UNREADABLE = "unreadable folder"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder to visit: its path below the root, with a "/" at its end, and on disk."""
+class Folder:
+    """A folder to visit: its path below the root, with a "/" at the end, and its path on disk."""
 
     below: str
     absolute: str
@@ -37,15 +36,16 @@ class Place:
 
 @dataclass
 class Walk:
-    """One walk below `top`, a folder or a single photo: iterate over it once to get its PhotoFiles.
+    """One walk over a folder, or a single photo: iterate over it once to get its PhotoFiles.
+
+    After the iteration `skipped` counts what was left out by reason, and `unreadable` has the
+    reason for each folder that could not be read.
 
     Args:
-        top: the folder or the photo, inside `root` as it is spelled there.
+        top: the folder or the photo, inside `root`.
         root: what the paths of the photos are relative to.
         hidden: visit files and folders whose names begin with a dot.
-
-    After the iteration `skipped` counts what was left out by reason, and `unreadable` names the
-    folders that the system would not show, each with its reason.
+        suffixes: of photos, in lower case.
     """
 
     top: Path
@@ -57,15 +57,15 @@ class Walk:
 
     def __post_init__(self) -> None:
         self._seen: set[tuple[int, int]] = set()
-        self._linked: deque[Place] = deque()
+        self._linked: deque[Folder] = deque()
 
     def __iter__(self) -> Iterator[PhotoFile]:
-        """Yield the photos. Raises ConfigError when there is no such folder or photo."""
+        """Yield the photos. Raises ConfigError if there is no such folder or photo."""
         if not self.top.is_dir():
             yield self._single()
             return
         below = "" if self.root == self.top else f"{self.top.relative_to(self.root).as_posix()}/"
-        yield from self._visit(Place(below, str(self.top)))
+        yield from self._visit(Folder(below, str(self.top)))
         while self._linked:
             yield from self._visit(self._linked.popleft())
 
@@ -84,33 +84,33 @@ class Walk:
         below = path_to_text(self.top.relative_to(self.root))
         return PhotoFile(self.root, below, self.top, about.st_size, about.st_mtime_ns)
 
-    def _visit(self, top: Place) -> Iterator[PhotoFile]:
+    def _visit(self, top: Folder) -> Iterator[PhotoFile]:
         """Yield the photos of a folder and of all real folders below it, depth first."""
-        places = [top]
-        while places:
-            place = places.pop()
-            folders = []
-            for entry in self._entries(place):
+        folders = [top]
+        while folders:
+            folder = folders.pop()
+            inner = []
+            for entry in self._entries(folder):
                 if self._is_folder(entry):
-                    folders += self._inner(place, entry)
+                    inner += self._inner(folder, entry)
                 else:
-                    yield from self._photo(place, entry)
-            places += reversed(folders)
+                    yield from self._photo(folder, entry)
+            folders += reversed(inner)
 
-    def _entries(self, place: Place) -> list[os.DirEntry[str]]:
-        """Return what a folder holds, sorted by the bytes of the names; [] for one seen before."""
+    def _entries(self, folder: Folder) -> list[os.DirEntry[str]]:
+        """Return a folder's entries, sorted by the bytes of their names; [] if seen before."""
         try:
-            about = os.stat(place.absolute)
+            about = os.stat(folder.absolute)
             identity = (about.st_dev, about.st_ino)
             if identity in self._seen:
                 self.skipped[SEEN_FOLDER] += 1
                 return []
             self._seen.add(identity)
-            with os.scandir(place.absolute) as entries:
+            with os.scandir(folder.absolute) as entries:
                 return sorted(entries, key=lambda entry: os.fsencode(entry.name))
         except OSError as problem:
             self.skipped[UNREADABLE] += 1
-            self.unreadable[Path(place.absolute)] = reason(problem)
+            self.unreadable[Path(folder.absolute)] = reason(problem)
             return []
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
@@ -119,36 +119,36 @@ class Walk:
         except OSError:  # a link that leads to itself
             return False
 
-    def _inner(self, place: Place, entry: os.DirEntry[str]) -> list[Place]:
-        """Return a folder as a place to visit now; keep a linked one for later, no hidden ones."""
+    def _inner(self, folder: Folder, entry: os.DirEntry[str]) -> list[Folder]:
+        """Return the folder to visit now, if any; a link is kept for later."""
         if entry.name == LIBRARY_FOLDER:
             return []
         if self._is_hidden(entry):
             self.skipped[HIDDEN_FOLDER] += 1
             return []
-        inner = Place(f"{place.below}{entry.name}/", entry.path)
+        inner = Folder(f"{folder.below}{entry.name}/", entry.path)
         if entry.is_symlink():
             self._linked.append(inner)
             return []
         return [inner]
 
-    def _photo(self, place: Place, entry: os.DirEntry[str]) -> Iterator[PhotoFile]:
+    def _photo(self, folder: Folder, entry: os.DirEntry[str]) -> Iterator[PhotoFile]:
         if not self._is_photo(entry.name):
             self.skipped[OTHER_FILE] += 1
         elif self._is_hidden(entry):
             self.skipped[HIDDEN_FILE] += 1
         else:
-            yield self._described(place, entry)
+            yield self._described(folder, entry)
 
-    def _described(self, place: Place, entry: os.DirEntry[str]) -> PhotoFile:
-        """Return the file; one that cannot even be asked after is left for the loader to refuse."""
+    def _described(self, folder: Folder, entry: os.DirEntry[str]) -> PhotoFile:
+        """Return the file; one without size and time is left for the loader to refuse."""
         size, mtime_ns = 0, 0
-        for is_target in (True, False):  # a link that leads nowhere is described by itself
+        for is_target in (True, False):  # a broken link has a size and time of its own
             with contextlib.suppress(OSError):
                 about = entry.stat(follow_symlinks=is_target)
                 size, mtime_ns = about.st_size, about.st_mtime_ns
                 break
-        below = path_to_text(os.fsencode(place.below + entry.name))
+        below = path_to_text(os.fsencode(folder.below + entry.name))
         return PhotoFile(self.root, below, Path(entry.path), size, mtime_ns)
 
     def _is_hidden(self, entry: os.DirEntry[str]) -> bool:
@@ -159,5 +159,5 @@ class Walk:
 
 
 def reason(problem: OSError) -> str:
-    """Return the system's own words for a failure, lower case, without the path."""
+    """Return the system's reason for a failure in lower case, without the path."""
     return (problem.strerror or str(problem)).lower()

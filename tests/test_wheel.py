@@ -1,14 +1,18 @@
-"""One wheel carries everything; an installed copy can make and migrate its own library."""
+"""One wheel carries everything; an installed copy works by itself and shows its types."""
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +44,8 @@ def test_the_wheel_has_the_three_packages_the_migrations_and_the_settings(site: 
         "mkt_search/cli.py",
         "mkt_search/mkt.toml",
         "mkt_search/migrations/versions/0001_first.py",
-        "mkt_search/templates/sheet.html",
-        "mkt_search/templates/demo.html",
-        "mkt_search/templates/look.css",
-        "mkt_search/demo/world.py",
+        "mkt_search/pages/templates/sheet.html",
+        "mkt_search/demo/scenes/world.py",
         "mkt_search/demo/shipped/checkpoint/student.safetensors",
         "mkt_search/demo/shipped/clip/open_clip_model.safetensors",
         "indexer/pipeline.py",
@@ -72,3 +74,35 @@ def test_an_installed_copy_makes_and_migrates_a_library(site: Path) -> None:
     assert (site.parent / "home" / "mkt.toml").is_file()
     run(site, "-m", "mkt_search", "migrate", "--library", "home")
     assert "0" in run(site, "-m", "mkt_search", "status", "--library", "home")
+
+
+@pytest.fixture(scope="module")
+def environment(site: Path) -> Path:
+    """The Python of a virtual environment with the wheel installed; other packages are ours."""
+    folder = site.parent / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    shutil.copytree(site, packages, dirs_exist_ok=True)
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin" / "python"
+
+
+def mypy(program: Path, environment: Path) -> str:
+    """Return what `mypy --strict` says to a user of the installed package."""
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", str(program)]
+    done = subprocess.run(
+        [*command, "--python-executable", str(environment)],
+        cwd=program.parent,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the environment is laid out as on POSIX")
+def test_a_strictly_typed_program_sees_the_types(environment: Path, tmp_path: Path) -> None:
+    program = Path(shutil.copy(ROOT / "tests" / "typed_user.py", tmp_path))
+    assert mypy(program, environment).startswith("Success")
+    program.write_text("from mkt_search import Library\n\nLibrary.open().search(3)\n")
+    assert 'Argument 1 to "search" of "Library"' in mypy(program, environment)

@@ -33,5 +33,5 @@ def init(folder: Path, database: str | None) -> None:
     write_settings(settings)
     if not has_settings:
         say(f"wrote {printable(settings)}")
-    say(f"{'found' if exists else 'made'} the library {printable(library)}")
+    say(f"{'found' if exists else 'created'} the library {printable(library)}")
     say("Next: `mkt index FOLDER --model CHECKPOINT`, then `mkt search LABEL`.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mkt_search.store.checks import Problem
 
 PROBLEM_COLUMNS = (Column("where"), Column("what"), Column("way out"))
-ROOT_COLUMNS = (Column("photos", is_number=True), Column("there"), Column("folder"))
+ROOT_COLUMNS = (Column("photos", is_number=True), Column("exists"), Column("folder"))
 
 
 @click.command()

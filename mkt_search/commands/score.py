@@ -1,4 +1,4 @@
-"""`mkt score`: one photo, or a few, against a list of labels, with every patch."""
+"""`mkt score`: score photos for a list of labels, with every patch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,7 +97,7 @@ def score(
 
 
 def _model(directory: Path | None, flags: dict[str, Any]) -> "tuple[Config, Model]":
-    """Return the settings, and the model they name or else that of the library."""
+    """Return the settings and the model that they name, by default the library's."""
     from mkt_search.library import Library
     from mkt_search.models.build import open_model
 

@@ -1,4 +1,4 @@
-"""`mkt status`: what the library holds, and what could not be read."""
+"""`mkt status`: the state of the library, and the photos that cannot be read."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -49,7 +49,7 @@ def _show_failed(library: "Library", *, as_json: bool) -> None:
 
 
 def as_data(found: "Status") -> dict[str, Any]:
-    """The state of a library as JSON has it; sizes in bytes."""
+    """Return the state of a library as JSON; sizes in bytes."""
     return {
         "directory": path_as_text(found.directory),
         "photos": found.photos,
@@ -83,11 +83,11 @@ def _rows(found: "Status") -> Iterator[tuple[str, str]]:
         known, taken = found.candidate_index.photos, found.candidate_index.bytes
         yield "candidate index", f"{count_noun(known, 'different photo')}, {byte_size(taken)}"
     for root in found.roots:
-        absent = "" if root.exists else ", NOT THERE (moved? `mkt root OLD NEW`)"
+        absent = "" if root.exists else ", DOES NOT EXIST (moved? `mkt root OLD NEW`)"
         yield "folder", f"{printable(root.path)} ({count_noun(root.photos, 'photo')}{absent})"
     if found.building is not None:
         done, total = found.building
-        yield "rebuild", f"{done:,} of {total:,} photos done; `mkt index --rebuild` goes on"
+        yield "rebuild", f"{done:,} of {total:,} photos done; `mkt index` continues"
     if found.writer is not None:
         yield "writing now", printable(found.writer)
 

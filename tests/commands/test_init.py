@@ -15,7 +15,7 @@ def test_makes_a_library_here_and_says_what_comes_next(
     monkeypatch.chdir(tmp_path)
     result = mkt("init")
     assert (tmp_path / ".mkt" / "mkt.db").is_file()
-    assert "made the library .mkt" in result.stderr
+    assert "created the library .mkt" in result.stderr
     assert "mkt index FOLDER" in result.stderr
     assert result.stdout == ""
 

@@ -28,12 +28,15 @@ class Notes:
     def __init__(self, *, stop_after: int = 10**9) -> None:
         self.messages: list[str] = []
         self.counts: list[Progress] = []
+        self.scans: list[Progress] = []
         self.stop_after = stop_after
 
     def __call__(self, event: Progress) -> None:
         if event.message:
             self.messages.append(event.message)
-        elif event.step != SCANNING:
+        elif event.step == SCANNING:
+            self.scans.append(event)
+        else:
             self.counts.append(event)
             if len(self.counts) > self.stop_after:  # the first is sent before any work
                 raise KeyboardInterrupt

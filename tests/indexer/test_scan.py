@@ -7,11 +7,57 @@ from typing import Any
 
 import pytest
 
+from indexer.scan import FileStatus, classify, scan_folders
 from mkt_search.errors import ConfigError
 from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.store.records import KnownPhoto
 from mkt_search.store.store import Store
+from mkt_search.types import PhotoFile
 from tests.indexer.indexed import Notes, bring_in, photos, vectors
 from tests.tiny import paint
+
+FILE = PhotoFile(Path("/photos"), "x.png", Path("/photos/x.png"), 10, 7)
+
+
+def known(*, size: int = 10, state: str = "indexed", has_vectors: bool = True) -> KnownPhoto:
+    return KnownPhoto(1, size, 7, "abc", state, None, has_vectors)
+
+
+@pytest.mark.parametrize(
+    ("row", "retry", "status"),
+    [
+        (None, False, FileStatus.NEW),
+        (known(), False, FileStatus.UNCHANGED),
+        (known(size=11), False, FileStatus.CHANGED),
+        (known(has_vectors=False), False, FileStatus.UNENCODED),
+        (known(state="missing"), False, FileStatus.RETURNED),
+        (known(state="failed", has_vectors=False), False, FileStatus.FAILED),
+        (known(state="failed", has_vectors=False), True, FileStatus.RETRIED),
+    ],
+)
+def test_a_file_is_compared_with_its_row(
+    row: KnownPhoto | None, retry: bool, status: FileStatus
+) -> None:
+    assert classify(FILE, row, retry=retry) is status
+
+
+def test_a_scan_writes_nothing_not_even_that_a_folder_is_new(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder / "a", folder / "b")
+    before = store.catalog.root_folders(), photos(store, None), store.revision()
+    (folder / "a" / "00.png").unlink()
+    paint(folder / "new.png", "white")
+    (result,) = scan_folders(store, [folder], store.active)
+    assert (result.photos, result.to_load, list(result.vanished)) == (12, 1, ["a/00.png"])
+    assert result.target.location.id is None
+    assert (store.catalog.root_folders(), photos(store, None), store.revision()) == before
+
+
+def test_a_scan_reports_how_many_photos_it_found(store: Store, folder: Path) -> None:
+    notes = Notes()
+    scan_folders(store, [folder], None, progress=notes)
+    assert [(event.step, event.done) for event in notes.scans] == [("finding photos", 0)]
 
 
 def test_a_vanished_photo_is_missing_until_it_returns(

@@ -1,0 +1,68 @@
+"""What a library knows now: one snapshot until something changes, one model until it is replaced."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mkt_search.errors import LibraryNotFound, QueryError
+from mkt_search.search.reader import LibraryReader
+from mkt_search.search.search import Explanation
+from mkt_search.settings.config import Config
+from mkt_search.store.store import Store
+from mkt_search.types import Filters, Term
+
+
+@pytest.fixture
+def store(own_library: Path) -> Iterator[Store]:
+    store = Store.open(own_library / ".mkt")
+    yield store
+    store.close()
+
+
+def names(reader: LibraryReader, *terms: Term, filters: Filters | None = None) -> list[str]:
+    hits = reader.search(
+        terms, k=1, filters=filters or Filters(), recall=1.0, explanation=Explanation()
+    )
+    return [hit.path.name for hit in hits]
+
+
+def test_the_snapshot_is_kept_until_something_changes(store: Store, own_library: Path) -> None:
+    reader = LibraryReader(store, Config())
+    first = reader.snapshot()
+    assert reader.snapshot() is first
+    green = reader.photo(own_library / "photos" / "green.png")
+    with store.writing("test"):
+        store.mark_missing([green.id])
+    second = reader.snapshot()
+    assert second is not first and second.facts.photos == first.facts.photos - 1
+    assert first.facts.photos == len(first.content_ids())
+
+
+def test_labels_and_photos_are_terms(store: Store, own_library: Path) -> None:
+    reader = LibraryReader(store, Config())
+    blue = own_library / "photos" / "blue.png"
+    assert names(reader, Term(label="green")) == ["green.png"]
+    assert names(reader, Term(photo=blue), Term(label="red", weight=-0.5)) == ["blue.png"]
+    assert names(reader, Term(label="green"), filters=Filters(path="*/blue*")) == ["blue.png"]
+
+
+def test_the_model_is_found_once_and_again_after_it_was_replaced(store: Store) -> None:
+    reader = LibraryReader(store, Config())
+    model = reader.model()
+    assert reader.model() is model
+    reader.use_recorded_model()
+    assert reader.model() is not model
+    assert reader.label_vectors(["red", "blue"]).shape == (2, 8)
+
+
+def test_a_photo_outside_the_library_is_named(store: Store) -> None:
+    with pytest.raises(QueryError, match="is not in the library"):
+        LibraryReader(store, Config()).photo("nowhere.jpg")
+
+
+def test_an_empty_library_has_no_snapshot(tmp_path: Path) -> None:
+    empty = Store.create(tmp_path / ".mkt")
+    with pytest.raises(LibraryNotFound, match="mkt index"):
+        LibraryReader(empty, Config()).snapshot()
+    empty.close()
