@@ -108,7 +108,7 @@ def main() -> None:
             times["new"].append(processor_seconds(SEARCH, *command[:-1], f"new {number}"))
     imports, remembered, new = (min(seconds) for seconds in times.values())
     table = results.table(
-        "commands", {"process": "", "processor s": ".2f", "beyond the imports": ".2f"}
+        "searches", {"process": "", "processor s": ".2f", "beyond the imports": ".2f"}
     )
     table.row("Python that imports numpy, faiss and sqlalchemy", imports, None)
     table.row("`mkt search` for a remembered label", remembered, remembered - imports)

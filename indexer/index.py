@@ -11,9 +11,9 @@ from indexer.commit import Tally
 from indexer.encode import Encoder, LazyEncoder
 from indexer.encoding import EncodingPlan, model_name, recorded, resolve_encoding, wanted_dtype
 from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
-from indexer.scan import FileStatus, ScanResult, scan_folders
+from indexer.scan import FileStatus, ScanResult, distinct_folders, scan_folders
 from mkt_search.models.build import open_model
-from mkt_search.models.record import model_stamp, open_recorded, record_of
+from mkt_search.models.record import RecordedModel, model_stamp, open_recorded, record_of
 from mkt_search.paths import path_to_text
 from mkt_search.progress import INDEXING, Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import Config
@@ -49,6 +49,7 @@ def index_library(
     Raises:
         As `index`, and ConfigError if no model is named and the library has none yet.
     """
+    distinct_folders(folders)  # a misspelled one is refused before a model is loaded
     stored = recorded(store, rebuild=rebuild)
     name = model_name(config, stored)
     stamp = model_stamp(name)
@@ -66,7 +67,9 @@ def index_library(
     if store.find_encoding(plan.encoding, model=name, rebuild=rebuild) is None:
         encoder.build()  # a model that cannot be built leaves no trace in the library
     summary = index(store, encoder, folders, plan, policy=policy, progress=progress)
-    if encoder.is_built:
+    if stored is not None and isinstance(model, RecordedModel):
+        store.record_model(name, model.fingerprint, stored.record)  # also with a new encoding
+    elif encoder.is_built:
         store.record_model(name, model.fingerprint, record_of(model, stamp=stamp))
     return summary
 

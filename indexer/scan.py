@@ -132,7 +132,7 @@ def scan_folders(
     Raises:
         ConfigError: a folder does not exist or has no photos.
     """
-    tops = _distinct(folders) or _registered(store, progress)
+    tops = distinct_folders(folders) or _registered(store, progress)
     results = []
     for top in tops:
         try:
@@ -148,6 +148,23 @@ def scan_folders(
     if not results:
         raise ConfigError("no folder of this library has photos now; `mkt status` lists them")
     return results
+
+
+def distinct_folders(folders: Sequence[Path]) -> list[Path]:
+    """Return folders and photos as real paths, without those inside another one.
+
+    Raises:
+        ConfigError: one of them does not exist.
+    """
+    for folder in folders:
+        if not os.path.lexists(folder):
+            raise ConfigError(f"there is no folder or photo {path_to_text(folder)}")
+    real = [
+        folder.resolve() if folder.is_dir() else folder.parent.resolve() / folder.name
+        for folder in folders
+    ]
+    distinct = list(dict.fromkeys(real))
+    return [top for top in distinct if not any(other in top.parents for other in distinct)]
 
 
 def is_gone(path: Path) -> bool:
@@ -226,19 +243,6 @@ def _refuse_empty(result: ScanResult) -> None:
     hidden = "" if target.hidden else "; hidden folders are left out, see --hidden"
     blocked = "".join(f" {path_to_text(path)}: {why}." for path, why in result.unreadable.items())
     raise ConfigError(f"no photos in {top}. Looked for {looked_for}{hidden}.{blocked}")
-
-
-def _distinct(folders: Sequence[Path]) -> list[Path]:
-    """Return folders and photos as real paths, without those inside another one."""
-    for folder in folders:
-        if not os.path.lexists(folder):
-            raise ConfigError(f"there is no folder or photo {path_to_text(folder)}")
-    real = [
-        folder.resolve() if folder.is_dir() else folder.parent.resolve() / folder.name
-        for folder in folders
-    ]
-    distinct = list(dict.fromkeys(real))
-    return [top for top in distinct if not any(other in top.parents for other in distinct)]
 
 
 def _registered(store: Store, progress: ProgressCallback) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -9,17 +10,19 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from indexer.index import preview
+from indexer.index import index_library, preview
 from indexer.pooling.pool import pool
-from mkt_search.errors import CheckpointMismatch, ConfigError, LibraryLocked
+from mkt_search.errors import CheckpointMismatch, ConfigError, LibraryLocked, ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos.decode import decode, to_pixels
 from mkt_search.progress import INDEXING, Progress
+from mkt_search.settings.config import Config
+from mkt_search.settings.override import override
 from mkt_search.store import checks
 from mkt_search.store.store import Store
 from mkt_search.types import Pooling
 from tests.indexer.indexed import ENCODING, SPEC, Notes, bring_in, outcomes, photos, plan, vectors
-from tests.tiny import paint
+from tests.tiny import paint, tiny_checkpoint
 
 
 def test_every_photo_is_stored_with_its_hash_facts_and_vectors(
@@ -177,3 +180,43 @@ def test_a_rebuild_of_a_folder_that_is_not_there_begins_nothing(
     with pytest.raises(ConfigError, match="there is no folder"):
         bring_in(store, encoder, folder / "tpyo", encoding=replace(ENCODING, m=5), rebuild=True)
     assert store.building is None
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Settings that name a tiny checkpoint."""
+    checkpoint = tiny_checkpoint(tmp_path_factory.mktemp("student"))
+    values = {"model.checkpoint": str(checkpoint), "model.device": "cpu", "index.workers": 2}
+    return override(Config(), values)
+
+
+def test_the_model_is_recorded_with_a_new_encoding_and_with_a_rebuilt_one(
+    store: Store, folder: Path, config: Config
+) -> None:
+    index_library(store, config, [folder])
+    first = store.active
+    assert first is not None and first.record is not None
+    index_library(store, override(config, {"index.m": 5}), rebuild=True)
+    second = store.active
+    assert second is not None and second.id != first.id
+    assert second.record == first.record
+
+
+def test_a_checkpoint_that_was_moved_stays_recorded(
+    store: Store, folder: Path, config: Config, tmp_path: Path
+) -> None:
+    index_library(store, config, [folder])
+    moved = shutil.copytree(config.model.checkpoint, tmp_path / "moved")  # keeps the times
+    index_library(store, override(config, {"model.checkpoint": str(moved)}))
+    active = store.active
+    assert active is not None and active.model == str(moved) and active.record is not None
+
+
+def test_a_misspelled_folder_is_refused_before_the_model_is_loaded(
+    store: Store, config: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="there is no folder"):
+        index_library(store, override(config, {"model.device": "nowhere"}), [tmp_path / "tpyo"])
+    with pytest.raises(ModelError, match="nowhere"):
+        index_library(store, override(config, {"model.device": "nowhere"}), [tmp_path])
+    assert store.active is None and outcomes(store) == []
