@@ -48,6 +48,11 @@ def test_every_member_of_a_public_class_explains_itself(name: str) -> None:
             assert inspect.getdoc(found), f"{name}.{member} has no docstring"
 
 
+def test_the_python_guide_lists_every_public_name() -> None:
+    guide = (SOURCE.parent.parent / "docs" / "python.md").read_text(encoding="utf-8")
+    assert [name for name in mkt_search.__all__ if f"`{name}`" not in guide] == []
+
+
 def test_every_error_is_exported() -> None:
     found = {
         name for name, value in vars(errors).items() if inspect.isclass(value) and name[0] != "_"
