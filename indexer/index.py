@@ -186,7 +186,7 @@ def _plan(store: Store, results: Sequence[ScanResult]) -> IndexPlan:
     """Record which photos vanished and which are back, and return what is to be loaded.
 
     They are recorded before anything is loaded, so that a run that is killed and resumed still
-    knows which photos may have been renamed.
+    has the photos that may have been renamed.
     """
     sources = []
     for result in results:

@@ -1,4 +1,4 @@
-"""Compare the photos on disk with what the library knows; reads no photo and writes nothing."""
+"""Compare the photos on disk with what the library records; reads no photo and writes nothing."""
 
 import os
 from collections import Counter

@@ -29,7 +29,7 @@ from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
 def bring_in(
     library: Library, folder: Path, checkpoint: Path, *, rebuild: bool = False, **settings: Any
 ) -> None:
-    """Index a folder on the processor, with four local vectors unless told otherwise."""
+    """Index a folder on the processor, with four local vectors by default."""
     chosen: dict[str, Any] = {"m": 4, "device": "cpu", "dtype": "float32", "workers": 1}
     library.index(folder, model=checkpoint, rebuild=rebuild, **(chosen | settings))
 

@@ -1,4 +1,4 @@
-"""What a library knows now: its vectors, its model, its label vectors, and searches over them."""
+"""The current state of a library: vectors, model and label vectors, and searches over them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +83,7 @@ class LibraryReader:
     # The model
 
     def use_recorded_model(self) -> None:
-        """Forget the model; the next one is that which the library records."""
+        """Use the model that the library records, whatever was named before."""
         self._models = LibraryModel(self._store)
 
     def model(self) -> Model:

@@ -56,7 +56,7 @@ def score_photo(
 
     Args:
         path: the photo.
-        labels: any labels the model's label encoder knows.
+        labels: labels that the model's label encoder can encode.
         model: the student and the label encoder.
         config: the device, the number format and the pixel cap.
         fuse: `cosine` as in a library; `vocabulary` divides each stream by its norm

@@ -23,7 +23,7 @@ COLOURS = [(20 * n, 255 - 20 * n, 90) for n in range(12)]
 
 
 class Notes:
-    """Keeps progress events, and interrupts a run after some counts if asked to."""
+    """Keeps progress events, and interrupts a run after some counts if `stop_after` is given."""
 
     def __init__(self, *, stop_after: int = 10**9) -> None:
         self.messages: list[str] = []

@@ -26,7 +26,7 @@ def indexed(store: Store, encoder: PhotoEncoder, folder: Path) -> Iterator[Store
     yield store
 
 
-def mend(store: Store, encoder: PhotoEncoder, notes: Notes | None = None) -> RepairSummary:
+def repaired(store: Store, encoder: PhotoEncoder, notes: Notes | None = None) -> RepairSummary:
     """Repair in batches of two."""
     policy = IndexPolicy(batch_size=2, workers=1)
     return repair(store, lambda stored: encoder, policy=policy, progress=notes or Notes())
@@ -59,7 +59,7 @@ def test_photos_of_a_damaged_segment_are_encoded_again(
     before, rows = vectors(indexed), photos(indexed)
     harm(segments(indexed)[1])
     assert checks.verify(indexed) != []
-    done = mend(indexed, encoder)
+    done = repaired(indexed, encoder)
     assert (done.segments, done.encoded, done.failed) == (1, 5, 0)
     assert checks.verify(indexed) == []
     after = vectors(indexed)
@@ -72,7 +72,7 @@ def test_photos_of_a_damaged_segment_are_encoded_again(
 def test_all_segments_can_be_lost(indexed: Store, encoder: PhotoEncoder) -> None:
     for path in segments(indexed):
         lose(path)
-    assert mend(indexed, encoder).encoded == 12
+    assert repaired(indexed, encoder).encoded == 12
     assert checks.verify(indexed) == [] and len(vectors(indexed)) == 12
 
 
@@ -93,7 +93,7 @@ def test_photos_that_changed_failed_or_vanished_meanwhile_are_recorded(
     paint(folder / "a" / "04.png", "magenta", size=(64, 64))
     lose(first)
     notes = Notes()
-    done = mend(indexed, encoder, notes)
+    done = repaired(indexed, encoder, notes)
     assert (done.encoded, done.failed, done.missing, done.away) == (3, 1, 1, 0)
     assert list(photos(indexed, "missing")) == ["a/00.png"]
     assert list(photos(indexed, "failed")) == ["a/02.png"]
@@ -108,19 +108,19 @@ def test_photos_on_a_disk_that_is_not_there_wait_for_it(
 ) -> None:
     lose(segments(indexed)[0])
     folder.rename(folder.parent / "unplugged")
-    done = mend(indexed, encoder)
+    done = repaired(indexed, encoder)
     assert (done.encoded, done.missing, done.away) == (0, 0, 5)
     (folder.parent / "unplugged").rename(folder)
-    assert mend(indexed, encoder).encoded == 5
+    assert repaired(indexed, encoder).encoded == 5
     assert checks.verify(indexed) == []
 
 
 def test_a_repair_that_is_stopped_goes_on(indexed: Store, encoder: PhotoEncoder) -> None:
     lose(segments(indexed)[0])
     with pytest.raises(KeyboardInterrupt):
-        mend(indexed, encoder, Notes(stop_after=1))
+        repaired(indexed, encoder, Notes(stop_after=1))
     assert outcomes(indexed) == ["done", "interrupted"]
-    assert mend(indexed, encoder).encoded == 3
+    assert repaired(indexed, encoder).encoded == 3
     assert checks.verify(indexed) == []
 
 

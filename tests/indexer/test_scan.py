@@ -1,4 +1,4 @@
-"""What a scan finds on disk beside what the library knows: folders, vanished and hidden photos."""
+"""What a scan finds: new, changed, vanished and hidden photos, and folders of the library."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What a library knows now: one snapshot until something changes, one model until replaced."""
+"""The current state of a library: a snapshot until something changes, a model until replaced."""
 
 from collections.abc import Iterator
 from pathlib import Path
