@@ -33,11 +33,8 @@ STORE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/store/ann/",),
     ("mkt_search/store/segments/",),
     ("mkt_search/store/catalog.py",),
-    (
-        "mkt_search/store/interfaces.py",
-        "mkt_search/store/manifest.py",
-        "mkt_search/store/spill.py",
-    ),
+    ("mkt_search/store/interfaces.py", "mkt_search/store/spill.py"),
+    ("mkt_search/store/manifest.py",),
     (
         "mkt_search/store/disk.py",
         "mkt_search/store/records.py",

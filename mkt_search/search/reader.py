@@ -16,6 +16,7 @@ from mkt_search.search.library_model import LibraryModel
 from mkt_search.search.search import Explanation, search
 from mkt_search.settings.config import Config
 from mkt_search.store.interfaces import ContentIds, WeightedQuery
+from mkt_search.store.local_vectors import LocalVectorStore
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.snapshot import LocalSnapshot
@@ -37,12 +38,13 @@ class LibraryReader:
         self._config = config
         self._models = LibraryModel(store, model)
         self._labels = LabelVectors(store.catalog)
+        self._vectors: LocalVectorStore | None = None
         self._snapshot: LocalSnapshot | None = None
         self._lock = RLock()  # of the labels and the snapshot
 
     def close(self) -> None:
         """Release the vectors in memory."""
-        self._snapshot = None
+        self._vectors = self._snapshot = None
 
     def stored(self) -> StoredEncoding:
         """Return the encoding that is searched.
@@ -69,15 +71,14 @@ class LibraryReader:
         if self._snapshot is not None and self._snapshot.revision == revision:
             return self._snapshot
         stored = self.stored()
+        if self._vectors is None or self._vectors.stored.id != stored.id:
+            self._vectors = self._store.vector_store(stored)
         try:
-            if self._snapshot is None or self._snapshot.stored.id != stored.id:
-                self._snapshot = LocalSnapshot.open(self._store, stored)
-            else:
-                self._snapshot = self._snapshot.renewed()
+            self._snapshot = self._vectors.snapshot()
         except LibraryDamaged:
             if self._store.revision() == revision:
                 raise
-            return self._snapshot_now()  # a writer replaced segments while they were opened
+            return self._snapshot_now()  # a rebuild replaced the encoding meanwhile
         return self._snapshot
 
     # The model

@@ -1,1 +1,1 @@
-"""Where vectors and facts are kept: SQL is the truth, segments hold vectors, FAISS is a cache."""
+"""A library on disk: a SQL catalog that is the truth, segment files of vectors, a FAISS cache."""

@@ -100,7 +100,7 @@ class TagCatalog(Protocol):
 
         Args:
             run: the run under way.
-            labels: the labels it speaks for, each once.
+            labels: the labels it covers, each once.
             assignments: content ids, numbers of labels, and scores.
             step: what the step is called in progress events.
             progress: called as work advances.

@@ -2,8 +2,8 @@
 
 A `Snapshot` is an immutable view of the vectors at one time; a `VectorStore` adds vectors, removes
 them and gives snapshots. Photos are named by content ids alone: how vectors are laid out, and how
-candidates are found, is the business of an implementation. `LocalSnapshot` (segment files and
-FAISS) is one; a server such as Milvus would be another.
+candidates are found, is up to an implementation. `LocalVectorStore` (segment files and FAISS) is
+one; a server such as Milvus would be another.
 
 Scores are not part of the seam: `scoring` computes them from similarities, the same everywhere.
 """
@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mkt_search.store.manifest import StoredEncoding, StoredFile
 from mkt_search.store.recall_curve import QueryKind, RecallCurve
 from mkt_search.types import Encoding, PhotoVectors, Vector
 
@@ -197,8 +198,12 @@ class VectorStore(Protocol):
     transaction of the catalog names their segment, and are garbage until then.
     """
 
-    def add(self, vectors: PhotoVectors, contents: Sequence[str]) -> str:
-        """Store n photos' vectors durably; return the name of their segment.
+    @property
+    def stored(self) -> StoredEncoding:
+        """The encoding."""
+
+    def add(self, vectors: PhotoVectors, contents: Sequence[str]) -> StoredFile:
+        """Store n photos' vectors durably; return their segment for the catalog to name.
 
         Args:
             vectors: of n photos.
@@ -212,4 +217,8 @@ class VectorStore(Protocol):
         """Delete segments that the catalog no longer names; unknown ones are ignored."""
 
     def snapshot(self) -> Snapshot:
-        """Return a view of the vectors as they are now. Raises LibraryDamaged."""
+        """Return a view of the vectors as they are now.
+
+        Raises:
+            LibraryDamaged: vectors are missing or damaged, or a rebuild replaced the encoding.
+        """

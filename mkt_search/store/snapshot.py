@@ -28,10 +28,10 @@ from mkt_search.store.interfaces import (
     StoredVectors,
     WeightedQuery,
 )
+from mkt_search.store.local_vectors import LocalFiles
 from mkt_search.store.manifest import CandidateIndex, Manifest, StoredEncoding
 from mkt_search.store.segments.reader import Rows, SegmentReader
 from mkt_search.store.segments.segment import Segment, open_segments
-from mkt_search.store.store import Store
 from mkt_search.types import Encoding, Vector
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class LocalSnapshot:
 
     def __init__(
         self,
-        store: Store,
+        store: LocalFiles,
         stored: StoredEncoding,
         manifest: Manifest,
         segments: Sequence[Segment],
@@ -140,7 +140,7 @@ class LocalSnapshot:
     @classmethod
     def open(
         cls,
-        store: Store,
+        store: LocalFiles,
         stored: StoredEncoding,
         *,
         by_rows: bool = False,
@@ -383,7 +383,7 @@ class LocalSnapshot:
         return mask
 
 
-def _whole_manifest(store: Store, stored: StoredEncoding) -> Manifest:
+def _whole_manifest(store: LocalFiles, stored: StoredEncoding) -> Manifest:
     """Return a manifest with every live vector, most of them from the row map file if it helps."""
     index = store.candidate_index(stored)
     if index is None:
@@ -402,7 +402,7 @@ def _whole_manifest(store: Store, stored: StoredEncoding) -> Manifest:
     return replace(manifest, live=np.concatenate([unchanged, manifest.live]), changed=None)
 
 
-def row_map_is_right(store: Store, stored: StoredEncoding) -> bool:
+def row_map_is_right(store: LocalFiles, stored: StoredEncoding) -> bool:
     """Return whether the row map file and the changes since agree with the database."""
     found, rows = _whole_manifest(store, stored), store.manifest(stored.id)
     if found.revision != rows.revision:

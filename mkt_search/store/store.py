@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from mkt_search.errors import CheckpointMismatch, LibraryNotFound, StoreError
-from mkt_search.store.disk import disk_errors
+from mkt_search.store.local_vectors import LocalVectorStore
 from mkt_search.store.lock import write_lock
 from mkt_search.store.manifest import (
     CandidateIndex,
     FileNames,
     Manifest,
     StoredEncoding,
-    StoredFile,
 )
 from mkt_search.store.records import Batch, RootLocation
-from mkt_search.store.segments import segment as segments
 from mkt_search.store.sql.catalog import SqlCatalog
 from mkt_search.store.sql.vector_catalog import VectorCatalog
 from mkt_search.types import Encoding, ModelRecord
@@ -148,16 +146,15 @@ class Store:
         Raises:
             StoreError: the disk is full or cannot be written; the library is as it was before.
         """
-        self.vectors.commit(location, stored.id, batch, self._write_segment(stored, batch))
+        segment = None
+        if batch.vectors is not None and len(batch.vectors):
+            contents = [photo.content for photo in batch.encoded]
+            segment = self.vector_store(stored).add(batch.vectors, contents)
+        self.vectors.commit(location, stored.id, batch, segment)
 
-    def _write_segment(self, stored: StoredEncoding, batch: Batch) -> StoredFile | None:
-        if batch.vectors is None or not len(batch.vectors):
-            return None
-        contents = [photo.content for photo in batch.encoded]
-        with disk_errors(self.directory):
-            return segments.write(
-                self.folder, batch.vectors, contents, stored.encoding, prefix=f"{stored.id}-"
-            )
+    def vector_store(self, stored: StoredEncoding) -> LocalVectorStore:
+        """Return where the vectors of an encoding are kept."""
+        return LocalVectorStore(self, stored)
 
     # Files
 

@@ -33,7 +33,7 @@ def test_the_snapshot_is_kept_until_something_changes(store: Store, own_library:
     assert reader.snapshot() is first
     green = reader.photo(own_library / "photos" / "green.png")
     with store.writing("test"):
-        store.mark_missing([green.id])
+        store.catalog.mark_missing([green.id])
     second = reader.snapshot()
     assert second is not first and second.facts.photos == first.facts.photos - 1
     assert first.facts.photos == len(first.content_ids())

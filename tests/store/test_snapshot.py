@@ -22,7 +22,7 @@ from tests import made
 
 EACH, SEGMENTS = 8, 3
 N = EACH * SEGMENTS
-EVERY = [made.vectors(EACH, seed) for seed in range(SEGMENTS)]
+VECTORS = [made.vectors(EACH, seed) for seed in range(SEGMENTS)]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def opened(store: Store) -> LocalSnapshot:
 @pytest.fixture
 def written() -> np.ndarray:
     """What the segments were written from, (N, 1 + m, D), coded and decoded."""
-    parts = [np.concatenate([v.global_vectors[:, None], v.local_vectors], axis=1) for v in EVERY]
+    parts = [np.concatenate([v.global_vectors[:, None], v.local_vectors], axis=1) for v in VECTORS]
     return decode(*encode(np.concatenate(parts), "int8"), "int8", made.DIM)
 
 
@@ -61,7 +61,7 @@ def test_content_ids_give_the_vectors_that_were_written(store: Store, written: n
     at = np.array([20, 3, 3, 9, 0, 20])
     vectors, counts = snapshot.vectors(ids[at])
     np.testing.assert_array_equal(vectors, written[at])
-    members = np.concatenate([v.members for v in EVERY])[at]
+    members = np.concatenate([v.members for v in VECTORS])[at]
     np.testing.assert_array_equal(counts, members.sum(axis=2))
     np.testing.assert_array_equal(snapshot.member_patches(ids[at]), members)
     labels = np.random.default_rng(1).standard_normal((3, made.DIM)).astype(np.float32)

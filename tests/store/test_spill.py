@@ -20,27 +20,27 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_records_come_back_in_their_order_piece_by_piece(store: Store) -> None:
-    with SpillFile(store.directory) as spool:
+    with SpillFile(store.directory) as spill:
         for first in (0, 5):
             numbers = np.arange(first, first + 5)
-            spool.add(numbers + 2**40, numbers, numbers / 4)
-        pieces = list(spool.pieces(4))
-        assert (len(spool), [len(piece) for piece in pieces]) == (10, [4, 4, 2])
+            spill.add(numbers + 2**40, numbers, numbers / 4)
+        pieces = list(spill.pieces(4))
+        assert (len(spill), [len(piece) for piece in pieces]) == (10, [4, 4, 2])
         records = np.concatenate(pieces)
         assert records["content"].tolist() == [n + 2**40 for n in range(10)]
         assert records["label"].tolist() == list(range(10))
         assert records["score"].tolist() == [n / 4 for n in range(10)]
 
 
-def test_an_empty_spool_has_no_piece(store: Store) -> None:
-    with SpillFile(store.directory) as spool:
-        assert list(spool.pieces(4)) == []
+def test_an_empty_file_has_no_piece(store: Store) -> None:
+    with SpillFile(store.directory) as spill:
+        assert list(spill.pieces(4)) == []
 
 
 def test_the_file_has_no_name(store: Store) -> None:
     before = sorted(store.directory.iterdir())
-    with SpillFile(store.directory) as spool:
-        spool.add(np.arange(100_000), np.arange(100_000), np.arange(100_000))
+    with SpillFile(store.directory) as spill:
+        spill.add(np.arange(100_000), np.arange(100_000), np.arange(100_000))
         assert sorted(store.directory.iterdir()) == before
 
 
@@ -51,10 +51,10 @@ def test_a_disk_that_takes_no_more_is_a_sentence(store: Store, count: int) -> No
     try:
         with (
             pytest.raises(StoreError, match="Cannot write to"),
-            SpillFile(store.directory) as spool,
+            SpillFile(store.directory) as spill,
         ):
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
-            spool.add(numbers, numbers, numbers)
-            list(spool.pieces(count))
+            spill.add(numbers, numbers, numbers)
+            list(spill.pieces(count))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -1,7 +1,7 @@
-"""Codes of vectors: their numbers in fewer bits, and products with labels straight from them.
+"""Codes of vectors: numbers in fewer bits, and inner products computed from them.
 
-A number is coded in `precision`: fp16 (2 bytes, step = the vector's largest magnitude), int8
-(-127..127) or int4 (-7..7, two to a byte). Each vector has its own step, so its code does not
+A number is coded in `precision`: fp16 (2 bytes, the step is the vector's largest magnitude), int8
+(-127..127) or int4 (-7..7, two in a byte). Each vector has its own step, so its code does not
 depend on the vectors beside it.
 """
 
@@ -11,7 +11,9 @@ from mkt_search.store.segments.files import Bytes
 from mkt_search.types import Precision, Vector
 
 LEVELS = {"fp16": 1, "int8": 127, "int4": 7}
-DECODED = 512  # vectors decoded together for a product: their numbers stay in the cache
+"""What the largest magnitude of a vector is coded as, in steps."""
+
+VECTORS_PER_PRODUCT = 512  # decoded together: their numbers stay in the processor's cache
 
 
 def bytes_per_vector(precision: Precision, dim: int) -> int:
@@ -21,9 +23,9 @@ def bytes_per_vector(precision: Precision, dim: int) -> int:
 
 def encode(vectors: Vector, precision: Precision) -> tuple[Bytes, Vector]:
     """Code vectors (..., D) as (..., W) bytes and (...) steps."""
-    largest = np.abs(vectors).max(axis=-1)
+    largest = np.abs(vectors).max(axis=-1)  # (...)
     steps = (np.where(largest > 0, largest, 1) / LEVELS[precision]).astype(np.float32)
-    scaled = vectors / steps[..., None]
+    scaled = vectors / steps[..., None]  # (..., D)
     if precision == "fp16":
         return scaled.astype("<f2").view(np.uint8), steps
     whole = np.rint(scaled).astype(np.int8)
@@ -31,7 +33,7 @@ def encode(vectors: Vector, precision: Precision) -> tuple[Bytes, Vector]:
         return whole.view(np.uint8), steps
     if whole.shape[-1] % 2:
         whole = np.concatenate([whole, np.zeros_like(whole[..., :1])], axis=-1)
-    nibbles = (whole + 8).astype(np.uint8)
+    nibbles = (whole + 8).astype(np.uint8)  # (..., 2 W)
     return nibbles[..., ::2] | (nibbles[..., 1::2] << 4), steps
 
 
@@ -42,7 +44,7 @@ def decode(codes: Bytes, steps: Vector, precision: Precision, dim: int) -> Vecto
 
 
 def levels(codes: Bytes, precision: Precision, dim: int) -> Vector:
-    """Return what bytes (..., W) stand for in steps: (..., D) float32."""
+    """Return codes (..., W) as numbers of steps: (..., D) float32."""
     if precision == "fp16":
         return codes.view("<f2").astype(np.float32)
     if precision == "int8":
@@ -61,15 +63,20 @@ def products(
     *,
     out: Vector | None = None,
 ) -> Vector:
-    """Return inner products with labels (L, D): (..., W) bytes and (...) steps -> (..., L).
+    """Return the inner products of coded vectors with labels: (..., L).
 
-    They are written to `out`, if that is given: an array without gaps.
+    Args:
+        codes: (..., W).
+        steps: (...).
+        labels: (L, D).
+        precision: of the codes.
+        out: where to write them, a contiguous array; a new one if None.
     """
-    dim, flat = labels.shape[1], codes.reshape(-1, codes.shape[-1])
+    dim, flat = labels.shape[1], codes.reshape(-1, codes.shape[-1])  # (n, W)
     whole = np.empty((*steps.shape, len(labels)), np.float32) if out is None else out
-    found = whole.reshape(len(flat), len(labels))
-    for first in range(0, len(flat), DECODED):
-        part = slice(first, first + DECODED)
+    found = whole.reshape(len(flat), len(labels))  # (n, L), a view
+    for first in range(0, len(flat), VECTORS_PER_PRODUCT):
+        part = slice(first, first + VECTORS_PER_PRODUCT)
         np.matmul(levels(flat[part], precision, dim), labels.T, out=found[part])
     found *= steps.reshape(-1, 1)
     return whole

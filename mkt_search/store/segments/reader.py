@@ -93,7 +93,7 @@ class SegmentReader:
         """Return (n, m): how many patches each local vector stands for; 0 is padding."""
         if len(rows) >= READ_AHEAD_FROM_ROWS:
             for segment, inside, _ in self._by_segment(self._recent_members.add(rows)):
-                segment.ahead(inside, segment.members.packed)
+                segment.read_ahead(inside, segment.members.packed)
         out = np.empty((len(rows), self._m), np.int64)
         for segment, inside, at in self._by_segment(rows):
             out[at] = segment.members.counts(inside)
@@ -142,7 +142,7 @@ class SegmentReader:
         """Announce rows that may be on disk, so that they are all read at once."""
         if len(rows) >= READ_AHEAD_FROM_ROWS:
             for segment, inside, _ in self._by_segment(self._recent_vectors.add(rows)):
-                segment.ahead(inside, segment.codes, segment.steps)
+                segment.read_ahead(inside, segment.codes, segment.steps)
 
     def _by_segment(self, rows: Rows) -> Iterator[tuple[Segment, Rows, Rows | slice]]:
         """Yield (segment, row numbers inside it, their positions in `rows`), segment by segment.

@@ -5,7 +5,7 @@ For n photos with m local vectors of dimension D and P patches a segment holds
     codes    (n, 1 + m, W) uint8   the global vector, then the local ones; W bytes code D numbers
     steps    (n, 1 + m) float32    vector = step * code
     members  (n, m, ceil(P / 8))   uint8: the patches each local vector is the mean of, as bits,
-    lists    (n, m, w) uint8       or as numbers in the place of these (`members`)
+    lists    (n, m, w) uint8       or instead as patch numbers (see `members`)
     content  (n, 32) uint8         SHA-256 of the bytes each photo was read from
 
 `coding` says what the codes are.
@@ -30,12 +30,14 @@ from mkt_search.store.segments.members import Members, Packing, Rows
 from mkt_search.types import Encoding, PhotoVectors, Precision, Vector
 
 SUFFIX = ".safetensors"
-READ_ALONG = 1 << 16  # bytes that a disk reads in the time that a request takes, about
-SPARE_FILES = 64  # beside the segments: database, photos, libraries
+MERGE_READS_WITHIN_BYTES = 1 << 16
+"""Two reads this near are one: a disk reads the gap in about the time of another request."""
+
+OTHER_OPEN_FILES = 64  # files besides segments: the database, photos, shared libraries
 
 
 class Arrays(NamedTuple):
-    """The photos of a segment, as its file has them: see above."""
+    """The photos of a segment, as its file has them."""
 
     codes: Bytes
     steps: Vector
@@ -44,7 +46,7 @@ class Arrays(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence["Arrays"]) -> "Arrays":
-        """Put photos of several segments of one encoding one after another."""
+        """Concatenate photos of several segments of one encoding."""
         return cls(
             np.concatenate([part.codes for part in parts]),
             np.concatenate([part.steps for part in parts]),
@@ -61,9 +63,20 @@ def write(
     *,
     prefix: str = "",
 ) -> StoredFile:
-    """Write a segment; its name is by its digest, so the same vectors make the same file."""
+    """Write vectors of n photos as a segment, named by its digest.
+
+    Args:
+        folder: an existing folder.
+        vectors: of n photos.
+        contents: the SHA-256 of each photo's bytes, in hex.
+        encoding: of the vectors.
+        prefix: what the file name begins with.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     rows = np.concatenate([vectors.global_vectors[:, None], vectors.local_vectors], axis=1)
-    codes, steps = encode(rows, encoding.precision)
+    codes, steps = encode(rows, encoding.precision)  # (n, 1 + m, W), (n, 1 + m)
     content = np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, 32)
     arrays = Arrays(codes, steps, Members.pack(vectors.members), content)
     return write_arrays(folder, arrays, encoding, prefix=prefix)
@@ -72,7 +85,7 @@ def write(
 def write_arrays(
     folder: Path, arrays: Arrays, encoding: Encoding, *, prefix: str = ""
 ) -> StoredFile:
-    """Write the arrays of a segment as `write` does."""
+    """Write the arrays of a segment. Raises OSError."""
     named: dict[str, NDArray[Any]] = {
         "codes": arrays.codes,
         "steps": arrays.steps,
@@ -85,10 +98,10 @@ def write_arrays(
 
 @dataclass(frozen=True)
 class Segment:
-    """An open segment: memory-mapped arrays, decoded on demand.
+    """An open segment: arrays in a mapped file, decoded when read.
 
-    The system is told that rows are read here and there, so that a row of a candidate does not
-    bring its neighbours from disk; who wants many has them read `ahead`.
+    The system is advised that rows are read at random, so that the row of a candidate does not pull
+    its neighbors from the disk. Read many rows after `read_ahead`.
     """
 
     codes: Bytes
@@ -100,102 +113,106 @@ class Segment:
     file: mmap.mmap
 
     def __len__(self) -> int:
+        """Count the photos."""
         return len(self.codes)
 
     def vectors(self, rows: Rows) -> Vector:
-        """Decode (n, 1 + m, D) float32: each photo's global vector, then its local ones."""
+        """Decode photos: (r, 1 + m, D) float32, the global vector first."""
         if isinstance(rows, slice):
             first, end, _ = rows.indices(len(self))
             for array in (self.codes, self.steps) if first < end else ():
-                self._ask_for(array, [(first, end - 1)])
+                self._advise_needed(array, [(first, end - 1)])
         return decode(self.codes[rows], self.steps[rows], self.precision, self.dim)
 
     def coded(
         self,
         rows: NDArray[np.int64],
-        which: NDArray[np.int64] | None = None,
+        vector: NDArray[np.int64] | None = None,
         *,
         out: tuple[Bytes, Vector] | tuple[None, None] = (None, None),
     ) -> tuple[Bytes, Vector]:
-        """Return copies of the codes and steps of rows, (n, 1 + m, W) and (n, 1 + m).
+        """Return copies of codes and steps: (r, 1 + m, W) and (r, 1 + m).
 
-        With `which` (n,), those of one vector of each row, (n, W) and (n,); 0 is the global one.
-        They are written to `out`, if that is given.
+        Args:
+            rows: (r,) photos.
+            vector: (r,) one vector of each photo, 0 is the global one; the result then is (r, W)
+                and (r,).
+            out: where to write them; new arrays if None.
+
+        Raises:
+            IndexError: there is no such row.
         """
         codes, steps, at = self.codes, self.steps, rows
-        if which is not None:
+        if vector is not None:
             codes, steps = codes.reshape(-1, codes.shape[2]), steps.reshape(-1)
-            at = rows * self.codes.shape[1] + which
+            at = rows * self.codes.shape[1] + vector
         if len(at) and not 0 <= int(at.min()) <= int(at.max()) < len(codes):
-            raise IndexError("no such row")  # "clip", which spares a copy, would take another
+            raise IndexError("no such row")  # mode "clip", which saves a copy, would not raise
         return (
             codes.take(at, axis=0, out=out[0], mode="clip"),
             steps.take(at, axis=0, out=out[1], mode="clip"),
         )
 
     def arrays(self, rows: Rows) -> Arrays:
-        """Return rows as they are coded."""
+        """Return photos as the file has them."""
         members = Members(self.members.packed[rows], self.members.form, self.members.patches)
         return Arrays(self.codes[rows], self.steps[rows], members, self.content[rows])
 
-    def ahead(self, rows: NDArray[np.int64], *arrays: NDArray[Any]) -> None:
-        """Have rows of some of the arrays read from disk at once, ahead of their use.
-
-        What lies between two of them is read along where that is less than another request takes.
-        """
+    def read_ahead(self, rows: NDArray[np.int64], *arrays: NDArray[Any]) -> None:
+        """Ask the system to begin reading rows of some of the arrays from the disk, all at once."""
         if not len(rows):
             return
         rising = np.sort(rows)
         for array in arrays:
-            is_apart = (rising[1:] - rising[:-1]) * array.strides[0] > READ_ALONG
+            gap = (rising[1:] - rising[:-1]) * array.strides[0]  # (r - 1,) bytes
+            is_apart = gap > MERGE_READS_WITHIN_BYTES
             first = rising[np.concatenate([[True], is_apart])]
             last = rising[np.concatenate([is_apart, [True]])]
-            self._ask_for(array, zip(first.tolist(), last.tolist(), strict=True))
+            self._advise_needed(array, zip(first.tolist(), last.tolist(), strict=True))
 
-    def _ask_for(self, array: NDArray[Any], pieces: Iterable[tuple[int, int]]) -> None:
-        """Have the system begin to read rows of an array, from first to last; it is not awaited."""
+    def _advise_needed(self, array: NDArray[Any], pieces: Iterable[tuple[int, int]]) -> None:
+        """Advise that rows of an array are needed soon, each piece from its first to its last."""
         if not array.size or not hasattr(mmap, "MADV_WILLNEED"):
             return
         base = array.ctypes.data - np.frombuffer(self.file, np.uint8).ctypes.data
         row = array.strides[0]
         for first, last in pieces:
             start = base + first * row
-            page = start % mmap.PAGESIZE
+            page = start % mmap.PAGESIZE  # an advice begins at a page
             length = (last + 1 - first) * row + page
             self.file.madvise(mmap.MADV_WILLNEED, start - page, length)
 
     def release_pages(self) -> None:
-        """Give the memory of what was read back to the system; reading it again stays possible.
+        """Give the memory of what was read back to the system; other threads may go on reading.
 
-        The part of a mapped file that was read counts as memory of the process. Threads may read
-        at the same time.
+        What was read of a mapped file counts as memory of the process. It is read again when it is
+        needed.
         """
         if hasattr(mmap, "MADV_DONTNEED"):
             self.file.madvise(mmap.MADV_DONTNEED)
 
     def peak(self) -> float:
-        """Return a bound on the magnitude of any number in g + l, known from the steps alone."""
+        """Return an upper bound on the magnitude of any number in g + l, from the steps alone."""
         if not len(self.steps):
             return 0.0
-        local_vectors = self.steps[:, 1:].max(axis=1, initial=0)
-        return float((self.steps[:, 0] + local_vectors).max()) * LEVELS[self.precision]
+        local_steps = self.steps[:, 1:].max(axis=1, initial=0)  # (n,)
+        return float((self.steps[:, 0] + local_steps).max()) * LEVELS[self.precision]
 
 
 def open_segments(paths: Sequence[Path], encoding: Encoding) -> list[Segment]:
     """Map segments into memory, as `open_segment` does; each keeps a file open."""
-    _allow_files(len(paths))
+    _raise_file_limit(len(paths))
     return [open_segment(path, encoding) for path in paths]
 
 
-def _allow_files(more: int) -> None:
-    """Let this process have so many more files open, as far as the system lets it (POSIX)."""
+def _raise_file_limit(more: int) -> None:
+    """Allow this process `more` open files, as far as the system permits it (POSIX)."""
     if os.name != "posix":
         return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    is_open = len(os.listdir("/dev/fd"))
-    wanted = is_open + more + SPARE_FILES
+    wanted = len(os.listdir("/dev/fd")) + more + OTHER_OPEN_FILES
     if soft != resource.RLIM_INFINITY and wanted > soft:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
@@ -205,8 +222,8 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
     """Map a segment into memory.
 
     Raises:
-        LibraryDamaged: it is missing, cut short, or another's.
-        StoreError: the system does not let it be read.
+        LibraryDamaged: it is missing, cut short, or of another encoding.
+        StoreError: the system refuses to read it.
     """
     try:
         file, arrays, metadata = _map(path)
@@ -247,7 +264,7 @@ def _segment(arrays: dict[str, Any], encoding: Encoding, file: mmap.mmap) -> Seg
 
 
 def _map(path: Path) -> tuple[mmap.mmap, dict[str, Any], dict[str, str]]:
-    """Map the arrays of a file into memory; they are to be read here and there."""
+    """Map a file; return the mapping, its arrays and its metadata."""
     with open(path, "rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if hasattr(mmap, "MADV_RANDOM"):

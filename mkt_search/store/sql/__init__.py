@@ -1,1 +1,1 @@
-"""The catalog: tables, queries and migrations. All SQL is here."""
+"""The catalog in a database: tables, queries, migrations. All SQL is here."""

@@ -1,9 +1,8 @@
 """Queries about the automatic tags of runs.
 
-A run speaks for every label of its vocabulary: it replaces all automatic tags of these labels. A
+A run covers every label of its vocabulary: it replaces all automatic tags of these labels. A
 replaced tag stays in the table; its `superseded_by` is the run that replaced it. Reverting that run
-makes it current again, unless a later run has spoken for its label since: then that run is what
-superseded it.
+makes it current again, unless a later run covers its label: then that run is what superseded it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -77,7 +76,7 @@ def revert(session: Session, run: int, later: Mapping[int, set[int]]) -> TagChan
     Args:
         session: an open transaction.
         run: the run to revert.
-        later: the label ids that each later run speaks for.
+        later: the label ids that each later run covers.
     """
     removed = _count(session, TagRow.run_id == run, TagRow.superseded_by.is_(None))
     heirs = _heirs(session, run, later)
@@ -123,7 +122,7 @@ def _has_current_tag_of(run: int) -> ColumnElement[bool]:
 def _heirs(
     session: Session, run: int, later: Mapping[int, set[int]]
 ) -> dict[int | None, list[int]]:
-    """Group the labels whose tags a run replaced by the next run that speaks for them, or None."""
+    """Group the labels whose tags a run replaced by the next run that covers them, or None."""
     labels = select(TagRow.label_id).where(TagRow.superseded_by == run).distinct()
     heirs: dict[int | None, list[int]] = {}
     for label in session.scalars(labels):

@@ -1,4 +1,4 @@
-"""The tables, as declarations. Queries live in the files beside it, changes in `migrations/`.
+"""The tables. Queries are in the files beside this one, changes of the tables in `migrations/`.
 
 root ──< photo >── content ──< vector >── segment >── encoding
           └──< tag >── label      tag >── run ──< evaluation      label_vector    revision, change
@@ -22,14 +22,14 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 HEAD = "0005"
-"""The migration this code was written for; a database at another one is refused."""
+"""The migration that this code needs; a database at another one is refused."""
 
 BytewiseText = String().with_variant(String(collation="C"), "postgresql")
-"""Text that PostgreSQL orders and folds as SQLite does: by bytes, and A to Z alone."""
+"""Text that PostgreSQL treats as SQLite does: ordered by bytes, case folded from A to Z only."""
 
 
 class Base(DeclarativeBase):
-    """Names every constraint, so that a migration can change it on any database."""
+    """Gives every constraint a name, so that a migration can change it in any database."""
 
     metadata = MetaData(
         naming_convention={
@@ -43,7 +43,7 @@ class Base(DeclarativeBase):
 
 
 class Root(Base):
-    """A folder the user registered; photo paths are relative to it: a moved disk is one update."""
+    """A registered folder. Photo paths are relative to it, so a moved disk is one update."""
 
     __tablename__ = "root"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -51,7 +51,7 @@ class Root(Base):
 
 
 class Content(Base):
-    """The bytes of a file, known by their SHA-256. Vectors belong to these, paths to a photo."""
+    """The bytes of a file, known by their SHA-256. Vectors belong to contents, paths to photos."""
 
     __tablename__ = "content"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -59,13 +59,16 @@ class Content(Base):
 
 
 class Photo(Base):
-    """A file the user owns. `state` is indexed, failed (see `error`) or missing."""
+    """A file of the user. `state` is indexed, failed (see `error`) or missing.
+
+    No index begins with `state`: SQLite would take it for selective, and read all indexed photos to
+    find a few.
+    """
 
     __tablename__ = "photo"
     __table_args__ = (
         Index(None, "root_id", "path", unique=True),
-        Index("ix_photo_content_id_state", "content_id", "state"),  # never one by state alone:
-        # SQLite takes that for a good way in, and reads every photo to find a few
+        Index("ix_photo_content_id_state", "content_id", "state"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     root_id: Mapped[int] = mapped_column(ForeignKey("root.id"))
@@ -86,7 +89,7 @@ class Photo(Base):
 
 
 class EncodingRow(Base):
-    """One `Encoding`: `active` is searched, `building` is being made beside it by a rebuild.
+    """One `Encoding`. `state` is active (searched) or building (a rebuild is filling it).
 
     The last three columns record the model, so that a search need not open it; all NULL if unknown.
     """
@@ -104,7 +107,7 @@ class EncodingRow(Base):
 
 
 class SegmentRow(Base):
-    """An immutable file of vectors, named only once it is whole on disk."""
+    """An immutable file of `count` photos' vectors; its row is added when it is whole on disk."""
 
     __tablename__ = "segment"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -117,7 +120,7 @@ class SegmentRow(Base):
 
 
 class VectorRow(Base):
-    """Where the vectors of some bytes under some encoding stand."""
+    """The row of a segment that has a content's vectors under an encoding."""
 
     __tablename__ = "vector"
     encoding_id: Mapped[int] = mapped_column(ForeignKey("encoding.id"), primary_key=True)
@@ -150,7 +153,7 @@ class CandidateIndexRow(Base):
 
 
 class LabelRow(Base):
-    """A label some photo is tagged with."""
+    """A label that some tag names."""
 
     __tablename__ = "label"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -158,7 +161,7 @@ class LabelRow(Base):
 
 
 class RunRow(Base):
-    """One job with its settings and outcome: running, done, failed, interrupted or reverted."""
+    """A job with its settings. `outcome` is running, done, failed, interrupted or reverted."""
 
     __tablename__ = "run"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -172,7 +175,7 @@ class RunRow(Base):
 
 
 class EvaluationRow(Base):
-    """What one model reached on labelled photos; `dataset_fingerprint` is of photos and labels."""
+    """What one model reached on labeled photos; `dataset_fingerprint` is of photos and labels."""
 
     __tablename__ = "evaluation"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -227,7 +230,7 @@ class TagRow(Base):
 
 
 class LabelVectorRow(Base):
-    """The vector of a label under a label encoder, so that no text tower is loaded for it."""
+    """A remembered label vector, by the fingerprint of its label encoder: little-endian float32."""
 
     __tablename__ = "label_vector"
     encoder: Mapped[str] = mapped_column(primary_key=True)
@@ -236,7 +239,7 @@ class LabelVectorRow(Base):
 
 
 class Revision(Base):
-    """One row; its number grows with every commit that changes what a search could find.
+    """One row. `number` grows with every commit that changes what a search could find.
 
     The journal has every change after `since`.
     """
@@ -248,9 +251,9 @@ class Revision(Base):
 
 
 class ChangeRow(Base):
-    """A content and the revision that last changed whether or where a search finds it.
+    """The journal: a content, and the revision of its latest change.
 
-    It may outlive the content, so that a reader hears of one that is gone.
+    A row may outlive its content, so that readers notice that the content is gone.
     """
 
     __tablename__ = "change"

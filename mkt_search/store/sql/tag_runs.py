@@ -38,7 +38,7 @@ def apply(
     Args:
         session: an open transaction.
         assignments: content ids, numbers of labels, and scores.
-        labels: the labels the run speaks for, each once.
+        labels: the labels the run covers, each once.
         run: the run under way.
         step: what the step is called in progress events.
         progress: called after each piece.

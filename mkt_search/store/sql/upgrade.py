@@ -1,4 +1,4 @@
-"""Bring a database to the schema this program knows, through Alembic."""
+"""Bring a database to the schema of this version, with Alembic."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ PACKAGE = Path(__file__).parent.parent.parent
 
 
 def migrations_folder() -> Path:
-    """Return the numbered migrations: inside an installed package, else beside it in a checkout."""
+    """Return the folder of migrations: in an installed package, or beside the package."""
     installed = PACKAGE / "migrations"
     return installed if installed.is_dir() else PACKAGE.parent / "migrations"
 
 
 def upgrade(engine: Engine) -> None:
-    """Run every migration the database does not have yet, in one transaction."""
+    """Run the migrations that the database lacks, in one transaction."""
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     with translated(), engine.begin() as connection:

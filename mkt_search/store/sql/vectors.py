@@ -20,7 +20,7 @@ INDEXED = select(Photo.content_id).where(
     Photo.state == "indexed", Photo.content_id.is_not(None)
 )  # as a list for IN, which a database makes once, where EXISTS would look up a photo per vector
 
-COLUMNS = select(  # of the table: a million objects would take seconds
+VECTOR_ROW_COLUMNS = select(  # of the table: a million objects would take seconds
     *(VectorRow.__table__.c[name] for name in ("segment_id", "row", "content_id"))
 )
 
@@ -28,7 +28,7 @@ COLUMNS = select(  # of the table: a million objects would take seconds
 def live(session: Session, encoding_id: int) -> NDArray[np.int64]:
     """Return (n, 3): segment id, row and content id of every live vector."""
     is_live = VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(INDEXED)
-    return _vector_rows(session, COLUMNS.where(*is_live))
+    return _vector_rows(session, VECTOR_ROW_COLUMNS.where(*is_live))
 
 
 def live_changed(session: Session, encoding_id: int, since: int) -> NDArray[np.int64]:
@@ -38,7 +38,7 @@ def live_changed(session: Session, encoding_id: int, since: int) -> NDArray[np.i
         select(ChangeRow.content_id).where(ChangeRow.revision > since)
     )
     in_encoding = VectorRow.encoding_id == encoding_id
-    return _vector_rows(session, COLUMNS.where(in_encoding, has_changed, has_photo))
+    return _vector_rows(session, VECTOR_ROW_COLUMNS.where(in_encoding, has_changed, has_photo))
 
 
 def _vector_rows(session: Session, query: Select[Any]) -> NDArray[np.int64]:

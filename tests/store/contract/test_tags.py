@@ -1,4 +1,4 @@
-"""Tags: a run speaks for its labels, can be reverted whole, and never touches a person's tags."""
+"""Tags: a run covers its labels, can be reverted whole, and never touches a person's tags."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_reverting_a_run_restores_what_it_replaced(filled: Store) -> None:
         filled.catalog.revert_run(99)
 
 
-def test_reverting_an_older_run_gives_each_label_to_the_next_run_that_speaks_for_it(
+def test_reverting_an_older_run_gives_each_label_to_the_next_run_that_covers_it(
     filled: Store,
 ) -> None:
     def labels(content: int, *names: str) -> list[Assignment]:

@@ -1,4 +1,4 @@
-"""Which patches local vectors are means of: bits or lists, whichever is less."""
+"""Sets of patches are packed as bits or as lists, whichever is shorter."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_the_form_is_the_shorter_one(patches: int, most: int, form: str, width: 
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 196), (3, 0, 196), (3, 4, 196)])
-def test_no_sets_at_all_are_packed_too(shape: tuple[int, int, int]) -> None:
+def test_empty_sets_are_packed(shape: tuple[int, int, int]) -> None:
     nothing = np.zeros(shape, np.bool_)
     members = Members.pack(nothing)
     np.testing.assert_array_equal(members.sets(slice(None)), nothing)

@@ -14,13 +14,13 @@ from tests import made
 
 EACH, SEGMENTS = 40, 3
 N = EACH * SEGMENTS
-EVERY = [made.vectors(EACH, seed) for seed in range(SEGMENTS)]
+WRITTEN = [made.vectors(EACH, seed) for seed in range(SEGMENTS)]
 
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SegmentReader]:
     folder, encoding, segments = tmp_path_factory.mktemp("segments"), made.encoding(), []
-    for number, vectors in enumerate(EVERY):
+    for number, vectors in enumerate(WRITTEN):
         contents = [made.sha(f"{number}-{i}") for i in range(EACH)]
         written = write(folder, vectors, contents, encoding)
         segments.append(open_segment(folder / written.name, encoding))
@@ -30,7 +30,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SegmentReader]:
 @pytest.fixture(scope="module")
 def written() -> np.ndarray:
     """What the segments were written from, (N, 1 + m, D), coded and decoded."""
-    parts = [np.concatenate([v.global_vectors[:, None], v.local_vectors], axis=1) for v in EVERY]
+    parts = [np.concatenate([v.global_vectors[:, None], v.local_vectors], axis=1) for v in WRITTEN]
     return decode(*encode(np.concatenate(parts), "int8"), "int8", made.DIM)
 
 
@@ -49,7 +49,7 @@ def test_rows_in_any_order_give_what_was_written(
     reader: SegmentReader, written: np.ndarray, rows: np.ndarray
 ) -> None:
     labels = np.random.default_rng(1).standard_normal((3, made.DIM)).astype(np.float32)
-    members = np.concatenate([v.members for v in EVERY])
+    members = np.concatenate([v.members for v in WRITTEN])
     np.testing.assert_array_equal(reader.vectors(rows), written[rows])
     expected = written[rows] @ labels.T
     np.testing.assert_allclose(reader.products(rows, labels), expected, rtol=1e-4, atol=1e-4)
@@ -83,7 +83,7 @@ def test_many_rows_are_announced_unless_they_were_read_lately(
     def ahead(self: object, rows: np.ndarray, *arrays: np.ndarray) -> None:
         announced.extend(rows.tolist())
 
-    monkeypatch.setattr("mkt_search.store.segments.segment.Segment.ahead", ahead)
+    monkeypatch.setattr("mkt_search.store.segments.segment.Segment.read_ahead", ahead)
     few, many = readers.READ_AHEAD_FROM_ROWS - 1, readers.READ_AHEAD_FROM_ROWS
     reader.vectors(np.arange(few))
     assert not announced

@@ -1,4 +1,4 @@
-"""Segments: coded vectors, whole files."""
+"""Segments: what is written is read back, damage is reported, reads are announced."""
 
 import errno
 import mmap
@@ -54,7 +54,7 @@ def test_the_same_vectors_make_the_same_file(tmp_path: Path) -> None:
     assert write(tmp_path, made.vectors(1), contents, made.encoding()) == first
 
 
-def test_rows_of_several_segments_are_joined_whatever_the_form_of_their_sets(
+def test_rows_of_segments_with_different_packings_are_joined(
     tmp_path: Path,
 ) -> None:
     encoding = made.encoding()
@@ -76,7 +76,7 @@ def test_rows_of_several_segments_are_joined_whatever_the_form_of_their_sets(
 
 
 @pytest.mark.parametrize("keep", [0, 4, 30, 500, -1])
-def test_a_segment_cut_short_is_damaged_not_a_traceback(tmp_path: Path, keep: int) -> None:
+def test_a_segment_cut_short_is_damage(tmp_path: Path, keep: int) -> None:
     written = write(tmp_path, made.vectors(3), [made.sha(c) for c in "abc"], made.encoding())
     path = tmp_path / written.name
     path.write_bytes(path.read_bytes()[:keep])
@@ -118,8 +118,8 @@ path = pathlib.Path({str(tmp_path / written.name)!r})
 print(len(open_segments([path] * 200, made.encoding())))
 """
     assert run(program.replace("HARD", "hard")).stdout == "200\n"
-    told = run(program.replace("HARD", "40")).stderr.splitlines()[-1]
-    assert "Too many open files" in told and "`ulimit -n`" in told and "StoreError" in told
+    error = run(program.replace("HARD", "40")).stderr.splitlines()[-1]
+    assert "Too many open files" in error and "`ulimit -n`" in error and "StoreError" in error
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
@@ -127,15 +127,15 @@ def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
 
-class Told(mmap.mmap):
-    """A mapped file that remembers what it was asked to have read."""
+class RecordingMap(mmap.mmap):
+    """A mapped file that records which bytes it was advised to read."""
 
-    asked: list[tuple[int, int]]
+    advised: list[tuple[int, int]]
 
     def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
         if option == mmap.MADV_WILLNEED:
             super().madvise(option, start, length)
-            self.asked.append((start, start + length))
+            self.advised.append((start, start + length))
 
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="needs madvise")
@@ -144,56 +144,56 @@ class Told(mmap.mmap):
     along=st.sampled_from([0, 300, 1 << 16]),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_byte_of_rows_is_asked_for_ahead(
+def test_every_byte_of_rows_is_read_ahead(
     tmp_path: Path, rows: set[int], along: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = [made.sha(str(i)) for i in range(200)]
     encoding = made.encoding(precision="fp16")
     written = write(tmp_path, made.vectors(200), contents, encoding)
     with monkeypatch.context() as patched:
-        patched.setattr(mmap, "mmap", Told)
+        patched.setattr(mmap, "mmap", RecordingMap)
         segment = open_segment(tmp_path / written.name, encoding)
-    assert isinstance(segment.file, Told)
-    segment.file.asked = []
+    assert isinstance(segment.file, RecordingMap)
+    segment.file.advised = []
     with monkeypatch.context() as patched:
-        patched.setattr(segments, "READ_ALONG", along)
-        segment.ahead(np.array(list(rows)), segment.codes, segment.steps)
+        patched.setattr(segments, "MERGE_READS_WITHIN_BYTES", along)
+        segment.read_ahead(np.array(list(rows)), segment.codes, segment.steps)
     base = np.frombuffer(segment.file, np.uint8).ctypes.data
     for array in (segment.codes, segment.steps):
         for row in rows:
             start = array[row].ctypes.data - base
             end = start + array[row].nbytes
-            assert any(a <= start and end <= b for a, b in segment.file.asked)
+            assert any(a <= start and end <= b for a, b in segment.file.advised)
     most = 2 if along == 1 << 16 else 2 * len(rows)
-    assert len(segment.file.asked) <= most
+    assert len(segment.file.advised) <= most
 
 
-def test_rows_are_the_same_read_together_or_apart(tmp_path: Path) -> None:
+def test_rows_read_together_equal_rows_read_apart(tmp_path: Path) -> None:
     n = 700
     contents = [made.sha(str(i)) for i in range(n)]
     written = write(tmp_path, made.vectors(n), contents, made.encoding())
     segment = open_segment(tmp_path / written.name, made.encoding())
-    every = np.stack([segment.vectors(slice(i, i + 1))[0] for i in range(n)])
+    apart = np.stack([segment.vectors(slice(i, i + 1))[0] for i in range(n)])
     for rows in (
         *(slice(0, n), slice(n - 300, n + 5), slice(3, 3), np.arange(n)),
         *(np.arange(5, n, 2), np.arange(0, n, 3), np.arange(n - 20, n), np.empty(0, np.int64)),
         np.arange(n)[::-1],
     ):
-        np.testing.assert_array_equal(segment.vectors(rows), every[rows])
-        assert len(segment.members.counts(rows)) == len(every[rows])
+        np.testing.assert_array_equal(segment.vectors(rows), apart[rows])
+        assert len(segment.members.counts(rows)) == len(apart[rows])
 
 
-def test_coded_rows_are_copies_whole_or_of_one_vector_each(tmp_path: Path) -> None:
+def test_coded_rows_are_copies_of_all_vectors_or_of_one_each(tmp_path: Path) -> None:
     contents = [made.sha(str(i)) for i in range(9)]
     written = write(tmp_path, made.vectors(9), contents, made.encoding())
     segment = open_segment(tmp_path / written.name, made.encoding())
-    rows, which = np.array([8, 2, 2]), np.array([0, made.M, 1])
+    rows, vector = np.array([8, 2, 2]), np.array([0, made.M, 1])
     codes, steps = segment.coded(rows)
     np.testing.assert_array_equal(codes, segment.codes[rows])
     np.testing.assert_array_equal(steps, segment.steps[rows])
     out = np.empty((3, codes.shape[2]), np.uint8), np.empty(3, np.float32)
-    segment.coded(rows, which, out=out)
-    np.testing.assert_array_equal(out[0], segment.codes[rows, which])
-    np.testing.assert_array_equal(out[1], segment.steps[rows, which])
+    segment.coded(rows, vector, out=out)
+    np.testing.assert_array_equal(out[0], segment.codes[rows, vector])
+    np.testing.assert_array_equal(out[1], segment.steps[rows, vector])
     with pytest.raises(IndexError):
         segment.coded(np.array([9]))

@@ -1,4 +1,4 @@
-"""What SQLite does for the queries that stand in the way of every search and every batch."""
+"""How SQLite plans the queries that every search, batch and tag run waits for."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
