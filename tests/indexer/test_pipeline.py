@@ -178,7 +178,7 @@ def test_a_database_that_cannot_grow_loses_nothing_that_was_committed(
     assert refused > 1 and len(vectors(store)) == 40 and checks.verify(store) == []
 
 
-FEW = BuildPolicy(min_photos=5)
+QUICK_BUILD = BuildPolicy(min_photos=5)
 
 
 def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
@@ -191,7 +191,11 @@ def test_a_large_library_gets_its_candidate_index_and_again_when_much_is_new(
         index = store.candidate_index(active)
         return None if index is None else index.photos
 
-    large: dict[str, Any] = {"optimize_from": 12, "optimize_after": 0.2, "candidates": FEW}
+    large: dict[str, Any] = {
+        "optimize_from": 12,
+        "optimize_after": 0.2,
+        "candidates": QUICK_BUILD,
+    }
     bring_in(store, encoder, folder, optimize_from=13)
     assert known() is None
     notes = Notes()
@@ -216,12 +220,12 @@ def test_a_run_is_stopped_while_it_builds_the_candidate_index_and_the_next_build
 ) -> None:
     notes = Notes(stop_after=3 + step)  # three batches, and a step each of the building
     with pytest.raises(KeyboardInterrupt):
-        bring_in(store, encoder, folder, notes=notes, optimize_from=12, candidates=FEW)
+        bring_in(store, encoder, folder, notes=notes, optimize_from=12, candidates=QUICK_BUILD)
     names = ["indexing vectors", "measuring recall"]
     assert [event.step for event in notes.counts if event.step != INDEXING] == names[:step]
     assert len(photos(store)) == 12 and not list(store.directory.glob("index/*"))
     again = Notes()
-    bring_in(store, encoder, folder, notes=again, optimize_from=12, candidates=FEW)
+    bring_in(store, encoder, folder, notes=again, optimize_from=12, candidates=QUICK_BUILD)
     assert again.messages == ["building the candidate index of 12 photos"]
     assert len(list(store.index_folder.iterdir())) == 2
 
@@ -229,12 +233,12 @@ def test_a_run_is_stopped_while_it_builds_the_candidate_index_and_the_next_build
 def test_copies_of_a_photo_are_no_newer_than_it(
     store: Store, encoder: PhotoEncoder, folder: Path
 ) -> None:
-    bring_in(store, encoder, folder, optimize_from=12, candidates=FEW)
+    bring_in(store, encoder, folder, optimize_from=12, candidates=QUICK_BUILD)
     for number in range(12):
         copy = folder / "copies" / f"{number}.png"
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes((folder / "ab"[number % 2] / f"{number:02}.png").read_bytes())
     notes = Notes()
-    bring_in(store, encoder, folder, notes=notes, optimize_from=12, candidates=FEW)
+    bring_in(store, encoder, folder, notes=notes, optimize_from=12, candidates=QUICK_BUILD)
     assert len(photos(store)) == 24
     assert notes.messages == []

@@ -86,7 +86,7 @@ def test_embeddings_of_clip_and_tuned_ones_give_different_scores(
     assert max(abs(clip[label] - tuned[label]) for label in LABELS) > 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_scores_equal_the_reference_at_full_size(tmp_path: Path) -> None:
     release = full_release(tmp_path)
     noise(300, 280, seed=0).save(tmp_path / "photo.png")

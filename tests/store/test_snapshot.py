@@ -115,7 +115,7 @@ def test_the_scan_is_built_when_first_needed_and_extended_by_new_photos(store: S
     assert newer.facts.photos_to_scan == 5
     found = newer.scan(label, vectors=10_000)
     assert sorted(found.content_ids.tolist()) == sorted(newer.content_ids().tolist())
-    assert snapshot.facts.photos == N  # the snapshot of before has not changed
+    assert snapshot.facts.photos == N  # the older snapshot has not changed
 
 
 def test_photos_that_were_scored_are_counted_across_renewals(store: Store) -> None:

@@ -9,8 +9,8 @@ close-ups and then on scenes:
 - for every pair of image and caption whether they belong together (Zhai et al., SigLIP, ICCV 2023;
   https://arxiv.org/abs/2303.15343).
 
-The text tower is frozen during the close-ups. Otherwise the vectors of words that cannot be told
-apart yet, the shapes, collapse into one, and are hard to separate later.
+The text tower is frozen during the close-ups. Otherwise the vectors of words that look
+alike so far, the shapes, collapse into one, and are hard to separate later.
 """
 
 import io

@@ -7,6 +7,8 @@ It lies in OUT.run beside the checkpoint OUT: `state.pt` (tensors and plain valu
 import io
 import json
 import pickle
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,6 +81,9 @@ class Run:
             TrainingError: the state is damaged, or belongs to a run with other settings.
         """
         try:
+            with zipfile.ZipFile(self._state) as archive:  # torch.load ignores the checksums
+                if damaged := archive.testzip():
+                    raise zipfile.BadZipFile(f"{damaged} is damaged")
             state = torch.load(self._state, map_location="cpu", weights_only=True)
             if state.pop("format") != FORMAT:
                 raise TrainingError(
@@ -92,7 +97,10 @@ class Run:
             EOFError,
             LookupError,
             TypeError,
+            ValueError,
             pickle.UnpicklingError,
+            zipfile.BadZipFile,
+            zlib.error,
         ) as error:
             raise TrainingError(
                 f"{self._state} cannot be read ({error}). Start over with --restart."

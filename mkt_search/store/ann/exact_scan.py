@@ -31,7 +31,7 @@ PHOTOS_PER_CODING = 64  # whose float32 vectors stay in the processor's cache
 MAX_CODE = 127
 SIGN_OFFSET = 128  # FAISS codes -128..127 as 0..255
 MAX_THREADS = 4  # for one query; more do not get bytes from memory any faster
-MIN_PHOTOS_PER_BLOCK = 1_024  # fewer are not worth a thread
+MIN_PHOTOS_PER_BLOCK = 1_024  # fewer do not pay for a thread
 BLOCK_SHARE_MARGIN = 1.5  # the best vectors are not spread evenly over the blocks
 WIDTH_MULTIPLE = 16  # of FAISS's byte kernel, which is exact for queries of whole numbers
 

@@ -171,7 +171,7 @@ class PQIndex:
             made = (content_ids[few, None] * self._stride + np.arange(self.m))[is_real]
             ids[done : done + len(made)] = made
             done += len(made)
-        _check_layout(self.index)
+        check_layout(self.index)
 
 
 class _Probe:
@@ -204,11 +204,11 @@ def _owned(ids: Ids, stride: int) -> OwnedVectors:
 
 # FAISS cannot load codes and ids without a copy of both in its own file format, so the functions
 # below write into the memory of its inverted list. They rely on its layout of fast-scan blocks;
-# `_check_layout` refuses an index if a version of FAISS has another one.
+# `check_layout` refuses an index if a version of FAISS has another one.
 
 
 def _resize(index: Any, size: int) -> None:
-    """Make room for so many vectors in the one inverted list, their content undefined."""
+    """Make room for `size` vectors in the one inverted list; their content is undefined."""
     inverted = _inverted_file(index)
     inverted.invlists.resize(0, size)
     index.ntotal = inverted.ntotal = size
@@ -247,8 +247,8 @@ def _codes(index: Any) -> Bytes:
     return np.asarray(_KeepAlive(index, faiss.rev_swig_ptr(lists.get_codes(0), size)))
 
 
-def _check_layout(index: Any) -> None:
-    """Compare codes that FAISS unpacks with those that `ORDER_IN_BLOCK` gives.
+def check_layout(index: Any, *, order: NDArray[np.int64] = ORDER_IN_BLOCK) -> None:
+    """Compare codes that FAISS unpacks with those that the `order` of a block gives.
 
     It looks at the whole first block and at the last vector.
 
@@ -262,13 +262,15 @@ def _check_layout(index: Any) -> None:
     last = len(_ids(index)) - 1
     for vector in {*range(min(BLOCK, last + 1)), last}:
         block, at = blocks[vector // BLOCK], vector % BLOCK
-        if not np.array_equal(packer.unpack_1(block.reshape(1, -1), at), _code_in(block, at)):
+        if not np.array_equal(
+            packer.unpack_1(block.reshape(1, -1), at), _code_in(block, at, order)
+        ):
             raise ValueError("this version of FAISS lays out codes in another way")
 
 
-def _code_in(block: Bytes, vector: int) -> Bytes:
+def _code_in(block: Bytes, vector: int, order: NDArray[np.int64]) -> Bytes:
     """Return the code of one vector of a block (M / 2, 2, 16): (M / 2,) bytes of two codes each."""
-    at = int(np.flatnonzero(ORDER_IN_BLOCK == vector % 16)[0])
+    at = int(np.flatnonzero(order == vector % 16)[0])
     both = block[:, :, at]  # (M / 2, 2): the code in 4 bits, beside that of another vector
     code = both >> 4 if vector >= 16 else both & 15
     return (code[:, 0] | code[:, 1] << 4).astype(np.uint8)

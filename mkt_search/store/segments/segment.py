@@ -158,14 +158,19 @@ class Segment:
         members = Members(self.members.packed[rows], self.members.form, self.members.patches)
         return Arrays(self.codes[rows], self.steps[rows], members, self.content[rows])
 
-    def read_ahead(self, rows: NDArray[np.int64], *arrays: NDArray[Any]) -> None:
+    def read_ahead(
+        self,
+        rows: NDArray[np.int64],
+        *arrays: NDArray[Any],
+        merge_within: int = MERGE_READS_WITHIN_BYTES,
+    ) -> None:
         """Ask the system to begin reading rows of some of the arrays from the disk, all at once."""
         if not len(rows):
             return
         rising = np.sort(rows)
         for array in arrays:
             gap = (rising[1:] - rising[:-1]) * array.strides[0]  # (r - 1,) bytes
-            is_apart = gap > MERGE_READS_WITHIN_BYTES
+            is_apart = gap > merge_within
             first = rising[np.concatenate([[True], is_apart])]
             last = rising[np.concatenate([is_apart, [True]])]
             self._advise_needed(array, zip(first.tolist(), last.tolist(), strict=True))

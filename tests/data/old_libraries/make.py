@@ -356,7 +356,7 @@ def pooled_forms() -> dict[str, Any]:
 
 
 def pack(archive: Path, folders: Sequence[Path]) -> None:
-    """Put folders into an archive, with the times of their files and nobody's name on them."""
+    """Put folders into an archive, with the times of their files but not their owners."""
 
     def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
         info.uid = info.gid = 0

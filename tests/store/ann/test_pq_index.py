@@ -197,12 +197,10 @@ def test_an_index_of_other_vectors_is_refused(index: PQIndex) -> None:
 
 
 @pytest.mark.parametrize("order", [np.arange(16), pq_index.ORDER_IN_BLOCK[::-1]], ids=["a", "b"])
-def test_another_layout_of_codes_in_faiss_is_refused(
-    index: PQIndex, order: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pq_index, "ORDER_IN_BLOCK", order)
-    with pytest.raises(LibraryDamaged, match="lays out codes in another way"):
-        PQIndex.of_arrays(index.arrays(), DIM, M)
+def test_another_layout_of_codes_in_faiss_is_refused(index: PQIndex, order: np.ndarray) -> None:
+    pq_index.check_layout(index.index)
+    with pytest.raises(ValueError, match="lays out codes in another way"):
+        pq_index.check_layout(index.index, order=order)
 
 
 def test_owned_vectors_count_their_owners() -> None:

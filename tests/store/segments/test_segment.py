@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from mkt_search.errors import LibraryDamaged
 from mkt_search.store.segments import files
-from mkt_search.store.segments import segment as segments
 from mkt_search.store.segments.segment import (
     Arrays,
     open_segment,
@@ -155,9 +154,7 @@ def test_every_byte_of_rows_is_read_ahead(
         segment = open_segment(tmp_path / written.name, encoding)
     assert isinstance(segment.file, RecordingMap)
     segment.file.advised = []
-    with monkeypatch.context() as patched:
-        patched.setattr(segments, "MERGE_READS_WITHIN_BYTES", along)
-        segment.read_ahead(np.array(list(rows)), segment.codes, segment.steps)
+    segment.read_ahead(np.array(list(rows)), segment.codes, segment.steps, merge_within=along)
     base = np.frombuffer(segment.file, np.uint8).ctypes.data
     for array in (segment.codes, segment.steps):
         for row in rows:
