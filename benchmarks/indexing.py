@@ -109,7 +109,7 @@ def encoding_of(case: Case, encoder: PhotoEncoder, pooling: Any) -> Encoding:
 def forward_rate(encoder: PhotoEncoder, batch: int, photos: int) -> float:
     """Return photos/s of the forward pass on batches that are normalized and on the device."""
     pixels = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
-    images = encoder._normalise(pixels)
+    images = encoder._normalize(pixels)
     with torch.inference_mode():
         started = time.perf_counter()
         for _ in range(max(1, photos // batch)):
@@ -163,7 +163,7 @@ def steps(
             ),
             "decode": milliseconds(lambda: [decode(one, shorter_side=224) for one in data], batch),
             "resize": milliseconds(lambda: [to_pixels(image, SPEC) for image in images], batch),
-            "normalize": milliseconds(lambda: encoder._normalise(pixels), batch),
+            "normalize": milliseconds(lambda: encoder._normalize(pixels), batch),
             "forward": milliseconds(lambda: encoder.encode(pixels), batch, repeats=2),
             "pool": milliseconds(lambda: pool(encoded, encoding), batch),
             "store": store_milliseconds(encoding, files, pooled),
