@@ -23,12 +23,13 @@ def nodes(path: Path) -> list[ast.AST]:
 def mirrored(source: Path) -> Path:
     """Return where a source file's tests are: mkt_search/a/b.py -> tests/a/test_b.py.
 
-    The catalog is tested as a whole, over every database: mkt_search/store/sql -> the contract.
+    The contract tests what every database must do: store/sql/b.py -> store/contract/test_b.py.
     """
-    if source.parent == ROOT / "mkt_search/store/sql":
-        return ROOT / "tests/store/contract/conftest.py"
     parts = source.relative_to(ROOT).parts
     folder = parts[1:-1] if parts[0] == "mkt_search" else parts[:-1]
+    in_contract = ROOT / "tests" / "store" / "contract" / f"test_{parts[-1]}"
+    if folder == ("store", "sql") and in_contract.is_file():
+        return in_contract
     return ROOT.joinpath("tests", *folder, f"test_{parts[-1]}")
 
 

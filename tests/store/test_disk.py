@@ -1,4 +1,4 @@
-"""Errors of the disk are sentences with a way out."""
+"""Errors of the disk as sentences with a way out."""
 
 import errno
 import os
@@ -9,20 +9,21 @@ import pytest
 from mkt_search.errors import StoreError
 from mkt_search.store.disk import disk_errors
 
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_says_what_is_safe_and_what_to_do(code: int) -> None:
-    with pytest.raises(StoreError, match=r"is full; what was committed before is safe\. Free"):
-        with disk_errors(Path("library")):
-            raise OSError(code, os.strerror(code))
+HOME = Path("/library")
 
 
-def test_another_error_names_the_folder_and_the_reason() -> None:
-    with pytest.raises(StoreError, match=r"Cannot write to library: Permission denied\."):
-        with disk_errors(Path("library")):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_says_what_is_safe_and_what_to_do(number: int) -> None:
+    with pytest.raises(StoreError, match=r"/library is full.*Free some space"), disk_errors(HOME):
+        raise OSError(number, os.strerror(number))
 
 
-def test_other_exceptions_pass() -> None:
-    with pytest.raises(KeyError), disk_errors(Path("library")):
-        raise KeyError("not a disk")
+def test_another_refusal_has_the_reason_of_the_system() -> None:
+    with pytest.raises(StoreError, match=r"Cannot write to /library: Read-only file system\."):
+        with disk_errors(HOME):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_other_errors_pass_as_they_are() -> None:
+    with pytest.raises(KeyError), disk_errors(HOME):
+        raise KeyError("x")

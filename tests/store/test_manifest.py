@@ -1,7 +1,8 @@
-"""Encodings and candidate indexes as the catalog describes them."""
+"""What the catalog says of stored vectors."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mkt_search.errors import CheckpointMismatch
@@ -9,21 +10,22 @@ from mkt_search.store.manifest import CandidateIndex, StoredEncoding, StoredFile
 from mkt_search.store.recall_curve import RecallCurve
 from tests import made
 
-
-def test_vectors_of_the_same_encoding_are_comparable() -> None:
-    stored = StoredEncoding(1, made.encoding(), "model", "active")
-    assert stored.is_of(made.encoding())
-    assert not stored.is_of(replace(made.encoding(), m=made.encoding().m + 1))
-    stored.check_in_use()
+STORED = StoredEncoding(1, made.encoding(), "made", "active")
 
 
-def test_a_retired_form_is_comparable_with_nothing_and_names_the_way_out() -> None:
-    stored = StoredEncoding(1, made.encoding(), "model", "active", retired="pooling ward")
-    assert not stored.is_of(made.encoding())
-    with pytest.raises(CheckpointMismatch, match=r"pooling ward.*mkt index --rebuild"):
-        stored.check_in_use()
+def test_only_vectors_of_the_same_encoding_compare() -> None:
+    assert STORED.is_of(made.encoding())
+    assert not STORED.is_of(made.encoding(m=6))
+    assert not replace(STORED, retired="pooling ward").is_of(made.encoding())
 
 
-def test_the_size_of_a_candidate_index_is_that_of_both_files() -> None:
-    pq, rows = StoredFile("1-a.pq", 300, b"a" * 32), StoredFile("1-b.rows", 40, b"b" * 32)
-    assert CandidateIndex(pq, rows, 10, 1, RecallCurve({})).size == 340
+def test_a_retired_form_is_refused_with_the_way_out() -> None:
+    STORED.check_in_use()
+    with pytest.raises(CheckpointMismatch, match=r"pooling ward.*mkt index --rebuild.*tags stay"):
+        replace(STORED, retired="pooling ward").check_in_use()
+
+
+def test_a_candidate_index_is_as_large_as_both_files() -> None:
+    files = StoredFile("a.pq", 1_000, bytes(32)), StoredFile("a.rows", 24, bytes(32))
+    curve = RecallCurve({})
+    assert CandidateIndex(*files, photos=int(np.int64(3)), revision=1, recall=curve).size == 1_024

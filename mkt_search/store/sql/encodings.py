@@ -83,9 +83,12 @@ def _stored(row: EncodingRow) -> StoredEncoding:
 
 
 def _model_record(row: EncodingRow) -> ModelRecord | None:
-    """Return what is recorded of the model; None if that is not complete."""
+    """Return what is recorded of the model; None if that is incomplete or damaged."""
     if row.model_stamp is None or row.label_encoder is None or row.image is None:
         return None
-    image: dict[str, Any] = dict(row.image)
-    image["mean"], image["std"] = tuple(image["mean"]), tuple(image["std"])
-    return ModelRecord(row.model_stamp, row.label_encoder, ImageSpec(**image))
+    try:
+        image: dict[str, Any] = dict(row.image)
+        image["mean"], image["std"] = tuple(image["mean"]), tuple(image["std"])
+        return ModelRecord(row.model_stamp, row.label_encoder, ImageSpec(**image))
+    except (TypeError, ValueError, KeyError):
+        return None

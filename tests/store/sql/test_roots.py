@@ -1,0 +1,84 @@
+"""Registered folders: where a folder lies, what a parent takes in, how a disk is moved."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from mkt_search.errors import QueryError
+from mkt_search.store.records import RootLocation
+from mkt_search.store.sql import roots
+from mkt_search.store.sql.schema import Photo
+from tests.store.sql.conftest import Rows
+
+
+def paths(session: Session) -> set[str]:
+    return set(session.scalars(select(Photo.path)))
+
+
+def test_a_new_folder_is_located_without_an_id_and_registered_with_one(
+    session: Session, tmp_path: Path
+) -> None:
+    found = roots.locate(session, tmp_path)
+    assert found == RootLocation(None, tmp_path, "")
+    registered = roots.register(session, found)
+    assert registered.id is not None
+    assert roots.locate(session, tmp_path) == registered
+    assert roots.register(session, registered) == registered
+    assert roots.folders(session) == [tmp_path]
+
+
+def test_a_folder_below_a_root_is_a_prefix(session: Session, tmp_path: Path) -> None:
+    root = roots.register(session, roots.locate(session, tmp_path))
+    found = roots.locate(session, tmp_path / "trip" / "day 1")
+    assert found == RootLocation(root.id, tmp_path, "trip/day 1/")
+
+
+def test_a_parent_takes_in_the_roots_below_it(session: Session, rows: Rows) -> None:
+    rows.photo("a.jpg", root="/pictures/trip")
+    rows.photo("b.jpg", root="/pictures/home")
+    rows.photo("c.jpg", root="/pictures-2")
+    parent = roots.register(session, RootLocation(None, Path("/pictures"), ""))
+    assert roots.folders(session) == [Path("/pictures"), Path("/pictures-2")]
+    assert paths(session) == {"trip/a.jpg", "home/b.jpg", "c.jpg"}
+    counts = {path: photos for _, path, photos in roots.with_counts(session)}
+    assert counts == {Path("/pictures"): 2, Path("/pictures-2"): 1}
+    assert roots.roots_below(session, Path("/")) == {
+        parent.id: "pictures/",
+        rows.roots["/pictures-2"]: "pictures-2/",
+    }
+
+
+def test_a_root_that_became_a_link_is_found(session: Session, tmp_path: Path) -> None:
+    folder, moved = tmp_path / "photos", tmp_path / "disk"
+    folder.mkdir()
+    root = roots.register(session, roots.locate(session, folder))
+    folder.rename(moved)
+    folder.symlink_to(moved)
+    assert roots.locate(session, folder / "trip") == RootLocation(root.id, folder, "trip/")
+
+
+def test_a_root_moves_with_its_photos(session: Session, rows: Rows) -> None:
+    rows.photo("a.jpg", root="/old")
+    rows.photo("b.jpg", root="/old")
+    assert roots.move(session, Path("/old"), Path("/new")) == 2
+    assert roots.folders(session) == [Path("/new")]
+
+
+@pytest.mark.parametrize("new", ["/other", "/other/below", "/"])
+def test_a_root_does_not_move_into_or_around_another(
+    session: Session, rows: Rows, new: str
+) -> None:
+    rows.root("/old")
+    rows.root("/other")
+    with pytest.raises(QueryError, match="overlaps /other, another folder of this library"):
+        roots.move(session, Path("/old"), Path(new))
+
+
+def test_an_unknown_root_names_the_known_ones(session: Session, rows: Rows) -> None:
+    with pytest.raises(QueryError, match="its folders: none yet"):
+        roots.move(session, Path("/old"), Path("/new"))
+    rows.root("/photos")
+    with pytest.raises(QueryError, match=r"/old is no folder of this library.*: /photos"):
+        roots.move(session, Path("/old"), Path("/new"))
