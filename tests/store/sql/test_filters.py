@@ -26,26 +26,26 @@ def photos(session: Session, rows: Rows) -> Session:
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
-        (Filters(), {"trip/a_1.jpg", "trip/ab1.jpg", "home/c.png", "home/d.jpg"}),
-        (Filters(path="TRIP/"), {"trip/a_1.jpg", "trip/ab1.jpg"}),
-        (Filters(path="a_1"), {"trip/a_1.jpg"}),
-        (Filters(path="trip/a?1.jpg"), {"trip/a_1.jpg", "trip/ab1.jpg"}),
-        (Filters(path="/scans/*.png"), {"home/c.png"}),
-        (Filters(path="*.jpg", min_width=400), {"trip/a_1.jpg"}),
-        (Filters(min_height=301), {"trip/ab1.jpg"}),
-        (Filters(camera="pinhole"), {"trip/a_1.jpg"}),
-        (Filters(camera="0%"), {"trip/ab1.jpg"}),
-        (Filters(after=NOON), {"trip/a_1.jpg", "home/c.png"}),
-        (Filters(before=NOON), set()),
-        (Filters(after=NOON, before=NOON + timedelta(days=1)), {"trip/a_1.jpg"}),
-        (Filters(tag="dog"), {"home/d.jpg"}),
-        (Filters(tag="Dog"), set()),
+        (Filters(), ["home/c.png", "home/d.jpg", "trip/a_1.jpg", "trip/ab1.jpg"]),
+        (Filters(path="TRIP/"), ["trip/a_1.jpg", "trip/ab1.jpg"]),
+        (Filters(path="a_1"), ["trip/a_1.jpg"]),
+        (Filters(path="trip/a?1.jpg"), ["trip/a_1.jpg", "trip/ab1.jpg"]),
+        (Filters(path="/scans/*.png"), ["home/c.png"]),
+        (Filters(path="*.jpg", min_width=400), ["trip/a_1.jpg"]),
+        (Filters(min_height=301), ["trip/ab1.jpg"]),
+        (Filters(camera="pinhole"), ["trip/a_1.jpg"]),
+        (Filters(camera="0%"), ["trip/ab1.jpg"]),
+        (Filters(after=NOON), ["home/c.png", "trip/a_1.jpg"]),
+        (Filters(before=NOON), []),
+        (Filters(after=NOON, before=NOON + timedelta(days=1)), ["trip/a_1.jpg"]),
+        (Filters(tag="dog"), ["home/d.jpg"]),
+        (Filters(tag="Dog"), []),
     ],
     ids=str,
 )
-def test_all_conditions_must_hold(photos: Session, filters: Filters, expected: set[str]) -> None:
+def test_all_conditions_must_hold(photos: Session, filters: Filters, expected: list[str]) -> None:
     query = select(Photo.path).join(Root, Root.id == Photo.root_id)
-    assert set(photos.scalars(filtered(query, filters))) == expected
+    assert sorted(photos.scalars(filtered(query, filters))) == expected
 
 
 def test_a_replaced_tag_does_not_count(photos: Session) -> None:
