@@ -34,10 +34,10 @@ from mkt_search.settings.template import refuse_existing, write_settings
 from mkt_search.store import checks
 from mkt_search.store.checks import Problem
 from mkt_search.store.compact import CompactionPolicy, compact
+from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.optimize import Optimized, optimize
 from mkt_search.store.prune import prune
 from mkt_search.store.records import Evaluation, PhotoRecord, PruneReport, RunInfo, TagReport
-from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
@@ -274,7 +274,7 @@ class Library:
         """Return (L, D) unit vectors of labels, remembered or encoded now. Raises UnknownLabel."""
         return self._reader.label_vectors(labels)
 
-    def snapshot(self) -> LocalSnapshot:
+    def snapshot(self) -> Snapshot:
         """Return an immutable view of the stored vectors as they are now.
 
         Raises:

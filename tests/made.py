@@ -34,6 +34,11 @@ def encoding(**changes: object) -> Encoding:
     return Encoding(**(settings | changes))  # type: ignore[arg-type]
 
 
+def stored(**changes: object) -> StoredEncoding:
+    """The same as a library has it; name what shall differ."""
+    return StoredEncoding(1, encoding(**changes), "made", "active")
+
+
 def sha(name: str) -> str:
     """The content hash of a made-up photo."""
     return hashlib.sha256(name.encode()).hexdigest()

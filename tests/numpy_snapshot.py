@@ -17,8 +17,9 @@ from mkt_search.store.interfaces import (
     StoredVectors,
     WeightedQuery,
 )
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.recall_curve import RecallCurve
-from mkt_search.types import Encoding, Vector
+from mkt_search.types import Vector
 
 
 class NumpySnapshot:
@@ -29,7 +30,7 @@ class NumpySnapshot:
 
     def __init__(
         self,
-        encoding: Encoding,
+        stored: StoredEncoding,
         ids: ContentIds,
         vectors: Vector,
         members: NDArray[np.bool_],
@@ -37,7 +38,7 @@ class NumpySnapshot:
         newer: int | None = None,
         curve: RecallCurve | None = None,
     ) -> None:
-        self.facts = SnapshotFacts(encoding, revision=1, photos=len(ids))
+        self.facts = SnapshotFacts(stored, revision=1, photos=len(ids))
         self._ids, self._vectors, self._members = ids, vectors, members
         self._newer = ids[len(ids) - (newer or 0) :]
         self.candidate_index = None

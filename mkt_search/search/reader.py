@@ -15,11 +15,9 @@ from mkt_search.search.label_vectors import LabelVectors
 from mkt_search.search.library_model import LibraryModel
 from mkt_search.search.search import Explanation, search
 from mkt_search.settings.config import Config
-from mkt_search.store.interfaces import ContentIds, WeightedQuery
-from mkt_search.store.local_vectors import LocalVectorStore
+from mkt_search.store.interfaces import ContentIds, Snapshot, VectorStore, WeightedQuery
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
-from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
 from mkt_search.types import Filters, Hit, Term, Vector
 
@@ -38,8 +36,8 @@ class LibraryReader:
         self._config = config
         self._models = LibraryModel(store, model)
         self._labels = LabelVectors(store.catalog)
-        self._vectors: LocalVectorStore | None = None
-        self._snapshot: LocalSnapshot | None = None
+        self._vectors: VectorStore | None = None
+        self._snapshot: Snapshot | None = None
         self._lock = RLock()  # of the labels and the snapshot
 
     def close(self) -> None:
@@ -61,14 +59,14 @@ class LibraryReader:
         stored.check_in_use()
         return stored
 
-    def snapshot(self) -> LocalSnapshot:
+    def snapshot(self) -> Snapshot:
         """Return the vectors as they are now. Raises LibraryDamaged, LibraryNotFound."""
         with self._lock:
             return self._snapshot_now()
 
-    def _snapshot_now(self) -> LocalSnapshot:
+    def _snapshot_now(self) -> Snapshot:
         revision = self._store.revision()
-        if self._snapshot is not None and self._snapshot.revision == revision:
+        if self._snapshot is not None and self._snapshot.facts.revision == revision:
             return self._snapshot
         stored = self.stored()
         if self._vectors is None or self._vectors.stored.id != stored.id:
@@ -94,17 +92,17 @@ class LibraryReader:
             CheckpointMismatch, ModelError.
         """
         with self._lock:
-            return self._models.of(self._snapshot.stored if self._snapshot else self.stored())
+            return self._models.of(self._snapshot.facts.stored if self._snapshot else self.stored())
 
     def label_vectors(self, labels: Sequence[str]) -> Vector:
         """Return (L, D) unit vectors of labels. Raises UnknownLabel."""
         return self._label_vectors(labels, self.model())
 
     def vocabulary_vectors(
-        self, labels: Sequence[str], snapshot: LocalSnapshot, progress: ProgressCallback
+        self, labels: Sequence[str], snapshot: Snapshot, progress: ProgressCallback
     ) -> Vector:
         """Return (L, D) as `label_vectors` does, but keep none of them in memory."""
-        encoder = self._models.of(snapshot.stored).label_encoder()
+        encoder = self._models.of(snapshot.facts.stored).label_encoder()
         return self._labels.of_vocabulary(labels, encoder, progress)
 
     def _label_vectors(self, labels: Sequence[str], model: Model) -> Vector:
@@ -156,7 +154,7 @@ class LibraryReader:
             if not boxes:
                 return hits_of(catalog, snapshot, found, filters)
             strongest = vectors[int(np.argmax(weights))]
-            spec = self._models.of(snapshot.stored).image
+            spec = self._models.of(snapshot.facts.stored).image
             return hits_of(catalog, snapshot, found, filters, label=strongest, spec=spec)
 
     def _allowed(self, filters: Filters) -> ContentIds | None:
@@ -165,12 +163,12 @@ class LibraryReader:
             return None
         return np.array(self._store.catalog.matching_content_ids(filters), np.int64)
 
-    def _term_vectors(self, terms: Sequence[Term], snapshot: LocalSnapshot) -> Vector:
+    def _term_vectors(self, terms: Sequence[Term], snapshot: Snapshot) -> Vector:
         """Return (T, D), one unit vector a term."""
         labels = [term.label for term in terms if term.label is not None]
         by_label = {}
         if labels:
-            vectors = self._label_vectors(labels, self._models.of(snapshot.stored))
+            vectors = self._label_vectors(labels, self._models.of(snapshot.facts.stored))
             by_label = dict(zip(labels, vectors, strict=True))
         return np.stack(
             [
@@ -181,7 +179,7 @@ class LibraryReader:
             ]
         )
 
-    def _photo_vector(self, term: Term, snapshot: LocalSnapshot) -> Vector:
+    def _photo_vector(self, term: Term, snapshot: Snapshot) -> Vector:
         """Return the unit global vector (D,) of a photo, stored or else encoded now."""
         assert term.photo is not None
         try:
@@ -200,8 +198,8 @@ class LibraryReader:
         ids = self._store.catalog.content_ids_of([record.content])
         return np.array(list(ids.values()), np.int64)
 
-    def _encoded(self, path: Path, snapshot: LocalSnapshot) -> Vector:
+    def _encoded(self, path: Path, snapshot: Snapshot) -> Vector:
         from mkt_search.search.score_photo import encode_photo  # imports an image library
 
-        model = self._models.of(snapshot.stored)
+        model = self._models.of(snapshot.facts.stored)
         return unit(encode_photo(path, model, self._config).global_vectors[0])

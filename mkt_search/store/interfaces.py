@@ -84,12 +84,17 @@ class SnapshotFacts:
     `scan_threads` work on it.
     """
 
-    encoding: Encoding
+    stored: StoredEncoding
     revision: int
     photos: int
     photos_scored: int = 0
     photos_to_scan: int = 0
     scan_threads: int = 1
+
+    @property
+    def encoding(self) -> Encoding:
+        """The encoding of the vectors."""
+        return self.stored.encoding
 
     @property
     def scan_is_built(self) -> bool:

@@ -196,7 +196,7 @@ class LocalSnapshot:
     def facts(self) -> SnapshotFacts:
         """Facts that cost nothing to know."""
         return SnapshotFacts(
-            encoding=self.encoding,
+            stored=self.stored,
             revision=self.revision,
             photos=len(self._live_ids),
             photos_scored=self._photos_scored,

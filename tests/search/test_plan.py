@@ -11,7 +11,7 @@ from mkt_search.store.recall_curve import RecallCurve, RecallPoint
 from tests import made
 
 PHOTOS = 100_000
-FACTS = SnapshotFacts(made.encoding(), revision=1, photos=PHOTOS)
+FACTS = SnapshotFacts(made.stored(), revision=1, photos=PHOTOS)
 CURVE = RecallCurve(
     {
         kind: {10: (RecallPoint(800, 0.995),), 100: (RecallPoint(4_800, 0.992),)}

@@ -62,7 +62,7 @@ def plain(local: LocalSnapshot) -> NumpySnapshot:
     ids = local.content_ids()
     ids = ids[np.random.default_rng(1).permutation(len(ids))]
     return NumpySnapshot(
-        local.facts.encoding, ids, local.vectors(ids).vectors, local.member_patches(ids)
+        local.facts.stored, ids, local.vectors(ids).vectors, local.member_patches(ids)
     )
 
 
@@ -158,7 +158,7 @@ def test_candidates_are_scored_exactly_and_newer_photos_with_them(
     ids, newer = plain.content_ids(), 20
     vectors = plain.vectors(ids).vectors
     indexed = NumpySnapshot(
-        plain.facts.encoding, ids, vectors, plain.member_patches(ids), newer=newer, curve=CURVE
+        plain.facts.stored, ids, vectors, plain.member_patches(ids), newer=newer, curve=CURVE
     )
     policy = replace(DEFAULT, score_all_up_to_photos=10, probes_per_photo=1_000)
     rng = np.random.default_rng(5)

@@ -43,6 +43,6 @@ def test_several_labels_have_a_direction_each_if_wanted_and_one_for_their_sum() 
 
 
 def test_a_scan_is_built_when_no_photo_has_to_be_read_in() -> None:
-    facts = SnapshotFacts(made.encoding(), revision=1, photos=5)
+    facts = SnapshotFacts(made.stored(), revision=1, photos=5)
     assert facts.scan_is_built
-    assert not SnapshotFacts(made.encoding(), 1, 5, photos_to_scan=2).scan_is_built
+    assert not SnapshotFacts(made.stored(), 1, 5, photos_to_scan=2).scan_is_built
