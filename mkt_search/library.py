@@ -14,10 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from mkt_search.errors import (
-    QueryError,
-    StoreError,
-)
+from mkt_search.errors import EvaluationError, QueryError, StoreError
 from mkt_search.models.build import Model, open_model
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.search import query as queries
@@ -52,6 +49,8 @@ if TYPE_CHECKING:
     from mkt_search.search.score_photo import Fuse, LabelScore
 
 NO_FILTERS = Filters()
+STATES = ("indexed", "failed", "missing")
+SOURCES = ("auto", "human", "imported")
 
 
 class Library:
@@ -166,7 +165,11 @@ class Library:
         Args:
             state: only "indexed", "failed" or "missing" photos.
             filters: conditions on the photos.
+
+        Raises:
+            QueryError: there is no such state.
         """
+        _refuse_unknown("state", state, STATES)
         return self.store.catalog.photos(state=state, filters=filters)
 
     def photo(self, path: Path | str) -> PhotoRecord:
@@ -253,8 +256,7 @@ class Library:
         return override(self.config, {"model.checkpoint": checkpoint, **values})
 
     def _folders(self, folders: Path | str | Sequence[Path | str]) -> list[Path]:
-        named = [folders] if isinstance(folders, str | Path) else folders
-        found = [Path(folder).expanduser() for folder in named]
+        found = [Path(folder).expanduser() for folder in _paths(folders)]
         if not found and self.directory.name == FOLDER and not self.store.catalog.root_folders():
             return [self.directory.parent]
         return found
@@ -271,7 +273,15 @@ class Library:
         return self._reader.model().opened
 
     def label_vectors(self, labels: Sequence[str]) -> Vector:
-        """Return (L, D) unit vectors of labels, remembered or encoded now. Raises UnknownLabel."""
+        """Return (L, D) unit vectors of labels, remembered or encoded now.
+
+        Raises:
+            QueryError: no label is given, or one text instead of a list.
+            UnknownLabel.
+        """
+        _refuse_text(labels)
+        if not labels:
+            raise QueryError("No label is given; name at least one.")
         return self._reader.label_vectors(labels)
 
     def snapshot(self) -> Snapshot:
@@ -320,7 +330,11 @@ class Library:
         )
 
     def score(
-        self, photos: Sequence[Path | str], labels: Sequence[str], *, fuse: "Fuse" = "cosine"
+        self,
+        photos: Path | str | Sequence[Path | str],
+        labels: Sequence[str],
+        *,
+        fuse: "Fuse" = "cosine",
     ) -> "dict[Path, list[LabelScore]]":
         """Score photos, in the library or not, against labels with every patch; best labels first.
 
@@ -330,22 +344,23 @@ class Library:
             fuse: how the two streams are combined, see `score_photo`.
 
         Raises:
-            QueryError: a photo cannot be read.
+            QueryError: a photo cannot be read, or `labels` is one text instead of a list.
             UnknownLabel, ModelError.
         """
         from mkt_search.search.score_photo import score_photo
 
+        _refuse_text(labels)
         model = self.model
         return {
             path: score_photo(path, labels, model, config=self.config, fuse=fuse)
-            for path in map(Path, photos)
+            for path in map(Path, _paths(photos))
         }
 
     # Evaluation
 
     def evaluate(
         self,
-        models: Sequence[Path | str] = (),
+        models: Path | str | Sequence[Path | str] = (),
         *,
         only: "Only" = "test",
         stored: bool = False,
@@ -371,8 +386,10 @@ class Library:
         """
         from mkt_search.evaluation.evaluate import Stored, evaluate
 
+        if patches and not stored:
+            raise EvaluationError("patches=True needs stored=True; every patch is scored anyway.")
         config = override(self.config, setting_names(settings, ("data", "evaluate", "model")))
-        opened = [open_model(str(name)) for name in dict.fromkeys(models)] or [self.model]
+        opened = [open_model(str(name)) for name in dict.fromkeys(_paths(models))] or [self.model]
         vectors = Stored(self.store.catalog, self.snapshot(), patches=patches) if stored else None
         return evaluate(opened, config, only=only, stored=vectors, progress=progress)
 
@@ -397,10 +414,12 @@ class Library:
 
         Raises:
             EvaluationError: the library has no photos.
+            QueryError: `labels` is one text instead of a list.
             UnknownLabel, LibraryDamaged.
         """
         from mkt_search.evaluation.ann_recall import measure
 
+        _refuse_text(labels)
         return measure(
             self.snapshot(),
             remembered=self.store.catalog.all_label_vectors(),
@@ -450,6 +469,7 @@ class Library:
         Raises:
             QueryError, UnknownLabel, LibraryLocked, StoreError.
         """
+        _refuse_text(vocabulary)
         labels = list(dict.fromkeys(vocabulary))
         tagging.check_rule(top=top, threshold=threshold, labels=labels)
         memory, encoding = self.config.tag.memory_mb, self._reader.stored().encoding
@@ -485,7 +505,7 @@ class Library:
         with self.store.writing("mkt untag"):
             return self.store.catalog.revert_run(run)
 
-    def add_tag(self, photos: Sequence[Path | str], label: str) -> int:
+    def add_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
         """Tag photos by hand; return how many were not yet tagged so by hand.
 
         Raises:
@@ -494,18 +514,18 @@ class Library:
         """
         if not label.strip():
             raise QueryError("The label is empty.")
-        ids = [self.photo(path).id for path in photos]
+        ids = [self.photo(path).id for path in _paths(photos)]
         with self.store.writing("mkt tag --add"):
             return self.store.catalog.add_tag(ids, label.strip())
 
-    def remove_tag(self, photos: Sequence[Path | str], label: str) -> int:
+    def remove_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
         """Remove a tag from photos, whoever set it; return how many had it.
 
         Raises:
             QueryError: a photo is not in the library.
             LibraryLocked, StoreError.
         """
-        ids = [self.photo(path).id for path in photos]
+        ids = [self.photo(path).id for path in _paths(photos)]
         with self.store.writing("mkt tag --remove"):
             return self.store.catalog.remove_tag(ids, label.strip())
 
@@ -526,7 +546,11 @@ class Library:
             source: only "auto", "human" or "imported" tags.
             run: only tags of this run.
             filters: conditions on the photos.
+
+        Raises:
+            QueryError: there is no such source.
         """
+        _refuse_unknown("source", source, SOURCES)
         wanted = None if photo is None else _spellings(Path(photo))
         found = self.store.catalog.tags(label=label, source=source, run=run, filters=filters)
         return (tag for tag in found if wanted is None or tag.path in wanted)
@@ -599,7 +623,7 @@ class Library:
         """Record that a folder of the library has moved; return how many photos moved with it.
 
         Raises:
-            QueryError: `old` is no folder of the library, or `new` is no folder.
+            QueryError: `old` is not a folder of the library, or `new` is not a folder.
         """
         target = Path(new).resolve()
         if not target.is_dir():
@@ -615,3 +639,20 @@ class Library:
 def _spellings(path: Path) -> set[Path]:
     """Return the absolute paths under which a photo may be recorded."""
     return {path.absolute(), path.resolve(), path.parent.resolve() / path.name}
+
+
+def _paths(named: Path | str | Sequence[Path | str]) -> Sequence[Path | str]:
+    """Return one path as a list, and several as they are."""
+    return [named] if isinstance(named, str | Path) else named
+
+
+def _refuse_text(labels: Sequence[str]) -> None:
+    """Raise QueryError for one text in place of a list, whose items would be its letters."""
+    if isinstance(labels, str):
+        raise QueryError(f'"{labels}" is one text, not a list of labels. Write ["{labels}"].')
+
+
+def _refuse_unknown(name: str, value: str | None, known: Sequence[str]) -> None:
+    """Raise QueryError for a value that could match nothing."""
+    if value is not None and value not in known:
+        raise QueryError(f'There is no {name} "{value}"; choose from {", ".join(known)}.')

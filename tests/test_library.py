@@ -1,8 +1,10 @@
 """The public face, end to end on painted photos and a student that sees colours."""
 
+import math
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,13 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from mkt_search import Library
-from mkt_search.errors import CheckpointMismatch, LibraryNotFound, QueryError, UnknownLabel
+from mkt_search.errors import (
+    CheckpointMismatch,
+    LibraryNotFound,
+    MktError,
+    QueryError,
+    UnknownLabel,
+)
 from mkt_search.progress import Progress
 from mkt_search.search import label_vectors
 from mkt_search.search.plan import DEFAULT
@@ -129,6 +137,47 @@ def test_every_hit_is_ordered_and_complete(library: Library) -> None:
 def test_an_unknown_label_names_near_ones(library: Library) -> None:
     with pytest.raises(UnknownLabel, match="orange"):
         library.search("ornage")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda library: library.tag("red", top=1),
+        lambda library: library.label_vectors("red"),
+        lambda library: library.evaluate_ann("red"),
+        lambda library: library.score([], "red"),
+    ],
+)
+def test_one_text_in_place_of_labels_is_refused(
+    library: Library, call: Callable[[Library], object]
+) -> None:
+    with pytest.raises(QueryError, match=r'not a list of labels\. Write \["red"\]'):
+        call(library)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda library: library.label_vectors([]), "name at least one"),
+        (lambda library: library.photos(state="lost"), "indexed, failed, missing"),
+        (lambda library: library.tags(source="me"), "auto, human, imported"),
+        (lambda library: library.tag(["red"], threshold=math.nan), "is not a number"),
+        (lambda library: library.evaluate(patches=True), "needs stored=True"),
+    ],
+)
+def test_arguments_without_a_meaning_are_refused(
+    library: Library, call: Callable[[Library], object], message: str
+) -> None:
+    with pytest.raises(MktError, match=message):
+        call(library)
+
+
+def test_one_photo_needs_no_list(home: Path) -> None:
+    with Library.open(home) as library:
+        photo = next(iter(library)).path
+        assert library.add_tag(str(photo), "mine") == 1
+        assert library.remove_tag(photo, "mine") == 1
+        assert list(library.score(photo, ["red"])) == [photo]
 
 
 @pytest.mark.parametrize("k", [0, -3])

@@ -101,6 +101,8 @@ def evaluate(
     if context.invoked_subcommand:
         refuse_options_before(context)
         return
+    if patches and not stored:
+        raise click.UsageError("--patches goes with --stored; without it every patch is scored.")
     output = Output.take(given)
     settings = _config(directory, given)
     if as_list:

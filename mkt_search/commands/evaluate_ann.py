@@ -45,7 +45,7 @@ RECALL_COLUMNS = (
     "labels_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Labels to ask for, one a line; # starts a comment line.",
+    help="Labels to search for, one a line; # starts a comment line.",
 )
 @click.option(
     "--queries",
@@ -136,7 +136,7 @@ def _summary(report: "RecallReport") -> str:
     return (
         f"{count_noun(len(asked), 'query', 'queries')} ({kinds}) on "
         f"{count_noun(report.photos, 'photo')}, "
-        f"{index}; one query after another, warm. The exact scan takes {threads}; at work on "
+        f"{index}; one query after another, warm. The exact scan may use {threads}; busy on "
         f"average: {busy}."
     )
 

@@ -216,5 +216,7 @@ def _nothing_found(asked: str, *, searched: int, is_filtered: bool) -> str:
     if not searched:
         return "The library holds no photos yet. Run `mkt index FOLDER` first."
     if is_filtered:
-        return f"No photo meets the filters (of {count_noun(searched, 'photo')}); ask for less."
+        return (
+            f"No photo meets the filters (of {count_noun(searched, 'photo')}); relax one of them."
+        )
     return f"Nothing found for {asked}."

@@ -87,6 +87,9 @@ def tag(
         raise click.UsageError(
             "Give --vocabulary FILE, or a PHOTO with --add LABEL or --remove LABEL."
         )
+    both = {label.strip() for label in add} & {label.strip() for label in remove}
+    if both:
+        raise click.UsageError(f'"{printable(min(both))}" is in --add and --remove; choose one.')
     if by_hand and (dry_run or as_json):
         flag = "--dry-run" if dry_run else "--json"
         raise click.UsageError(f"{flag} goes with --vocabulary.")

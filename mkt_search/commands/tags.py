@@ -99,6 +99,8 @@ def tags(
         raise click.UsageError("--runs prints a table or, with --json, JSON.")
     filters = take_filters(given)
     is_narrowed = not filters.is_empty or any(x is not None for x in (label, photo, source, run))
+    if runs and is_narrowed:
+        raise click.UsageError("--runs lists every run; leave out filters of tags and photos.")
     with open_library(directory, {}) as library:
         if runs:
             _show_runs(library.runs(), as_json=as_json)

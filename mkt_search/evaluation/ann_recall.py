@@ -268,15 +268,15 @@ def _truth(encoding: Encoding) -> str:
         return f"Every patch is stored ({encoding.precision}): the truth is the exact scan of all."
     kept = f"{encoding.pooling}, {encoding.m} local vectors a photo, {encoding.precision}"
     return (
-        f"Not every patch is stored ({kept}): the truth is the exact scan of what is, and what "
-        "storing less loses is not in these numbers."
+        f"Not every patch is stored ({kept}): the truth is the exact scan of the stored vectors, "
+        "and these numbers do not include what pooling loses."
     )
 
 
 def _why_exact(facts: SnapshotFacts, index: CandidateIndexFacts | None, target: float) -> str:
     """Return why every search is exact; "" if it is not."""
     if target >= 1:
-        return "A recall of 1 is asked for, so every search is exact; ask for less to compare."
+        return "With a recall of 1 every search is exact; give a lower --recall to compare."
     if index is not None:
         return ""
     if facts.photos < BUILD_DEFAULT.min_photos:

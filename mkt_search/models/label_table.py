@@ -66,7 +66,12 @@ class LabelTable:
             names, vectors = _read_npz(path, column) if path.suffix == ".npz" else _read_text(path)
         except FileNotFoundError:
             raise ModelError(f"there is no label table at {path}; check the path") from None
-        except (OSError, EOFError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        except UnicodeDecodeError as error:
+            raise ModelError(
+                f"{path} is not a label table: neither .npz nor GloVe text in UTF-8; "
+                "name another file"
+            ) from error
+        except (OSError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path} cannot be read as a label table: {error}") from error
         if not np.isfinite(vectors).all():
             raise ModelError(f"{path} has vectors with NaN or infinity")

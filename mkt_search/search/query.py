@@ -4,6 +4,7 @@
 single labels; a leading "- " makes the first term unwanted.
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -57,8 +58,11 @@ def merged(parts: Sequence[Term]) -> list[Term]:
     """Add up the weights of terms with the same label or photo; drop those that cancel out.
 
     Raises:
-        QueryError: no label or photo has a positive weight.
+        QueryError: no label or photo has a positive weight, or a part is not a term with one of
+            them and a finite weight.
     """
+    for part in parts:
+        _check(part)
     weights: dict[str | Path | None, float] = defaultdict(float)
     for term in parts:
         weights[term.label or term.photo] += term.weight
@@ -69,3 +73,18 @@ def merged(parts: Sequence[Term]) -> list[Term]:
         )
     first = {term.label or term.photo: term for term in reversed(parts)}
     return [replace(first[name], weight=weight) for name, weight in weights.items() if weight]
+
+
+def _check(term: Term) -> None:
+    """Raise QueryError unless the term has a label or a photo, and a finite weight."""
+    if not isinstance(term, Term):
+        raise QueryError(
+            f"{term!r} is not a term. Give the query as text, or as a list of Term(label=...) and "
+            "Term(photo=...)."
+        )
+    if bool(term.label and term.label.strip()) == (term.photo is not None):
+        raise QueryError(
+            "A term needs either a label or a photo: Term(label=...), Term(photo=...)."
+        )
+    if not math.isfinite(term.weight):
+        raise QueryError(f"The weight of a term is {term.weight}. Give a finite number.")

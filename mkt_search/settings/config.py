@@ -6,6 +6,7 @@ and a test keeps the two equal. Light to import, because the command line builds
 this module: `types.py` is not imported, as it loads numpy.
 """
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -479,7 +480,7 @@ def find_setting(name: str) -> Setting:
 
 
 def load(
-    start: Path,
+    start: Path | str,
     *,
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
@@ -496,7 +497,7 @@ def load(
     """
     environ = os.environ if environ is None else environ
     _refuse_unknown_variables(environ)
-    home = find_home(start)
+    home = find_home(Path(start))
     has_file = home is not None and (home / FILE).exists()
     file_values = config_file.read(home / FILE, list(settings())) if home and has_file else {}
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
@@ -547,7 +548,7 @@ def _pick(
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    """Raise ConfigError for a misspelled MKT_<SECTION>_<KEY>; ignore other MKT_ variables."""
+    """Raise ConfigError for a misspelled variable; ignore MKT_ variables unlike any of ours."""
     for section in SECTIONS:
         known = [item.variable for item in settings() if item.section == section]
         for name in environ:
@@ -559,6 +560,12 @@ def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
                 raise ConfigError(
                     f"unknown environment variable {name}{hint or nearest(name, known, '{}')}"
                 )
+    every = ["MKT_LIBRARY", *(item.variable for item in settings())]
+    for name in environ:
+        if name.startswith("MKT_") and name not in every:
+            close = difflib.get_close_matches(name, every, n=1, cutoff=0.9)
+            if close:
+                raise ConfigError(f"unknown environment variable {name}; did you mean {close[0]}?")
 
 
 def find_home(start: Path) -> Path | None:

@@ -93,6 +93,6 @@ def setting_names(values: Mapping[str, Any], sections: Sequence[str]) -> dict[st
     by_key = {item.key: item.name for item in reversed(known)}
     for key in values:
         if key not in by_key:
-            hint = nearest(key, by_key, "{}")
+            hint = nearest(key, sorted(by_key), "{}")
             raise ConfigError(f"unknown argument {key}{hint}")
     return {by_key[key]: value for key, value in values.items()}

@@ -67,10 +67,11 @@ class Store:
             StoreError: the database cannot be used, or belongs to another library.
             OSError: the folder cannot be made.
         """
-        (directory / SEGMENTS).mkdir(parents=True, exist_ok=True)
-        with write_lock(directory, "mkt init"), _connected(directory, url) as store:
-            store.catalog.upgrade()
-            store._check_segments_are_here()
+        with _connected(directory, url) as store:  # a wrong URL is refused before a folder is made
+            (directory / SEGMENTS).mkdir(parents=True, exist_ok=True)
+            with write_lock(directory, "mkt init"):
+                store.catalog.upgrade()
+                store._check_segments_are_here()
         return store
 
     @classmethod
@@ -323,7 +324,7 @@ def _mismatch(active: StoredEncoding, encoding: Encoding, model: str) -> str:
     if old["checkpoint"] != new["checkpoint"]:
         return (
             f"This library was made with checkpoint {old['checkpoint']} ({active.model}), but "
-            f"{new['checkpoint']} ({model}) was asked for. Vectors of two checkpoints cannot be "
+            f"{new['checkpoint']} ({model}) was given. Vectors of two checkpoints cannot be "
             "compared: run `mkt index --rebuild` to encode every photo again, or name the first."
         )
     changed = ", ".join(f"{k} {old[k]} -> {new[k]}" for k in old if old[k] != new[k])

@@ -4,6 +4,7 @@ Assignments stream through a spill file into one transaction: nothing in memory 
 photos, and other writers wait only while tags are written.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,14 +20,14 @@ from mkt_search.types import Vector
 SCORING, WRITING = "scoring photos", "writing tags"
 
 
-def read_vocabulary(path: Path) -> list[str]:
+def read_vocabulary(path: Path | str) -> list[str]:
     """Read labels, one a line; skip blank lines, comments that start with #, and repeats.
 
     Raises:
         QueryError: the file cannot be read, is not UTF-8 text, or holds no label.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise QueryError(f"Cannot read the vocabulary {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -46,6 +47,8 @@ def check_rule(*, top: int, threshold: float | None, labels: Sequence[str]) -> N
         raise QueryError("The vocabulary has no labels.")
     if top < 0:
         raise QueryError(f"--top {top} is negative; give a number of labels, or 0 for no limit.")
+    if threshold is not None and math.isnan(threshold):
+        raise QueryError("--threshold nan is not a number; give the lowest score of a tag.")
     if not top and threshold is None:
         raise QueryError(
             "Every label would go to every photo: say how many with --top N or how good with "

@@ -187,6 +187,10 @@ def test_bad_input_is_a_sentence(home: Path, arguments: tuple[str, ...], sentenc
     assert sentence in result.stderr and result.stdout == ""
 
 
+def test_patches_without_stored_is_a_usage_error(home: Path) -> None:
+    assert "--patches goes with --stored" in mkt("evaluate", *DATA, "--patches", code=2).stderr
+
+
 def test_splits_that_conflict_are_refused(home: Path) -> None:
     colour_model(home / "other", seen=("red", "blue"))
     models = ("--model", "student", "--model", "other")

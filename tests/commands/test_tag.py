@@ -88,6 +88,7 @@ def test_photo_outside_the_library_cannot_be_tagged(home: Path) -> None:
         (("photos/red.png",), "Give --vocabulary FILE"),
         (("--add", "dog"), "Give --vocabulary FILE"),
         (("--vocabulary", "labels.txt", "--add", "dog"), "leave out PHOTO"),
+        (("photos/red.png", "--add", "a", "--remove", "a"), '"a" is in --add and --remove'),
         (("photos/red.png", "--add", "dog", "--dry-run"), "--dry-run goes with --vocabulary"),
     ],
     ids=str,

@@ -73,3 +73,8 @@ def test_runs_have_no_csv_or_parquet(home: Path, options: tuple[str, ...]) -> No
         "--runs prints a table or, with --json, JSON."
         in mkt("tags", "--runs", *options, code=2).stderr
     )
+
+
+@pytest.mark.parametrize("options", [("--label", "x"), ("--run", "1"), ("--path", "a")])
+def test_runs_are_not_filtered(home: Path, options: tuple[str, str]) -> None:
+    assert "--runs lists every run" in mkt("tags", "--runs", *options, code=2).stderr

@@ -214,7 +214,7 @@ def test_a_library_without_an_index_is_told_and_the_exact_scan_measured(tmp_path
 
 def test_a_recall_of_one_compares_nothing(cover: Store) -> None:
     report = measured(cover, target=1.0)
-    assert "A recall of 1 is asked for" in report.notes[1]
+    assert "With a recall of 1 every search is exact" in report.notes[1]
     assert {row.approximate for row in report.rows} == {None}
 
 

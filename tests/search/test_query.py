@@ -1,6 +1,8 @@
 """Queries as people write them."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -53,6 +55,22 @@ def test_parts_from_options_are_added() -> None:
         Term(label="cat", weight=-1.0),
         Term(photo=Path("a.jpg")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (Term(), "either a label or a photo"),
+        (Term(label=" "), "either a label or a photo"),
+        (Term(label="dog", photo=Path("a.jpg")), "either a label or a photo"),
+        (Term(label="dog", weight=math.nan), "Give a finite number"),
+        (Term(label="dog", weight=math.inf), "Give a finite number"),
+        ("dog", r"'dog' is not a term. Give the query as text, or as a list of Term"),
+    ],
+)
+def test_a_part_that_is_no_term_is_refused(part: Any, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        merged([part])
 
 
 @given(st.text())

@@ -208,6 +208,14 @@ def test_misspelled_environment_variable_is_refused_with_the_nearest(home: Path)
         load(home, environ={"MKT_INDEX_BACTH_SIZE": "3"})
 
 
+@pytest.mark.parametrize(
+    ("name", "near"), [("MKT_LIBARY", "MKT_LIBRARY"), ("MKT_SERCH_K", "MKT_SEARCH_K")]
+)
+def test_a_misspelled_section_of_a_variable_is_refused(home: Path, name: str, near: str) -> None:
+    with pytest.raises(ConfigError, match=f"variable {name}; did you mean {near}"):
+        load(home, environ={name: "3"})
+
+
 def test_a_renamed_environment_variable_is_refused_with_its_new_name(home: Path) -> None:
     with pytest.raises(ConfigError, match="MKT_INDEX_LOCAL; it is now called MKT_INDEX_POOLING"):
         load(home, environ={"MKT_INDEX_LOCAL": "topk"})

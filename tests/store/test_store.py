@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.errors import CheckpointMismatch, StoreError
+from mkt_search.errors import CheckpointMismatch, SchemaOutdated, StoreError
 from mkt_search.store.checks import verify
 from mkt_search.store.records import Batch
 from mkt_search.store.snapshot import LocalSnapshot
@@ -94,6 +94,18 @@ def test_a_full_disk_is_one_sentence_and_nothing_changes(
     monkeypatch.undo()
     assert verify(store) == []
     assert paths(store) == ["p000.jpg", "p001.jpg"]
+
+
+def test_a_wrong_url_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="names mysql"):
+        Store.create(tmp_path / "library", url="mysql://host/name")
+    assert not (tmp_path / "library").exists()
+
+
+def test_a_database_without_a_library_names_both_ways_out(tmp_path: Path) -> None:
+    Store.create(tmp_path / "library").close()
+    with pytest.raises(SchemaOutdated, match=r"Run `mkt init`.*under \[library\] in mkt\.toml"):
+        Store.open(tmp_path / "library", url=f"sqlite:///{tmp_path / 'other.db'}")
 
 
 def test_vectors_of_another_checkpoint_are_refused(store: Store, root: Path) -> None:

@@ -79,7 +79,10 @@ def check_schema(engine: Engine) -> None:
     """Raise SchemaOutdated unless the database is at the migration this code was written for."""
     with reading(engine) as session:
         if not inspect(session.connection()).has_table("alembic_version"):
-            raise SchemaOutdated("The library was left half made; run `mkt init` again.")
+            raise SchemaOutdated(
+                "The database holds no library yet. Run `mkt init`; or, if it has another URL, "
+                "correct that under [library] in mkt.toml."
+            )
         found = session.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if found is None or str(found) < HEAD:
         raise SchemaOutdated(
@@ -139,7 +142,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        reason = " ".join(str(error.orig).split())  # PostgreSQL's have several lines
+        reason = " ".join(str(error.orig).split())
         if "full" in reason or "No space left" in reason:
             raise StoreError(
                 "The disk with the database is full; what was committed before is safe. "
@@ -148,7 +151,10 @@ def translated() -> Iterator[None]:
         hint = ""
         if "unable to open" in reason:
             hint = " Its folder must exist and be writable, even to read (SQLite's WAL)."
-        raise StoreError(f"The database cannot be used now: {reason}.{hint}") from error
+        elif "connection" in reason:
+            hint = " Start the server, or correct the URL under [library] in mkt.toml."
+            reason = str(error.orig).splitlines()[0]  # PostgreSQL's advice is on further lines
+        raise StoreError(f"The database cannot be used now: {reason.rstrip('.')}.{hint}") from error
     except DBAPIError as error:
         if "malformed" in str(error.orig) or "not a database" in str(error.orig):
             raise LibraryDamaged(

@@ -70,7 +70,7 @@ def move(session: Session, old: Path, new: Path) -> int:
     known = {path: (id_, photos) for id_, path, photos in with_counts(session)}
     if old not in known:
         names = ", ".join(map(str, known)) or "none yet"
-        raise QueryError(f"{old} is no folder of this library; its folders: {names}.")
+        raise QueryError(f"{old} is not a folder of this library; its folders: {names}.")
     for path in known:
         if path != old and (path == new or path.is_relative_to(new) or new.is_relative_to(path)):
             raise QueryError(f"{new} overlaps {path}, another folder of this library.")
