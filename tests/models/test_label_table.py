@@ -120,7 +120,7 @@ def test_centering_subtracts_the_mean_unit_vector(tmp_path: Path) -> None:
         ("a.txt", b"", "is empty"),
         ("a.txt", b"dog 1 2\ncat 1 x\n", r"a\.txt:2: expected a word and 2 numbers"),
         ("a.txt", b"dog\n", r"a\.txt:1"),
-        ("a.txt", b"\xff\xfe 1 2\n", "cannot be read"),
+        ("a.txt", b"\xff\xfe 1 2\n", "neither .npz nor GloVe text"),
         ("a.txt", b"dog nan 1\n", "NaN or infinity"),
         ("a.txt.gz", b"no gzip", "cannot be read"),
     ],

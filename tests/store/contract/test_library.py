@@ -29,10 +29,10 @@ def test_making_a_library_twice_changes_nothing(store: Store, root: Path, url: s
     assert store.catalog.count_indexed() == 2
 
 
-def test_a_database_without_tables_is_half_made(tmp_path: Path, url: str | None) -> None:
+def test_a_database_without_tables_holds_no_library(tmp_path: Path, url: str | None) -> None:
     (tmp_path / ".mkt" / "segments").mkdir(parents=True)
     (tmp_path / ".mkt" / "mkt.db").touch()
-    with pytest.raises(SchemaOutdated, match="run `mkt init` again"):
+    with pytest.raises(SchemaOutdated, match=r"holds no library yet\. Run `mkt init`"):
         Store.open(tmp_path / ".mkt", url=url)
     Store.create(tmp_path / ".mkt", url=url).close()
     Store.open(tmp_path / ".mkt", url=url).close()

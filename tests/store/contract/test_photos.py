@@ -208,7 +208,7 @@ def test_a_moved_disk_is_one_update(store: Store, root: Path, tmp_path: Path) ->
     new.mkdir()
     assert store.catalog.move_root(root, new) == 3
     assert next(store.catalog.photos()).path == new / "p000.jpg"
-    with pytest.raises(QueryError, match="no folder of this library"):
+    with pytest.raises(QueryError, match="not a folder of this library"):
         store.catalog.move_root(root, new)
     made.fill(store, root, 1, seed=1, name="q")
     with pytest.raises(QueryError, match="overlaps"):

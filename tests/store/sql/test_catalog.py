@@ -48,7 +48,7 @@ def revision(catalog: SqlCatalog) -> int:
 
 def test_a_database_without_tables_is_refused(tmp_path: Path) -> None:
     empty = SqlCatalog.open(tmp_path / "empty.db")
-    with pytest.raises(SchemaOutdated, match="half made"):
+    with pytest.raises(SchemaOutdated, match="holds no library yet"):
         empty.check_schema()
     empty.upgrade()
     empty.check_schema()

@@ -80,5 +80,5 @@ def test_an_unknown_root_names_the_known_ones(session: Session, rows: Rows) -> N
     with pytest.raises(QueryError, match="its folders: none yet"):
         roots.move(session, Path("/old"), Path("/new"))
     rows.root("/photos")
-    with pytest.raises(QueryError, match=r"/old is no folder of this library.*: /photos"):
+    with pytest.raises(QueryError, match=r"/old is not a folder of this library.*: /photos"):
         roots.move(session, Path("/old"), Path("/new"))
