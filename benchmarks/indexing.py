@@ -40,7 +40,14 @@ from mkt_search.process import keep_freed_memory
 from mkt_search.settings.config import IndexConfig
 from mkt_search.store.records import Batch, NewPhoto
 from mkt_search.store.store import Store
-from mkt_search.types import Encoding, ImageSpec, PhotoFacts, PhotoVectors, Pooling
+from mkt_search.types import (
+    Encoding,
+    ImageSpec,
+    PhotoFacts,
+    PhotoVectors,
+    Pooling,
+    Precision,
+)
 
 MEAN_STD = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SPEC = ImageSpec(224, 224, *MEAN_STD)
@@ -98,7 +105,8 @@ def make_encoder(case: Case, data: Path | None, dtype: Any) -> PhotoEncoder:
 
 def encoding_of(case: Case, encoder: PhotoEncoder, pooling: Any) -> Encoding:
     """Return an encoding of 16 local vectors in int8, or of every patch in fp16."""
-    m, precision = 16, "int8"
+    m: int = 16
+    precision: Precision = "int8"
     if pooling == "all":
         m, precision = encoder.grid[0] * encoder.grid[1], "fp16"
     return Encoding(

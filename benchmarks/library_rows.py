@@ -80,12 +80,12 @@ def bytes_read(snapshot: LocalSnapshot, explanation: Explanation, *, terms: int 
     assert plan is not None
     if plan.path == "exact scan":
         return snapshot.facts.photos * snapshot.encoding.m * snapshot.encoding.dim
-    photo = (segment.codes.nbytes + segment.steps.nbytes) / len(segment)
+    photo: float = (segment.codes.nbytes + segment.steps.nbytes) / len(segment)
     if plan.path == "candidates":
         scored = (explanation.candidates + explanation.newer) * photo
         if terms > 1:  # the directions are probed together, in one pass over the codes
             return codes(snapshot) + scored
-        few = 2 * plan.probes * segment.codes.shape[2]  # a local vector each, and a global one
+        few: int = 2 * plan.probes * segment.codes.shape[2]  # a local vector each, and a global one
         return codes(snapshot) + few + scored
     return plan.searched * photo
 

@@ -21,6 +21,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from corel import encode_all, every_patch, rank, read_corel
@@ -118,7 +119,7 @@ class Comparison:
         self._add(table, "every patch", patches, "fp32", 4 * dim * (1 + patches), self.exact.fused)
         self._pooled(table, "all", patches, "fp16", Pooled(every_patch(self.scaled)))
         self.methods(table, PRODUCT)
-        self._add(table, "global vector only", 0, "fp32", 4 * dim, self.exact.global_vectors)
+        self._add(table, "global vector only", 0, "fp32", 4 * dim, self.exact.global_scores)
 
     def methods(self, table: Table, rows: Sequence[Row]) -> None:
         """Add a row for each method, m and precision."""
@@ -150,7 +151,7 @@ class Comparison:
         to_score = float((bounds >= tenth - 1e-6).sum(axis=0).mean())
         self._add(table, what, m, precision, size, scores, None if pooled.size else to_score)
 
-    def _scores(self, vectors: PhotoVectors, counts: Vector) -> tuple[Vector, Vector]:
+    def _scores(self, vectors: PhotoVectors, counts: NDArray[Any]) -> tuple[Vector, Vector]:
         """Return the fused scores and their upper bounds, (N, L) each."""
         scores, bounds, labels = [], [], self.world.labels
         for start in range(0, len(vectors), SCORED_PHOTOS):

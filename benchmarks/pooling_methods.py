@@ -220,7 +220,8 @@ def _in_parts(scaled: Encoded, members: Callable[[Tensor], Tensor]) -> np.ndarra
 
 def _means(patches: Vector, members: np.ndarray) -> Vector:
     sums: Vector = np.matmul(members.astype(np.float32), patches)
-    return sums / np.maximum(members.sum(axis=2), 1)[..., None].astype(np.float32)
+    means: Vector = sums / np.maximum(members.sum(axis=2), 1)[..., None].astype(np.float32)
+    return means
 
 
 METHODS: dict[str, Callable[..., Pooled]] = {

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -62,7 +63,8 @@ def simulate(n: int, concepts: Vector, pooling: str, rng: np.random.Generator) -
     starts = rng.integers(0, patches - TOP_K, (n, M))
     at = starts[..., None] + np.arange(TOP_K if pooling == "cover" else 1)
     np.put_along_axis(members, at, True, axis=-1)
-    return PhotoVectors(global_vectors / 2, (local_vectors * 0.9 / 2).astype(np.float32), members)
+    global_vectors = (global_vectors / 2).astype(np.float32)
+    return PhotoVectors(global_vectors, (local_vectors * 0.9 / 2).astype(np.float32), members)
 
 
 def fill(store: Store, photos: int, concepts: Vector, pooling: str) -> StoredEncoding:
@@ -108,7 +110,7 @@ def measure(photos: int, pooling: str, queries: int, k: int, table: Table) -> No
         for number, label in enumerate(labels):
             reads.append(seconds(memory.sum))
             shared.append(seconds(lambda: list(workers.map(np.sum, parts))))
-            scans.append(seconds(lambda z=label: snapshot.scan(z, vectors=1000)))
+            scans.append(seconds(partial(snapshot.scan, label, vectors=1000)))
             start = time.perf_counter()
             found = best(label, DEFAULT)
             times.append(time.perf_counter() - start)

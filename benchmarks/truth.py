@@ -34,5 +34,6 @@ def truth(
         scores = np.concatenate([scores, fused])
         best = np.concatenate([best, np.broadcast_to(part[:, None], fused.shape)])
         order = np.argsort(-scores, axis=0, kind="stable")[:k]
-        best, scores = (np.take_along_axis(a, order, axis=0) for a in (best, scores))
+        best = np.take_along_axis(best, order, axis=0)
+        scores = np.take_along_axis(scores, order, axis=0)
     return best.T
