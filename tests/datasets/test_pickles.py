@@ -29,6 +29,7 @@ def reread(folder: Path, value: Any, protocol: int) -> Any:
     return read_pickle(folder / "p.pkl")
 
 
+@pytest.mark.slow
 @given(PLAIN, PROTOCOLS)
 @settings(max_examples=60, deadline=None)
 def test_containers_and_text_are_read_back(

@@ -21,6 +21,8 @@ from mkt_search.progress import Progress, ProgressCallback, no_progress
 from tests.command_line import mkt
 from tests.tiny import paint
 
+pytestmark = pytest.mark.slow
+
 
 def run(words: list[str]) -> None:
     mkt(*words)

@@ -10,6 +10,8 @@ from tests.command_line import mkt
 from tests.odd_photos import OddPhoto, make_odd_photos
 from tests.tiny import tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[OddPhoto], str]:

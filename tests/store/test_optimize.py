@@ -299,6 +299,7 @@ def flip(file: Path) -> None:
     file.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", [delete, cut, flip])
 def test_a_damaged_index_is_reported_and_searches_are_exact_until_repair(
     store: Store, harm, caplog: pytest.LogCaptureFixture

@@ -132,6 +132,7 @@ def test_blocks_give_what_scoring_all_gives(snapshot, blocks, rule) -> None:
     np.testing.assert_allclose([v for *_, v in got], [v for *_, v in expected], atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top", [5, 0])
 def test_memory_stays_within_the_setting_and_does_not_grow_with_photos(
     snapshot: LocalSnapshot, top: int, tmp_path: Path

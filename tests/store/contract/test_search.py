@@ -95,6 +95,7 @@ def test_the_same_tags_and_status(homes: list[Home]) -> None:
     both(homes, "status", "--failed")
 
 
+@pytest.mark.slow
 def test_the_library_is_sound_and_follows_the_photos(
     homes: list[Home], tmp_path: Path, postgres: PostgresServer
 ) -> None:

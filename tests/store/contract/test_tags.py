@@ -209,6 +209,7 @@ RUNS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(runs=RUNS, order=st.randoms(use_true_random=False))
 @settings(
     max_examples=8,

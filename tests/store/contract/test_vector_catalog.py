@@ -151,6 +151,7 @@ STEPS: list[Callable[[Store, int], None]] = [
 ]
 
 
+@pytest.mark.slow
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(STEPS), st.integers(0, 50), st.booleans()),

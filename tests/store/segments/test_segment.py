@@ -105,6 +105,7 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, site: str, monk
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_more_segments_are_opened_than_the_limit_on_open_files_allowed(tmp_path: Path) -> None:
     written = write(tmp_path, made.vectors(1), [made.sha("a")], made.encoding())
     program = f"""
