@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mkt_search.errors import ConfigError
+from mkt_search.errors import CheckpointMismatch, ConfigError
 from mkt_search.models.build import Model
 from mkt_search.models.checkpoint import is_checkpoint
+from mkt_search.photos.decode import DECODER
 from mkt_search.settings.config import Config, find_setting
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.store import Store
@@ -110,9 +111,24 @@ def resolve_encoding(
         top_k=_given_or_kept(config, "top_k", old if same_model else None) or model.top_k,
         precision=_precision(config, old, pooling=pooling),
         dtype=dtype,
+        decoder=DECODER,
     )
     notice = _notice(config, stored.encoding, encoding) if stored is not None and begins else ""
     return EncodingPlan(encoding, model.name, rebuild, notice)
+
+
+def check_decoder(stored: StoredEncoding) -> None:
+    """Check that photos decoded now give the pixels that the stored vectors were made from.
+
+    Raises:
+        CheckpointMismatch: another version decoded them.
+    """
+    if stored.encoding.decoder != DECODER:
+        raise CheckpointMismatch(
+            f"the photos of this library were decoded by another version (decoder "
+            f"{stored.encoding.decoder}, now {DECODER}), so missing vectors cannot be made again: "
+            "run `mkt index --rebuild` to encode every photo; all tags stay"
+        )
 
 
 def wanted_dtype(config: Config, stored: StoredEncoding | None, model: Model) -> "Dtype":

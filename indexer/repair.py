@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, cast
 
 from indexer.encode import Encoder, LazyEncoder
-from indexer.encoding import model_name
+from indexer.encoding import check_decoder, model_name
 from indexer.index import DEFAULT_POLICY, policy_of
 from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
 from indexer.scan import is_gone
@@ -41,6 +41,7 @@ def repair_library(
                 f"({stored.model}), but {model.name} is {model.fingerprint}; name the first with "
                 "--model"
             )
+        check_decoder(stored)
         dtype = cast("Dtype", stored.encoding.dtype)
         encoder = LazyEncoder(model, device=config.model.device, dtype=dtype)
         encoder.build()

@@ -133,7 +133,10 @@ class PhotoVectors:
 
 @dataclass(frozen=True)
 class Encoding:
-    """All that determines a stored vector; only vectors of the same encoding can be compared."""
+    """All that determines a stored vector; only vectors of the same encoding can be compared.
+
+    `decoder` is the version of `photos/` that decoded the photos; 1 where none was recorded.
+    """
 
     checkpoint: str
     dim: int
@@ -143,6 +146,7 @@ class Encoding:
     top_k: int
     precision: Precision
     dtype: str = "float32"
+    decoder: int = 1
 
     @property
     def patches(self) -> int:
@@ -159,9 +163,12 @@ class Encoding:
         """Return the JSON that the database stores, and whose digest every segment has.
 
         `pooling` is stored as `local`, its earlier name, and `scale` and `vocabulary`, which were
-        fields, as constants: otherwise the fingerprints of existing libraries would change.
+        fields, as constants, and the first `decoder` not at all: otherwise the fingerprints of
+        existing libraries would change.
         """
         settings = asdict(self)
+        if self.decoder == 1:
+            del settings["decoder"]
         return settings | {"local": settings.pop("pooling"), "scale": "cosine", "vocabulary": ""}
 
     @classmethod

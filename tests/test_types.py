@@ -1,5 +1,7 @@
 """The fingerprint of an encoding is in every segment: it never changes for the same vectors."""
 
+from dataclasses import replace
+
 import pytest
 
 from mkt_search.types import Encoding
@@ -36,3 +38,12 @@ def test_settings_are_stored_as_earlier_versions_read_them() -> None:
         "dtype": "float32",
     }
     assert Encoding.from_settings({**settings, "grid": [14, 14]}) == encoding
+
+
+def test_the_first_decoder_is_not_stored_and_a_later_one_is() -> None:
+    first = Encoding(CHECKPOINT, 512, (14, 14), "cover", 16, 18, "int8")
+    second = replace(first, decoder=2)
+    assert "decoder" not in first.as_settings()
+    assert Encoding.from_settings(first.as_settings()).decoder == 1
+    assert Encoding.from_settings(second.as_settings()) == second
+    assert first.fingerprint != second.fingerprint

@@ -39,6 +39,7 @@ from mkt_search.photos.raw import decode_raw
 from mkt_search.types import Box, ImageSpec, PhotoFacts
 
 __all__ = [
+    "DECODER",
     "MAX_FILE_BYTES",
     "MAX_PIXELS",
     "RAW_SUFFIXES",
@@ -49,6 +50,9 @@ __all__ = [
     "thumbnail",
     "to_pixels",
 ]
+
+DECODER = 1
+"""Version of what `decode` and `to_pixels` return; a change of pixels needs a new one."""
 
 MAX_PIXELS = 179_000_000
 MAX_FILE_BYTES = 2 * 1024**3

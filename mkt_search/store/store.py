@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 DATABASE = "mkt.db"
 SEGMENTS = "segments"
 INDEX = "index"
+VERSIONS = frozenset({"decoder"})
+"""Fields of an encoding that no setting changes."""
 MAX_FILES_OF_A_FIRST_COMMIT = 2
 """Files that a library may hold which was interrupted before its first commit."""
 
@@ -327,7 +329,13 @@ def _mismatch(active: StoredEncoding, encoding: Encoding, model: str) -> str:
             f"{new['checkpoint']} ({model}) was given. Vectors of two checkpoints cannot be "
             "compared: run `mkt index --rebuild` to encode every photo again, or name the first."
         )
-    changed = ", ".join(f"{k} {old[k]} -> {new[k]}" for k in old if old[k] != new[k])
+    keys = [key for key in old if old[key] != new[key]]
+    changed = ", ".join(f"{key} {old[key]} -> {new[key]}" for key in keys)
+    if VERSIONS.issuperset(keys):
+        return (
+            f"This library was made by an earlier version ({changed}): run `mkt index --rebuild` "
+            "to encode every photo again. Until then it can be searched as it is; all tags stay."
+        )
     return (
         f"This library was made with other settings ({changed}). Run `mkt index --rebuild` to "
         "encode every photo again, or leave the setting as it was."

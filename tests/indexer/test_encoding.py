@@ -9,13 +9,15 @@ import pytest
 
 from indexer.encoding import (
     EncodingPlan,
+    check_decoder,
     model_name,
     recorded,
     resolve_encoding,
     wanted_dtype,
 )
-from mkt_search.errors import ConfigError
+from mkt_search.errors import CheckpointMismatch, ConfigError
 from mkt_search.models.build import Model, open_model
+from mkt_search.photos.decode import DECODER
 from mkt_search.settings.config import Config, load
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.store import Store
@@ -94,6 +96,13 @@ def test_every_patch_is_stored_as_float16(model: Model, tmp_path: Path) -> None:
     assert settings_of(plan) == ("all", 16, 3, "fp16")
     with pytest.raises(ConfigError, match="every patch is stored as float16, not int4"):
         resolved(given(tmp_path, pooling="all", precision="int4"), None, model)
+
+
+def test_photos_are_never_decoded_in_two_ways_for_one_encoding(model: Model) -> None:
+    assert resolved(DEFAULT, stored(model), model).encoding.decoder == DECODER
+    check_decoder(stored(model, decoder=DECODER))
+    with pytest.raises(CheckpointMismatch, match="mkt index --rebuild"):
+        check_decoder(stored(model, decoder=DECODER + 1))
 
 
 def test_the_number_format_is_that_of_the_stored_vectors_unless_given(

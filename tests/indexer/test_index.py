@@ -102,6 +102,19 @@ def test_other_settings_are_refused_without_rebuild(
     assert vectors(store).keys() == before.keys()
 
 
+def test_a_library_of_another_decoder_is_searched_and_takes_no_new_photos(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    before = vectors(store)
+    newer = replace(ENCODING, decoder=ENCODING.decoder + 1)
+    with pytest.raises(CheckpointMismatch, match=r"earlier version .* `mkt index --rebuild`"):
+        bring_in(store, encoder, folder, encoding=newer)
+    assert vectors(store).keys() == before.keys()
+    assert bring_in(store, encoder, folder, encoding=newer, rebuild=True).indexed == 12
+    assert store.active is not None and store.active.encoding == newer
+
+
 def test_a_rebuild_is_searched_only_when_it_is_complete(
     store: Store, encoder: PhotoEncoder, folder: Path, tmp_path: Path
 ) -> None:
