@@ -10,11 +10,14 @@ from pathlib import Path
 from indexer.commit import Tally
 from indexer.encode import Encoder, LazyEncoder
 from indexer.encoding import EncodingPlan, model_name, recorded, resolve_encoding, wanted_dtype
+from indexer.exclude import Exclusions
 from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
 from indexer.scan import FileStatus, ScanResult, distinct_folders, scan_folders
+from mkt_search.errors import PhotoError
 from mkt_search.models.build import open_model
 from mkt_search.models.record import RecordedModel, model_stamp, open_recorded, record_of
 from mkt_search.paths import path_to_text
+from mkt_search.photos.decode import read
 from mkt_search.progress import INDEXING, Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import Config
 from mkt_search.store.store import Store
@@ -28,8 +31,10 @@ def index_library(
     config: Config,
     folders: Sequence[Path] = (),
     *,
+    exclude: Sequence[str] = (),
     rebuild: bool = False,
     retry: bool = False,
+    check_content: bool = False,
     dry_run: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> Summary:
@@ -41,8 +46,10 @@ def index_library(
         store: the library.
         config: its settings; those of [index] that were not given are as the library has them.
         folders: folders or photos; none means all folders of the library.
+        exclude: patterns as in .gitignore of files and folders to leave out.
         rebuild: encode every photo again, with another model or other settings.
         retry: load photos again that failed before.
+        check_content: read photos again whose size and time have not changed.
         dry_run: report what would be done and change nothing.
         progress: as for `index`.
 
@@ -50,6 +57,10 @@ def index_library(
         As `index`, and ConfigError if no model is named and the library has none yet.
     """
     distinct_folders(folders)  # a misspelled one is refused before a model is loaded
+    Exclusions.of(exclude)  # and so is a pattern
+    policy = replace(
+        policy_of(config), exclude=tuple(exclude), retry=retry, check_content=check_content
+    )
     stored = recorded(store, rebuild=rebuild)
     name = model_name(config, stored)
     stamp = model_stamp(name)
@@ -61,7 +72,6 @@ def index_library(
     )
     if plan.notice:
         progress(Progress(INDEXING, message=plan.notice))
-    policy = policy_of(config, retry=retry)
     if dry_run:
         return preview(store, folders, plan, policy=policy, progress=progress)
     if store.find_encoding(plan.encoding, model=name, rebuild=rebuild) is None:
@@ -74,7 +84,7 @@ def index_library(
     return summary
 
 
-def policy_of(config: Config, *, retry: bool = False) -> IndexPolicy:
+def policy_of(config: Config) -> IndexPolicy:
     """Return the policy that the settings of [index] describe."""
     chosen = config.index
     return IndexPolicy(
@@ -82,7 +92,7 @@ def policy_of(config: Config, *, retry: bool = False) -> IndexPolicy:
         workers=chosen.workers,
         max_pixels=chosen.max_pixels,
         hidden=chosen.hidden,
-        retry=retry,
+        follow_links=chosen.follow_links,
         optimize_from=chosen.optimize_from,
         optimize_after=chosen.optimize_after,
     )
@@ -154,19 +164,14 @@ def preview(
 ) -> Summary:
     """Return what `index` would do, from names, sizes and times; nothing is decoded or written.
 
-    Photos that vanished are compared with new ones of the same size by their bytes, so renamed
-    photos are counted as such.
+    Only files of which these do not tell enough are read: new ones of the size of a photo that
+    vanished, which may be renamed, and known ones of the same size but another time.
     """
     started = time.monotonic()
     results = _scan(store, folders, plan, policy, progress)
-    renamed = _count_renamed(results)
-    summary = _summary(results, Tally(), seconds=time.monotonic() - started)
-    return replace(
-        summary,
-        indexed=sum(result.to_load for result in results),
-        renamed=renamed,
-        missing=summary.missing - renamed,
-    )
+    tally = _foreseen(results)
+    summary = _summary(results, tally, seconds=time.monotonic() - started)
+    return replace(summary, indexed=sum(result.to_load for result in results) - tally.touched)
 
 
 def _scan(
@@ -178,7 +183,13 @@ def _scan(
 ) -> list[ScanResult]:
     stored = store.find_encoding(plan.encoding, model=plan.model, rebuild=plan.rebuild)
     return scan_folders(
-        store, folders, stored, hidden=policy.hidden, retry=policy.retry, progress=progress
+        store,
+        folders,
+        stored,
+        rules=policy.rules,
+        retry=policy.retry,
+        check_content=policy.check_content,
+        progress=progress,
     )
 
 
@@ -230,8 +241,8 @@ def _summary(results: Sequence[ScanResult], tally: Tally, *, seconds: float) -> 
     )
 
 
-def _count_renamed(results: Sequence[ScanResult]) -> int:
-    """Count new photos that have the bytes of one that vanished."""
+def _foreseen(results: Sequence[ScanResult]) -> Tally:
+    """Count the photos to load that are renamed or merely touched, by reading some of them."""
     vanished: Counter[str] = Counter()
     sizes: set[int] = set()
     for result in results:
@@ -239,20 +250,22 @@ def _count_renamed(results: Sequence[ScanResult]) -> int:
             if known.content is not None:
                 vanished[known.content] += 1
                 sizes.add(known.size)
-    count = 0
-    for result in results if vanished else ():
+    tally = Tally()
+    for result in results:
         for file in result.target.to_load():
-            if file.size in sizes and file.path not in result.target.known:
+            row = result.target.known.get(file.path)
+            if row is None and file.size in sizes:
                 content = _content(file.absolute)
-                count += vanished[content] > 0
+                tally.renamed += vanished[content] > 0
                 vanished[content] -= 1
-    return count
+            elif row is not None and row.has_vectors and row.size == file.size:
+                tally.touched += _content(file.absolute) == row.content
+    return tally
 
 
 def _content(path: Path) -> str:
     """Return the SHA-256 of a file in hex; "" for one that cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+        return hashlib.sha256(read(path)).hexdigest()
+    except PhotoError:
         return ""

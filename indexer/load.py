@@ -18,6 +18,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.walk import modified_ns
 from mkt_search.errors import PhotoError
 from mkt_search.photos.decode import MAX_PIXELS, Decoded, decode, read, to_pixels
 from mkt_search.types import ImageSpec, PhotoFacts, PhotoFile
@@ -141,7 +142,7 @@ def _read_still(file: PhotoFile) -> tuple[PhotoFile, bytes]:
     same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
     if not same or len(data) != after.st_size:
         raise PhotoError(CHANGED)
-    return replace(file, size=after.st_size, mtime_ns=after.st_mtime_ns), data
+    return replace(file, size=after.st_size, mtime_ns=modified_ns(after)), data
 
 
 def _stat(file: PhotoFile) -> os.stat_result:

@@ -15,6 +15,7 @@ from typing import Any
 from indexer.commit import Committer, Tally
 from indexer.encode import Encoder
 from indexer.load import Loader
+from indexer.walk import WalkRules
 from mkt_search.paths import path_to_text
 from mkt_search.photos.decode import MAX_PIXELS
 from mkt_search.progress import INDEXING, Progress, ProgressCallback, no_progress
@@ -35,8 +36,9 @@ class IndexPolicy:
     batch_size: photos encoded and committed together.
     workers: threads that read and decode photos; 0 is one per processor.
     max_pixels: photos with more pixels fail.
-    hidden: enter folders whose names begin with a dot.
+    hidden, follow_links, exclude: which files and folders are taken, see `WalkRules`.
     retry: load photos again that failed before.
+    check_content: load every photo, as its bytes may differ at the same size and time.
     optimize_from: photos from which a library gets a candidate index; 0 is never.
     optimize_after: fraction of photos newer than the candidate index that has it rebuilt.
     merge_every_batches: small segments are merged after so many batches.
@@ -48,12 +50,20 @@ class IndexPolicy:
     workers: int = 0
     max_pixels: int = MAX_PIXELS
     hidden: bool = False
+    follow_links: bool = False
+    exclude: tuple[str, ...] = ()
     retry: bool = False
+    check_content: bool = False
     optimize_from: int = 0
     optimize_after: float = 0.2
     merge_every_batches: int = 64
     merge_from_segments: int = 16
     candidates: BuildPolicy = DEFAULT_BUILD
+
+    @property
+    def rules(self) -> WalkRules:
+        """Which files and folders are taken."""
+        return WalkRules(self.hidden, self.follow_links, self.exclude)
 
     def as_settings(self) -> dict[str, Any]:
         """Return what is recorded with a run."""

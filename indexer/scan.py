@@ -2,12 +2,12 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
-from indexer.walk import Walk
+from indexer.walk import DEFAULT_RULES, Walk, WalkRules
 from mkt_search.errors import ConfigError
 from mkt_search.paths import path_to_text, text_to_path
 from mkt_search.photos.formats import SUFFIXES
@@ -15,10 +15,11 @@ from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import KnownPhoto, RootLocation
 from mkt_search.store.store import Store
-from mkt_search.types import PhotoFile
+from mkt_search.types import LeftOut, PhotoFile
 
 SCANNING = "finding photos"
 REPORT_EVERY_PHOTOS = 1_000
+GONE_FOLDER = "the folder does not exist now"
 
 
 class FileStatus(Enum):
@@ -26,6 +27,7 @@ class FileStatus(Enum):
 
     NEW = "new"
     CHANGED = "changed"
+    CHECKED = "size and time as before, bytes read again"
     UNENCODED = "without vectors"
     RETRIED = "failed before, tried again"
     FAILED = "failed before"
@@ -33,21 +35,32 @@ class FileStatus(Enum):
     UNCHANGED = "unchanged"
 
 
-MUST_LOAD = {FileStatus.NEW, FileStatus.CHANGED, FileStatus.UNENCODED, FileStatus.RETRIED}
+MUST_LOAD = {
+    FileStatus.NEW,
+    FileStatus.CHANGED,
+    FileStatus.CHECKED,
+    FileStatus.UNENCODED,
+    FileStatus.RETRIED,
+}
 
 
-def classify(file: PhotoFile, known: KnownPhoto | None, *, retry: bool) -> FileStatus:
+def classify(
+    file: PhotoFile, known: KnownPhoto | None, *, retry: bool = False, check_content: bool = False
+) -> FileStatus:
     """Compare a file with its row by size and modification time.
 
     Args:
         file: the file on disk.
         known: its row; None if there is none.
         retry: try files again that could not be read before.
+        check_content: read every file, as its bytes may differ at the same size and time.
     """
     if known is None:
         return FileStatus.NEW
     if (known.size, known.mtime_ns) != (file.size, file.mtime_ns):
         return FileStatus.CHANGED
+    if check_content:
+        return FileStatus.CHECKED
     if known.state == "failed":
         return FileStatus.RETRIED if retry else FileStatus.FAILED
     if not known.has_vectors:
@@ -66,17 +79,23 @@ class ScanTarget:
     location: RootLocation
     top: Path
     known: dict[str, KnownPhoto]
-    hidden: bool = False
+    rules: WalkRules = DEFAULT_RULES
     retry: bool = False
+    check_content: bool = False
 
     def walk(self) -> Walk:
         """Return a new walk over the target."""
-        return Walk(self.top, self.location.path, hidden=self.hidden)
+        return Walk(self.top, self.location.path, self.rules)
+
+    def compare(self, file: PhotoFile) -> FileStatus:
+        """Compare a file with its row."""
+        known = self.known.get(file.path)
+        return classify(file, known, retry=self.retry, check_content=self.check_content)
 
     def to_load(self) -> Iterator[PhotoFile]:
         """Walk, and yield the files that must be loaded."""
         for file in self.walk():
-            if classify(file, self.known.get(file.path), retry=self.retry) in MUST_LOAD:
+            if self.compare(file) in MUST_LOAD:
                 yield file
 
 
@@ -84,9 +103,9 @@ class ScanTarget:
 class ScanResult:
     """What a scan found below its target.
 
-    `vanished` are the known photos whose files are gone, by path; `returned` the files that were
-    marked missing and exist again, with their photo ids. `skipped` counts what was left out by
-    reason, `unreadable` gives the reason for each folder that cannot be read.
+    `vanished` are the known photos whose files are gone or ignored, by path; `returned` the files
+    that were marked missing and exist again, with their photo ids. `skipped` counts what was left
+    out by reason, `unreadable` gives the reason for each folder that cannot be read.
     """
 
     target: ScanTarget
@@ -112,8 +131,9 @@ def scan_folders(
     folders: Sequence[Path],
     stored: StoredEncoding | None,
     *,
-    hidden: bool = False,
+    rules: WalkRules = DEFAULT_RULES,
     retry: bool = False,
+    check_content: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> list[ScanResult]:
     """Scan folders or single photos; without any, every folder of the library.
@@ -125,8 +145,9 @@ def scan_folders(
         store: the library, which is only read.
         folders: what to scan.
         stored: the encoding whose vectors a photo must have; None if the library has none yet.
-        hidden: enter folders whose names begin with a dot.
+        rules: which files and folders to take.
         retry: load photos again that failed before.
+        check_content: load every photo, as its bytes may differ at the same size and time.
         progress: receives the number of photos found so far, and what is left out.
 
     Raises:
@@ -136,7 +157,9 @@ def scan_folders(
     results = []
     for top in tops:
         try:
-            result = _scan(_target(store, top, stored, hidden=hidden, retry=retry), progress)
+            target = _target(store, top, stored)
+            target = replace(target, rules=rules, retry=retry, check_content=check_content)
+            result = _scan(target, progress)
         except ConfigError as problem:
             if folders or len(tops) == 1:
                 raise
@@ -148,6 +171,30 @@ def scan_folders(
     if not results:
         raise ConfigError("no folder of this library has photos now; `mkt status` lists them")
     return results
+
+
+def left_out(store: Store) -> Iterator[LeftOut]:
+    """Walk every folder of the library, and yield what the last `mkt index` left out there.
+
+    That is what its rules leave out of the folders as they are now.
+    """
+    runs = [run.settings for run in store.catalog.runs() if run.kind == "index"]
+    rules = _rules_of(runs[-1]) if runs else DEFAULT_RULES
+    for folder in store.catalog.root_folders():
+        if folder.is_dir():
+            yield from Walk(folder, folder, rules).left_out()
+        else:
+            yield LeftOut(folder, GONE_FOLDER)
+
+
+def _rules_of(settings: Mapping[str, object]) -> WalkRules:
+    """Return the rules that are recorded with a run; a version before may lack some."""
+    exclude = settings.get("exclude")
+    return WalkRules(
+        hidden=settings.get("hidden") is True,
+        follow_links=settings.get("follow_links") is True,
+        exclude=tuple(map(str, exclude)) if isinstance(exclude, list) else (),
+    )
 
 
 def distinct_folders(folders: Sequence[Path]) -> list[Path]:
@@ -178,17 +225,13 @@ def is_gone(path: Path) -> bool:
     return False
 
 
-def _target(
-    store: Store, top: Path, stored: StoredEncoding | None, *, hidden: bool, retry: bool
-) -> ScanTarget:
+def _target(store: Store, top: Path, stored: StoredEncoding | None) -> ScanTarget:
     location = store.catalog.locate(top if top.is_dir() else top.parent)
     folder = location.path / text_to_path(location.prefix)
     return ScanTarget(
         location=location,
         top=folder if top.is_dir() else folder / top.name,
         known=store.catalog.known(location, stored.id if stored else None),
-        hidden=hidden,
-        retry=retry,
     )
 
 
@@ -201,7 +244,7 @@ def _scan(target: ScanTarget, progress: ProgressCallback) -> ScanResult:
         if number % REPORT_EVERY_PHOTOS == 0:
             progress(Progress(SCANNING, number))
         known = target.known.get(file.path)
-        status = classify(file, known, retry=target.retry)
+        status = target.compare(file)
         result.statuses[status] += 1
         if known is not None:
             seen.add(known.id)
@@ -210,19 +253,30 @@ def _scan(target: ScanTarget, progress: ProgressCallback) -> ScanResult:
     if not result.photos:
         _refuse_empty(result)
     if target.top.is_dir():
-        result.vanished = dict(_vanished(target, seen))
+        result.vanished = dict(_vanished(target, seen, walk.ignored))
     return result
 
 
-def _vanished(target: ScanTarget, seen: set[int]) -> Iterator[tuple[str, KnownPhoto]]:
-    """Yield known photos that the walk did not find and whose files are gone.
+def _vanished(
+    target: ScanTarget, seen: set[int], ignored: set[str]
+) -> Iterator[tuple[str, KnownPhoto]]:
+    """Yield known photos that the walk did not find and whose files are gone or are `ignored`.
 
-    A folder that cannot be read now, or is hidden, still has its photos.
+    What cannot be read now, or is left out by the other rules, is still there.
     """
     for path, known in target.known.items():
         if known.id not in seen and known.state != "missing":
-            if is_gone(target.location.path / text_to_path(path)):
+            file = target.location.path / text_to_path(path)
+            if _is_ignored(path, ignored) or is_gone(file):
                 yield path, known
+
+
+def _is_ignored(path: str, ignored: set[str]) -> bool:
+    """Return True if a path, or a folder that it lies in, is among those that are ignored."""
+    if not ignored:
+        return False
+    folders = (path[: at + 1] for at, letter in enumerate(path) if letter == "/")
+    return path in ignored or any(folder in ignored for folder in folders)
 
 
 def _refuse_empty(result: ScanResult) -> None:
@@ -240,9 +294,11 @@ def _refuse_empty(result: ScanResult) -> None:
             "If the photos are really gone, remove the folder and index the one above it."
         )
     looked_for = " ".join(sorted(SUFFIXES))
-    hidden = "" if target.hidden else "; hidden folders are left out, see --hidden"
+    hidden = "" if target.rules.hidden else "; hidden folders are left out, see --hidden"
+    skipped = ", ".join(f"{count:,} x {why}" for why, count in sorted(result.skipped.items()))
+    skipped = f" Left out: {skipped}." if skipped else ""
     blocked = "".join(f" {path_to_text(path)}: {why}." for path, why in result.unreadable.items())
-    raise ConfigError(f"no photos in {top}. Looked for {looked_for}{hidden}.{blocked}")
+    raise ConfigError(f"no photos in {top}. Looked for {looked_for}{hidden}.{skipped}{blocked}")
 
 
 def _registered(store: Store, progress: ProgressCallback) -> list[Path]:
@@ -251,7 +307,7 @@ def _registered(store: Store, progress: ProgressCallback) -> list[Path]:
     there = [folder for folder in folders if folder.is_dir()]
     for folder in folders:
         if folder not in there:
-            _report_left_out(progress, folder, "the folder does not exist now")
+            _report_left_out(progress, folder, GONE_FOLDER)
     if not there:
         moved = ", or name its new place: `mkt root OLD NEW`" if folders else ""
         raise ConfigError(f"name a folder of photos: `mkt index FOLDER`{moved}")

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         Encoding,
         Filters,
         Hit,
+        LeftOut,
         PhotoFacts,
         RepairSummary,
         Summary,
@@ -81,6 +82,7 @@ __all__ = [
     "Filters",
     "Hit",
     "LabelScore",
+    "LeftOut",
     "Library",
     "LibraryDamaged",
     "LibraryLocked",
@@ -143,8 +145,8 @@ _NAMES_BY_MODULE = {
     "store.status": ("Status",),
     "tagging.bulk": ("read_vocabulary",),
     "types": (
-        *("Box", "Encoding", "Filters", "Hit", "PhotoFacts", "RepairSummary", "Summary", "Tag"),
-        "Term",
+        *("Box", "Encoding", "Filters", "Hit", "LeftOut", "PhotoFacts", "RepairSummary"),
+        *("Summary", "Tag", "Term"),
     ),
 }
 _PUBLIC_NAMES = {"load": "load_config"}

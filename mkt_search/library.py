@@ -40,7 +40,7 @@ from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging import export
 from mkt_search.tagging.assign import TagRule, blocks_within
-from mkt_search.types import Filters, Hit, RepairSummary, Summary, Tag, Term, Vector
+from mkt_search.types import Filters, Hit, LeftOut, RepairSummary, Summary, Tag, Term, Vector
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.ann_recall import RecallReport
@@ -183,8 +183,10 @@ class Library:
         folders: Path | str | Sequence[Path | str] = (),
         *,
         model: Path | str | None = None,
+        exclude: str | Sequence[str] = (),
         rebuild: bool = False,
         retry: bool = False,
+        check_content: bool = False,
         dry_run: bool = False,
         progress: ProgressCallback = no_progress,
         **settings: Unpack[IndexSettings],
@@ -198,16 +200,20 @@ class Library:
             folders: folders or photos; by default all folders of the library or, if it has none,
                 the folder that holds `.mkt`.
             model: a checkpoint folder or open_clip NAME/TAG; by default the library's own.
+            exclude: patterns as in .gitignore, relative to each folder of the library, of files and
+                folders to leave out.
             rebuild: encode every photo again, with another model or other settings. Searches use
                 the old vectors until the last new one is there.
             retry: try photos again that could not be read before.
+            check_content: read every photo again, to find edits that kept size and time.
             dry_run: return what would be done and change nothing.
             progress: called after every commit; may raise KeyboardInterrupt to stop there.
             settings: settings of [index], and `device` and `dtype` of [model]. Those that decide a
                 stored vector are by default as the library has them.
 
         Raises:
-            ConfigError: a folder does not exist or has no photos, or no model is named.
+            ConfigError: a folder does not exist or has no photos, a pattern is not valid, or no
+                model is named.
             CheckpointMismatch: another model or other settings, without `rebuild`.
             ModelError, LibraryLocked, StoreError.
         """
@@ -218,14 +224,25 @@ class Library:
                 self.store,
                 self._config_with(model, settings),
                 self._folders(folders),
+                exclude=[exclude] if isinstance(exclude, str) else exclude,
                 rebuild=rebuild,
                 retry=retry,
+                check_content=check_content,
                 dry_run=dry_run,
                 progress=progress,
             )
         finally:
             if model is not None and not dry_run:
                 self._reader.use_recorded_model()
+
+    def left_out(self) -> Iterator[LeftOut]:
+        """Walk the folders of the library; yield what the last `index` run left out, and why.
+
+        Photos that cannot be read are not among them: see `photos(state="failed")`.
+        """
+        from indexer.scan import left_out
+
+        return left_out(self.store)
 
     def repair(
         self,

@@ -85,6 +85,14 @@ class PhotoFile:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that indexing does not take, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
 class PhotoFacts:
     """Facts from the file itself; width and height are of the upright photo, in pixels."""
 

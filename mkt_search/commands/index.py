@@ -12,6 +12,7 @@ from mkt_search.display import count_noun, duration, printable
 from mkt_search.process import keep_freed_memory
 from mkt_search.progress import INDEXING, Progress
 from mkt_search.terminal.options import (
+    TEXT,
     Command,
     json_option,
     library_option,
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from mkt_search.types import Summary
 
 REASONS_SHOWN = 5
-FLAGS = {"hidden": "--hidden", "failed before": "--retry"}  # by the beginning of a reason
+FLAGS = {  # by the beginning of a reason
+    "hidden": "--hidden",
+    "link out": "--follow-links",
+    "failed before": "--retry",
+}
 
 
 @click.command(cls=Command, short_help="Bring photos into the library, or see what has changed.")
@@ -35,7 +40,15 @@ FLAGS = {"hidden": "--hidden", "failed before": "--retry"}  # by the beginning o
 @setting_option("model.dtype")
 @setting_option("index.batch_size")
 @setting_option("index.workers")
+@click.option(
+    "--exclude",
+    metavar="GLOB",
+    multiple=True,
+    type=TEXT,
+    help="Leave out files and folders whose names match, as in .gitignore; may be repeated.",
+)
 @setting_option("index.hidden")
+@setting_option("index.follow_links")
 @setting_option("index.max_pixels")
 @setting_option("index.pooling")
 @setting_option("index.m")
@@ -44,6 +57,11 @@ FLAGS = {"hidden": "--hidden", "failed before": "--retry"}  # by the beginning o
 @setting_option("index.optimize_from")
 @setting_option("index.optimize_after")
 @click.option("--retry", is_flag=True, help="Try photos again that failed before.")
+@click.option(
+    "--check-content",
+    is_flag=True,
+    help="Read every photo again, to find edits that kept size and time.",
+)
 @click.option(
     "--rebuild",
     is_flag=True,
@@ -54,7 +72,9 @@ FLAGS = {"hidden": "--hidden", "failed before": "--retry"}  # by the beginning o
 @library_option
 def index(
     folders: tuple[Path, ...],
+    exclude: tuple[str, ...],
     retry: bool,
+    check_content: bool,
     rebuild: bool,
     dry_run: bool,
     as_json: bool,
@@ -68,6 +88,8 @@ def index(
 
     Only new and changed photos are read. A renamed photo keeps its vectors and tags, a vanished one
     is marked missing, and one that cannot be read is counted and listed by `mkt status --failed`.
+    Folders of other programs (trash, thumbnails), links that lead out of DIR, and what --exclude or
+    a file .mktignore names, are left out; `mkt status --left-out` lists them.
     Every batch is committed: stop whenever you like, and run the command again to continue.
 
     A model or setting that is not given is the library's own. To change one, add --rebuild:
@@ -86,7 +108,13 @@ def index(
         show_progress("opening the library", on_stop=stopped) as progress,
     ):
         summary = library.index(
-            folders, rebuild=rebuild, retry=retry, dry_run=dry_run, progress=progress
+            folders,
+            exclude=exclude,
+            rebuild=rebuild,
+            retry=retry,
+            check_content=check_content,
+            dry_run=dry_run,
+            progress=progress,
         )
     if as_json:
         show_json(asdict(summary))
@@ -123,7 +151,7 @@ def sentences(summary: "Summary", *, dry_run: bool = False) -> Iterator[str]:
         yield f"{summary.failed:,} failed; see them with `mkt status --failed`:"
         yield from (f"  {line}" for line in _reasons(summary.reasons))
     if summary.skipped:
-        yield f"left out: {_left_out(summary.skipped)}."
+        yield f"left out: {_left_out(summary.skipped)}; `mkt status --left-out` lists them."
     if dry_run:
         yield "Nothing was changed."
 

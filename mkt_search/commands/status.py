@@ -1,6 +1,6 @@
 """`mkt status`: the state of the library, and the photos that cannot be read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,27 @@ if TYPE_CHECKING:
     from mkt_search.types import Encoding
 
 STATUS_COLUMNS = (Column("what"), Column("value"))
-FAILED_COLUMNS = (Column("path"), Column("reason"))
+REASON_COLUMNS = (Column("path"), Column("reason"))
 
 
 @click.command(short_help="Show what the library holds.")
 @click.option("--failed", is_flag=True, help="List the photos that cannot be read, and why.")
+@click.option(
+    "--left-out",
+    is_flag=True,
+    help="List the files and folders that the last `mkt index` left out, and why.",
+)
 @json_option
 @library_option
-def status(failed: bool, as_json: bool, directory: Path | None) -> None:
+def status(failed: bool, left_out: bool, as_json: bool, directory: Path | None) -> None:
     """Show what the library holds: photos, tags, the checkpoint, sizes."""
+    if failed and left_out:
+        raise click.UsageError("--failed and --left-out exclude each other; give one of them.")
     with open_library(directory, {}) as library:
         if failed:
             _show_failed(library, as_json=as_json)
+        elif left_out:
+            _show_left_out(library, as_json=as_json)
         elif as_json:
             show_json(as_data(library.status()))
         else:
@@ -38,14 +47,27 @@ def status(failed: bool, as_json: bool, directory: Path | None) -> None:
 
 def _show_failed(library: "Library", *, as_json: bool) -> None:
     found = [(photo.path, photo.error or "") for photo in library.photos(state="failed")]
-    if as_json:
-        show_json([{"path": path_as_text(path), "reason": reason} for path, reason in found])
+    if _show_reasons(found, as_json=as_json):
         return
-    show_table(FAILED_COLUMNS, ((printable(path), reason) for path, reason in found))
     if found:
         say(f"{count_noun(len(found), 'photo')} cannot be read; `mkt index --retry` tries again.")
     else:
         say("Every photo can be read.")
+
+
+def _show_left_out(library: "Library", *, as_json: bool) -> None:
+    found = [(item.path, item.reason) for item in library.left_out()]
+    if not _show_reasons(found, as_json=as_json):
+        say(f"{count_noun(len(found), 'file or folder', 'files and folders')} left out.")
+
+
+def _show_reasons(found: Sequence[tuple[Path, str]], *, as_json: bool) -> bool:
+    """Print paths and reasons; return whether that was JSON, after which nothing is said."""
+    if as_json:
+        show_json([{"path": path_as_text(path), "reason": reason} for path, reason in found])
+    else:
+        show_table(REASON_COLUMNS, ((printable(path), reason) for path, reason in found))
+    return as_json
 
 
 def as_data(found: "Status") -> dict[str, Any]:

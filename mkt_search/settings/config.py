@@ -83,6 +83,7 @@ class IndexConfig:
         advanced=True,
     )
     hidden: bool = setting(False, "Include folders whose name starts with a dot.")
+    follow_links: bool = setting(False, "Include what links lead to outside of the folder.")
     optimize_from: int = setting(
         20_000,
         "Photos from which the library gets a candidate index; 0 is never.",

@@ -20,6 +20,7 @@ class IndexSettings(TypedDict, total=False):
     workers: int
     max_pixels: int
     hidden: bool
+    follow_links: bool
     optimize_from: int
     optimize_after: float
     device: str

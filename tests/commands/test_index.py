@@ -15,7 +15,7 @@ from mkt_search.progress import Progress
 from mkt_search.store.sql.database import transaction
 from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
 from mkt_search.types import Encoding, Pooling, Summary
-from tests.command_line import mkt
+from tests.command_line import columns, mkt
 from tests.tiny import COLOURS, colour_checkpoint, paint, tiny_checkpoint
 
 
@@ -48,7 +48,7 @@ def test_photos_are_indexed_and_counted_in_a_sentence(home: Path, models: Path) 
     assert lines[1:] == [
         "1 failed; see them with `mkt status --failed`:",
         "       1  empty file (0 bytes)",
-        "left out: 1 x not a photo.",
+        "left out: 1 x not a photo; `mkt status --left-out` lists them.",
     ]
 
 
@@ -244,8 +244,53 @@ def test_a_photo_too_large_for_the_limit_is_taken_in_with_another(home: Path, mo
 def test_hidden_folders_are_counted_and_can_be_taken_in(home: Path, models: Path) -> None:
     paint(home / "photos" / ".private" / "x.png", (7, 7, 7))
     result = mkt("index", "photos", "--model", models / "tiny")
-    assert "left out: 1 x hidden folder (--hidden includes them)." in result.stderr
+    assert "left out: 1 x hidden folder (--hidden includes them);" in result.stderr
     assert "indexed 1 photo" in mkt("index", "photos", "--hidden").stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs symbolic links")
+def test_links_out_of_the_folder_are_counted_and_can_be_taken_in(
+    home: Path, models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = paint(tmp_path_factory.mktemp("outside") / "x.png", (7, 7, 7))
+    (home / "photos" / "link").symlink_to(outside.parent)
+    result = mkt("index", "photos", "--model", models / "tiny")
+    assert "left out: 1 x link out of the folder (--follow-links includes them);" in result.stderr
+    assert columns(mkt("status", "--left-out")) == [
+        [str(home / "photos" / "link"), "link out of the folder"]
+    ]
+    assert "indexed 1 photo" in mkt("index", "photos", "--follow-links").stderr
+
+
+def test_patterns_leave_out_files_and_folders(home: Path, models: Path) -> None:
+    paint(home / "photos" / "export" / "x.png", (7, 7, 7))
+    (home / "photos" / ".mktignore").write_text("red*\n")
+    given = ("index", "photos", "--exclude", "export/", "--exclude", "blue.*")
+    result = mkt(*given, "--model", models / "tiny")
+    assert result.stderr.startswith("indexed 6 photos in ")
+    assert "2 x excluded by --exclude, 1 x excluded by .mktignore, 1 x not a photo" in result.stderr
+    reasons = {Path(path).name: reason for path, reason in columns(mkt("status", "--left-out"))}
+    assert reasons.pop(".mktignore") == "not a photo"
+    assert reasons == {
+        "export": "excluded by --exclude",
+        "blue.png": "excluded by --exclude",
+        "red.png": "excluded by .mktignore",
+    }
+    assert "--exclude: " in mkt("index", "photos", "--exclude", "!", code=1).stderr
+
+
+def test_edits_that_keep_size_and_time_are_found_when_asked_for(home: Path, models: Path) -> None:
+    photo = paint(home / "photos" / "x.bmp", "red")
+    mkt("index", "photos", "--model", models / "tiny")
+    before = photo.stat()
+    paint(photo, (7, 7, 7))
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert mkt("index").stderr.startswith("indexed 0 photos in ")
+    assert (
+        "would index 1 photo; 8 unchanged." in mkt("index", "--check-content", "--dry-run").stderr
+    )
+    result = mkt("index", "--check-content")
+    assert re.match(r"indexed 1 photo in .* s; 8 unchanged\.", result.stderr)
 
 
 def test_a_name_cannot_steer_the_terminal(

@@ -37,6 +37,18 @@ def test_failed_photos_are_listed_with_their_reason(library: Path) -> None:
     assert data == [{"path": path, "reason": reason}]
 
 
+def test_what_was_left_out_is_listed_with_the_reason(own_library: Path) -> None:
+    notes = own_library / "photos" / "trip" / "notes.txt"
+    notes.write_text("milk")
+    result = mkt("status", "--left-out", "--library", own_library)
+    assert columns(result) == [[str(notes), "not a photo"]]
+    assert result.stderr == "1 file or folder left out.\n"
+    data = json.loads(mkt("status", "--left-out", "--json", "--library", own_library).stdout)
+    assert data == [{"path": str(notes), "reason": "not a photo"}]
+    notes.unlink()
+    mkt("status", "--left-out", "--failed", "--library", own_library, code=2)
+
+
 def test_new_library_is_empty(tmp_path: Path) -> None:
     mkt("init", tmp_path)
     data = dict(columns(mkt("status", "--library", tmp_path)))

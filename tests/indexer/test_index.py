@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from indexer.index import index_library, preview
+from indexer.pipeline import IndexPolicy
 from indexer.pooling.pool import pool
 from mkt_search.errors import CheckpointMismatch, ConfigError, LibraryLocked, ModelError
 from mkt_search.models.encoder import PhotoEncoder
@@ -170,6 +171,60 @@ def test_a_preview_says_what_a_run_does_and_changes_nothing(
     assert found.indexed == 11  # the one that failed stays failed
 
 
+def edit_keeping_size_and_time(path: Path, colour: str) -> None:
+    before = path.stat()
+    paint(path, colour, size=(40, 40))
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_preview_reads_touched_files_before_it_counts_them(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    for name in ("x.bmp", "y.bmp"):  # of the same size whatever they show
+        paint(folder / name, "red", size=(40, 40))
+    bring_in(store, encoder, folder)
+    os.utime(folder / "a" / "00.png", (1, 1))
+    os.utime(folder / "a" / "02.png", (2**34, 2**34))
+    paint(folder / "x.bmp", "blue", size=(40, 40))
+    os.utime(folder / "x.bmp", (1, 1))
+    found = preview(store, [folder], plan())
+    assert (found.indexed, found.unchanged, found.missing) == (1, 13, 0)
+    done = bring_in(store, encoder, folder)
+    assert (done.indexed, done.unchanged, done.missing) == (1, 13, 0)
+    assert preview(store, [folder], plan()).unchanged == 14
+
+
+def test_an_edit_that_keeps_size_and_time_is_found_when_contents_are_checked(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    paint(folder / "x.bmp", "red", size=(40, 40))
+    bring_in(store, encoder, folder)
+    before = vectors(store)
+    edit_keeping_size_and_time(folder / "x.bmp", "blue")
+    assert bring_in(store, encoder, folder).unchanged == 13
+    checking = IndexPolicy(check_content=True)
+    found = preview(store, [folder], plan(), policy=checking)
+    assert (found.indexed, found.unchanged) == (1, 12)
+    done = bring_in(store, encoder, folder, check_content=True)
+    assert (done.indexed, done.unchanged, done.failed) == (1, 12, 0)
+    after = vectors(store)
+    assert [path for path in before if not np.array_equal(before[path], after[path])] == ["x.bmp"]
+    assert checks.verify(store) == []
+
+
+@pytest.mark.parametrize("seconds", [-(10**11), 0, 10**10, 2**33])
+def test_a_photo_with_an_absurd_time_is_indexed_like_the_others(
+    store: Store, encoder: PhotoEncoder, folder: Path, seconds: int
+) -> None:
+    try:
+        os.utime(folder / "a" / "00.png", (seconds, seconds))
+    except (OSError, OverflowError):
+        pytest.skip("this file system does not take the time")
+    assert bring_in(store, encoder, folder).indexed == 12
+    assert bring_in(store, encoder, folder).unchanged == 12
+
+
 @pytest.mark.parametrize("name", [b"new\nline.png", b"caf\xe9.png", b"back\\slash.png", b"%.png"])
 def test_any_name_can_be_indexed_and_found_again(
     store: Store, encoder: PhotoEncoder, tmp_path: Path, name: bytes
@@ -225,11 +280,14 @@ def test_a_checkpoint_that_was_moved_stays_recorded(
     assert active is not None and active.model == str(moved) and active.record is not None
 
 
-def test_a_misspelled_folder_is_refused_before_the_model_is_loaded(
+def test_a_misspelled_folder_or_pattern_is_refused_before_the_model_is_loaded(
     store: Store, config: Config, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
         index_library(store, override(config, {"model.device": "nowhere"}), [tmp_path / "tpyo"])
+    with pytest.raises(ConfigError, match="--exclude"):
+        nowhere = override(config, {"model.device": "nowhere"})
+        index_library(store, nowhere, [tmp_path], exclude=["!"])
     with pytest.raises(ModelError, match="nowhere"):
         index_library(store, override(config, {"model.device": "nowhere"}), [tmp_path])
     assert store.active is None and outcomes(store) == []

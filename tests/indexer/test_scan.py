@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from indexer.scan import FileStatus, classify, scan_folders
+from indexer.scan import FileStatus, classify, left_out, scan_folders
 from mkt_search.errors import ConfigError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store.records import KnownPhoto
@@ -39,6 +39,22 @@ def test_a_file_is_compared_with_its_row(
     row: KnownPhoto | None, retry: bool, status: FileStatus
 ) -> None:
     assert classify(FILE, row, retry=retry) is status
+
+
+@pytest.mark.parametrize(
+    ("row", "status"),
+    [
+        (None, FileStatus.NEW),
+        (known(), FileStatus.CHECKED),
+        (known(size=11), FileStatus.CHANGED),
+        (known(state="missing"), FileStatus.CHECKED),
+        (known(state="failed", has_vectors=False), FileStatus.CHECKED),
+    ],
+)
+def test_every_known_file_is_read_again_when_contents_are_checked(
+    row: KnownPhoto | None, status: FileStatus
+) -> None:
+    assert classify(FILE, row, check_content=True) is status
 
 
 def test_a_scan_writes_nothing_not_even_that_a_folder_is_new(
@@ -216,3 +232,63 @@ def test_a_folder_that_became_a_link_to_itself_elsewhere_stays_the_same(
         summary = bring_in(store, encoder, *named)
         assert (summary.indexed, summary.missing) == (0, 0)
     assert len(photos(store, None)) == 12
+
+
+def test_what_the_last_run_left_out_is_listed_folder_by_folder(
+    store: Store, encoder: PhotoEncoder, folder: Path, tmp_path: Path
+) -> None:
+    paint(folder / ".private" / "x.png", "red")
+    other = paint(tmp_path / "other" / "x.png", "red").parent
+    (other / "notes.txt").write_text("milk")
+    assert list(left_out(store)) == []
+    bring_in(store, encoder, folder, other, exclude=("b/",))
+    found = {item.path: item.reason for item in left_out(store)}
+    assert found == {
+        folder / ".private": "hidden folder",
+        folder / "b": "excluded by --exclude",
+        other / "notes.txt": "not a photo",
+    }
+    bring_in(store, encoder, hidden=True)
+    other.rename(tmp_path / "unplugged")
+    found = {item.path: item.reason for item in left_out(store)}
+    assert found == {other: "the folder does not exist now"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs symbolic links")
+def test_photos_behind_links_stay_when_these_are_left_out(
+    store: Store, encoder: PhotoEncoder, folder: Path, tmp_path: Path
+) -> None:
+    paint(tmp_path / "disk" / "x.png", "red")
+    (folder / "disk").symlink_to(tmp_path / "disk")
+    assert bring_in(store, encoder, folder, follow_links=True).indexed == 13
+    summary = bring_in(store, encoder, folder)
+    assert (summary.missing, summary.skipped) == (0, {"link out of the folder": 1})
+
+
+def test_photos_that_an_ignore_file_names_are_missing_until_it_does_not(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    (folder / ".mktignore").write_text("/a/\n01.png\n")
+    summary = bring_in(store, encoder, folder)
+    assert (summary.missing, summary.unchanged) == (7, 5)
+    assert "b/01.png" not in photos(store) and len(photos(store)) == 5
+    (folder / ".mktignore").unlink()
+    assert bring_in(store, encoder, folder).unchanged == 12 and len(photos(store)) == 12
+
+
+def test_photos_that_an_option_excludes_stay(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    summary = bring_in(store, encoder, folder, exclude=("a/",))
+    assert (summary.missing, summary.unchanged) == (0, 6)
+    assert len(photos(store)) == 12
+
+
+def test_a_folder_in_which_everything_is_left_out_says_why(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    (folder / ".mktignore").write_text("*.png\n")
+    with pytest.raises(ConfigError, match=r"no photos in .* Left out: 12 x excluded by .mktignore"):
+        bring_in(store, encoder, folder)

@@ -1,11 +1,12 @@
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from indexer import walk
-from indexer.walk import Walk
+from indexer import exclude, walk
+from indexer.walk import Walk, WalkRules
 from mkt_search.errors import ConfigError
 from mkt_search.paths import text_to_path
 
@@ -23,6 +24,12 @@ def touch(path: Path) -> Path:
 
 def paths(found: Walk) -> list[str]:
     return [file.path for file in found]
+
+
+def left_out(top: Path, **rules: Any) -> dict[str, str]:
+    """Reasons by path below the folder."""
+    found = Walk(top, top, WalkRules(**rules)).left_out()
+    return {item.path.relative_to(top).as_posix(): item.reason for item in found}
 
 
 def test_photos_come_in_the_order_of_their_names_files_before_folders(tmp_path: Path) -> None:
@@ -83,7 +90,7 @@ def test_hidden_folders_and_photos_are_left_out_and_counted(tmp_path: Path) -> N
 def test_hidden_photos_are_found_when_asked_for_but_never_the_library(tmp_path: Path) -> None:
     for name in ("a.jpg", ".b.jpg", ".thumbs/c.jpg", ".mkt/thumbs/d.jpg"):
         touch(tmp_path / name)
-    found = Walk(tmp_path, tmp_path, hidden=True)
+    found = Walk(tmp_path, tmp_path, WalkRules(hidden=True))
     assert paths(found) == [".b.jpg", "a.jpg", ".thumbs/c.jpg"]
     assert not found.skipped
 
@@ -93,13 +100,109 @@ def test_a_hidden_folder_can_be_asked_for_by_name(tmp_path: Path) -> None:
     assert paths(Walk(tmp_path / ".private", tmp_path / ".private")) == ["a.jpg"]
 
 
+def test_what_is_left_out_is_listed_with_the_reason(tmp_path: Path) -> None:
+    for name in ("a.jpg", "notes.txt", ".b.jpg", ".thumbs/c.jpg", "x/@eaDir/d.jpg", "tmp/e.jpg"):
+        touch(tmp_path / name)
+    assert left_out(tmp_path, exclude=("/tmp",)) == {
+        "notes.txt": walk.OTHER_FILE,
+        ".b.jpg": walk.HIDDEN_FILE,
+        ".thumbs": walk.HIDDEN_FOLDER,
+        "x/@eaDir": exclude.BY_DEFAULT,
+        "tmp": exclude.BY_OPTION,
+    }
+
+
 @posix
-def test_a_link_to_a_photo_is_followed(tmp_path: Path) -> None:
-    outside = touch(tmp_path / "outside" / "real.jpg")
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "link.jpg").symlink_to(outside)
-    (file,) = Walk(tmp_path / "in", tmp_path / "in")
-    assert (file.path, file.size) == ("link.jpg", 1)
+def test_a_link_to_a_photo_inside_is_followed(tmp_path: Path) -> None:
+    real = touch(tmp_path / "real.jpg")
+    (tmp_path / "link.jpg").symlink_to(real)
+    assert paths(Walk(tmp_path, tmp_path)) == ["link.jpg", "real.jpg"]
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A folder with a photo and links: out to a photo, two folders, a broken one, and up."""
+    touch(tmp_path / "outside" / "x" / "1.jpg")
+    folder = touch(tmp_path / "in" / "2.jpg").parent
+    (folder / "one").symlink_to(tmp_path / "outside")
+    (folder / "two").symlink_to("../outside/x")
+    (folder / "up").symlink_to("..")
+    (folder / "link.jpg").symlink_to(tmp_path / "outside" / "x" / "1.jpg")
+    (folder / "broken.jpg").symlink_to(tmp_path / "outside" / "nothing.jpg")
+    return folder
+
+
+@posix
+def test_links_out_of_the_folder_are_left_out_and_counted(linked: Path) -> None:
+    found = Walk(linked, linked)
+    assert paths(found) == ["2.jpg"]
+    assert found.skipped == {walk.LINK_OUT: 5}
+
+
+@posix
+def test_links_out_of_the_folder_are_taken_when_asked_for(linked: Path) -> None:
+    found = Walk(linked, linked, WalkRules(follow_links=True))
+    assert paths(found) == ["2.jpg", "broken.jpg", "link.jpg", "one/x/1.jpg"]
+    assert found.skipped == {walk.SEEN_FOLDER: 3}  # two, and below up: in, outside
+
+
+@posix
+def test_a_link_to_another_part_of_the_root_does_not_lead_out(tmp_path: Path) -> None:
+    touch(tmp_path / "2019" / "1.jpg")
+    touch(tmp_path / "2020" / "2.jpg")
+    (tmp_path / "2020" / "best").symlink_to(tmp_path / "2019")
+    assert paths(Walk(tmp_path / "2020", tmp_path)) == ["2020/2.jpg", "2020/best/1.jpg"]
+
+
+@posix
+def test_a_name_that_begins_like_the_folder_is_outside(tmp_path: Path) -> None:
+    touch(tmp_path / "photos2" / "1.jpg")
+    touch(tmp_path / "photos" / "2.jpg")
+    (tmp_path / "photos" / "more").symlink_to(tmp_path / "photos2")
+    assert paths(Walk(tmp_path / "photos", tmp_path / "photos")) == ["2.jpg"]
+
+
+@posix
+def test_a_root_that_became_a_link_is_still_the_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere" / "a" / "1.jpg")
+    (tmp_path / "elsewhere" / "b").symlink_to("a/1.jpg")
+    (tmp_path / "elsewhere" / "c.jpg").symlink_to("a/1.jpg")
+    (tmp_path / "root").symlink_to("elsewhere")
+    assert paths(Walk(tmp_path / "root", tmp_path / "root")) == ["c.jpg", "a/1.jpg"]
+
+
+@posix
+def test_a_photo_that_is_named_is_taken_even_if_it_is_a_link(linked: Path) -> None:
+    assert paths(Walk(linked / "link.jpg", linked)) == ["link.jpg"]
+
+
+def test_folders_that_share_a_device_and_inode_are_all_visited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.jpg", "b/2.jpg", "b/c/3.jpg"):
+        touch(tmp_path / name)
+    real = os.stat
+
+    def same_inode(path: Any, **more: Any) -> os.stat_result:
+        about = real(path, **more)
+        return os.stat_result((about.st_mode, 0, 0, *tuple(about)[3:]))
+
+    monkeypatch.setattr(os, "stat", same_inode)
+    assert paths(Walk(tmp_path, tmp_path)) == ["a/1.jpg", "b/2.jpg", "b/c/3.jpg"]
+
+
+@posix
+@pytest.mark.parametrize("seconds", [-(10**11), -1, 0, 10**10, 2**33, 10**11])
+def test_any_time_of_a_file_fits_into_the_database(tmp_path: Path, seconds: int) -> None:
+    path = touch(tmp_path / "a.jpg")
+    try:
+        os.utime(path, (seconds, seconds))
+    except (OSError, OverflowError):
+        pytest.skip("this file system does not take the time")
+    (file,) = Walk(tmp_path, tmp_path)
+    assert -(2**63) <= file.mtime_ns < 2**63
+    (alone,) = Walk(path, tmp_path)
+    assert alone.mtime_ns == file.mtime_ns
 
 
 @posix
@@ -117,17 +220,6 @@ def test_a_real_folder_wins_over_an_earlier_link_to_it(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "z")
     found = Walk(tmp_path, tmp_path)
     assert paths(found) == ["z/1.jpg"]
-    assert found.skipped == {walk.SEEN_FOLDER: 1}
-
-
-@posix
-def test_a_folder_outside_is_reached_through_its_link_once(tmp_path: Path) -> None:
-    touch(tmp_path / "disk" / "x" / "1.jpg")
-    touch(tmp_path / "in" / "2.jpg")
-    (tmp_path / "in" / "one").symlink_to(tmp_path / "disk")
-    (tmp_path / "in" / "two").symlink_to(tmp_path / "disk")
-    found = Walk(tmp_path / "in", tmp_path / "in")
-    assert paths(found) == ["2.jpg", "one/x/1.jpg"]
     assert found.skipped == {walk.SEEN_FOLDER: 1}
 
 
@@ -195,6 +287,72 @@ def test_any_name_is_found_and_leads_back_to_its_file(tmp_path: Path, name: byte
     file.path.encode("utf-8")
     assert (tmp_path / text_to_path(file.path)).read_bytes() == b"x"
     assert os.fsencode(file.absolute.name) == name
+
+
+def ignore(folder: Path, *lines: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / exclude.IGNORE_FILE).write_text("\n".join(lines))
+
+
+def test_an_ignore_file_leaves_out_what_it_names_below_its_folder(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a_small.jpg", "web/b.jpg", "2019/web/c.jpg", "2019/c_small.jpg"):
+        touch(tmp_path / name)
+    ignore(tmp_path, "# made by a script", "*_small.jpg", "/web/")
+    found = Walk(tmp_path, tmp_path)
+    assert paths(found) == ["a.jpg", "2019/web/c.jpg"]
+    assert found.skipped == {exclude.BY_FILE: 3, walk.OTHER_FILE: 1}
+
+
+def test_an_ignore_file_deeper_down_decides(tmp_path: Path) -> None:
+    for name in ("a.png", "b/c.png", "b/d.png", "b/e/f.png"):
+        touch(tmp_path / name)
+    ignore(tmp_path, "*.png")
+    ignore(tmp_path / "b", "!c.png", "!/e/*.png")
+    assert paths(Walk(tmp_path, tmp_path)) == ["b/c.png", "b/e/f.png"]
+
+
+def test_ignore_files_above_the_folder_count_up_to_the_root(tmp_path: Path) -> None:
+    for name in ("2019/may/a.jpg", "2019/may/b.jpg", "2019/may/c.jpg"):
+        touch(tmp_path / name)
+    ignore(tmp_path, "b.jpg")
+    ignore(tmp_path / "2019", "may/c.jpg")
+    assert paths(Walk(tmp_path / "2019" / "may", tmp_path)) == ["2019/may/a.jpg"]
+
+
+def test_a_folder_excluded_by_default_can_be_taken_by_an_ignore_file(tmp_path: Path) -> None:
+    touch(tmp_path / "#recycle" / "a.jpg")
+    ignore(tmp_path, "!\\#recycle/")
+    assert paths(Walk(tmp_path, tmp_path)) == ["#recycle/a.jpg"]
+
+
+@pytest.mark.parametrize("content", [b"a\\", b"!", b"\0" * 1_000_001])
+def test_a_folder_whose_ignore_file_makes_no_sense_is_left_out(
+    tmp_path: Path, content: bytes
+) -> None:
+    touch(tmp_path / "a" / "1.jpg")
+    touch(tmp_path / "b" / "2.jpg")
+    (tmp_path / "a" / exclude.IGNORE_FILE).write_bytes(content)
+    found = Walk(tmp_path, tmp_path)
+    assert paths(found) == ["b/2.jpg"]
+    assert "its .mktignore is not valid" in found.unreadable[tmp_path / "a"]
+
+
+@posix
+def test_an_ignore_file_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    touch(tmp_path / "1.jpg")
+    os.mkfifo(tmp_path / exclude.IGNORE_FILE)
+    assert left_out(tmp_path) == {
+        ".": "unreadable folder: its .mktignore is not valid (not a file)"
+    }
+
+
+def test_every_photo_is_taken_or_left_out_once(tmp_path: Path) -> None:
+    names = ["a.jpg", "b_small.jpg", ".c.jpg", "d.txt", "e/f.jpg", "e/g_small.jpg"]
+    for name in names:
+        touch(tmp_path / name)
+    ignore(tmp_path, "*_small.jpg")
+    taken = paths(Walk(tmp_path, tmp_path))
+    assert sorted([*taken, *left_out(tmp_path)]) == sorted([*names, exclude.IGNORE_FILE])
 
 
 def test_a_very_deep_tree_is_walked(tmp_path: Path) -> None:
