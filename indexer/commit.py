@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from indexer.encode import Encoder, encode_batch
 from indexer.load import Failed, Loaded, Loader, nothing_is_stored
+from mkt_search.photos.dates import dated
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import Batch, Copies, FailedPhoto, KnownPhoto, NewPhoto, RootLocation
 from mkt_search.store.store import Store
@@ -122,7 +123,7 @@ def _arrange(
             encoded.add(item.content)
         facts = item.facts if item.facts is not None else copies.facts[item.content]
         renamed = renames.get(item.file.path)
-        photos.append(NewPhoto(item.file, item.content, facts, row, renamed))
+        photos.append(NewPhoto(item.file, item.content, dated(facts, item.file), row, renamed))
     return photos, pixels
 
 

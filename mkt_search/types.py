@@ -22,6 +22,8 @@ Precision = Literal["fp16", "int8", "int4"]
 """Of stored vectors: int8 or int4 if pooled, fp16 if every patch is stored."""
 Resize = Literal["squash", "crop"]
 Source = Literal["auto", "human", "imported"]
+DateSource = Literal["exif", "xmp", "gps", "name", "mtime"]
+"""Where a photo's date comes from; the last two are the name and the time of the file."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class PhotoFacts:
-    """Facts from the file itself; width and height are of the upright photo, in pixels."""
+    """Facts from the file itself; width and height are of the upright photo, in pixels.
+
+    `taken_at` is a local time without a zone; `date_source` says where it comes from.
+    """
 
     width: int
     height: int
@@ -104,6 +109,7 @@ class PhotoFacts:
     camera: str | None = None
     latitude: float | None = None
     longitude: float | None = None
+    date_source: DateSource | None = None
 
 
 @dataclass(frozen=True)
@@ -254,7 +260,7 @@ class Hit:
 
     `score` = `global_part` + `local_part` (for several terms: weighted sums). `boxes` are the
     patches behind the local part of the positive term with the largest weight; `copies` are the
-    paths of other photos with the same bytes.
+    paths of other photos with the same bytes. `taken_at` and `date_source` are as in `PhotoFacts`.
     """
 
     photo_id: int
@@ -264,6 +270,8 @@ class Hit:
     local_part: float
     boxes: tuple[Box, ...] = ()
     copies: tuple[Path, ...] = ()
+    taken_at: datetime | None = None
+    date_source: DateSource | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -26,7 +27,10 @@ def columns(result: Result) -> list[list[str]]:
 
 
 def make_photos(folder: Path) -> Path:
-    """Paint four colours, a copy of red, and blue with one red patch; add a broken file."""
+    """Paint four colours, a copy of red, and blue with one red patch; add a broken file.
+
+    Yellow is dated by its EXIF block, the others by the times of their files: 2 February 2020.
+    """
     paint(folder / "red.png", "red")
     paint(folder / "green.png", "green")
     paint(folder / "blue.png", "blue", size=(256, 128))
@@ -37,6 +41,9 @@ def make_photos(folder: Path) -> Path:
     exif[0x0110] = "Pinhole 3000"
     exif.get_ifd(0x8769)[0x9003] = "2024:05:17 08:09:10"
     Image.new("RGB", (64, 64), (255, 255, 0)).save(folder / "yellow.jpg", exif=exif, quality=95)
+    painted = datetime(2020, 2, 2, 12).timestamp()
+    for photo in folder.rglob("*.*"):
+        os.utime(photo, (painted, painted))
     return folder
 
 

@@ -110,11 +110,11 @@ def turned_jpeg(number: int, **options: Any) -> bytes:
     return save(stored, "JPEG", quality=95, subsampling=0, exif=exif, **options)
 
 
-def exif_jpeg(fill: Callable[[Image.Exif], None]) -> bytes:
-    """Return a JPEG with the EXIF block that `fill` writes."""
+def exif_jpeg(fill: Callable[[Image.Exif], None], *, xmp: bytes = b"") -> bytes:
+    """Return a JPEG with the EXIF block that `fill` writes, and an XMP packet."""
     exif = Image.Exif()
     fill(exif)
-    return jpeg(exif=exif)
+    return jpeg(exif=exif, xmp=xmp)
 
 
 def raw_exif_jpeg(block: bytes) -> bytes:

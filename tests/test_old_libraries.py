@@ -91,7 +91,7 @@ class OldLibrary(NamedTuple):
             "search", *given, *more, "--model", self.model, "--json"
         )
         for hit in hits:
-            del hit["photo"]
+            del hit["photo"], hit["taken_at"], hit["date_source"]
             hit["boxes"] = [[box[side] for side in BOX] for box in hit["boxes"]]
         return hits
 

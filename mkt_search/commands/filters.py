@@ -1,6 +1,6 @@
 """The filters on photos that `mkt search` and `mkt tags` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mkt_search.display import count_noun
 from mkt_search.terminal.options import TEXT, option
 
 if TYPE_CHECKING:
-    from mkt_search.types import Filters
+    from mkt_search.types import Filters, Hit
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -76,3 +77,17 @@ def take_filters(given: dict[str, Any]) -> "Filters":
     from mkt_search.types import Filters
 
     return Filters(**{name: given.pop(name) for name in Filters.__dataclass_fields__})
+
+
+def dates_note(hits: Sequence["Hit"], filters: "Filters") -> str:
+    """Return how many hits of a filter by date are dated only by their files; "" for none."""
+    if filters.after is None and filters.before is None:
+        return ""
+    names = sum(hit.date_source == "name" for hit in hits)
+    times = sum(hit.date_source == "mtime" for hit in hits)
+    if not names + times:
+        return ""
+    parts = [f"{names:,} by its name"] if names else []
+    parts += [f"{times:,} by its modification time"] if times else []
+    of = f"{names + times:,} of {count_noun(len(hits), 'hit')}"
+    return f"Dated only by the file: {of} ({', '.join(parts)})."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search.commands.filters import filter_options, take_filters
+from mkt_search.commands.filters import dates_note, filter_options, take_filters
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, path_as_text, printable
 from mkt_search.terminal.options import (
@@ -143,6 +143,8 @@ def search(
             _show_paths(hits, b"\0" if null else b"\n")
         elif html is None:
             show_table(HIT_COLUMNS, (_row(rank, hit) for rank, hit in enumerate(hits, start=1)))
+        if note := dates_note(hits, filters):
+            say(note)
         if explain:
             say(explained(explanation))
         if not hits:
@@ -192,6 +194,8 @@ def as_data(hit: "Hit") -> dict[str, Any]:
             for box in hit.boxes
         ],
         "copies": [path_as_text(path) for path in hit.copies],
+        "taken_at": hit.taken_at.isoformat() if hit.taken_at else None,
+        "date_source": hit.date_source,
     }
 
 

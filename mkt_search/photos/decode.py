@@ -24,6 +24,7 @@ from mkt_search.photos.exif import (
     parse_exif,
     photo_facts,
     read_exif,
+    read_xmp,
 )
 from mkt_search.photos.formats import (
     RAW_SUFFIXES,
@@ -155,7 +156,8 @@ def _decode(data: bytes, format: str, shorter_side: int | None, max_pixels: int)
     exif = read_exif(image)
     turn = orientation(exif) if format != "TIFF" else 1  # Pillow turns a TIFF while loading it
     upright_size = size[::-1] if turn in QUARTER_TURNS else size
-    facts = photo_facts(exif, upright_size, format=format)
+    xmp = read_xmp(image, exif)
+    facts = photo_facts(exif, upright_size, format=format, xmp=xmp)
     if shorter_side:
         image.draft(None, (shorter_side, shorter_side))
     image.load()
@@ -174,7 +176,8 @@ def _decode_raw(data: bytes, format: str, shorter_side: int | None, max_pixels: 
     exif = parse_exif(data)
     if not len(exif) and raw.preview:  # not TIFF-based: use the EXIF of the embedded preview
         exif = read_exif(open_header(raw.preview, "JPEG"))
-    return Decoded(raw.image, photo_facts(exif, raw.size, format=format))
+    xmp = read_xmp(raw.image, exif)
+    return Decoded(raw.image, photo_facts(exif, raw.size, format=format, xmp=xmp))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

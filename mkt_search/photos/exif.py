@@ -1,25 +1,25 @@
-"""Read the EXIF block of a photo: capture time, camera, position, orientation.
+"""Read the metadata of a photo: capture time, camera, position, orientation, from EXIF and XMP.
 
-Thousands of programs write EXIF, many of them wrongly. An implausible value counts as missing, and
-nothing here raises.
+Thousands of programs write metadata, many of them wrongly. An implausible value counts as missing,
+and nothing here raises.
 """
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
-from mkt_search.types import PhotoFacts
+from mkt_search.photos.dates import MAX_XMP_BYTES, gps_date, text_date, xmp_date
+from mkt_search.types import DateSource, PhotoFacts
 
 MAX_CAMERA_CHARACTERS = 100
 UPRIGHT = 1  # the EXIF orientation of pixels stored upright
 QUARTER_TURNS = range(5, 9)  # the EXIF orientations that swap width and height
 
-_DATE = re.compile(r"\s*(\d{4})\D(\d\d?)\D(\d\d?)[\sT]+(\d\d?)\D(\d\d?)(?:\D(\d\d?))?")
+XMP_TAG = 0x02BC  # of TIFF
 
 
 def read_exif(image: Image.Image) -> Image.Exif:
@@ -40,70 +40,87 @@ def parse_exif(data: bytes) -> Image.Exif:
     return exif
 
 
+def read_xmp(image: Image.Image, exif: Image.Exif) -> str:
+    """Return the beginning of the XMP packet of an opened image; "" if there is none."""
+    packet = image.info.get("xmp") or _value(exif, XMP_TAG)
+    if isinstance(packet, bytes):
+        packet = packet[:MAX_XMP_BYTES].decode("utf-8", "replace")
+    return packet[:MAX_XMP_BYTES] if isinstance(packet, str) else ""
+
+
 def orientation(exif: Image.Exif) -> int:
     """Return the EXIF orientation, 1 to 8; 1 if it is missing or out of range."""
-    value = exif.get(Base.Orientation)
+    value = _value(exif, Base.Orientation)
     return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
 
 
-def photo_facts(exif: Image.Exif, size: tuple[int, int], *, format: str) -> PhotoFacts:
-    """Return what EXIF says about a photo.
-
-    `taken_at` is the local wall-clock time of the exposure, always without a zone. EXIF's UTC
-    offset is dropped on purpose: photos with and without one compare, and "after 2 May" means
-    2 May where the photo was taken.
+def photo_facts(
+    exif: Image.Exif, size: tuple[int, int], *, format: str, xmp: str = ""
+) -> PhotoFacts:
+    """Return what EXIF and XMP say about a photo.
 
     Args:
         exif: the EXIF block; it may be empty.
         size: (width, height) of the upright photo in pixels.
         format: as `format_of` returns it.
+        xmp: the XMP packet; it may be empty.
     """
-    if not len(exif):
+    if not len(exif) and not xmp:
         return PhotoFacts(*size, format)
-    latitude, longitude = _position(_ifd(exif, IFD.GPSInfo))
+    gps = _ifd(exif, IFD.GPSInfo)
+    taken_at, date_source = _taken_at(exif, _ifd(exif, IFD.Exif), gps, xmp)
+    latitude, longitude = _position(gps)
     return PhotoFacts(
         width=size[0],
         height=size[1],
         format=format,
         orientation=orientation(exif),
-        taken_at=_taken_at(exif, _ifd(exif, IFD.Exif)),
-        camera=_camera(_text(exif.get(Base.Make)), _text(exif.get(Base.Model))),
+        taken_at=taken_at,
+        camera=_camera(_text(_value(exif, Base.Make)), _text(_value(exif, Base.Model))),
         latitude=latitude,
         longitude=longitude,
+        date_source=date_source,
     )
 
 
 def _ifd(exif: Image.Exif, tag: int) -> Mapping[int, Any]:
-    if tag not in exif:
-        return {}
     try:
-        return exif.get_ifd(tag)
+        return exif.get_ifd(tag) if tag in exif else {}
     except Exception:
         return {}
 
 
-def _taken_at(exif: Image.Exif, details: Mapping[int, Any]) -> datetime | None:
-    """Return the first valid time of: exposure, digitization, last change."""
-    candidates: Iterable[tuple[Any, Any]] = (
-        (details.get(Base.DateTimeOriginal), details.get(Base.SubsecTimeOriginal)),
-        (details.get(Base.DateTimeDigitized), details.get(Base.SubsecTimeDigitized)),
-        (exif.get(Base.DateTime), details.get(Base.SubsecTime)),
+def _value(block: Mapping[int, Any], tag: int) -> Any:
+    """Return the value of a tag; None if there is none, or it cannot be decoded."""
+    try:
+        return block.get(tag)
+    except Exception:
+        return None
+
+
+def _taken_at(
+    exif: Image.Exif, details: Mapping[int, Any], gps: Mapping[int, Any], xmp: str
+) -> tuple[datetime, DateSource] | tuple[None, None]:
+    """Return the best date and its source.
+
+    The last change that EXIF knows comes last, as editing a photo sets it.
+    """
+
+    def exif_date(block: Mapping[int, Any], tag: int, fraction: int) -> datetime | None:
+        return text_date(_text(_value(block, tag)), _text(_value(details, fraction)))
+
+    gps_day, gps_time = _text(_value(gps, GPS.GPSDateStamp)), _value(gps, GPS.GPSTimeStamp)
+    candidates: Sequence[tuple[datetime | None, DateSource]] = (
+        (exif_date(details, Base.DateTimeOriginal, Base.SubsecTimeOriginal), "exif"),
+        (exif_date(details, Base.DateTimeDigitized, Base.SubsecTimeDigitized), "exif"),
+        (xmp_date(xmp), "xmp"),
+        (gps_date(gps_day, gps_time), "gps"),
+        (exif_date(exif, Base.DateTime, Base.SubsecTime), "exif"),
     )
-    dates = (_date(_text(date), _text(fraction)) for date, fraction in candidates)
-    return next((date for date in dates if date is not None), None)
-
-
-def _date(text: str | None, fraction: str | None) -> datetime | None:
-    match = _DATE.match(text or "")
-    if not match:
-        return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
-    digits = fraction if fraction and fraction.isascii() and fraction.isdigit() else ""
-    try:  # cameras whose clock was never set write 0000:00:00
-        microsecond = int(digits[:6].ljust(6, "0"))
-        return datetime(year, month, day, hour, minute, second, microsecond)
-    except ValueError:
-        return None
+    for date, source in candidates:
+        if date is not None:
+            return date, source
+    return None, None
 
 
 def _camera(make: str | None, model: str | None) -> str | None:
@@ -120,8 +137,8 @@ def _camera(make: str | None, model: str | None) -> str | None:
 
 def _position(gps: Mapping[int, Any]) -> tuple[float, float] | tuple[None, None]:
     """Return latitude and longitude in signed degrees, both or neither."""
-    latitude = _degrees(gps.get(GPS.GPSLatitude), gps.get(GPS.GPSLatitudeRef), "NS", 90)
-    longitude = _degrees(gps.get(GPS.GPSLongitude), gps.get(GPS.GPSLongitudeRef), "EW", 180)
+    latitude = _degrees(gps, GPS.GPSLatitude, GPS.GPSLatitudeRef, "NS", 90)
+    longitude = _degrees(gps, GPS.GPSLongitude, GPS.GPSLongitudeRef, "EW", 180)
     if latitude is None or longitude is None:
         return None, None
     if latitude == longitude == 0:  # a receiver without a fix writes zeros
@@ -129,14 +146,16 @@ def _position(gps: Mapping[int, Any]) -> tuple[float, float] | tuple[None, None]
     return latitude, longitude
 
 
-def _degrees(value: Any, reference: Any, hemispheres: str, limit: int) -> float | None:
+def _degrees(
+    gps: Mapping[int, Any], tag: int, reference: int, hemispheres: str, limit: int
+) -> float | None:
     """Return (degrees, minutes, seconds) as signed degrees; the second hemisphere is negative.
 
     None if the hemisphere is missing or the result is beyond `limit`.
     """
-    hemisphere = (_text(reference) or " ")[0].upper()
+    hemisphere = (_text(_value(gps, reference)) or " ")[0].upper()
     try:
-        degrees, minutes, seconds = (float(part) for part in value)
+        degrees, minutes, seconds = (float(part) for part in _value(gps, tag))
     except (TypeError, ValueError, ArithmeticError):
         return None
     result = degrees + minutes / 60 + seconds / 3600

@@ -48,6 +48,8 @@ def hits_of(
                 local_part=float(found.local_scores[i]),
                 boxes=boxes,
                 copies=tuple(copy.path for copy in copies),
+                taken_at=first.facts.taken_at if first.facts else None,
+                date_source=first.facts.date_source if first.facts else None,
             )
         )
     return hits

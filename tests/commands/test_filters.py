@@ -1,14 +1,15 @@
 """The filter options, as search and tags share them."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from mkt_search.commands.filters import filter_options, take_filters
-from mkt_search.types import Filters
+from mkt_search.commands.filters import dates_note, filter_options, take_filters
+from mkt_search.types import DateSource, Filters, Hit
 
 
 def parse(*arguments: str) -> Filters:
@@ -60,3 +61,19 @@ def test_a_date_is_a_day_or_the_first_of_a_month_or_year(
 def test_another_date_is_refused_with_the_formats() -> None:
     with pytest.raises(click.BadParameter, match=r'"17\.5\.2024" is not a date; write 2024'):
         parse("--after", "17.5.2024")
+
+
+AFTER = Filters(after=datetime(2024, 1, 1))
+
+
+def hits(*sources: DateSource | None) -> list[Hit]:
+    return [Hit(1, Path("a.jpg"), 1, 1, 0, date_source=source) for source in sources]
+
+
+def test_hits_that_only_their_files_date_are_counted_for_a_filter_by_date() -> None:
+    assert dates_note(hits("exif", "name", "mtime", "name", "xmp", "gps"), AFTER) == (
+        "Dated only by the file: 3 of 6 hits (2 by its name, 1 by its modification time)."
+    )
+    assert dates_note(hits("exif", "gps"), AFTER) == ""
+    assert dates_note(hits("name", "mtime"), Filters(camera="x")) == ""
+    assert dates_note([], AFTER) == ""

@@ -39,7 +39,21 @@ def test_json_has_the_boxes_and_the_copies(library: Path) -> None:
     assert by_name["mixed.png"]["boxes"] == [{"left": 0.75, "top": 0, "right": 1, "bottom": 0.25}]
     assert paths(library, by_name["red.png"]["copies"]) == ["trip/copy.png"]
     assert by_name["red.png"]["score"] == pytest.approx(1, abs=0.02)
-    assert set(hits[0]) == {"photo", "path", "score", "global", "local", "boxes", "copies"}
+    assert set(hits[0]) == {
+        *("photo", "path", "score", "global", "local", "boxes", "copies"),
+        *("taken_at", "date_source"),
+    }
+    assert by_name["yellow.jpg"]["taken_at"] == "2024-05-17T08:09:10"
+    assert by_name["yellow.jpg"]["date_source"] == "exif"
+    assert by_name["red.png"]["taken_at"] == "2020-02-02T12:00:00"
+    assert by_name["red.png"]["date_source"] == "mtime"
+
+
+def test_dates_that_come_only_from_files_are_counted(library: Path) -> None:
+    given = ("search", "red", "--after", "2020-02-02", "-k", "3", "--library", library)
+    result = mkt(*given, "--paths")
+    assert result.stderr == "Dated only by the file: 2 of 3 hits (2 by its modification time).\n"
+    assert mkt("search", "red", "--after", "2021", "--library", library).stderr == ""
 
 
 def test_paths_end_with_nul_when_asked(library: Path) -> None:

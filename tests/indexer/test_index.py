@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -223,6 +224,34 @@ def test_a_photo_with_an_absurd_time_is_indexed_like_the_others(
         pytest.skip("this file system does not take the time")
     assert bring_in(store, encoder, folder).indexed == 12
     assert bring_in(store, encoder, folder).unchanged == 12
+    facts = photos(store)["a/00.png"].facts
+    assert facts is not None and facts.taken_at is None and facts.date_source is None
+
+
+def test_a_photo_without_a_date_takes_that_of_its_own_file(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    copy = folder / "IMG-20210506-WA0001.png"
+    copy.write_bytes((folder / "a" / "00.png").read_bytes())
+    times = datetime(2019, 5, 2, 10, 11, 12), datetime(2018, 1, 1)
+    for path, time in zip((folder / "a" / "00.png", copy), times, strict=True):
+        os.utime(path, (time.timestamp(), time.timestamp()))
+    bring_in(store, encoder, folder)
+
+    def dates() -> dict[str, tuple[datetime | None, str | None]]:
+        found = {path: photo.facts for path, photo in photos(store).items()}
+        return {path: (f.taken_at, f.date_source) for path, f in found.items() if f is not None}
+
+    assert dates()["a/00.png"] == (times[0], "mtime")
+    assert dates()[copy.name] == (datetime(2021, 5, 6), "name")
+    (folder / "a" / "00.png").rename(folder / "a" / "Screenshot_2020-02-03-04-05-06.png")
+    copy.rename(folder / "x.png")
+    bring_in(store, encoder, folder)
+    assert dates()["a/Screenshot_2020-02-03-04-05-06.png"] == (
+        datetime(2020, 2, 3, 4, 5, 6),
+        "name",
+    )
+    assert dates()["x.png"] == (times[1], "mtime")
 
 
 @pytest.mark.parametrize("name", [b"new\nline.png", b"caf\xe9.png", b"back\\slash.png", b"%.png"])

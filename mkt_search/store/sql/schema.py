@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0005"
+HEAD = "0006"
 """The migration that this code needs; a database at another one is refused."""
 
 BytewiseText = String().with_variant(String(collation="C"), "postgresql")
@@ -61,6 +61,8 @@ class Content(Base):
 class Photo(Base):
     """A file of the user. `state` is indexed, failed (see `error`) or missing.
 
+    `date_source` says where `taken_at` comes from; NULL if nothing has a date.
+
     No index begins with `state`: SQLite would take it for selective, and read all indexed photos to
     find a few.
     """
@@ -86,6 +88,7 @@ class Photo(Base):
     camera: Mapped[str | None] = mapped_column(BytewiseText)
     latitude: Mapped[float | None] = mapped_column(Double)
     longitude: Mapped[float | None] = mapped_column(Double)
+    date_source: Mapped[str | None]
 
 
 class EncodingRow(Base):

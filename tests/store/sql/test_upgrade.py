@@ -126,3 +126,24 @@ def test_candidate_indexes_and_encodings_keep_their_values(tmp_path: Path) -> No
         assert (row["id"], row["model"], row["label_encoder"]) == (3, "m", None)
         assert "vocabulary" not in row
     engine.dispose()
+
+
+def test_dates_of_photos_were_read_from_exif(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.execute(text("INSERT INTO root (id, path) VALUES (1, '/photos')"))
+        connection.execute(
+            text(
+                "INSERT INTO photo (root_id, path, size, mtime_ns, state, taken_at) VALUES"
+                " (1, 'a.jpg', 1, 1, 'indexed', '2024-05-17'), (1, 'b.jpg', 1, 1, 'indexed', NULL)"
+            )
+        )
+    upgrade(engine)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT path, date_source FROM photo ORDER BY path")).all()
+    assert rows == [("a.jpg", "exif"), ("b.jpg", None)]
+    engine.dispose()
