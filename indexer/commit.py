@@ -19,7 +19,7 @@ from mkt_search.store.store import Store
 class Tally:
     """Counts of committed photos.
 
-    `touched` photos have a new modification time but the same bytes; `reasons` counts failures.
+    `touched` photos were read and have the same bytes as before; `reasons` counts failures.
     """
 
     encoded: int = 0
@@ -63,7 +63,7 @@ class Committer:
             items: photos of one batch.
 
         Returns:
-            What was committed.
+            What was committed; photos that are as their rows say are not part of it.
 
         Raises:
             ModelError, StoreError: nothing of the batch was committed.
@@ -71,7 +71,11 @@ class Committer:
         contents = {item.content for item in items if isinstance(item, Loaded)}
         copies = self.store.catalog.copies(contents, self.stored.id)
         items = [self._complete(item, copies) for item in items]
-        loaded = [item for item in items if isinstance(item, Loaded)]
+        loaded = [
+            item
+            for item in items
+            if isinstance(item, Loaded) and not _is_as_recorded(item, known.get(item.file.path))
+        ]
         failed = [
             FailedPhoto(item.file, item.reason, item.content)
             for item in items
@@ -81,7 +85,9 @@ class Committer:
         files = [photo.file.absolute for photo in photos if photo.row is not None]
         vectors = encode_batch(self.encoder, pixels, self.stored.encoding, files=files)
         batch = Batch(photos, failed, vectors)
-        self.store.add(location, self.stored, batch)
+        if batch.photos or batch.failed:
+            self.store.add(location, self.stored, batch)
+        self.tally.touched += len(items) - len(loaded) - len(failed)
         self._count(batch, known)
         return batch
 
@@ -104,6 +110,18 @@ class Committer:
                 self.tally.copies += 1
             self.tally.renamed += photo.renames is not None and photo.row is None
         self.tally.reasons.update(photo.reason for photo in batch.failed)
+
+
+def _is_as_recorded(item: Loaded, row: KnownPhoto | None) -> bool:
+    """Return True for a photo that was only hashed, and of which everything is recorded."""
+    return (
+        item.pixels is None
+        and row is not None
+        and row.state == "indexed"
+        and row.has_vectors
+        and (row.content, row.size, row.mtime_ns)
+        == (item.content, item.file.size, item.file.mtime_ns)
+    )
 
 
 def _arrange(

@@ -214,6 +214,15 @@ def test_an_edit_that_keeps_size_and_time_is_found_when_contents_are_checked(
     assert checks.verify(store) == []
 
 
+def test_checking_contents_that_have_not_changed_writes_nothing(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    before = store.revision(), photos(store)
+    assert bring_in(store, encoder, folder, check_content=True).unchanged == 12
+    assert (store.revision(), photos(store)) == before
+
+
 @pytest.mark.parametrize("seconds", [-(10**11), 0, 10**10, 2**33])
 def test_a_photo_with_an_absurd_time_is_indexed_like_the_others(
     store: Store, encoder: PhotoEncoder, folder: Path, seconds: int
