@@ -6,9 +6,10 @@ but nothing below a folder that is left out.
 """
 
 import os
+import re
 import stat
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,8 @@ from mkt_search.errors import ConfigError
 
 IGNORE_FILE = ".mktignore"
 MAX_IGNORE_BYTES = 1_000_000
+MAX_STARS = 4
+"""Of a pattern between two slashes: comparing a long name takes its length to this power."""
 
 BY_DEFAULT = "excluded by default"
 BY_FILE = f"excluded by {IGNORE_FILE}"
@@ -72,7 +75,7 @@ class Exclusions:
             ConfigError: a pattern is not valid.
         """
         try:
-            spec = GitIgnoreSpec.from_lines(map(_composed, exclude))
+            spec = _spec(map(_composed, exclude))
         except ValueError as problem:
             raise ConfigError(f"--exclude: {problem}; patterns are those of .gitignore") from None
         return cls((_Patterns(BY_OPTION, spec),) if len(spec) else ())
@@ -90,7 +93,7 @@ class Exclusions:
         """
         try:
             lines = _composed(_read(os.path.join(folder, IGNORE_FILE))).splitlines()
-            patterns = _Patterns(BY_FILE, GitIgnoreSpec.from_lines(lines), below)
+            patterns = _Patterns(BY_FILE, _spec(lines), below)
         except OSError as problem:
             words = (problem.strerror or str(problem)).lower()
             raise ConfigError(f"its {IGNORE_FILE} cannot be read ({words})") from None
@@ -105,6 +108,16 @@ class Exclusions:
             if (excluded := patterns.says(path)) is not None:
                 return patterns.why if excluded else None
         return BY_DEFAULT if is_folder and _is_by_default(path) else None
+
+
+def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
+    """Compile patterns. Raises ValueError if one is not valid, or could take minutes for a name."""
+    lines = list(lines)
+    for line in lines:
+        stars = max(len(re.findall(r"\*+", part)) for part in line.split("/"))
+        if stars > MAX_STARS and not line.startswith("#"):
+            raise ValueError(f'more than {MAX_STARS} "*" between slashes: {line[:80]}')
+    return GitIgnoreSpec.from_lines(lines)
 
 
 def _composed(text: str) -> str:

@@ -63,3 +63,9 @@ def test_the_option_decides_before_a_file_and_a_file_before_the_defaults(tmp_pat
 def test_a_pattern_that_is_not_valid_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--exclude: .*patterns are those of \.gitignore"):
         Exclusions.of(["!"])
+
+
+def test_a_pattern_that_takes_minutes_to_compare_is_refused() -> None:
+    Exclusions.of(["*_*_*_*.jpg", "a*/*/*/*/*/*", "# * * * * * * *"])
+    with pytest.raises(ConfigError, match=r'more than 4 "\*" between slashes: b/\*a\*a'):
+        Exclusions.of(["b/*a*a*a*a*a*a"])
