@@ -1,6 +1,7 @@
 """The filters on photos that `mkt search` and `mkt tags` share."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -12,7 +13,7 @@ from mkt_search.display import count_noun
 from mkt_search.terminal.options import TEXT, option
 
 if TYPE_CHECKING:
-    from mkt_search.types import Filters, Hit
+    from mkt_search.types import DateSource, Filters
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -79,15 +80,20 @@ def take_filters(given: dict[str, Any]) -> "Filters":
     return Filters(**{name: given.pop(name) for name in Filters.__dataclass_fields__})
 
 
-def dates_note(hits: Sequence["Hit"], filters: "Filters") -> str:
-    """Return how many hits of a filter by date are dated only by their files; "" for none."""
+def dates_note(sources: Iterable["DateSource | None"], filters: "Filters", noun: str) -> str:
+    """Return how many photos of a filter by date are dated only by their files; "" for none.
+
+    Args:
+        sources: where the date of each photo comes from; read only for a filter by date.
+        filters: the filters.
+        noun: what the photos are called, such as "hit".
+    """
     if filters.after is None and filters.before is None:
         return ""
-    names = sum(hit.date_source == "name" for hit in hits)
-    times = sum(hit.date_source == "mtime" for hit in hits)
-    if not names + times:
+    counts: Counter[str | None] = Counter(sources)
+    words = {"name": "its name", "mtime": "its modification time"}
+    parts = [f"{counts[source]:,} by {by}" for source, by in words.items() if counts[source]]
+    if not parts:
         return ""
-    parts = [f"{names:,} by its name"] if names else []
-    parts += [f"{times:,} by its modification time"] if times else []
-    of = f"{names + times:,} of {count_noun(len(hits), 'hit')}"
+    of = f"{counts['name'] + counts['mtime']:,} of {count_noun(counts.total(), noun)}"
     return f"Dated only by the file: {of} ({', '.join(parts)})."

@@ -143,7 +143,7 @@ def search(
             _show_paths(hits, b"\0" if null else b"\n")
         elif html is None:
             show_table(HIT_COLUMNS, (_row(rank, hit) for rank, hit in enumerate(hits, start=1)))
-        if note := dates_note(hits, filters):
+        if note := dates_note((hit.date_source for hit in hits), filters, "hit"):
             say(note)
         if explain:
             say(explained(explanation))

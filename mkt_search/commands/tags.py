@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mkt_search.commands.filters import filter_options, take_filters
+from mkt_search.commands.filters import dates_note, filter_options, take_filters
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, local_time, printable
 from mkt_search.terminal.options import (
@@ -117,6 +117,10 @@ def tags(
             )
         else:
             _show(found, is_narrowed=is_narrowed)
+        photos = library.photos(state="indexed", filters=filters)
+        sources = (photo.facts.date_source for photo in photos if photo.facts)
+        if note := dates_note(sources, filters, "photo"):
+            say(note)
 
 
 def _show(found: "Iterator[Tag]", *, is_narrowed: bool) -> None:

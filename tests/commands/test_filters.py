@@ -1,7 +1,6 @@
 """The filter options, as search and tags share them."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from mkt_search.commands.filters import dates_note, filter_options, take_filters
-from mkt_search.types import DateSource, Filters, Hit
+from mkt_search.types import Filters
 
 
 def parse(*arguments: str) -> Filters:
@@ -66,14 +65,13 @@ def test_another_date_is_refused_with_the_formats() -> None:
 AFTER = Filters(after=datetime(2024, 1, 1))
 
 
-def hits(*sources: DateSource | None) -> list[Hit]:
-    return [Hit(1, Path("a.jpg"), 1, 1, 0, date_source=source) for source in sources]
-
-
-def test_hits_that_only_their_files_date_are_counted_for_a_filter_by_date() -> None:
-    assert dates_note(hits("exif", "name", "mtime", "name", "xmp", "gps"), AFTER) == (
-        "Dated only by the file: 3 of 6 hits (2 by its name, 1 by its modification time)."
+def test_photos_that_only_their_files_date_are_counted_for_a_filter_by_date() -> None:
+    assert dates_note(["exif", "name", "mtime", "name", "xmp", "gps", None], AFTER, "hit") == (
+        "Dated only by the file: 3 of 7 hits (2 by its name, 1 by its modification time)."
     )
-    assert dates_note(hits("exif", "gps"), AFTER) == ""
-    assert dates_note(hits("name", "mtime"), Filters(camera="x")) == ""
-    assert dates_note([], AFTER) == ""
+    assert dates_note(["mtime"], AFTER, "photo") == (
+        "Dated only by the file: 1 of 1 photo (1 by its modification time)."
+    )
+    assert dates_note(["exif", "gps"], AFTER, "hit") == ""
+    assert dates_note(["name", "mtime"], Filters(camera="x"), "hit") == ""
+    assert dates_note([], AFTER, "hit") == ""

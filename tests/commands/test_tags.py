@@ -23,6 +23,7 @@ def test_tags_are_filtered(home: Path) -> None:
     assert tagged(home, "--photo", "photos/green.png") == [("green.png", "green")]
     assert tagged(home, "--source", "human") == [("blue.png", "sea")]
     assert tagged(home, "--path", "*trip/copy*") == [("trip/copy.png", "red")]
+    assert "Dated only by the file: 5 of 6 photos (5 by" in mkt("tags", "--after", "2020").stderr
 
 
 def test_csv_has_headings_and_json_is_an_array(home: Path) -> None:
