@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.errors import MktError, ModelError
+from mkt_search.errors import CheckpointMismatch, MktError, ModelError
 from mkt_search.models.build import Model
+from mkt_search.models.record import open_recorded
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.types import Encoded, Encoding, ImageSpec, PhotoVectors
 
 if TYPE_CHECKING:
@@ -59,6 +61,30 @@ class LazyEncoder:
     def encode(self, pixels: NDArray[np.uint8]) -> Encoded:
         """Encode pixels (B, H, W, 3) uint8 RGB."""
         return self.build().encode(pixels)
+
+
+def reopened(stored: StoredEncoding, name: str, *, device: str = "auto") -> LazyEncoder:
+    """Return the encoder of stored vectors, built.
+
+    Args:
+        stored: the encoding of the vectors.
+        name: a checkpoint folder or open_clip name.
+        device: where the student runs.
+
+    Raises:
+        CheckpointMismatch: `name` is another model than that of the vectors.
+        ModelError: there is no such model, or it cannot be used.
+    """
+    model = open_recorded(name, stored.encoding, stored.record)
+    if model.fingerprint != stored.encoding.checkpoint:
+        raise CheckpointMismatch(
+            f"the library was made with checkpoint {stored.encoding.checkpoint} "
+            f"({stored.model}), but {model.name} is {model.fingerprint}; name the first with "
+            "--model"
+        )
+    encoder = LazyEncoder(model, device=device, dtype=cast("Dtype", stored.encoding.dtype))
+    encoder.build()
+    return encoder
 
 
 def encode_batch(

@@ -3,23 +3,24 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from indexer.commit import Tally
-from indexer.encode import Encoder, LazyEncoder
+from indexer.encode import Encoder, LazyEncoder, reopened
 from indexer.encoding import EncodingPlan, model_name, recorded, resolve_encoding, wanted_dtype
 from indexer.exclude import Exclusions
 from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
 from indexer.scan import FileStatus, ScanResult, distinct_folders, scan_folders
-from mkt_search.errors import PhotoError
+from mkt_search.errors import CheckpointMismatch, PhotoError
 from mkt_search.models.build import open_model
 from mkt_search.models.record import RecordedModel, model_stamp, open_recorded, record_of
 from mkt_search.paths import path_to_text
 from mkt_search.photos.decode import read
 from mkt_search.progress import INDEXING, Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import Config
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.store import Store
 from mkt_search.types import Summary
 
@@ -76,7 +77,24 @@ def index_library(
         return preview(store, folders, plan, policy=policy, progress=progress)
     if store.find_encoding(plan.encoding, model=name, rebuild=rebuild) is None:
         encoder.build()  # a model that cannot be built leaves no trace in the library
-    summary = index(store, encoder, folders, plan, policy=policy, progress=progress)
+
+    def open_searched(active: StoredEncoding) -> Encoder:
+        made_by = active.encoding
+        if made_by.decoder != plan.encoding.decoder:
+            raise CheckpointMismatch("an earlier version decoded the photos for the old vectors")
+        if (made_by.checkpoint, made_by.dtype) == (model.fingerprint, encoder.dtype):
+            return encoder
+        return reopened(active, active.model, device=config.model.device)
+
+    summary = index(
+        store,
+        encoder,
+        folders,
+        plan,
+        policy=policy,
+        open_searched=open_searched,
+        progress=progress,
+    )
     if stored is not None and isinstance(model, RecordedModel):
         store.record_model(name, model.fingerprint, stored.record)  # also with a new encoding
     elif encoder.is_built:
@@ -105,6 +123,7 @@ def index(
     plan: EncodingPlan,
     *,
     policy: IndexPolicy = DEFAULT_POLICY,
+    open_searched: Callable[[StoredEncoding], Encoder] | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Summary:
     """Bring the library up to date with folders or photos; without any, with all its folders.
@@ -115,6 +134,8 @@ def index(
         folders: what to index; a folder inside another one is walked once.
         plan: the encoding to write under.
         policy: how to work.
+        open_searched: returns the student of the searched encoding; called if a rebuild meets a
+            photo that a search does not find yet. Without it, that is found when it is finished.
         progress: called after every commit; it may raise KeyboardInterrupt to end the run there.
 
     Returns:
@@ -139,7 +160,12 @@ def index(
             results = _scan(store, folders, plan, policy, progress)
             stored = store.begin_encoding(plan.encoding, model=plan.model, rebuild=plan.rebuild)
             pipeline = IndexPipeline(
-                store, stored, lambda: encoder, policy=policy, progress=progress
+                store,
+                stored,
+                lambda: encoder,
+                policy=policy,
+                open_searched=open_searched,
+                progress=progress,
             )
             try:
                 work = _plan(store, results)

@@ -15,6 +15,7 @@ from typing import Any
 from indexer.commit import Committer, Tally
 from indexer.encode import Encoder
 from indexer.load import Loader
+from indexer.still_searched import StillSearched
 from indexer.walk import WalkRules
 from mkt_search.paths import path_to_text
 from mkt_search.photos.decode import MAX_PIXELS
@@ -103,6 +104,8 @@ class IndexPipeline:
         stored: the encoding to write under.
         open_encoder: returns the student; called when there is something to load.
         policy: how to work.
+        open_searched: returns the student of the searched encoding, which new photos get too while
+            a rebuild fills another one; called when there is such a photo.
         progress: called after every commit; it may raise KeyboardInterrupt to end the run there.
         name_failures: report every photo that cannot be read.
     """
@@ -114,6 +117,7 @@ class IndexPipeline:
         open_encoder: Callable[[], Encoder],
         *,
         policy: IndexPolicy,
+        open_searched: Callable[[StoredEncoding], Encoder] | None = None,
         progress: ProgressCallback = no_progress,
         name_failures: bool = False,
     ) -> None:
@@ -122,6 +126,7 @@ class IndexPipeline:
         self.policy = policy
         self.tally = Tally()
         self._open_encoder = open_encoder
+        self._open_searched = open_searched
         self._progress = progress
         self._name_failures = name_failures
 
@@ -141,10 +146,13 @@ class IndexPipeline:
             return
         self._count(plan, 0)
         committer = Committer(self.store, self.stored, self.encoder, self._loader(plan), self.tally)
+        searched = self._searched(committer.loader)
         done = batches = 0
         for source in plan.sources:
             items = committer.loader.load(source.files)
             while some := list(islice(items, self.policy.batch_size)):
+                if searched is not None:
+                    searched.commit(source.location, source.known, some)
                 batch = committer.commit(source.location, source.known, some)
                 done, batches = done + len(some), batches + 1
                 if batches % self.policy.merge_every_batches == 0:
@@ -162,7 +170,7 @@ class IndexPipeline:
         """
         compact(self.store, self.stored, CompactionPolicy(self.policy.merge_from_segments))
         if not self.store.finish_encoding(self.stored):
-            lacking = self.store.catalog.count_unencoded(self.stored.id)
+            lacking = self.store.catalog.count_unencoded([self.stored.id])
             self._progress(
                 Progress(
                     INDEXING,
@@ -182,6 +190,14 @@ class IndexPipeline:
         )
         if built is None and rebuild_candidates:
             self.store.delete_candidate_index(self.stored)
+
+    def _searched(self, loader: Loader) -> StillSearched | None:
+        active = self.store.active
+        if self._open_searched is None or active is None or active.id == self.stored.id:
+            return None
+        if active.retired:
+            return None  # nothing is found now
+        return StillSearched(self.store, active, self._open_searched, loader, self._progress)
 
     def _loader(self, plan: IndexPlan) -> Loader:
         return Loader(

@@ -3,15 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, cast
 
-from indexer.encode import Encoder, LazyEncoder
+from indexer.encode import Encoder, reopened
 from indexer.encoding import check_decoder, model_name
 from indexer.index import DEFAULT_POLICY, policy_of
 from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
 from indexer.scan import is_gone
-from mkt_search.errors import CheckpointMismatch
-from mkt_search.models.record import open_recorded
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.settings.config import Config
 from mkt_search.store import checks
@@ -19,9 +16,6 @@ from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.store import Store
 from mkt_search.types import PhotoFile, RepairSummary
-
-if TYPE_CHECKING:
-    from mkt_search.models.encoder import Dtype
 
 
 def repair_library(
@@ -33,19 +27,8 @@ def repair_library(
     """
 
     def open_encoder(stored: StoredEncoding) -> Encoder:
-        name = model_name(config, stored)
-        model = open_recorded(name, stored.encoding, stored.record)
-        if model.fingerprint != stored.encoding.checkpoint:
-            raise CheckpointMismatch(
-                f"the library was made with checkpoint {stored.encoding.checkpoint} "
-                f"({stored.model}), but {model.name} is {model.fingerprint}; name the first with "
-                "--model"
-            )
         check_decoder(stored)
-        dtype = cast("Dtype", stored.encoding.dtype)
-        encoder = LazyEncoder(model, device=config.model.device, dtype=dtype)
-        encoder.build()
-        return encoder
+        return reopened(stored, model_name(config, stored), device=config.model.device)
 
     return repair(store, open_encoder, policy=policy_of(config), progress=progress)
 
@@ -90,7 +73,9 @@ def repair(
             _ = pipeline.encoder  # without a student the damaged vectors are better than none
         for segment in damaged:
             store.delete_segment(segment)
-        lost = _find_lost(store, active)
+        # those that only a rebuild has so far are found when it ends; but damage is repaired
+        known = [active] if damaged else store.encodings()
+        lost = _find_lost(store, known)
         store.catalog.mark_missing(lost.missing)
         pipeline.run(_plan(store, active, lost.photos))
         if damaged or lost.photos or lost_index:
@@ -118,9 +103,10 @@ class _Lost:
     away: int = 0
 
 
-def _find_lost(store: Store, stored: StoredEncoding) -> _Lost:
+def _find_lost(store: Store, encodings: Sequence[StoredEncoding]) -> _Lost:
+    """Find the indexed photos without vectors under any of the encodings."""
     lost = _Lost()
-    for photo in store.catalog.unencoded_photos(stored.id):
+    for photo in store.catalog.unencoded_photos([stored.id for stored in encodings]):
         if not photo.root.is_dir():
             lost.away += 1
         elif is_gone(photo.path):

@@ -127,7 +127,7 @@ class Library:
         return cls(store, settings, model=None if model is None else str(model))
 
     def close(self) -> None:
-        """Close the database and release the vectors in memory."""
+        """Close the database and release the vectors; every later call raises StoreError."""
         self._reader.close()
         self.store.close()
 

@@ -1,20 +1,23 @@
 """Locks between processes, released when their holder dies, with a note of who the holder is.
 
 The note lies beside the lock: `writer.lock` and `writer.json`. It is only for error messages; the
-lock works without it.
+lock works without it. A holder also holds a second lock, `writer.held`, so that one can ask whether
+there is a holder by trying that: taking the first for a moment would make others fail.
 """
 
 import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 FOREVER = -1  # seconds, as filelock counts
+A_MOMENT = 0.2  # seconds; a process that only asks holds the second lock for less
+POLL = 0.01  # seconds
 
 
 class LockHeld(Exception):
@@ -40,8 +43,11 @@ def hold(path: Path, purpose: str, *, wait: bool = False) -> Iterator[None]:
     except Timeout:
         raise LockHeld(describe_holder(path)) from None
     try:
-        _leave_note(path, purpose)
-        yield
+        with ExitStack() as second:
+            with suppress(OSError):  # on a full disk nobody can see the holder
+                second.enter_context(_second_lock(path, timeout=FOREVER))
+            _leave_note(path, purpose)
+            yield
     finally:
         with suppress(OSError):
             _note(path).unlink(missing_ok=True)
@@ -49,14 +55,24 @@ def hold(path: Path, purpose: str, *, wait: bool = False) -> Iterator[None]:
 
 
 def holder(path: Path) -> str | None:
-    """Return who holds the lock now, or None when nobody does."""
+    """Return who holds the lock now, or None when nobody does. No one fails because of it."""
     try:
-        with FileLock(path, timeout=0):
+        with _second_lock(path, timeout=A_MOMENT):
             return None
     except Timeout:
         return describe_holder(path)
     except OSError:  # a read-only disk: nobody can hold a lock there
         return None
+
+
+def _second_lock(path: Path, *, timeout: float) -> AbstractContextManager[object]:
+    second = FileLock(path.with_suffix(".held"))
+    return second.acquire(timeout=timeout, poll_interval=POLL)
+
+
+def describe_process(purpose: str) -> str:
+    """Return how this process describes itself as a holder."""
+    return f"`{purpose}` (pid {os.getpid()} on {socket.gethostname()})"
 
 
 def describe_holder(path: Path) -> str:

@@ -20,6 +20,7 @@ from mkt_search.errors import (
     LibraryNotFound,
     MktError,
     QueryError,
+    StoreError,
     UnknownLabel,
 )
 from mkt_search.progress import Progress
@@ -419,3 +420,26 @@ def test_threads_search_one_library_while_another_process_writes(
     writer.close()
     assert wrong == []
     assert min(answers) > 0
+
+
+def test_a_closed_library_says_so_whatever_is_asked_of_it(home: Path) -> None:
+    library = Library.open(home)
+    library.search("red")
+    library.close()
+    library.close()
+    calls: list[Callable[[], object]] = [
+        lambda: library.search("red"),
+        lambda: len(library),
+        lambda: list(library),
+        lambda: library.model,
+        lambda: library.label_vectors(["red"]),
+        library.snapshot,
+        library.status,
+        lambda: library.tag(["red"], top=1),
+        lambda: library.add_tag(home / "photos" / "red.png", "mine"),
+    ]
+    for call in calls:
+        with pytest.raises(StoreError, match="The library was closed"):
+            call()
+    with Library.open(home) as again:
+        assert again.search("red", k=1)

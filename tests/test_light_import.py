@@ -77,6 +77,12 @@ def test_a_search_for_a_known_label_does_not_load_the_model(home: Path) -> None:
     assert "faiss" in loaded
 
 
+def test_the_tables_of_a_library_do_not_load_the_dialect_of_postgresql() -> None:
+    modules = "import mkt_search.store.sql.schema, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", modules], capture_output=True, text=True)
+    assert "sqlalchemy" in done.stdout and "dialects.postgresql" not in done.stdout
+
+
 @pytest.mark.slow
 def test_a_search_for_a_new_label_loads_the_model_once(home: Path) -> None:
     search = ("search", "a new label", "--library", str(home))

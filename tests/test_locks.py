@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def test_second_holder_is_refused_with_a_description_of_the_first(
     with pytest.raises(LockHeld, match=expected), hold(tmp_path / "a.lock", "mkt tag"):
         pass
     assert str(other.pid) in (holder(tmp_path / "a.lock") or "")
+
+
+def test_asking_for_the_holder_makes_no_one_fail(tmp_path: Path) -> None:
+    path, is_done = tmp_path / "a.lock", threading.Event()
+
+    def ask() -> None:
+        while not is_done.is_set():
+            holder(path)
+
+    with ThreadPoolExecutor(2) as threads:
+        asking = [threads.submit(ask) for _ in range(2)]
+        for _ in range(100):
+            with hold(path, "mkt tag"):
+                assert holder(path) is not None
+        is_done.set()
+        for one in asking:
+            one.result()
+    assert holder(path) is None
 
 
 def test_lock_of_a_killed_holder_is_free(tmp_path: Path, other: subprocess.Popen[str]) -> None:

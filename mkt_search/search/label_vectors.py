@@ -63,7 +63,7 @@ class LabelVectors:
         return {label: np.frombuffer(known[label], "<f4").astype(np.float32) for label in labels}
 
     def _remember(self, encoder: str, made: dict[str, bytes]) -> None:
-        """Remember vectors, unless the database is locked: they only save time."""
+        """Remember vectors, unless the database cannot be written now: they only save time."""
         try:
             self._catalog.remember_label_vectors(encoder, made)
         except StoreError:

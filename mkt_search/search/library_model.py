@@ -28,7 +28,8 @@ class LibraryModel:
         """Return the model of an encoding.
 
         If the model's files are those that the library recorded, the model is not opened before an
-        encoder is needed. A model that had to be opened is recorded, if the library can be written.
+        encoder is needed. A model that had to be opened is recorded, if the library can be written
+        now.
 
         Raises:
             CheckpointMismatch: the model is another one than that of the vectors.
@@ -52,5 +53,5 @@ class LibraryModel:
         if not isinstance(model, RecordedModel) and name == stored.model:
             record = record_of(model, stamp=stamp)
             with suppress(StoreError):  # a library that cannot be written is searched all the same
-                self._store.record_model(name, model.fingerprint, record)
+                self._store.record_model(name, model.fingerprint, record, wait=False)
         return model

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 
 import numpy as np
 
@@ -38,7 +38,8 @@ class LibraryReader:
         self._labels = LabelVectors(store.catalog)
         self._vectors: VectorStore | None = None
         self._snapshot: Snapshot | None = None
-        self._lock = RLock()  # of the labels and the snapshot
+        self._lock = RLock()  # of the snapshot
+        self._labels_lock = Lock()  # encoding a label takes long, and is no reason not to search
 
     def close(self) -> None:
         """Release the vectors in memory."""
@@ -106,7 +107,7 @@ class LibraryReader:
         return self._labels.of_vocabulary(labels, encoder, progress)
 
     def _label_vectors(self, labels: Sequence[str], model: Model) -> Vector:
-        with self._lock:
+        with self._labels_lock:
             return self._labels.of(labels, model.label_encoder())
 
     # Photos and queries

@@ -65,7 +65,11 @@ class Catalog(Protocol):
         """
 
     def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
-        """Remember vectors of labels; a label that is remembered keeps its vector."""
+        """Remember vectors of labels; a label that is remembered keeps its vector.
+
+        Raises:
+            StoreError: another transaction is writing now, for which a reader does not wait.
+        """
 
 
 class TagCatalog(Protocol):
@@ -155,8 +159,8 @@ class IndexCatalog(Protocol):
     def copies(self, sha256s: Collection[str], encoding_id: int) -> Copies:
         """Return what is stored of contents (SHA-256 in hex) under an encoding."""
 
-    def unencoded_photos(self, encoding_id: int) -> Iterator[PhotoRecord]:
-        """Yield the indexed photos without vectors, in the order of their paths."""
+    def unencoded_photos(self, encoding_ids: Sequence[int]) -> Iterator[PhotoRecord]:
+        """Yield the indexed photos without vectors under any of some encodings, by path."""
 
 
 class EvaluationCatalog(Protocol):

@@ -116,8 +116,8 @@ def _bad_index_file(store: Store, stored: StoredEncoding, index: CandidateIndex)
 
 
 def _photo_problems(store: Store) -> Iterator[Problem]:
-    active = store.active
-    lacking = store.catalog.count_unencoded(active.id) if active is not None else 0
+    encodings = [stored.id for stored in store.encodings()]  # two while a rebuild is under way
+    lacking = store.catalog.count_unencoded(encodings) if encodings else 0
     if lacking:
         what = f"{lacking:,} photos have no vectors and cannot be found"
         yield Problem(what, DATABASE, "`mkt repair`, or `mkt index` on their folder")

@@ -15,6 +15,14 @@ def writer(directory: Path) -> str | None:
     return locks.holder(directory / LOCK)
 
 
+def being_written(what: str, holder: locks.LockHeld) -> LibraryLocked:
+    """Return the error of a second writer, which names the first."""
+    return LibraryLocked(
+        f"{what} is being written by {holder}. "
+        "Wait until it has finished, or stop it; searching works meanwhile."
+    )
+
+
 @contextmanager
 def write_lock(directory: Path, command: str) -> Iterator[None]:
     """Keep other writers out while the block runs.
@@ -31,10 +39,7 @@ def write_lock(directory: Path, command: str) -> Iterator[None]:
         try:
             stack.enter_context(locks.hold(directory / LOCK, command))
         except locks.LockHeld as holder:
-            raise LibraryLocked(
-                f"{directory} is being written by {holder}. "
-                "Wait until it has finished, or stop it; searching works meanwhile."
-            ) from None
+            raise being_written(str(directory), holder) from None
         except OSError as error:
             raise StoreError(f"Cannot write to {directory}: {error.strerror}.") from error
         yield

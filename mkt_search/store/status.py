@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mkt_search.store.lock import writer
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.store import DATABASE, Store
 from mkt_search.types import Encoding
@@ -71,13 +70,13 @@ def status(store: Store) -> Status:
         candidate_index=_candidate_index(store, active) if active else None,
         roots=[RootStatus(id_, path, path.is_dir(), number) for id_, path, number in counts.roots],
         tags=counts.tags,
-        writer=writer(store.directory),
+        writer=store.writer(),
     )
 
 
 def _progress(store: Store, building: StoredEncoding) -> tuple[int, int]:
     total = store.catalog.count_indexed()
-    return total - store.catalog.count_unencoded(building.id), total
+    return total - store.catalog.count_unencoded([building.id]), total
 
 
 def _candidate_index(store: Store, active: StoredEncoding) -> CandidateIndexStatus | None:

@@ -10,14 +10,23 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mkt_search.errors import CheckpointMismatch, LibraryNotFound, StoreError
+from mkt_search.errors import (
+    CheckpointMismatch,
+    LibraryDamaged,
+    LibraryNotFound,
+    SchemaOutdated,
+    StoreError,
+)
+from mkt_search.locks import LockHeld
+from mkt_search.store import identity, lock
+from mkt_search.store.disk import disk_errors
 from mkt_search.store.local_vectors import LocalVectorStore
-from mkt_search.store.lock import write_lock
+from mkt_search.store.lock import being_written, write_lock
 from mkt_search.store.manifest import (
     CandidateIndex,
     FileNames,
@@ -70,10 +79,11 @@ class Store:
             OSError: the folder cannot be made.
         """
         with _connected(directory, url) as store:  # a wrong URL is refused before a folder is made
-            (directory / SEGMENTS).mkdir(parents=True, exist_ok=True)
-            with write_lock(directory, "mkt init"):
+            store.folder.mkdir(parents=True, exist_ok=True)
+            with store._locked("mkt init"):
+                store._refuse_lost_database()
                 store.catalog.upgrade()
-                store._check_segments_are_here()
+                store._take_database()
         return store
 
     @classmethod
@@ -81,27 +91,101 @@ class Store:
         """Open a library; `check` refuses a database of another schema.
 
         Raises:
-            LibraryNotFound, SchemaOutdated, StoreError.
+            LibraryNotFound, LibraryDamaged, SchemaOutdated, StoreError.
         """
-        has_database = url is not None or (directory / DATABASE).is_file()
-        if not has_database or not (directory / SEGMENTS).is_dir():
-            raise LibraryNotFound(
-                f"There is no library in {directory}. Make one with `mkt init`, or name one with "
-                "--library DIR."
-            )
         with _connected(directory, url) as store:
+            store._refuse_missing_database()
             if check:
-                store.catalog.check_schema()
+                try:
+                    store.catalog.check_schema()
+                except SchemaOutdated:
+                    store._refuse_lost_database()
+                    raise
+                store._refuse_database_of_another()
         return store
 
     def migrate(self) -> None:
         """Bring the database to the schema of this version."""
-        with write_lock(self.directory, "mkt migrate"):
+        with self._locked("mkt migrate"):
+            self._refuse_lost_database()
             self.catalog.upgrade()
+            self._take_database()
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database; every later call that needs it raises StoreError."""
         self.catalog.close()
+
+    # The database of this library
+
+    def _refuse_missing_database(self) -> None:
+        file = self.catalog.file
+        is_there = file is None or file.is_file()
+        if self.directory.is_dir() and not is_there and not self._has_own_database:
+            raise LibraryNotFound(
+                f"There is no database {file}. Correct the URL under [library] in mkt.toml, or run "
+                "`mkt init` to make the database."
+            )
+        if not (self.directory.is_dir() and is_there):
+            self._refuse_lost_database()
+            raise LibraryNotFound(
+                f"There is no library in {self.directory}. Make one with `mkt init`, or name one "
+                "with --library DIR."
+            )
+
+    def _refuse_lost_database(self) -> None:
+        """Raise LibraryDamaged if there are segments, but nothing in the database."""
+        file, segments = self.catalog.file, len(self._segment_files())
+        if segments <= MAX_FILES_OF_A_FIRST_COMMIT:
+            return
+        if (file is None or file.is_file()) and not self.catalog.is_empty():
+            return
+        if self._has_own_database:
+            raise LibraryDamaged(
+                f"{file} is missing or empty, but {self.folder} has {segments} files: restore the "
+                f"database from a backup. Without one, move {self.directory} away, run `mkt init` "
+                "and index again; tags are lost."
+            )
+        raise LibraryDamaged(
+            f"The database is missing or empty, but {self.folder} has {segments} files: restore it "
+            "from a backup, or correct the URL under [library] in mkt.toml."
+        )
+
+    @property
+    def _has_own_database(self) -> bool:
+        """Whether the database lies in the library's folder, and so belongs to it."""
+        return self.catalog.file == (self.directory / DATABASE).resolve()
+
+    def _refuse_database_of_another(self) -> None:
+        """Raise StoreError if a database elsewhere belongs to another library."""
+        if self._has_own_database:
+            return
+        known, own = self.catalog.library_id(), identity.read(self.directory)
+        if known is not None and known == own:
+            return
+        if known is None or own is None:  # new, made by an earlier version, or restored
+            named = self.vectors.named_files().segments
+            if any((self.folder / file).exists() for file in named) or not (named or known):
+                return
+        raise StoreError(
+            f"The database belongs to another library than {self.directory}. Name the library's "
+            "own database, or an empty one, under [library] in mkt.toml."
+        )
+
+    def _take_database(self) -> None:
+        """Record that the database belongs to this library. Only the writer may.
+
+        Raises:
+            StoreError: it belongs to another one, or the folder cannot be written.
+        """
+        self._refuse_database_of_another()
+        known, own = self.catalog.library_id(), identity.read(self.directory)
+        library = known or own or identity.new()
+        if library != own and not self._has_own_database:
+            with disk_errors(self.directory):
+                identity.write(self.directory, library)
+        if known is None:
+            self.catalog.set_library_id(library)
+            self._refuse_database_of_another()  # which was faster
 
     # Writing
 
@@ -113,10 +197,27 @@ class Store:
             LibraryLocked: another process is writing.
             StoreError: the library cannot be written, or its segments belong to another database.
         """
-        with write_lock(self.directory, command):
+        with self._locked(command):
+            self._take_database()
+            with disk_errors(self.directory):
+                self.folder.mkdir(exist_ok=True)
             self.delete_orphans()
             self.catalog.end_abandoned_runs()
             yield
+
+    @contextmanager
+    def _locked(self, command: str) -> Iterator[None]:
+        """Keep out other writers: to the folder, and to a database on a server."""
+        with write_lock(self.directory, command), ExitStack() as stack:
+            try:
+                stack.enter_context(self.catalog.writing(command))
+            except LockHeld as holder:
+                raise being_written("The database", holder) from None
+            yield
+
+    def writer(self) -> str | None:
+        """Return who writes to the library now, None when nobody does."""
+        return lock.writer(self.directory) or self.catalog.writer()
 
     @contextmanager
     def run(self, kind: str, settings: dict[str, Any]) -> Iterator["Run"]:
@@ -175,8 +276,7 @@ class Store:
             StoreError: nothing names any of many files, so they belong to another database.
         """
         named = self.vectors.named_files()
-        files = [path.name for path in self.folder.iterdir() if not path.is_dir()]
-        orphans = [name for name in files if name not in named.segments]
+        orphans = [name for name in self._segment_files() if name not in named.segments]
         if not named.segments and len(orphans) > MAX_FILES_OF_A_FIRST_COMMIT:
             raise StoreError(
                 f"{self.folder} holds {len(orphans)} files, but the database knows none: is "
@@ -189,13 +289,11 @@ class Store:
             log.info("removing %s, left by an interrupted run", name)
         self.delete_files(FileNames(tuple(orphans), tuple(unused)))
 
-    def _check_segments_are_here(self) -> None:
-        named = self.vectors.named_files().segments
-        if named and not any((self.folder / file).exists() for file in named):
-            raise StoreError(
-                f"The database belongs to another library: none of its {len(named)} segments is in "
-                f"{self.folder}. Name an empty database, or copy the segments of that library here."
-            )
+    def _segment_files(self) -> list[str]:
+        """Return the names of the files where segments are."""
+        if not self.folder.is_dir():
+            return []
+        return [path.name for path in self.folder.iterdir() if not path.is_dir()]
 
     # Encodings
 
@@ -264,16 +362,22 @@ class Store:
         self.delete_files(unused)
         return True
 
-    def record_model(self, model: str, checkpoint: str, record: ModelRecord | None) -> None:
+    def record_model(
+        self, model: str, checkpoint: str, record: ModelRecord | None, *, wait: bool = True
+    ) -> None:
         """Record what is known of a model with every encoding that it made.
 
         Args:
             model: its name, as it is opened.
             checkpoint: its fingerprint.
             record: what a search needs of it; None if that is unknown.
+            wait: wait for other transactions that write; False is for readers.
+
+        Raises:
+            StoreError: the database cannot be written, or without `wait` not now.
         """
         made = [one.id for one in self.encodings() if one.encoding.checkpoint == checkpoint]
-        self.vectors.record_model(made, model, record)
+        self.vectors.record_model(made, model, record, wait=wait)
 
     def _rename_model(self, stored: StoredEncoding, model: str) -> StoredEncoding:
         self.vectors.record_model([stored.id], model, None)

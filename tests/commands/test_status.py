@@ -57,6 +57,14 @@ def test_new_library_is_empty(tmp_path: Path) -> None:
     assert "Every photo can be read." in mkt("status", "--failed", "--library", tmp_path).stderr
 
 
+def test_a_wrong_url_is_a_sentence_and_makes_no_database(tmp_path: Path) -> None:
+    mkt("init", tmp_path / "home", "--database", f"sqlite:///{tmp_path / 'a.db'}")
+    (tmp_path / "a.db").unlink()
+    said = mkt("status", "--library", tmp_path / "home", code=1).stderr
+    assert "a.db. Correct the URL under [library] in mkt.toml" in said
+    assert not (tmp_path / "a.db").exists()
+
+
 def test_without_a_library_the_error_says_how_to_make_one(tmp_path: Path) -> None:
     result = mkt("status", "--library", tmp_path, code=1)
     assert result.stderr == (

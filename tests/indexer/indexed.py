@@ -1,16 +1,19 @@
 """Index painted photos with the tiny student, and look at what is stored."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.encode import Encoder
 from indexer.encoding import EncodingPlan
 from indexer.index import index
 from indexer.pipeline import IndexPolicy
 from indexer.scan import SCANNING
 from mkt_search.progress import Progress
+from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
@@ -54,6 +57,7 @@ def bring_in(
     encoding: Encoding = ENCODING,
     notes: Notes | None = None,
     rebuild: bool = False,
+    open_searched: Callable[[StoredEncoding], Encoder] | None = None,
     **policy: Any,
 ) -> Summary:
     """Index folders in batches of five."""
@@ -63,6 +67,7 @@ def bring_in(
         folders,
         plan(encoding, rebuild=rebuild),
         policy=IndexPolicy(**{"batch_size": 5, "workers": 2, **policy}),
+        open_searched=open_searched,
         progress=notes or Notes(),
     )
 

@@ -19,7 +19,7 @@ from mkt_search.models.record import RecordedModel
 from mkt_search.search.library_model import LibraryModel
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.store import Store
-from mkt_search.types import ModelRecord, Vector
+from mkt_search.types import Vector
 from tests.tiny import paint, tiny_checkpoint, tiny_clip, tiny_meta, tiny_student
 
 
@@ -138,7 +138,8 @@ def test_another_prompt_that_is_named_is_not_recorded_as_the_librarys(home: Path
 
 def test_a_library_that_cannot_be_written_is_searched_all_the_same(home: Path) -> None:
     class ReadOnly:
-        def record_model(self, model: str, checkpoint: str, record: ModelRecord | None) -> None:
+        def record_model(self, *_: object, wait: bool) -> None:
+            assert not wait
             raise StoreError("read-only")
 
     with Library.open(home) as library:

@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mkt_search.errors import CheckpointMismatch, SchemaOutdated, StoreError
+from mkt_search.errors import (
+    CheckpointMismatch,
+    LibraryDamaged,
+    LibraryNotFound,
+    SchemaOutdated,
+    StoreError,
+)
 from mkt_search.store.checks import verify
 from mkt_search.store.records import Batch
 from mkt_search.store.snapshot import LocalSnapshot
@@ -102,10 +108,38 @@ def test_a_wrong_url_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "library").exists()
 
 
+def test_a_wrong_url_makes_no_database(tmp_path: Path) -> None:
+    Store.create(tmp_path / "library").close()
+    with pytest.raises(LibraryNotFound, match=r"other\.db\. Correct the URL under \[library\]"):
+        Store.open(tmp_path / "library", url=f"sqlite:///{tmp_path / 'other.db'}")
+    assert not (tmp_path / "other.db").exists()
+
+
 def test_a_database_without_a_library_names_both_ways_out(tmp_path: Path) -> None:
     Store.create(tmp_path / "library").close()
+    (tmp_path / "other.db").touch()
     with pytest.raises(SchemaOutdated, match=r"Run `mkt init`.*under \[library\] in mkt\.toml"):
         Store.open(tmp_path / "library", url=f"sqlite:///{tmp_path / 'other.db'}")
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["empty", "missing"])
+def test_a_lost_database_names_its_one_way_out(store: Store, root: Path, is_there: bool) -> None:
+    for number in range(3):
+        made.fill(store, root, 1, seed=number, name=f"{number}-")
+    store.close()
+    for file in store.directory.glob("mkt.db*"):
+        file.unlink()
+    if is_there:
+        (store.directory / "mkt.db").touch()
+    lost = r"mkt\.db is missing or empty, but .*segments has 3 files: restore the database"
+    for open_again in (Store.open, Store.create, migrated):
+        with pytest.raises(LibraryDamaged, match=lost):
+            open_again(store.directory)
+    assert len(list(store.folder.iterdir())) == 3
+
+
+def migrated(directory: Path) -> None:
+    Store.open(directory, check=False).migrate()
 
 
 def test_vectors_of_another_checkpoint_are_refused(store: Store, root: Path) -> None:

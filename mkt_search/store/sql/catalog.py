@@ -1,6 +1,7 @@
 """The catalog in a SQL database: the protocols of `store.catalog`, and what the store needs."""
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,9 @@ from mkt_search.store.sql import (
     changes,
     contents,
     evaluations,
+    identity,
     label_vectors,
+    lock,
     photos,
     roots,
     runs,
@@ -34,9 +37,12 @@ from mkt_search.store.sql import (
 )
 from mkt_search.store.sql.database import (
     check_schema,
+    close_engine,
+    is_empty,
     open_engine,
     reading,
     size_of_tables,
+    sqlite_file,
     sqlite_url,
     transaction,
 )
@@ -78,9 +84,36 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
 
         upgrade(self.engine)
 
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database, None for one on a server."""
+        return sqlite_file(self.engine)
+
+    def is_empty(self) -> bool:
+        """Return True for a database without any table of a library."""
+        return is_empty(self.engine)
+
+    def library_id(self) -> str | None:
+        """Return the id of the library that the database belongs to, None for no one's."""
+        with reading(self.engine) as session:
+            return identity.read(session)
+
+    def set_library_id(self, library: str) -> None:
+        """Give the database to a library, unless it belongs to one."""
+        with transaction(self.engine) as session:
+            identity.write(session, library)
+
+    def writing(self, command: str) -> AbstractContextManager[None]:
+        """Keep writers on other machines out of a database on a server. Raises LockHeld."""
+        return lock.hold(self.engine, command)
+
+    def writer(self) -> str | None:
+        """Return who writes to a database on a server now, None when nobody does."""
+        return lock.holder(self.engine)
+
     def close(self) -> None:
-        """Close all connections."""
-        self.engine.dispose()
+        """Close all connections; every later call raises StoreError."""
+        close_engine(self.engine)
 
     # Catalog
 
@@ -125,7 +158,7 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
 
     def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
         """Remember vectors of labels; a label that is remembered keeps its vector."""
-        with transaction(self.engine) as session:
+        with transaction(self.engine, wait=False) as session:
             label_vectors.remember(session, encoder, vectors)
 
     # TagCatalog
@@ -224,19 +257,19 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         with reading(self.engine) as session:
             return contents.copies(session, sha256s, encoding_id)
 
-    def unencoded_photos(self, encoding_id: int) -> Iterator[PhotoRecord]:
-        """Yield the indexed photos without vectors, in the order of their paths."""
+    def unencoded_photos(self, encoding_ids: Sequence[int]) -> Iterator[PhotoRecord]:
+        """Yield the indexed photos without vectors under any of some encodings, by path."""
         with reading(self.engine) as session:
             indexed = photos.photos(session, state="indexed")
             while some := list(islice(indexed, PHOTOS_PER_LOOKUP)):
                 shas = {photo.content for photo in some if photo.content is not None}
-                encoded = contents.with_vectors(session, shas, encoding_id)
+                encoded = contents.with_vectors(session, shas, encoding_ids)
                 yield from (photo for photo in some if photo.content not in encoded)
 
-    def count_unencoded(self, encoding_id: int) -> int:
-        """Count the indexed photos without vectors under an encoding."""
+    def count_unencoded(self, encoding_ids: Sequence[int]) -> int:
+        """Count the indexed photos without vectors under any of some encodings."""
         with reading(self.engine) as session:
-            return vectors.count_unencoded(session, encoding_id)
+            return vectors.count_unencoded(session, encoding_ids)
 
     def count_live(self, encoding_id: int) -> int:
         """Count the contents with vectors and an indexed photo; copies share one."""

@@ -31,14 +31,16 @@ def add(session: Session, contents: Iterable[str]) -> dict[str, int]:
     return ids | {content.sha256.hex(): content.id for content in new}
 
 
-def with_vectors(session: Session, contents: Collection[str], encoding_id: int) -> set[str]:
-    """Return those of the contents (SHA-256 in hex) that have vectors under an encoding."""
+def with_vectors(
+    session: Session, contents: Collection[str], encoding_ids: Sequence[int]
+) -> set[str]:
+    """Return those of the contents (SHA-256 in hex) with vectors under one of some encodings."""
     names = {id_: content for content, id_ in ids_of(session, [*contents]).items()}
     found: set[str] = set()
     for piece in in_pieces([*names]):
         rows = session.scalars(
             select(VectorRow.content_id).where(
-                VectorRow.encoding_id == encoding_id, VectorRow.content_id.in_(piece)
+                VectorRow.encoding_id.in_(encoding_ids), VectorRow.content_id.in_(piece)
             )
         )
         found.update(names[id_] for id_ in rows)
@@ -72,7 +74,7 @@ def copies(session: Session, contents: Collection[str], encoding_id: int) -> Cop
         facts.update(_facts(session, piece))
         for content, photo_id, path in _missing_photos(session, piece):
             missing.setdefault(content, []).append((photo_id, path))
-    encoded = with_vectors(session, contents, encoding_id)
+    encoded = with_vectors(session, contents, [encoding_id])
     return Copies(frozenset(encoded), facts, missing)
 
 

@@ -16,16 +16,25 @@ PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA busy_timeout=30000",
 )
+BUSY_MS = 30_000  # for another transaction of a writer, and for SQLite's own short locks
+NO_WAIT_MS = 1  # PostgreSQL takes 0 for "wait forever"
 
 WRITES = "mkt_writes"  # execution option of a connection that will write
+WAITS = "mkt_waits"  # the same: whether it waits for another one that writes
 DRIVERS = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 
 def sqlite_url(file: Path) -> URL:
     """Return the URL of a file, whatever signs its name has."""
     return URL.create("sqlite", database=str(file.resolve()))
+
+
+def sqlite_file(engine: Engine) -> Path | None:
+    """Return the real path of a SQLite database, None for one on a server or in memory."""
+    if engine.dialect.name != "sqlite" or engine.url.database in (None, "", ":memory:"):
+        return None
+    return Path(engine.url.database or "").resolve()
 
 
 def open_engine(url: str | URL) -> Engine:
@@ -59,6 +68,16 @@ def open_engine(url: str | URL) -> Engine:
     return engine
 
 
+def close_engine(engine: Engine) -> None:
+    """Close all connections; whoever asks for another one gets a StoreError."""
+    event.listen(engine, "do_connect", _refuse)
+    engine.dispose()
+
+
+def _refuse(*_: Any) -> None:
+    raise StoreError("The library was closed. Open it again.")
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # sqlite3's own BEGIN comes too late to cover a migration
     for pragma in PRAGMAS:
@@ -71,8 +90,16 @@ def _begin_sqlite(connection: Connection) -> None:
     SQLite fails a transaction that reads, then has to wait for another writer. Readers write too:
     they remember label vectors.
     """
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    milliseconds = BUSY_MS if options.get(WAITS, True) else 0
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={milliseconds}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES, False) else "BEGIN")
+
+
+def is_empty(engine: Engine) -> bool:
+    """Return True for a database without any table of a library."""
+    with reading(engine) as session:
+        return not inspect(session.connection()).has_table("alembic_version")
 
 
 def check_schema(engine: Engine) -> None:
@@ -105,10 +132,20 @@ def reading(engine: Engine) -> Iterator[Session]:
 
 
 @contextmanager
-def transaction(engine: Engine) -> Iterator[Session]:
-    """Give a session whose changes are committed together at the end, or not at all."""
-    writer = engine.execution_options(**{WRITES: True})
+def transaction(engine: Engine, *, wait: bool = True) -> Iterator[Session]:
+    """Give a session whose changes are committed together at the end, or not at all.
+
+    Args:
+        engine: the database.
+        wait: wait for other transactions that write; False is for readers.
+
+    Raises:
+        StoreError: the database cannot be written, or without `wait` not now.
+    """
+    writer = engine.execution_options(**{WRITES: True, WAITS: wait})
     with translated(), Session(writer, expire_on_commit=False) as session, session.begin():
+        if not wait and engine.dialect.name == "postgresql":
+            session.execute(text(f"SET LOCAL lock_timeout = {NO_WAIT_MS}"))
         yield session
 
 

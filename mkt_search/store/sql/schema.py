@@ -3,6 +3,7 @@
 root ──< photo >── content ──< vector >── segment >── encoding
           └──< tag >── label      tag >── run ──< evaluation      label_vector    revision, change
                                                                       encoding ── candidate_index
+                                                                      library
 """
 
 from datetime import datetime
@@ -21,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0006"
+HEAD = "0007"
 """The migration that this code needs; a database at another one is refused."""
 
 BytewiseText = String().with_variant(String(collation="C"), "postgresql")
@@ -40,6 +41,14 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+
+class LibraryRow(Base):
+    """One row: the library that the database belongs to; none while it belongs to no one."""
+
+    __tablename__ = "library"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    identity: Mapped[str]
 
 
 class Root(Base):
@@ -197,7 +206,8 @@ class TagRow(Base):
     """A label on a photo. One that a later run replaced is kept until that run is reverted.
 
     No index begins with `superseded_by` of current tags: SQLite would take it for selective, and
-    read every current tag to find those of a few photos or labels.
+    read every current tag to find those of a few photos or labels. The indexes are partial in
+    PostgreSQL too, by the migrations: its option here would load its dialect in every search.
     """
 
     __tablename__ = "tag"
@@ -208,7 +218,6 @@ class TagRow(Base):
                 "superseded_by",
                 column,
                 sqlite_where=text("superseded_by IS NOT NULL"),
-                postgresql_where=text("superseded_by IS NOT NULL"),
             )
             for column in ("photo_id", "label_id")
         ),
@@ -219,7 +228,6 @@ class TagRow(Base):
             "source",
             unique=True,
             sqlite_where=text("superseded_by IS NULL"),
-            postgresql_where=text("superseded_by IS NULL"),
         ),
     )
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -55,10 +55,19 @@ class VectorCatalog:
             return encodings.add(session, encoding, model=model, state=state)
 
     def record_model(
-        self, encoding_ids: Sequence[int], model: str, record: ModelRecord | None
+        self,
+        encoding_ids: Sequence[int],
+        model: str,
+        record: ModelRecord | None,
+        *,
+        wait: bool = True,
     ) -> None:
-        """Record the name of the model of encodings, and what is known of the model."""
-        with transaction(self._engine) as session:
+        """Record the name of the model of encodings, and what is known of the model.
+
+        Raises:
+            StoreError: without `wait`, another transaction is writing now.
+        """
+        with transaction(self._engine, wait=wait) as session:
             for encoding_id in encoding_ids:
                 encodings.set_model(session, encoding_id, model, record)
 
@@ -68,7 +77,7 @@ class VectorCatalog:
         None means that nothing changed, because some indexed photos have no vectors under it.
         """
         with transaction(self._engine) as session:
-            if vectors.count_unencoded(session, built.id):
+            if vectors.count_unencoded(session, [built.id]):
                 return None
             others = [item for item in encodings.listed(session) if item.id != built.id]
             if any(o.encoding.checkpoint != built.encoding.checkpoint for o in others):

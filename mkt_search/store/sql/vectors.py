@@ -53,10 +53,10 @@ def count_live(session: Session, encoding_id: int) -> int:
     return session.scalar(select(func.count()).select_from(VectorRow).where(*is_live)) or 0
 
 
-def count_unencoded(session: Session, encoding_id: int) -> int:
-    """Count the indexed photos without vectors under an encoding."""
+def count_unencoded(session: Session, encoding_ids: Sequence[int]) -> int:
+    """Count the indexed photos without vectors under any of some encodings."""
     has_vectors = exists().where(
-        VectorRow.content_id == Photo.content_id, VectorRow.encoding_id == encoding_id
+        VectorRow.content_id == Photo.content_id, VectorRow.encoding_id.in_(encoding_ids)
     )
     query = select(func.count()).select_from(Photo)
     return session.scalar(query.where(Photo.state == "indexed", ~has_vectors)) or 0

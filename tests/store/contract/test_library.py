@@ -1,21 +1,44 @@
 """Making, opening and upgrading a library; one writer at a time, readers that never wait."""
 
+import shutil
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from mkt_search.errors import LibraryLocked, LibraryNotFound, SchemaOutdated, StoreError
+from mkt_search.errors import (
+    LibraryDamaged,
+    LibraryLocked,
+    LibraryNotFound,
+    SchemaOutdated,
+    StoreError,
+)
+from mkt_search.search.label_vectors import LabelVectors
+from mkt_search.store import identity
 from mkt_search.store.checks import verify
+from mkt_search.store.sql import label_vectors
 from mkt_search.store.sql.database import open_engine, transaction
 from mkt_search.store.sql.schema import HEAD, Base
 from mkt_search.store.sql.upgrade import migrations_folder
 from mkt_search.store.store import Store
+from mkt_search.types import Vector
 from tests import made
+
+
+class Ones:
+    """A label encoder that gives every label the same vector."""
+
+    fingerprint, dim = "ones", 4
+
+    def encode(self, labels: Sequence[str]) -> Vector:
+        return np.ones((len(labels), self.dim), np.float32)
 
 
 def test_a_missing_library_names_the_way_out(tmp_path: Path, url: str | None) -> None:
@@ -119,34 +142,47 @@ def test_a_killed_run_is_called_interrupted_by_the_next_writer(store: Store) -> 
     assert store.catalog.runs()[0].settings == {"a": 1}
 
 
-def test_a_search_remembers_labels_while_another_process_writes(
+def test_a_search_for_a_new_label_does_not_wait_for_a_writer(
     store: Store, root: Path, url: str | None
 ) -> None:
-    """SQLite would fail a transaction that has read and then must wait for another writer."""
+    stored, encoder = made.fill(store, root, 2), Ones()
+    other = Store.open(store.directory, url=url)
+    with transaction(store.catalog.engine) as session:
+        label_vectors.remember(session, encoder.fingerprint, {"dog": b"vector"})
+        started = time.monotonic()
+        found = LabelVectors(other.catalog).of(["dog"], encoder)
+        with suppress(StoreError):  # PostgreSQL has a lock for each row
+            other.record_model("moved", stored.encoding.checkpoint, None, wait=False)
+        assert other.catalog.count_indexed() == 2
+        assert time.monotonic() - started < 10, "SQLite would wait for half a minute"
+    np.testing.assert_array_equal(found, encoder.encode(["dog"]))
+    assert store.catalog.label_vectors(encoder.fingerprint, ["dog"]) == {"dog": b"vector"}
+    other.catalog.remember_label_vectors(encoder.fingerprint, {"cat": b"later"})
+    other.close()
+
+
+def test_a_writer_waits_for_a_reader_that_remembers_a_label(store: Store, url: str | None) -> None:
     other = Store.open(store.directory, url=url)
     with ThreadPoolExecutor(1) as pool:
-        with transaction(store.catalog.engine) as session:
-            session.execute(text("SELECT number FROM revision")).all()
-            waiting = pool.submit(
-                other.catalog.remember_label_vectors, "encoder", {"dog": b"vector"}
-            )
+        with transaction(other.catalog.engine, wait=False) as session:
+            label_vectors.remember(session, "encoder", {"dog": b"vector"})
+            waiting = pool.submit(store.catalog.start_run, "index", {}, "pid 1")
             time.sleep(0.2)
-            session.execute(text("UPDATE revision SET number = number + 1"))
         waiting.result()
-    assert store.catalog.label_vectors("encoder", ["dog"]) == {"dog": b"vector"}
+    assert len(store.catalog.runs()) == 1
     other.close()
 
 
 def test_searches_that_remember_the_same_labels_at_once_do_not_collide(store: Store) -> None:
     labels = {f"label {n}": bytes([n]) for n in range(200)}
+
+    def remember() -> None:
+        with suppress(StoreError):  # another one writes now
+            store.catalog.remember_label_vectors("encoder", labels)
+
     with ThreadPoolExecutor(4) as pool:
-        for _ in range(5):
-            done = [
-                pool.submit(store.catalog.remember_label_vectors, "encoder", labels)
-                for _ in range(4)
-            ]
-            for one in done:
-                one.result()
+        for done in [pool.submit(remember) for _ in range(20)]:
+            done.result()
     assert store.catalog.label_vectors("encoder", [*labels, "unknown"]) == labels
     assert store.catalog.label_vectors("another", [*labels]) == {}
 
@@ -158,24 +194,77 @@ def test_a_remembered_label_keeps_its_vector(store: Store) -> None:
     assert found == {"dog": b"first", "cat": b"new"}
 
 
-def test_segments_of_another_database_are_not_deleted(
-    store: Store, root: Path, new_url: object
+def test_an_empty_database_beside_segments_is_a_lost_one(
+    store: Store, root: Path, new_url: Callable[[], str | None]
 ) -> None:
     for number in range(3):
         made.fill(store, root, 1, seed=number, name=f"{number}-")
-    elsewhere = new_url() or f"sqlite:///{root / 'other.db'}"  # type: ignore[operator]
-    other = Store.create(store.directory, url=elsewhere)
-    with pytest.raises(StoreError, match=r"3 files.*right one"), other.writing("mkt index"):
-        pass
+    elsewhere = new_url() or f"sqlite:///{root / 'other.db'}"
+    with pytest.raises(
+        LibraryDamaged, match=r"database is missing or empty, but .*3 files.*correct the URL"
+    ):
+        Store.create(store.directory, url=elsewhere)
     assert verify(store) == []
-    other.close()
 
 
 def test_the_database_of_another_library_is_refused(
     store: Store, root: Path, tmp_path: Path, url: str | None
 ) -> None:
+    same = url or f"sqlite:///{store.directory / 'mkt.db'}"
+    second = tmp_path / "second" / ".mkt"
+    for photos in (1, 2):  # the library is empty at first
+        with pytest.raises(StoreError, match=r"belongs to another library than .*second"):
+            Store.create(second, url=same)
+        with pytest.raises(StoreError, match="belongs to another library"):
+            Store.open(second, url=same)
+        made.fill(store, root, photos, name=f"{photos}-", seed=photos)
+    assert verify(store) == []
+    own = f"sqlite:///{tmp_path / 'own.db'}"
+    Store.create(second, url=own).close()
+    Store.open(second, url=own).close()
+    with pytest.raises(StoreError, match="belongs to another library"):
+        Store.open(second, url=same)
+
+
+def test_a_moved_library_keeps_its_database(
+    store: Store, root: Path, tmp_path: Path, url: str | None
+) -> None:
     made.fill(store, root, 1)
+    moved = shutil.move(store.directory, tmp_path / "moved")
+    with closing(Store.open(moved, url=url)) as again, again.writing("mkt tag"):
+        assert again.catalog.count_indexed() == 1
+
+
+def test_a_library_of_the_version_before_gets_its_database(
+    store: Store, root: Path, tmp_path: Path, url: str | None
+) -> None:
+    made.fill(store, root, 1)
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with store.catalog.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0006")
+    (store.directory / identity.FILE).unlink(missing_ok=True)
+    old = Store.open(store.directory, url=url, check=False)
+    old.migrate()
+    assert old.catalog.library_id() is not None
+    assert old.catalog.count_indexed() == 1
+    old.close()
     same = url or f"sqlite:///{store.directory / 'mkt.db'}"
     with pytest.raises(StoreError, match="belongs to another library"):
         Store.create(tmp_path / "second" / ".mkt", url=same)
-    assert verify(store) == []
+    Store.open(store.directory, url=url).close()
+
+
+def test_segments_that_are_gone_can_be_encoded_again(
+    store: Store, root: Path, url: str | None
+) -> None:
+    stored = made.fill(store, root, 2)
+    shutil.rmtree(store.folder)
+    again = Store.open(store.directory, url=url)
+    with pytest.raises(LibraryDamaged, match=r"missing\. Run `mkt repair`"):
+        again.vector_store(stored).snapshot()
+    assert [problem.fix for problem in verify(again)] == ["`mkt repair` encodes its photos again"]
+    with again.writing("mkt repair"):
+        assert again.folder.is_dir()
+    again.close()

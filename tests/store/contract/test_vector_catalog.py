@@ -372,7 +372,7 @@ def test_a_deleted_segment_leaves_photos_to_encode_again(in_segments: Store) -> 
     [problem] = verify(in_segments)
     assert problem.what == "3 photos have no vectors and cannot be found"
     assert in_segments.candidate_index(active(in_segments)) is None
-    assert len(list(in_segments.catalog.unencoded_photos(active(in_segments).id))) == 3
+    assert len(list(in_segments.catalog.unencoded_photos([active(in_segments).id]))) == 3
     assert len(vectors(opened(in_segments))) == 27
 
 

@@ -31,8 +31,8 @@ def test_vectors_belong_to_an_encoding(session: Session, rows: Rows) -> None:
     first, second = rows.encoding(), rows.encoding(state="building", m=3)
     ids = contents.add(session, [A, B])
     rows.segment(first, "one", [ids[A]])
-    assert contents.with_vectors(session, [A, B, C], first) == {A}
-    assert contents.with_vectors(session, [A, B, C], second) == set()
+    assert contents.with_vectors(session, [A, B, C], [first]) == {A}
+    assert contents.with_vectors(session, [A, B, C], [second]) == set()
 
 
 def test_only_indexed_photos_match(session: Session, rows: Rows) -> None:

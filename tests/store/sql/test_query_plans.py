@@ -65,11 +65,11 @@ def test_no_vector_has_all_photos_read_for_it(store: Store) -> None:
 
 def test_stored_contents_are_looked_up_one_by_one(store: Store) -> None:
     wanted = [made.sha("p000.jpg"), made.sha("other")]
-    steps = plans(store, lambda s: contents.with_vectors(s, wanted, 1))
+    steps = plans(store, lambda s: contents.with_vectors(s, wanted, [1]))
     assert "(encoding_id=? AND content_id=?)" in steps
     assert "SCAN" not in steps
     with reading(store.catalog.engine) as session:
-        assert contents.with_vectors(session, wanted, 1) == {wanted[0]}
+        assert contents.with_vectors(session, wanted, [1]) == {wanted[0]}
 
 
 def test_a_tag_run_looks_up_its_photos_and_their_tags(store: Store) -> None:
