@@ -28,6 +28,7 @@ from mkt_search.settings.override import (
     setting_names,
 )
 from mkt_search.settings.template import refuse_existing, write_settings
+from mkt_search.spelling import clean_label, distinct_labels
 from mkt_search.store import checks
 from mkt_search.store.checks import Problem
 from mkt_search.store.compact import CompactionPolicy, compact
@@ -487,7 +488,7 @@ class Library:
             QueryError, UnknownLabel, LibraryLocked, StoreError.
         """
         _refuse_text(vocabulary)
-        labels = list(dict.fromkeys(vocabulary))
+        labels = distinct_labels(vocabulary)
         tagging.check_rule(top=top, threshold=threshold, labels=labels)
         memory, encoding = self.config.tag.memory_mb, self._reader.stored().encoding
         blocks = blocks_within(memory, encoding, len(labels), top=top)
@@ -529,11 +530,12 @@ class Library:
             QueryError: the label is empty, or a photo is not in the library.
             LibraryLocked, StoreError.
         """
-        if not label.strip():
+        label = clean_label(label)
+        if not label:
             raise QueryError("The label is empty.")
         ids = [self.photo(path).id for path in _paths(photos)]
         with self.store.writing("mkt tag --add"):
-            return self.store.catalog.add_tag(ids, label.strip())
+            return self.store.catalog.add_tag(ids, label)
 
     def remove_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
         """Remove a tag from photos, whoever set it; return how many had it.
@@ -544,7 +546,7 @@ class Library:
         """
         ids = [self.photo(path).id for path in _paths(photos)]
         with self.store.writing("mkt tag --remove"):
-            return self.store.catalog.remove_tag(ids, label.strip())
+            return self.store.catalog.remove_tag(ids, label)
 
     def tags(
         self,

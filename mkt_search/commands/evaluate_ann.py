@@ -10,6 +10,7 @@ import click
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun
 from mkt_search.evaluation.tables import NO_VALUE, as_cell
+from mkt_search.spelling import clean_label, distinct_labels
 from mkt_search.terminal.options import (
     TEXT,
     Command,
@@ -117,9 +118,9 @@ def ann(
 def _labels(labels: tuple[str, ...], file: Path | None) -> list[str]:
     from mkt_search.tagging.bulk import read_vocabulary
 
-    if not all(label.strip() for label in labels):
+    if not all(map(clean_label, labels)):
         raise click.UsageError("A LABEL is empty; write what to look for.")
-    return list(dict.fromkeys([*labels, *(read_vocabulary(file) if file else ())]))
+    return distinct_labels([*labels, *(read_vocabulary(file) if file else ())])
 
 
 def _summary(report: "RecallReport") -> str:

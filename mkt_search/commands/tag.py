@@ -8,6 +8,7 @@ import click
 
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, printable
+from mkt_search.spelling import label_key
 from mkt_search.terminal.options import (
     TEXT,
     Command,
@@ -87,9 +88,10 @@ def tag(
         raise click.UsageError(
             "Give --vocabulary FILE, or a PHOTO with --add LABEL or --remove LABEL."
         )
-    both = {label.strip() for label in add} & {label.strip() for label in remove}
-    if both:
-        raise click.UsageError(f'"{printable(min(both))}" is in --add and --remove; choose one.')
+    removed = set(map(label_key, remove))
+    for label in add:
+        if label_key(label) in removed:
+            raise click.UsageError(f'"{printable(label)}" is in --add and --remove; choose one.')
     if by_hand and (dry_run or as_json):
         flag = "--dry-run" if dry_run else "--json"
         raise click.UsageError(f"{flag} goes with --vocabulary.")

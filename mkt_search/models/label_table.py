@@ -14,6 +14,7 @@ import numpy as np
 
 from mkt_search.errors import ModelError, UnknownLabel
 from mkt_search.scoring import unit
+from mkt_search.spelling import label_key
 from mkt_search.types import Vector
 
 Column = Literal["names", "words"]
@@ -153,7 +154,7 @@ def _unit_rows(vectors: Vector) -> Vector:
 
 
 def _loosen(label: str) -> str:
-    return " ".join(re.split(r"[\s_-]+", label.casefold())).strip()
+    return " ".join(re.split(r"[\s_-]+", label_key(label))).strip()
 
 
 def _merge_repeated(names: Sequence[str], vectors: Vector) -> tuple[tuple[str, ...], Vector]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from mkt_search.errors import StoreError, UnknownLabel
 from mkt_search.progress import Progress, ProgressCallback
+from mkt_search.spelling import clean_label
 from mkt_search.store.catalog import Catalog
 from mkt_search.types import LabelEncoder, Vector
 
@@ -23,6 +24,7 @@ class LabelVectors:
 
     def of(self, labels: Sequence[str], encoder: LabelEncoder) -> Vector:
         """Return (L, D) unit vectors. Raises UnknownLabel."""
+        labels = list(map(clean_label, labels))
         known = self._known.setdefault(encoder.fingerprint, {})
         new = [label for label in dict.fromkeys(labels) if label not in known]
         if new:
@@ -37,6 +39,7 @@ class LabelVectors:
         Raises:
             UnknownLabel: names every unknown label of the vocabulary.
         """
+        labels = list(map(clean_label, labels))
         vectors = np.empty((len(labels), encoder.dim), np.float32)
         for first in range(0, len(labels), LABELS_PER_ENCODING):
             progress(Progress(STEP, first, len(labels)))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mkt_search.errors import QueryError
+from mkt_search.spelling import clean_label, label_key
 from mkt_search.types import Term
 
 SIGNS = ("+", "-")
@@ -57,22 +58,34 @@ def terms(
 def merged(parts: Sequence[Term]) -> list[Term]:
     """Add up the weights of terms with the same label or photo; drop those that cancel out.
 
+    A label is kept in its first spelling.
+
     Raises:
         QueryError: no label or photo has a positive weight, or a part is not a term with one of
             them and a finite weight.
     """
     for part in parts:
         _check(part)
-    weights: dict[str | Path | None, float] = defaultdict(float)
+    first: dict[str | Path, Term] = {}
+    weights: dict[str | Path, float] = defaultdict(float)
     for term in parts:
-        weights[term.label or term.photo] += term.weight
+        first.setdefault(_name(term), term)
+        weights[_name(term)] += term.weight
     if not any(weight > 0 for weight in weights.values()):
         raise QueryError(
             "The query asks for nothing: name at least one label or photo to look for, besides "
             "those to avoid."
         )
-    first = {term.label or term.photo: term for term in reversed(parts)}
-    return [replace(first[name], weight=weight) for name, weight in weights.items() if weight]
+    return [
+        replace(first[name], label=clean_label(first[name].label or "") or None, weight=weight)
+        for name, weight in weights.items()
+        if weight
+    ]
+
+
+def _name(term: Term) -> str | Path:
+    """Return what terms of the same label or photo share."""
+    return label_key(term.label or "") if term.photo is None else term.photo
 
 
 def _check(term: Term) -> None:
@@ -82,7 +95,7 @@ def _check(term: Term) -> None:
             f"{term!r} is not a term. Give the query as text, or as a list of Term(label=...) and "
             "Term(photo=...)."
         )
-    if bool(term.label and term.label.strip()) == (term.photo is not None):
+    if bool(clean_label(term.label or "")) == (term.photo is not None):
         raise QueryError(
             "A term needs either a label or a photo: Term(label=...), Term(photo=...)."
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mkt_search.errors import QueryError
 from mkt_search.progress import Progress, ProgressCallback, no_progress
+from mkt_search.spelling import distinct_labels
 from mkt_search.store.catalog import TagCatalog
 from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.records import TagReport
@@ -34,8 +35,7 @@ def read_vocabulary(path: Path | str) -> list[str]:
         raise QueryError(
             f"The vocabulary {path} is not UTF-8 text (byte {error.start}). Write one label a line."
         ) from error
-    labels = dict.fromkeys(line.strip() for line in lines)
-    found = [label for label in labels if label and not label.startswith("#")]
+    found = [label for label in distinct_labels(lines) if not label.startswith("#")]
     if not found:
         raise QueryError(f"The vocabulary {path} has no labels. Write one a line.")
     return found

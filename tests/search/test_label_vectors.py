@@ -51,6 +51,15 @@ def test_a_label_is_encoded_once(catalog: Catalog) -> None:
     assert encoder.encoded == ["dog", "cat", "bird"]
 
 
+def test_a_label_is_encoded_without_what_cannot_be_seen_but_with_its_capitals(
+    catalog: Catalog,
+) -> None:
+    encoder, vectors = CountingEncoder(), LabelVectors(catalog)
+    vectors.of(["Apple", "Apple\u200b", " apple"], encoder)
+    vectors.of_vocabulary(["Apple\u00a0", "Cafe\u0301"], encoder, no_progress)
+    assert encoder.encoded == ["Apple", "apple", "Café"]
+
+
 def test_another_process_reads_it_from_the_database(catalog: Catalog) -> None:
     LabelVectors(catalog).of(["dog"], CountingEncoder())
     encoder = CountingEncoder()

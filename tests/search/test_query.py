@@ -83,6 +83,15 @@ def test_any_text_is_read_or_refused_in_a_sentence(text: str) -> None:
     assert all(term.label and term.label.strip() and term.weight for term in found)
 
 
+def test_spellings_of_a_label_are_one_term_in_the_first_spelling() -> None:
+    found = merged(
+        [Term(label="Red\u00a0Car"), Term(label=" red car"), Term(label="RED CAR\u200b")]
+    )
+    assert found == [Term(label="Red Car", weight=3)]
+    with pytest.raises(QueryError, match="asks for nothing"):
+        terms(["Beach - beach"])
+
+
 def test_terms_of_one_label_or_photo_are_put_together_and_what_cancels_out_is_gone() -> None:
     found = merged(
         [

@@ -14,6 +14,14 @@ def test_a_vocabulary_is_one_label_a_line(tmp_path: Path) -> None:
     assert read_vocabulary(file) == ["dog", "polar bear", "Über"]
 
 
+def test_a_vocabulary_has_a_label_once_in_its_first_spelling(tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_bytes(
+        "Beach\nCafe\u0301\nbeach\nCAF\u00c9\nred\u00a0car\nred car\n\u200b\n".encode()
+    )
+    assert read_vocabulary(file) == ["Beach", "Caf\u00e9", "red car"]
+
+
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [(b"", "has no labels"), (b"# only\n\n", "has no labels"), (b"\xff\xfe\xff", "not UTF-8")],

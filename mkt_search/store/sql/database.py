@@ -10,6 +10,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from mkt_search.errors import LibraryDamaged, SchemaOutdated, StoreError
+from mkt_search.spelling import path_key
+from mkt_search.store.sql.path_keys import PATH_KEY
 from mkt_search.store.sql.schema import HEAD
 
 PRAGMAS = (
@@ -82,6 +84,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # sqlite3's own BEGIN comes too late to cover a migration
     for pragma in PRAGMAS:
         connection.execute(pragma)
+    connection.create_function(PATH_KEY, 1, path_key, deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, select
 
 from mkt_search.paths import path_to_text
+from mkt_search.spelling import label_key, path_key
+from mkt_search.store.sql.path_keys import PathKey
 from mkt_search.store.sql.schema import LabelRow, Photo, Root, TagRow
 from mkt_search.types import Filters
 
@@ -18,7 +20,8 @@ def filtered(query: AnySelect, filters: Filters) -> AnySelect:
         whole = Root.path + "/" + Photo.path
         pattern = like_pattern(filters.path)
         query = query.where(
-            Photo.path.ilike(pattern, escape="\\") | whole.ilike(pattern, escape="\\")
+            PathKey(Photo.path).ilike(pattern, escape="\\")
+            | PathKey(whole).ilike(pattern, escape="\\")
         )
     if filters.after is not None:
         query = query.where(Photo.taken_at >= filters.after)
@@ -34,7 +37,7 @@ def filtered(query: AnySelect, filters: Filters) -> AnySelect:
         tagged = (
             select(TagRow.photo_id)
             .join(LabelRow, LabelRow.id == TagRow.label_id)
-            .where(LabelRow.name == filters.tag, TagRow.superseded_by.is_(None))
+            .where(LabelRow.key == label_key(filters.tag), TagRow.superseded_by.is_(None))
         )
         query = query.where(Photo.id.in_(tagged))
     return query
@@ -42,7 +45,7 @@ def filtered(query: AnySelect, filters: Filters) -> AnySelect:
 
 def like_pattern(glob: str) -> str:
     """Return a path pattern with `*` and `?` for LIKE; one without either is any part of a path."""
-    escaped = _escaped(path_to_text(Path(glob)) if glob not in ("", ".") else glob)
+    escaped = _escaped(path_key(path_to_text(Path(glob)) if glob not in ("", ".") else glob))
     if "*" not in glob and "?" not in glob:
         return f"%{escaped}%"
     return escaped.replace("*", "%").replace("?", "_")

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0007"
+HEAD = "0008"
 """The migration that this code needs; a database at another one is refused."""
 
 BytewiseText = String().with_variant(String(collation="C"), "postgresql")
@@ -165,11 +165,12 @@ class CandidateIndexRow(Base):
 
 
 class LabelRow(Base):
-    """A label that some tag names."""
+    """A label that some tag names, in its first spelling; `key` is that of every spelling."""
 
     __tablename__ = "label"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(BytewiseText, unique=True)
+    key: Mapped[str] = mapped_column(index=True, unique=True, server_default="")
 
 
 class RunRow(Base):

@@ -10,6 +10,7 @@ from sqlalchemy import delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from mkt_search.paths import text_to_path
+from mkt_search.spelling import distinct_labels, label_key
 from mkt_search.store.sql.filters import filtered
 from mkt_search.store.sql.schema import LabelRow, Photo, Root, TagRow
 from mkt_search.store.sql.statements import in_pieces, now
@@ -21,19 +22,21 @@ TAGS_PER_FETCH = 1_000
 def label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
     """Return the id of every label, adding those that are new."""
     ids = known_label_ids(session, names)
-    new = [name for name in sorted(set(names)) if name not in ids]
+    new = distinct_labels(name for name in names if name not in ids)
     if new:
-        session.execute(insert(LabelRow), [{"name": name} for name in new])
-    return ids | known_label_ids(session, new)
+        rows = [{"name": name, "key": label_key(name)} for name in sorted(new)]
+        session.execute(insert(LabelRow), rows)
+    return known_label_ids(session, names) if new else ids
 
 
 def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
     """Return the ids of labels; those that no run and no tag ever named are left out."""
+    keys = {name: label_key(name) for name in names}
     ids: dict[str, int] = {}
-    for piece in in_pieces(sorted(set(names))):
-        rows = session.execute(select(LabelRow.name, LabelRow.id).where(LabelRow.name.in_(piece)))
-        ids.update((name, id_) for name, id_ in rows)
-    return ids
+    for piece in in_pieces(sorted(set(keys.values()))):
+        rows = session.execute(select(LabelRow.key, LabelRow.id).where(LabelRow.key.in_(piece)))
+        ids.update((key, id_) for key, id_ in rows)
+    return {name: ids[key] for name, key in keys.items() if key in ids}
 
 
 def delete_unused_labels(session: Session) -> None:
@@ -75,7 +78,7 @@ def remove_by_hand(session: Session, photos: Sequence[int], label: str) -> int:
         rows = session.scalars(
             select(TagRow)
             .join(LabelRow, LabelRow.id == TagRow.label_id)
-            .where(TagRow.photo_id.in_(piece), LabelRow.name == label)
+            .where(TagRow.photo_id.in_(piece), LabelRow.key == label_key(label))
         )
         for tag in rows:
             if tag.superseded_by is None:
@@ -114,7 +117,7 @@ def current(
         .order_by(Root.path, Photo.path, func.coalesce(TagRow.score, 1e9).desc(), LabelRow.name)
     )
     if label is not None:
-        query = query.where(LabelRow.name == label)
+        query = query.where(LabelRow.key == label_key(label))
     if source is not None:
         query = query.where(TagRow.source == source)
     if run is not None:

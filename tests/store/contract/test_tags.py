@@ -121,6 +121,22 @@ def test_reverting_an_older_run_gives_each_label_to_the_next_run_that_covers_it(
     assert current(filled) == expected([(1, "dog"), (1, "cat"), (1, "sea")])
 
 
+def test_every_spelling_finds_a_label_which_keeps_its_first_one(filled: Store) -> None:
+    spelled = ["Café", "cafe\u0301", "CAFÉ\u200b", "\u00a0café "]
+    [a, b] = ids_of(filled, "a.jpg", "b.jpg")
+    assert filled.catalog.add_tag([a], "Café") == 1
+    assert filled.catalog.add_tag([a, b], "cafe\u0301") == 1
+    tag(filled, ["CAFÉ"], [(2, "CAFÉ")])
+    for one in spelled:
+        found = list(filled.catalog.tags(label=one))
+        assert [(t.path.name, t.label) for t in found] == [
+            *(("a.jpg", "Café"), ("b.jpg", "Café"), ("c.jpg", "Café")),
+        ]
+        ids = filled.catalog.matching_content_ids(Filters(tag=one))
+        assert len(ids) == 3
+    assert filled.catalog.remove_tag([a, b], "CAFÉ\u200b") == 2
+
+
 def test_a_run_never_touches_human_tags(filled: Store) -> None:
     [photo] = ids_of(filled, "a.jpg")
     assert filled.catalog.add_tag([photo], "dog") == 1

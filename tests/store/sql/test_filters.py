@@ -39,7 +39,8 @@ def photos(session: Session, rows: Rows) -> Session:
         (Filters(before=NOON), []),
         (Filters(after=NOON, before=NOON + timedelta(days=1)), ["trip/a_1.jpg"]),
         (Filters(tag="dog"), ["home/d.jpg"]),
-        (Filters(tag="Dog"), []),
+        (Filters(tag="DOG\u200b"), ["home/d.jpg"]),
+        (Filters(tag="do"), []),
     ],
     ids=str,
 )

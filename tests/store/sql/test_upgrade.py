@@ -147,3 +147,61 @@ def test_dates_of_photos_were_read_from_exif(tmp_path: Path) -> None:
         rows = connection.execute(text("SELECT path, date_source FROM photo ORDER BY path")).all()
     assert rows == [("a.jpg", "exif"), ("b.jpg", None)]
     engine.dispose()
+
+
+def test_labels_that_look_the_same_become_one(tmp_path: Path) -> None:
+    """Each run keeps its best tag of a photo, and the next run replaces it."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    labels = {1: "Beach", 2: "sea", 3: "beach", 4: "BEACH\u200b", 5: "Cafe\u0301"}
+    tags = [  # id, photo, label, source, score, run, superseded by
+        *((1, 1, 1, "human", None, None, None), (2, 1, 3, "human", None, None, None)),
+        *((3, 1, 1, "auto", 0.1, 1, 3), (4, 1, 3, "auto", 0.2, 2, None)),
+        *((5, 1, 4, "auto", 0.3, 2, None), (6, 1, 1, "auto", 0.4, 3, None)),
+        *((7, 2, 3, "auto", 0.5, 1, None), (8, 2, 2, "auto", 0.6, 1, None)),
+        (9, 2, 5, "imported", None, None, None),
+    ]
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+        connection.execute(text("INSERT INTO root (id, path) VALUES (1, '/photos')"))
+        for photo in (1, 2):
+            connection.execute(
+                text(
+                    "INSERT INTO photo (id, root_id, path, size, mtime_ns, state)"
+                    " VALUES (:id, 1, :path, 1, 1, 'indexed')"
+                ),
+                {"id": photo, "path": f"{photo}.jpg"},
+            )
+        for run in (1, 2, 3):
+            connection.execute(
+                text(
+                    "INSERT INTO run (id, kind, settings, outcome, process, started_at)"
+                    " VALUES (:id, 'tag', '{}', 'done', '', '2024-05-17')"
+                ),
+                {"id": run},
+            )
+        for label, name in labels.items():
+            given = {"id": label, "name": name}
+            connection.execute(text("INSERT INTO label (id, name) VALUES (:id, :name)"), given)
+        columns = ("id", "photo_id", "label_id", "source", "score", "run_id", "superseded_by")
+        for tag in tags:
+            names = ", ".join(columns)
+            values = ", ".join(f":{name}" for name in columns)
+            connection.execute(
+                text(f"INSERT INTO tag ({names}, created_at) VALUES ({values}, '2024-05-17')"),
+                dict(zip(columns, tag, strict=True)),
+            )
+    upgrade(engine)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT id, name, key FROM label ORDER BY id")).all()
+        assert found == [(1, "Beach", "beach"), (2, "sea", "sea"), (5, "Cafe\u0301", "café")]
+        found = connection.execute(
+            text("SELECT id, label_id, superseded_by FROM tag ORDER BY id")
+        ).all()
+        assert found == [
+            *((1, 1, None), (3, 1, 2), (5, 1, 3), (6, 1, None)),
+            *((7, 1, None), (8, 2, None), (9, 5, None)),
+        ]
+    engine.dispose()
