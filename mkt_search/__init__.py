@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         Hit,
         LeftOut,
         PhotoFacts,
+        Refusal,
         RepairSummary,
         Summary,
         Tag,
@@ -101,6 +102,7 @@ __all__ = [
     "PruneReport",
     "QueryError",
     "RecallReport",
+    "Refusal",
     "RepairSummary",
     "Report",
     "RunInfo",
@@ -145,8 +147,8 @@ _NAMES_BY_MODULE = {
     "store.status": ("Status",),
     "tagging.bulk": ("read_vocabulary",),
     "types": (
-        *("Box", "Encoding", "Filters", "Hit", "LeftOut", "PhotoFacts", "RepairSummary"),
-        *("Summary", "Tag", "Term"),
+        *("Box", "Encoding", "Filters", "Hit", "LeftOut", "PhotoFacts", "Refusal"),
+        *("RepairSummary", "Summary", "Tag", "Term"),
     ),
 }
 _PUBLIC_NAMES = {"load": "load_config"}

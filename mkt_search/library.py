@@ -41,7 +41,17 @@ from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging import export
 from mkt_search.tagging.assign import TagRule, blocks_within
-from mkt_search.types import Filters, Hit, LeftOut, RepairSummary, Summary, Tag, Term, Vector
+from mkt_search.types import (
+    Filters,
+    Hit,
+    LeftOut,
+    Refusal,
+    RepairSummary,
+    Summary,
+    Tag,
+    Term,
+    Vector,
+)
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.ann_recall import RecallReport
@@ -530,9 +540,7 @@ class Library:
             QueryError: the label is empty, or a photo is not in the library.
             LibraryLocked, StoreError.
         """
-        label = clean_label(label)
-        if not label:
-            raise QueryError("The label is empty.")
+        label = _label(label)
         ids = [self.photo(path).id for path in _paths(photos)]
         with self.store.writing("mkt tag --add"):
             return self.store.catalog.add_tag(ids, label)
@@ -540,13 +548,48 @@ class Library:
     def remove_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
         """Remove a tag from photos, whoever set it; return how many had it.
 
+        No run sets it on them, or on their copies, until you add it by hand or `allow_tag` it.
+
         Raises:
-            QueryError: a photo is not in the library.
+            QueryError: the label is empty, or a photo is not in the library.
             LibraryLocked, StoreError.
         """
+        label = _label(label)
         ids = [self.photo(path).id for path in _paths(photos)]
         with self.store.writing("mkt tag --remove"):
             return self.store.catalog.remove_tag(ids, label)
+
+    def allow_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
+        """Let runs set a tag again that was removed by hand; return how many photos had it refused.
+
+        Raises:
+            QueryError: the label is empty, or a photo is not in the library.
+            LibraryLocked, StoreError.
+        """
+        label = _label(label)
+        ids = [self.photo(path).id for path in _paths(photos)]
+        with self.store.writing("mkt tag --allow"):
+            return self.store.catalog.allow_label(ids, label)
+
+    def refusals(
+        self,
+        *,
+        label: str | None = None,
+        photo: Path | str | None = None,
+        filters: Filters = NO_FILTERS,
+    ) -> Iterator[Refusal]:
+        """Yield the tags that were removed by hand and that no run may set, photo by photo.
+
+        Args:
+            label: only this label.
+            photo: only of this photo.
+            filters: conditions on the photos.
+
+        Raises:
+            QueryError: the photo is not in the library.
+        """
+        id_ = None if photo is None else self.photo(photo).id
+        return self.store.catalog.refusals(label=label, photo=id_, filters=filters)
 
     def tags(
         self,
@@ -567,12 +610,15 @@ class Library:
             filters: conditions on the photos.
 
         Raises:
-            QueryError: there is no such source.
+            QueryError: there is no such source or run, or the photo is not in the library.
         """
         _refuse_unknown("source", source, SOURCES)
-        wanted = None if photo is None else _spellings(Path(photo))
-        found = self.store.catalog.tags(label=label, source=source, run=run, filters=filters)
-        return (tag for tag in found if wanted is None or tag.path in wanted)
+        id_ = None if photo is None else self.photo(photo).id
+        if run is not None:
+            self.store.catalog.check_tag_run(run)
+        return self.store.catalog.tags(
+            label=label, photo=id_, source=source, run=run, filters=filters
+        )
 
     def export_tags(
         self,
@@ -583,15 +629,20 @@ class Library:
         source: str | None = None,
         run: int | None = None,
         filters: Filters = NO_FILTERS,
+        raw: bool = False,
     ) -> int:
-        """Write tags to a .csv, .json or .parquet file; return how many. Arguments as for `tags`.
+        """Write tags to a .csv, .json or .parquet file; return how many.
+
+        The other arguments are those of `tags`. In CSV, text that a spreadsheet would take for a
+        formula gets an apostrophe in front, unless `raw`.
 
         Raises:
+            QueryError: as for `tags`.
             StoreError: the file cannot be written.
             MktError: it has another suffix, or Parquet needs pyarrow.
         """
         found = self.tags(label=label, photo=photo, source=source, run=run, filters=filters)
-        return export.write(found, Path(file))
+        return export.write(found, Path(file), raw=raw)
 
     def runs(self) -> list[RunInfo]:
         """Return every run, oldest first."""
@@ -655,14 +706,17 @@ class Library:
         self.store.migrate()
 
 
-def _spellings(path: Path) -> set[Path]:
-    """Return the absolute paths under which a photo may be recorded."""
-    return {path.absolute(), path.resolve(), path.parent.resolve() / path.name}
-
-
 def _paths(named: Path | str | Sequence[Path | str]) -> Sequence[Path | str]:
     """Return one path as a list, and several as they are."""
     return [named] if isinstance(named, str | Path) else named
+
+
+def _label(label: str) -> str:
+    """Return a label as it is stored. Raises QueryError if it is empty."""
+    clean = clean_label(label)
+    if not clean:
+        raise QueryError("The label is empty.")
+    return clean
 
 
 def _refuse_text(labels: Sequence[str]) -> None:

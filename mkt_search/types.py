@@ -286,6 +286,15 @@ class Tag:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """A label that a person removed from a photo; no run sets it there. The time is UTC."""
+
+    path: Path
+    label: str
+    refused_at: datetime
+
+
+@dataclass(frozen=True)
 class Summary:
     """Counts of photos by what an index run did; `skipped` and `reasons` count by reason."""
 

@@ -1,6 +1,7 @@
 """`mkt tag` and `mkt untag`: tag photos by score or by hand, and revert a run."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,14 @@ LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
     metavar="LABEL",
     type=TEXT,
     multiple=True,
-    help="Remove a label from each PHOTO, whoever set it; may be repeated.",
+    help="Remove a label from each PHOTO, whoever set it, for good; may be repeated.",
+)
+@click.option(
+    "--allow",
+    metavar="LABEL",
+    type=TEXT,
+    multiple=True,
+    help="Let runs set a label again that you removed from each PHOTO; may be repeated.",
 )
 @setting_option("model.checkpoint", advanced=True)
 @json_option
@@ -63,6 +71,7 @@ def tag(
     dry_run: bool,
     add: tuple[str, ...],
     remove: tuple[str, ...],
+    allow: tuple[str, ...],
     as_json: bool,
     directory: Path | None,
     **given: Any,
@@ -74,24 +83,24 @@ def tag(
     not read again: stored vectors suffice. Earlier automatic tags of the same labels are replaced;
     tags set by hand are never changed. `mkt untag --run N` reverts a run.
 
+    A label that you --remove stays away from a photo and its copies, whatever run covers it, until
+    you --add it again or --allow it; `mkt tags --refused` lists such labels.
+
     \b
     Examples:
       mkt tag --vocabulary labels.txt --top 3 --dry-run
       mkt tag a.jpg b.jpg --add "my dog" --remove cat
     """
-    by_hand = bool(photos or add or remove)
+    by_hand = bool(photos or add or remove or allow)
     if vocabulary is not None and by_hand:
         raise click.UsageError(
-            "--vocabulary tags every photo; leave out PHOTO, --add and --remove."
+            "--vocabulary tags every photo; leave out PHOTO, --add, --remove and --allow."
         )
-    if vocabulary is None and not (photos and (add or remove)):
+    if vocabulary is None and not (photos and (add or remove or allow)):
         raise click.UsageError(
-            "Give --vocabulary FILE, or a PHOTO with --add LABEL or --remove LABEL."
+            "Give --vocabulary FILE, or a PHOTO with --add LABEL, --remove LABEL or --allow LABEL."
         )
-    removed = set(map(label_key, remove))
-    for label in add:
-        if label_key(label) in removed:
-            raise click.UsageError(f'"{printable(label)}" is in --add and --remove; choose one.')
+    _refuse_two_wishes({"--add": add, "--remove": remove, "--allow": allow})
     if by_hand and (dry_run or as_json):
         flag = "--dry-run" if dry_run else "--json"
         raise click.UsageError(f"{flag} goes with --vocabulary.")
@@ -99,9 +108,21 @@ def tag(
         _leave_threads_to_blocks()
     with open_library(directory, take_settings(given)) as library:
         if vocabulary is None:
-            _by_hand(library, photos, add, remove)
+            _by_hand(library, photos, add, remove, allow)
         else:
             _by_score(library, vocabulary, dry_run=dry_run, as_json=as_json)
+
+
+def _refuse_two_wishes(wishes: Mapping[str, Sequence[str]]) -> None:
+    """Raise click.UsageError if two options name one label."""
+    flags: dict[str, str] = {}
+    for flag, labels in wishes.items():
+        for label in labels:
+            other = flags.setdefault(label_key(label), flag)
+            if other != flag:
+                raise click.UsageError(
+                    f'"{printable(label)}" is in {other} and {flag}; choose one.'
+                )
 
 
 def _leave_threads_to_blocks() -> None:
@@ -114,7 +135,11 @@ def _leave_threads_to_blocks() -> None:
 
 
 def _by_hand(
-    library: "Library", photos: tuple[Path, ...], add: tuple[str, ...], remove: tuple[str, ...]
+    library: "Library",
+    photos: tuple[Path, ...],
+    add: Sequence[str],
+    remove: Sequence[str],
+    allow: Sequence[str],
 ) -> None:
     for label in add:
         count = library.add_tag(photos, label)
@@ -124,6 +149,10 @@ def _by_hand(
         count = library.remove_tag(photos, label)
         rest = _rest(photos, count, "lacked it")
         say(f'removed "{printable(label)}" from {count_noun(count, "photo")}{rest}')
+    for label in allow:
+        count = library.allow_tag(photos, label)
+        rest = _rest(photos, count, "did not refuse it")
+        say(f'allowed "{printable(label)}" on {count_noun(count, "photo")}{rest}')
 
 
 def _rest(photos: tuple[Path, ...], count: int, why: str) -> str:
@@ -160,6 +189,7 @@ def as_data(report: "TagReport") -> dict[str, Any]:
         "added": report.added,
         "removed": report.removed,
         "kept": report.kept,
+        "refused": report.refused,
         "by_label": dict(report.by_label),
     }
 
@@ -172,6 +202,9 @@ def _summary(report: "TagReport", settings: "TagConfig", *, dry_run: bool) -> st
     counted = f"{added}, {remove} {report.removed:,}, {keep} {report.kept:,}"
     searched = f"{count_noun(report.photos, 'photo')}, {count_noun(report.labels, 'label')}"
     sentence = f"{counted}: {searched}; {rule}."
+    if report.refused:
+        left_out = count_noun(report.refused, "tag")
+        sentence += f" Left out {left_out} that you removed by hand (`mkt tags --refused`)."
     if dry_run:
         return f"{sentence} Nothing was changed."
     return f"{sentence} Take it back with `mkt untag --run {report.run}`."

@@ -9,7 +9,7 @@ import click
 
 from mkt_search.commands.filters import dates_note, filter_options, take_filters
 from mkt_search.commands.open_library import open_library
-from mkt_search.display import count_noun, local_time, printable
+from mkt_search.display import count_noun, local_time, path_as_text, printable
 from mkt_search.terminal.options import (
     TEXT,
     Command,
@@ -20,7 +20,7 @@ from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.store.records import RunInfo
-    from mkt_search.types import Tag
+    from mkt_search.types import Refusal, Tag
 
 TAG_COLUMNS = (
     Column("path"),
@@ -29,6 +29,7 @@ TAG_COLUMNS = (
     Column("source"),
     Column("run", is_number=True),
 )
+REFUSAL_COLUMNS = (Column("path"), Column("label"), Column("removed"))
 RUN_COLUMNS = (
     Column("run", is_number=True),
     Column("kind"),
@@ -59,7 +60,17 @@ RUN_COLUMNS = (
 @click.option("--run", metavar="N", type=int, help="Only tags of this run.")
 @filter_options
 @click.option("--runs", is_flag=True, help="List the runs instead.")
+@click.option(
+    "--refused",
+    is_flag=True,
+    help="List the labels that you removed from photos, which no run sets again, instead.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with headings.")
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="Leave cells of CSV as they are, even those that a spreadsheet takes for a formula.",
+)
 @json_option
 @click.option(
     "--parquet",
@@ -74,16 +85,19 @@ def tags(
     source: str | None,
     run: int | None,
     runs: bool,
+    refused: bool,
     as_csv: bool,
+    raw: bool,
     as_json: bool,
     parquet: Path | None,
     directory: Path | None,
     **given: Any,
 ) -> None:
-    """List tags, or the runs that made them.
+    """List tags, the runs that made them, or the labels that you removed.
 
     Each line has the photo, the label, the score, who set the tag, and the run. A terminal shows a
-    table; a pipe gets the same columns separated by tabs, without headings.
+    table; a pipe gets the same columns separated by tabs, without headings. In CSV, a path or label
+    that a spreadsheet would take for a formula gets an apostrophe in front, unless --raw.
 
     \b
     Examples:
@@ -95,8 +109,15 @@ def tags(
 
     if as_csv + as_json + (parquet is not None) > 1:
         raise click.UsageError("--csv, --json and --parquet exclude each other; give one of them.")
-    if runs and (as_csv or parquet is not None):
-        raise click.UsageError("--runs prints a table or, with --json, JSON.")
+    if runs and refused:
+        raise click.UsageError("--runs and --refused exclude each other; give one of them.")
+    for flag in ["--runs"] * runs + ["--refused"] * refused:
+        if as_csv or parquet is not None:
+            raise click.UsageError(f"{flag} prints a table or, with --json, JSON.")
+    if raw and not as_csv:
+        raise click.UsageError("--raw goes with --csv.")
+    if refused and not (source is None and run is None):
+        raise click.UsageError("--refused lists no tags; leave out --source and --run.")
     filters = take_filters(given)
     is_narrowed = not filters.is_empty or any(x is not None for x in (label, photo, source, run))
     if runs and is_narrowed:
@@ -105,9 +126,14 @@ def tags(
         if runs:
             _show_runs(library.runs(), as_json=as_json)
             return
+        if refused:
+            _show_refused(
+                library.refusals(label=label, photo=photo, filters=filters), as_json=as_json
+            )
+            return
         found = library.tags(label=label, photo=photo, source=source, run=run, filters=filters)
         if as_csv:
-            export.write_csv(found, sys.stdout)
+            export.write_csv(found, sys.stdout, raw=raw)
         elif as_json:
             export.write_json(found, sys.stdout)
         elif parquet is not None:
@@ -137,6 +163,24 @@ def _row(tag: "Tag") -> tuple[str, ...]:
     score = "" if tag.score is None else f"{tag.score:.4f}"
     run = "" if tag.run is None else str(tag.run)
     return printable(tag.path), tag.label, score, tag.source, run
+
+
+def _show_refused(found: "Iterator[Refusal]", *, as_json: bool) -> None:
+    if as_json:
+        show_json(
+            [
+                {
+                    "path": path_as_text(one.path),
+                    "label": one.label,
+                    "refused_at": one.refused_at.isoformat() + "Z",
+                }
+                for one in found
+            ]
+        )
+        return
+    rows = ((printable(one.path), one.label, local_time(one.refused_at)) for one in found)
+    count = show_table(REFUSAL_COLUMNS, rows)
+    say(count_noun(count, "removed label") if count else "No removed labels.")
 
 
 def _show_runs(runs: "Sequence[RunInfo]", *, as_json: bool) -> None:

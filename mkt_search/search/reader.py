@@ -115,7 +115,8 @@ class LibraryReader:
     def photo(self, path: Path | str) -> PhotoRecord:
         """Return a photo by its path. Raises QueryError if it is not in the library."""
         absolute = Path(path).absolute()
-        for candidate in (absolute, absolute.resolve()):
+        in_folder = absolute.parent.resolve() / absolute.name  # the file may be a link itself
+        for candidate in dict.fromkeys((absolute, absolute.resolve(), in_folder)):
             found = self._store.catalog.photo_at(candidate)
             if found is not None:
                 return found

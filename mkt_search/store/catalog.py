@@ -23,7 +23,7 @@ from mkt_search.store.records import (
     TagReport,
 )
 from mkt_search.store.spill import SpillFile
-from mkt_search.types import Filters, PhotoFile, Tag
+from mkt_search.types import Filters, PhotoFile, Refusal, Tag
 
 
 class Catalog(Protocol):
@@ -79,6 +79,7 @@ class TagCatalog(Protocol):
         self,
         *,
         label: str | None = None,
+        photo: int | None = None,
         source: str | None = None,
         run: int | None = None,
         filters: Filters | None = None,
@@ -89,7 +90,18 @@ class TagCatalog(Protocol):
         """Tag photos by hand; return how many did not have the tag by hand yet."""
 
     def remove_tag(self, photo_ids: Sequence[int], label: str) -> int:
-        """Remove a label from photos, whoever set it; return how many had it."""
+        """Remove a label from photos, whoever set it; return how many had it.
+
+        No run sets it on them, or on photos of the same bytes, until a person adds it again.
+        """
+
+    def refusals(
+        self, *, label: str | None = None, photo: int | None = None, filters: Filters
+    ) -> Iterator[Refusal]:
+        """Yield the labels that a person removed, by photo and label."""
+
+    def allow_label(self, photo_ids: Sequence[int], label: str) -> int:
+        """Let runs set a label on photos again; return how many had it refused."""
 
     def apply_tag_run(
         self,
@@ -112,6 +124,9 @@ class TagCatalog(Protocol):
 
     def preview_tag_run(self, labels: Sequence[str], assignments: SpillFile) -> TagReport:
         """Return what `apply_tag_run` would, and change nothing."""
+
+    def check_tag_run(self, run: int) -> None:
+        """Raise QueryError if there is no such tag run."""
 
     def revert_run(self, run: int) -> TagReport:
         """Delete a run's tags and restore those it replaced; tags set by hand stay.

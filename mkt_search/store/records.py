@@ -125,8 +125,8 @@ class RunInfo:
 class TagReport:
     """What a tag run did, or would do.
 
-    `by_label` counts the automatic tags of each label after it; `run` is None if nothing was
-    written.
+    `refused` tags were left out because a person had removed them from their photos. `by_label`
+    counts the automatic tags of each label after the run; `run` is None if nothing was written.
     """
 
     run: int | None
@@ -135,6 +135,7 @@ class TagReport:
     added: int
     removed: int
     kept: int
+    refused: int = 0
     by_label: dict[str, int] = field(default_factory=dict)
 
 

@@ -14,11 +14,19 @@ from mkt_search.errors import MktError, StoreError
 from mkt_search.types import Tag
 
 COLUMNS = ("path", "label", "score", "source", "run")
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""Spreadsheets compute a cell that begins with one of them."""
+
 TAGS_PER_ROW_GROUP = 50_000  # of a Parquet file
 
 
-def write(tags: Iterable[Tag], file: Path) -> int:
+def write(tags: Iterable[Tag], file: Path, *, raw: bool = False) -> int:
     """Write tags to a file in the format of its suffix; return how many.
+
+    Args:
+        tags: the tags.
+        file: it is replaced.
+        raw: leave cells of CSV as they are, see `write_csv`.
 
     Raises:
         MktError: the suffix is not .csv, .json or .parquet, or pyarrow is not installed.
@@ -27,24 +35,35 @@ def write(tags: Iterable[Tag], file: Path) -> int:
     suffix = file.suffix.lower()
     if suffix == ".parquet":
         return write_parquet(tags, file)
-    writers = {".csv": write_csv, ".json": write_json}
-    if suffix not in writers:
+    if suffix not in (".csv", ".json"):
         raise MktError(f"{file}: tags are written as .csv, .json or .parquet.")
     try:
         with file.open("w", encoding="utf-8", newline="") as stream:
-            return writers[suffix](tags, stream)
+            return (
+                write_json(tags, stream) if suffix == ".json" else write_csv(tags, stream, raw=raw)
+            )
     except OSError as problem:
         raise StoreError(f"{file}: cannot be written ({problem.strerror}).") from None
 
 
-def write_csv(tags: Iterable[Tag], file: IO[str]) -> int:
-    """Write tags below a line of headings; return how many. A missing score or run is empty."""
+def write_csv(tags: Iterable[Tag], file: IO[str], *, raw: bool = False) -> int:
+    """Write tags below a line of headings; return how many. A missing score or run is empty.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front, unless `raw`.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     count = 0
     for count, tag in enumerate(tags, start=1):  # noqa: B007
-        writer.writerow(as_data(tag).values())
+        cells = as_data(tag).values()
+        writer.writerow(cells if raw else map(_harmless, cells))
     return count
+
+
+def _harmless(cell: Any) -> Any:
+    """Return a cell that no spreadsheet computes; numbers are not text and stay numbers."""
+    is_formula = isinstance(cell, str) and cell.startswith(FORMULA_SIGNS)
+    return f"'{cell}" if is_formula else cell
 
 
 def write_json(tags: Iterable[Tag], file: IO[str]) -> int:

@@ -77,6 +77,30 @@ def test_tags_by_hand_are_added_and_removed(home: Path) -> None:
     assert tagged(home, "--label", "sea") == [("blue.png", "sea"), ("green.png", "sea")]
 
 
+def test_a_removed_label_stays_away_until_a_person_wants_it(home: Path) -> None:
+    mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
+    mkt("tag", "photos/red.png", "--remove", "RED")
+    gone = [("red.png", "red"), ("trip/copy.png", "red")]
+    assert not set(gone) & set(tagged(home))
+    result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
+    assert not set(gone) & set(tagged(home))
+    assert "Left out 2 tags that you removed by hand (`mkt tags --refused`)." in result.stderr
+    assert json.loads(mkt("tag", "--vocabulary", "labels.txt", "--json").stdout)["refused"] == 2
+    allowed = mkt("tag", "photos/red.png", "photos/blue.png", "--allow", "red")
+    assert allowed.stderr == 'allowed "red" on 1 photo (1 did not refuse it)\n'
+    mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
+    assert set(gone) <= set(tagged(home))
+    assert mkt("tags", "--refused").stdout == ""
+
+
+def test_adding_a_label_takes_its_removal_back(home: Path) -> None:
+    mkt("tag", "photos/red.png", "--remove", "red")
+    mkt("tag", "photos/red.png", "--add", "Red")
+    assert mkt("tags", "--refused").stdout == ""
+    mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
+    assert ("trip/copy.png", "Red") in tagged(home)
+
+
 def test_photo_outside_the_library_cannot_be_tagged(home: Path) -> None:
     assert "is not in the library" in mkt("tag", "labels.txt", "--add", "x", code=1).stderr
 
@@ -88,7 +112,8 @@ def test_photo_outside_the_library_cannot_be_tagged(home: Path) -> None:
         (("photos/red.png",), "Give --vocabulary FILE"),
         (("--add", "dog"), "Give --vocabulary FILE"),
         (("--vocabulary", "labels.txt", "--add", "dog"), "leave out PHOTO"),
-        (("photos/red.png", "--add", "a", "--remove", "a"), '"a" is in --add and --remove'),
+        (("photos/red.png", "--add", "A", "--remove", "a"), '"a" is in --add and --remove'),
+        (("photos/red.png", "--remove", "a", "--allow", "a"), '"a" is in --remove and --allow'),
         (("photos/red.png", "--add", "dog", "--dry-run"), "--dry-run goes with --vocabulary"),
     ],
     ids=str,

@@ -61,11 +61,53 @@ def test_runs_are_listed_with_their_outcome(home: Path) -> None:
     assert data["started_at"].endswith("Z")
 
 
-@pytest.mark.parametrize("options", [("--label", "x"), ("--run", "9"), ("--photo", "no.jpg")])
+@pytest.mark.parametrize("options", [("--label", "x"), ("--photo", "photos/red.png")])
 def test_no_tag_that_meets_the_conditions_differs_from_no_tags(
     home: Path, options: tuple[str, str]
 ) -> None:
     assert mkt("tags", *options).stderr.startswith("No tag meets all conditions")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--run", "9"), "There is no tag run 9; tag runs: 2."),
+        (("--run", "1"), "There is no tag run 1; tag runs: 2."),
+        (("--photo", "no.jpg"), "no.jpg is not in the library."),
+        (("--refused", "--photo", "no.jpg"), "no.jpg is not in the library."),
+    ],
+)
+def test_a_run_or_photo_that_does_not_exist_is_a_sentence(
+    home: Path, options: tuple[str, ...], complaint: str
+) -> None:
+    mkt("tag", "--vocabulary", "labels.txt")
+    assert complaint in mkt("tags", *options, code=1).stderr
+
+
+def test_csv_is_harmless_in_a_spreadsheet_unless_it_is_raw(home: Path) -> None:
+    mkt("tag", "photos/blue.png", "--add", "=1+1")
+    assert ",'=1+1," in mkt("tags", "--csv").stdout
+    assert ",=1+1," in mkt("tags", "--csv", "--raw").stdout
+    assert "--raw goes with --csv" in mkt("tags", "--raw", code=2).stderr
+
+
+def test_removed_labels_are_listed(home: Path) -> None:
+    assert mkt("tags", "--refused").stderr == "No removed labels.\n"
+    mkt("tag", "photos/red.png", "photos/blue.png", "--remove", "Sea")
+    rows = columns(mkt("tags", "--refused"))
+    assert [(Path(row[0]).name, row[1]) for row in rows] == [
+        *(("blue.png", "Sea"), ("red.png", "Sea"), ("copy.png", "Sea")),
+    ]
+    assert (
+        len(columns(mkt("tags", "--refused", "--label", "SEA", "--photo", "photos/red.png"))) == 1
+    )
+    data = json.loads(mkt("tags", "--refused", "--path", "blue", "--json").stdout)
+    assert [(one["label"], one["refused_at"][-1]) for one in data] == [("Sea", "Z")]
+
+
+@pytest.mark.parametrize("more", [("--runs",), ("--csv",), ("--run", "1"), ("--source", "auto")])
+def test_removed_labels_are_no_tags(home: Path, more: tuple[str, ...]) -> None:
+    assert "--refused" in mkt("tags", "--refused", *more, code=2).stderr
 
 
 @pytest.mark.parametrize("options", [("--csv",), ("--parquet", "runs.parquet")])

@@ -32,6 +32,20 @@ def test_csv_reads_back_as_written() -> None:
     ]
 
 
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_text_that_a_spreadsheet_would_compute_is_made_harmless(sign: str) -> None:
+    tag = Tag(Path(f"{sign}a.jpg"), f"{sign}1+1", -0.5, "auto", 1)
+    written = []
+    for raw in (False, True):
+        text = io.StringIO(newline="")
+        export.write_csv([tag], text, raw=raw)
+        written.append(list(csv.reader(io.StringIO(text.getvalue(), newline="")))[1])
+    assert written == [
+        [f"'{sign}a.jpg", f"'{sign}1+1", "-0.5", "auto", "1"],
+        [f"{sign}a.jpg", f"{sign}1+1", "-0.5", "auto", "1"],
+    ]
+
+
 def test_csv_of_nothing_is_the_headings() -> None:
     text = io.StringIO()
     assert export.write_csv([], text) == 0

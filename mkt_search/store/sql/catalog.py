@@ -29,6 +29,7 @@ from mkt_search.store.sql import (
     label_vectors,
     lock,
     photos,
+    refusals,
     roots,
     runs,
     tag_runs,
@@ -46,7 +47,7 @@ from mkt_search.store.sql.database import (
     sqlite_url,
     transaction,
 )
-from mkt_search.types import Filters, PhotoFile, Tag
+from mkt_search.types import Filters, PhotoFile, Refusal, Tag
 
 PHOTOS_PER_LOOKUP = 500
 
@@ -167,23 +168,40 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         self,
         *,
         label: str | None = None,
+        photo: int | None = None,
         source: str | None = None,
         run: int | None = None,
         filters: Filters | None = None,
     ) -> Iterator[Tag]:
         """Yield the current tags by photo, best score first."""
         with reading(self.engine) as session:
-            yield from tags.current(session, label=label, source=source, run=run, filters=filters)
+            yield from tags.current(
+                session, label=label, photo=photo, source=source, run=run, filters=filters
+            )
 
     def add_tag(self, photo_ids: Sequence[int], label: str) -> int:
         """Tag photos by hand; return how many did not have the tag by hand yet."""
         with transaction(self.engine) as session:
+            refusals.allow(session, photo_ids, label)
             return tags.add_by_hand(session, photo_ids, label)
 
     def remove_tag(self, photo_ids: Sequence[int], label: str) -> int:
         """Remove a label from photos, whoever set it; return how many had it."""
         with transaction(self.engine) as session:
+            refusals.add(session, photo_ids, label)
             return tags.remove_by_hand(session, photo_ids, label)
+
+    def refusals(
+        self, *, label: str | None = None, photo: int | None = None, filters: Filters
+    ) -> Iterator[Refusal]:
+        """Yield the labels that a person removed, by photo and label."""
+        with reading(self.engine) as session:
+            yield from refusals.listed(session, label=label, photo=photo, filters=filters)
+
+    def allow_label(self, photo_ids: Sequence[int], label: str) -> int:
+        """Let runs set a label on photos again; return how many had it refused."""
+        with transaction(self.engine) as session:
+            return refusals.allow(session, photo_ids, label)
 
     def apply_tag_run(
         self,
@@ -202,6 +220,11 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         """Return what `apply_tag_run` would, and change nothing."""
         with reading(self.engine) as session:
             return tag_runs.preview(session, assignments, labels)
+
+    def check_tag_run(self, run: int) -> None:
+        """Raise QueryError if there is no such tag run."""
+        with reading(self.engine) as session:
+            tag_runs.check(session, run)
 
     def revert_run(self, run: int) -> TagReport:
         """Delete a run's tags and restore those it replaced. Raises QueryError."""

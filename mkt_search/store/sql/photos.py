@@ -15,6 +15,7 @@ from mkt_search.store.records import (
     PhotoRecord,
     RootLocation,
 )
+from mkt_search.store.sql import refusals
 from mkt_search.store.sql.filters import filtered
 from mkt_search.store.sql.roots import roots_below
 from mkt_search.store.sql.schema import Content, Photo, Root, TagRow, VectorRow
@@ -260,4 +261,6 @@ def _set_content(session: Session, row: Photo, content_id: int) -> None:
     if row.content_id not in (None, content_id):
         stale = delete(TagRow).where(TagRow.photo_id == row.id, TagRow.source == "auto")
         session.execute(stale)
+        if row.content_id is not None:
+            refusals.carry(session, row.content_id, content_id)
     row.content_id = content_id

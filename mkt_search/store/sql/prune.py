@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from mkt_search.store.manifest import FileNames
 from mkt_search.store.records import PruneReport
 from mkt_search.store.sql import candidate_indexes, changes, tags
-from mkt_search.store.sql.schema import Content, Photo, SegmentRow, VectorRow
+from mkt_search.store.sql.schema import Content, Photo, RefusalRow, SegmentRow, VectorRow
 from mkt_search.store.sql.statements import in_pieces
 
 
@@ -32,10 +32,15 @@ def prune(session: Session) -> tuple[PruneReport, FileNames]:
 
 
 def _delete_unused_contents(session: Session) -> int:
-    unused = ~exists().where(Photo.content_id == Content.id)
+    """Delete contents without a photo, and their vectors; return how many.
+
+    One of which a person refused a label is kept, because its photo may come back.
+    """
+    has_photo = exists().where(Photo.content_id == Content.id)
+    without_photo = select(Content.id).where(~has_photo)
+    session.execute(delete(VectorRow).where(VectorRow.content_id.in_(without_photo)))
+    unused = ~has_photo & ~exists().where(RefusalRow.content_id == Content.id)
     count = session.scalar(select(func.count()).select_from(Content).where(unused)) or 0
-    unused_ids = select(Content.id).where(unused)
-    session.execute(delete(VectorRow).where(VectorRow.content_id.in_(unused_ids)))
     session.execute(delete(Content).where(unused))
     return count
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-HEAD = "0008"
+HEAD = "0009"
 """The migration that this code needs; a database at another one is refused."""
 
 BytewiseText = String().with_variant(String(collation="C"), "postgresql")
@@ -165,7 +165,7 @@ class CandidateIndexRow(Base):
 
 
 class LabelRow(Base):
-    """A label that some tag names, in its first spelling; `key` is that of every spelling."""
+    """A label that some tag or refusal names, in its first spelling; `key` is that of all."""
 
     __tablename__ = "label"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -238,6 +238,15 @@ class TagRow(Base):
     score: Mapped[float | None] = mapped_column(Double)
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
     superseded_by: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
+    created_at: Mapped[datetime]
+
+
+class RefusalRow(Base):
+    """A label that a person removed from a picture: no run gives it to the content again."""
+
+    __tablename__ = "refusal"
+    content_id: Mapped[int] = mapped_column(ForeignKey("content.id"), primary_key=True)
+    label_id: Mapped[int] = mapped_column(ForeignKey("label.id"), primary_key=True, index=True)
     created_at: Mapped[datetime]
 
 

@@ -3,7 +3,7 @@
 Assignments, photos and tags pass through in pieces, so memory does not grow with the library.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from mkt_search.errors import QueryError
 from mkt_search.progress import Progress, ProgressCallback
-from mkt_search.store.records import TagReport
+from mkt_search.store.records import RunInfo, TagReport
 from mkt_search.store.spill import Records, SpillFile
-from mkt_search.store.sql import auto_tags, runs, tags
+from mkt_search.store.sql import auto_tags, refusals, runs, tags
 from mkt_search.store.sql import photos as photo_queries
 from mkt_search.store.sql.auto_tags import NewTag
 
@@ -46,7 +46,7 @@ def apply(
     """
     ids = tags.label_ids(session, labels)
     before = auto_tags.supersede(session, ids.values(), run)
-    tally, done = Tally(labels, ids, before), 0
+    tally, done = Tally(labels, ids, before, refusals.of_labels(session, ids.values())), 0
     for records in assignments.pieces(pieces_of):
         auto_tags.add(session, run, tally.add(session, records, superseded_by=run))
         done += len(records)
@@ -59,10 +59,25 @@ def apply(
 def preview(session: Session, assignments: SpillFile, labels: Sequence[str]) -> TagReport:
     """Return what `apply` would, and change nothing."""
     ids = tags.known_label_ids(session, labels)
-    tally = Tally(labels, ids, auto_tags.count(session, ids.values()))
+    before = auto_tags.count(session, ids.values())
+    tally = Tally(labels, ids, before, refusals.of_labels(session, ids.values()))
     for records in assignments.pieces(ASSIGNMENTS_PER_PIECE):
         tally.add(session, records, superseded_by=None)
     return tally.report(session, None)
+
+
+def check(session: Session, run: int) -> None:
+    """Raise QueryError if there is no such tag run."""
+    _tag_runs(session, run)
+
+
+def _tag_runs(session: Session, wanted: int) -> dict[int, RunInfo]:
+    """Return every tag run by id. Raises QueryError if the wanted one is not among them."""
+    found = {info.id: info for info in runs.listed(session) if info.kind == "tag"}
+    if wanted not in found:
+        known = ", ".join(map(str, found)) or "none"
+        raise QueryError(f"There is no tag run {wanted}; tag runs: {known}.")
+    return found
 
 
 def revert(session: Session, run: int) -> TagReport:
@@ -71,11 +86,8 @@ def revert(session: Session, run: int) -> TagReport:
     Raises:
         QueryError: there is no such run, or it was reverted before.
     """
-    tag_runs = {info.id: info for info in runs.listed(session) if info.kind == "tag"}
-    info = tag_runs.get(run)
-    if info is None:
-        known = ", ".join(map(str, tag_runs)) or "none"
-        raise QueryError(f"There is no tag run {run}; tag runs: {known}.")
+    tag_runs = _tag_runs(session, run)
+    info = tag_runs[run]
     if info.outcome == "reverted":
         raise QueryError(f"Run {run} was taken back already.")
     later = {
@@ -99,22 +111,31 @@ def revert(session: Session, run: int) -> TagReport:
 class Tally:
     """Counts the tags of a run, piece by piece, and compares them with those it replaces."""
 
-    def __init__(self, labels: Sequence[str], ids: dict[str, int], before: int) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        ids: dict[str, int],
+        before: int,
+        refused: Collection[tuple[int, int]],
+    ) -> None:
         """Start to count.
 
         Args:
             labels: the labels of the run.
             ids: the ids of those that are known.
             before: how many tags the run replaces.
+            refused: (content id, label id) of what a person removed.
         """
         self._labels = labels
         self._ids = [ids.get(label, UNKNOWN) for label in labels]
         self._before = before
+        self._refused = refused
+        self._refused_tags = 0
         self._assigned = np.zeros(len(labels), np.int64)
         self._kept = 0
 
     def add(self, session: Session, records: Records, *, superseded_by: int | None) -> list[NewTag]:
-        """Count assignments; return a tag for every indexed photo of their contents.
+        """Count assignments; return a tag for every indexed photo of those not refused.
 
         Args:
             session: reads the photos, and their earlier tags.
@@ -122,6 +143,7 @@ class Tally:
             superseded_by: the run that replaced the earlier tags; None if they are current.
         """
         photos = photo_queries.ids_of_contents(session, np.unique(records["content"]).tolist())
+        records = self._without_refused(records, photos)
         copies = [photos.get(content, ()) for content in records["content"].tolist()]
         self._assigned += np.bincount(
             np.repeat(records["label"], [len(some) for some in copies]),
@@ -137,6 +159,16 @@ class Tally:
             self._kept += _count_kept(session, new, superseded_by)
         return new
 
+    def _without_refused(self, records: Records, photos: Mapping[int, Sequence[int]]) -> Records:
+        """Leave out refused assignments, and count their photos."""
+        if not self._refused:
+            return records
+        pairs = zip(records["content"].tolist(), records["label"].tolist(), strict=True)
+        is_refused = np.array([(c, self._ids[label]) in self._refused for c, label in pairs], bool)
+        for content in records["content"][is_refused].tolist():
+            self._refused_tags += len(photos.get(content, ()))
+        return records[~is_refused]
+
     def report(self, session: Session, run: int | None) -> TagReport:
         """Return the counts."""
         assigned = self._assigned.tolist()
@@ -147,6 +179,7 @@ class Tally:
             added=sum(assigned) - self._kept,
             removed=self._before - self._kept,
             kept=self._kept,
+            refused=self._refused_tags,
             by_label=dict(zip(self._labels, assigned, strict=True)),
         )
 

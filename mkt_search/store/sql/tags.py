@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from mkt_search.paths import text_to_path
 from mkt_search.spelling import distinct_labels, label_key
 from mkt_search.store.sql.filters import filtered
-from mkt_search.store.sql.schema import LabelRow, Photo, Root, TagRow
+from mkt_search.store.sql.schema import LabelRow, Photo, RefusalRow, Root, TagRow
 from mkt_search.store.sql.statements import in_pieces, now
 from mkt_search.types import Filters, Source, Tag
 
@@ -40,8 +40,10 @@ def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
 
 
 def delete_unused_labels(session: Session) -> None:
-    """Delete the labels that no tag names."""
-    session.execute(delete(LabelRow).where(~exists().where(TagRow.label_id == LabelRow.id)))
+    """Delete the labels that no tag and no refusal names."""
+    is_set = exists().where(TagRow.label_id == LabelRow.id)
+    is_refused = exists().where(RefusalRow.label_id == LabelRow.id)
+    session.execute(delete(LabelRow).where(~is_set, ~is_refused))
 
 
 def add_by_hand(
@@ -102,6 +104,7 @@ def current(
     session: Session,
     *,
     label: str | None = None,
+    photo: int | None = None,
     source: str | None = None,
     run: int | None = None,
     filters: Filters | None = None,
@@ -118,6 +121,8 @@ def current(
     )
     if label is not None:
         query = query.where(LabelRow.key == label_key(label))
+    if photo is not None:
+        query = query.where(Photo.id == photo)
     if source is not None:
         query = query.where(TagRow.source == source)
     if run is not None:
