@@ -74,10 +74,20 @@ def filter_options(command: Decorated) -> Decorated:
 
 
 def take_filters(given: dict[str, Any]) -> "Filters":
-    """Take the values of `filter_options` out of a command's keywords."""
+    """Take the values of `filter_options` out of a command's keywords.
+
+    Raises:
+        click.UsageError: no photo can be taken between the dates.
+    """
     from mkt_search.types import Filters
 
-    return Filters(**{name: given.pop(name) for name in Filters.__dataclass_fields__})
+    filters = Filters(**{name: given.pop(name) for name in Filters.__dataclass_fields__})
+    if filters.after and filters.before and filters.after >= filters.before:
+        raise click.UsageError(
+            f"--after {filters.after:%Y-%m-%d} is not earlier than --before "
+            f"{filters.before:%Y-%m-%d}, so no photo can be between them."
+        )
+    return filters
 
 
 def dates_note(sources: Iterable["DateSource | None"], filters: "Filters", noun: str) -> str:

@@ -107,8 +107,8 @@ def search(
     """Find the photos that show QUERY, best first.
 
     QUERY is a label or several: "dog + beach", "dog - person", "2*dog + 0.5*beach". `+` and `-`
-    separate labels only when surrounded by spaces, so "t-shirt" is one label. Several QUERYs are
-    added up.
+    separate labels only when surrounded by spaces, so "t-shirt" is one label; '"rock + roll"' in
+    quotation marks is one, too. Several QUERYs are added up.
 
     A terminal shows the hits as a table; a pipe gets the same columns separated by tabs, without
     headings.
@@ -128,6 +128,8 @@ def search(
         raise click.UsageError('Say what to look for: mkt search "dog + beach", or --like PHOTO.')
     filters, flags = take_filters(given), take_settings(given)
     terms = query_language.terms(query, unwanted=unwanted, like=like)
+    for note in filter(None, map(query_language.note, query)):
+        say(note)
     with open_library(directory, flags) as library:
         settings = library.config.search
         explanation = Explained()
@@ -172,9 +174,11 @@ def _refuse_two_outputs(as_json: bool, paths: bool) -> None:
 
 def describe(terms: "Sequence[Term]") -> str:
     """Return a query as one line: `2*dog + like beach.jpg - person`."""
+    from mkt_search.search.query import quoted
+
     text = ""
     for term in terms:
-        name = term.label if term.label is not None else f"like {printable(term.photo or '')}"
+        name = quoted(term.label) if term.label else f"like {printable(term.photo or '')}"
         weight = "" if abs(term.weight) == 1 else f"{abs(term.weight):g}*"
         sign = " - " if term.weight < 0 else " + "
         text += sign + weight + name

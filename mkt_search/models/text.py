@@ -246,10 +246,11 @@ class _Layout:
         longer = self._tokenizer(filled, context_length=self._length + 2)
         too_long = (longer[:, self._length] != self.padding).nonzero().flatten()
         if len(too_long):
-            label = labels[int(too_long[0])]
+            number = int(too_long[0])
             raise ModelError(
-                f'the label "{label[:60]}..." is too long: with its prompt it has more than the'
-                f" {self._length} tokens of the text tower; shorten it"
+                f'the label "{labels[number][:60]}..." is too long: with its prompt it has'
+                f" {self._count_all(filled[number]):,} tokens, and the text tower reads"
+                f" {self._length}; shorten it"
             )
         return self._tokenizer(filled)  # type: ignore[no-any-return]
 
@@ -277,6 +278,11 @@ class _Layout:
         ids = self._tokenizer([text])[0]
         end = self._start + self._count(ids) - self._specials
         return [int(i) for i in ids[self._start : end]]
+
+    def _count_all(self, text: str) -> int:
+        """Return the number of tokens of a text of any length; none is of less than a byte."""
+        longest = self._specials + len(text.encode()) + 1
+        return self._count(self._tokenizer([text], context_length=longest)[0])
 
     def _count(self, ids: Tensor) -> int:
         """Return the number of tokens before the padding."""

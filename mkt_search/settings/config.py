@@ -124,7 +124,7 @@ class TagConfig:
     """Which labels of a vocabulary become tags (both conditions hold), and the memory for it."""
 
     top: int = setting(5, "Most labels per photo, best first; 0 is no limit.", at_least=0)
-    threshold: float = setting(0.0, "Lowest score that becomes a tag.")
+    threshold: float = setting(0.0, "Lowest score that becomes a tag; none is above 1.", at_most=1)
     memory_mb: int = setting(
         1000,
         "Memory for vectors and scores, in MB.",

@@ -4,13 +4,14 @@ Assignments stream through a spill file into one transaction: nothing in memory 
 photos, and other writers wait only while tags are written.
 """
 
+import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from mkt_search.errors import QueryError
 from mkt_search.progress import Progress, ProgressCallback, no_progress
-from mkt_search.spelling import distinct_labels
+from mkt_search.spelling import clean_label, distinct_labels, label_key
 from mkt_search.store.catalog import TagCatalog
 from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.records import TagReport
@@ -18,14 +19,22 @@ from mkt_search.store.spill import SpillFile
 from mkt_search.tagging.assign import Blocks, TagRule, assign_labels
 from mkt_search.types import Vector
 
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+HEADING = "label"  # as `mkt tags --csv` writes it
+NO_VOCABULARY = (".json", ".jsonl", ".xml", ".yaml", ".yml")
+"""Text whose lines would be taken for labels."""
+
 SCORING, WRITING = "scoring photos", "writing tags"
 
 
 def read_vocabulary(path: Path | str) -> list[str]:
     """Read labels, one a line; skip blank lines, comments that start with #, and repeats.
 
+    A `.csv` or `.tsv` file gives its column `label`, or its only column.
+
     Raises:
-        QueryError: the file cannot be read, is not UTF-8 text, or holds no label.
+        QueryError: the file cannot be read, is not UTF-8 text, holds no label, or is a table that
+            does not say which column has the labels.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
@@ -35,10 +44,33 @@ def read_vocabulary(path: Path | str) -> list[str]:
         raise QueryError(
             f"The vocabulary {path} is not UTF-8 text (byte {error.start}). Write one label a line."
         ) from error
+    kind = Path(path).suffix.lower()
+    if kind in NO_VOCABULARY:
+        raise QueryError(f"{path} is no vocabulary: write labels as text, one a line, or as .csv.")
+    if kind in DELIMITERS:
+        lines = _column(path, lines, DELIMITERS[kind])
     found = [label for label in distinct_labels(lines) if not label.startswith("#")]
     if not found:
         raise QueryError(f"The vocabulary {path} has no labels. Write one a line.")
     return found
+
+
+def _column(path: Path | str, lines: Sequence[str], delimiter: str) -> list[str]:
+    """Return the labels of a table. Raises QueryError unless one column has them."""
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if any(map(clean_label, row))]
+    except csv.Error as error:
+        raise QueryError(f"{path} cannot be read as a table ({error}).") from error
+    headings = [label_key(cell) for cell in rows[0]] if rows else []
+    if HEADING in headings:
+        column = headings.index(HEADING)
+        return [row[column] for row in rows[1:] if len(row) > column]
+    if any(len(row) > 1 for row in rows):
+        raise QueryError(
+            f'{path} is a table and none of its columns has the heading "{HEADING}". Name the '
+            "column with the labels so, or write one label a line in a .txt file."
+        )
+    return [row[0] for row in rows]
 
 
 def check_rule(*, top: int, threshold: float | None, labels: Sequence[str]) -> None:
@@ -49,6 +81,8 @@ def check_rule(*, top: int, threshold: float | None, labels: Sequence[str]) -> N
         raise QueryError(f"--top {top} is negative; give a number of labels, or 0 for no limit.")
     if threshold is not None and math.isnan(threshold):
         raise QueryError("--threshold nan is not a number; give the lowest score of a tag.")
+    if threshold is not None and threshold > 1:
+        raise QueryError(f"--threshold {threshold:g} would tag nothing: no score is above 1.")
     if not top and threshold is None:
         raise QueryError(
             "Every label would go to every photo: say how many with --top N or how good with "

@@ -52,11 +52,13 @@ def write_csv(tags: Iterable[Tag], file: IO[str], *, raw: bool = False) -> int:
     Text that a spreadsheet would take for a formula gets an apostrophe in front, unless `raw`.
     """
     writer = csv.writer(file, lineterminator="\n")
+    quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     count = 0
     for count, tag in enumerate(tags, start=1):  # noqa: B007
-        cells = as_data(tag).values()
-        writer.writerow(cells if raw else map(_harmless, cells))
+        cells = [cell if raw else _harmless(cell) for cell in as_data(tag).values()]
+        has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (quoting if has_return else writer).writerow(cells)  # else csv would not quote it
     return count
 
 

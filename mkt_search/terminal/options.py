@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from mkt_search.errors import ConfigError
 from mkt_search.settings import config
-from mkt_search.settings.setting import Setting
+from mkt_search.settings.setting import Setting, check
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -77,6 +78,22 @@ library_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+class SettingValue(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no generic
+    """The value of a setting; one that the setting does not take is a usage error."""
+
+    def __init__(self, item: Setting) -> None:
+        self._item = item
+        self.name = item.kind.__name__
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value in the setting's type."""
+        of_kind = click.types.convert_type(self._item.kind)(value, param, ctx)
+        try:
+            return check(self._item, of_kind, place=self._item.flag)
+        except ConfigError as problem:
+            raise click.UsageError(str(problem), ctx) from problem
+
+
 def setting_option(name: str, *, advanced: bool | None = None) -> Callable[[Decorated], Decorated]:
     """Add the option of the setting `section.key`; its value is None if it is not given.
 
@@ -94,11 +111,17 @@ def setting_option(name: str, *, advanced: bool | None = None) -> Callable[[Deco
         flag,
         name.replace(".", "__"),
         default=None,
-        type=click.Choice(item.choices) if item.choices else item.kind,
+        type=_type(item),
         metavar=None if item.choices else {int: "N", float: "X", str: "TEXT"}.get(item.kind),
         help=item.help,
         section=_section(item, advanced),
     )
+
+
+def _type(item: Setting) -> Any:
+    if item.kind is bool:
+        return bool
+    return click.Choice(item.choices) if item.choices else SettingValue(item)
 
 
 def setting_options(section: str) -> Callable[[Decorated], Decorated]:

@@ -95,7 +95,7 @@ def test_an_empty_library_is_a_sentence(tmp_path: Path) -> None:
         ((" ",), 2, "A LABEL is empty"),
         (("-k", "0"), 2, "0 is not in the range x>=1"),
         (("--queries", "0"), 2, "0 is not in the range x>=1"),
-        (("--recall", "0.2"), 1, "recall"),
+        (("--recall", "0.2"), 2, "recall"),
     ],
 )
 def test_bad_input_is_a_sentence(

@@ -57,6 +57,12 @@ def test_a_date_is_a_day_or_the_first_of_a_month_or_year(
     assert parse("--after", text).after == datetime(*day)
 
 
+@pytest.mark.parametrize("before", ["2023", "2024"])
+def test_dates_with_nothing_between_them_are_a_usage_error(before: str) -> None:
+    with pytest.raises(click.UsageError, match="--after 2024-01-01 is not earlier than --before"):
+        parse("--after", "2024", "--before", before)
+
+
 def test_another_date_is_refused_with_the_formats() -> None:
     with pytest.raises(click.BadParameter, match=r'"17\.5\.2024" is not a date; write 2024'):
         parse("--after", "17.5.2024")

@@ -231,5 +231,35 @@ def test_explain_says_why_several_terms_score_every_photo(library: Path) -> None
 
 
 def test_a_recall_out_of_range_is_refused(library: Path) -> None:
-    result = mkt("search", "red", "--recall", "1.2", "--library", library, code=1)
+    result = mkt("search", "red", "--recall", "1.2", "--library", library, code=2)
     assert "recall" in result.stderr and "1.2" in result.stderr
+
+
+def test_a_sign_that_is_read_as_a_letter_is_remarked_on(library: Path) -> None:
+    result = mkt("search", "red", "dark - red \u2013 -x", "--library", library, code=1)
+    assert result.stderr.startswith('"\u2013" was read as part of a label: signs are + and -')
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("-k", "0"), "-k: k in [search] must be at least 1, not 0"),
+        (("--after", "2024", "--before", "2023"), "is not earlier than --before"),
+    ],
+)
+def test_options_that_allow_no_hit_are_usage_errors(
+    library: Path, options: tuple[str, ...], complaint: str
+) -> None:
+    assert complaint in mkt("search", "red", *options, "--library", library, code=2).stderr
+
+
+def test_an_address_after_like_is_refused(library: Path) -> None:
+    result = mkt("search", "--like", "https://example.org/a.jpg", "--library", library, code=1)
+    assert "is an address: --like takes the path of a photo" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"), [("rock + roll", '"rock + roll"'), ("t-shirt", "t-shirt")]
+)
+def test_a_query_is_described_as_it_is_written(label: str, shown: str) -> None:
+    assert search.describe([Term(label=label, weight=2), Term(label="x")]) == f"2*{shown} + x"

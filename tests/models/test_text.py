@@ -153,7 +153,8 @@ def test_the_fingerprint_follows_the_template_the_tower_and_the_context(clip_mod
 def test_a_label_too_long_is_refused_and_the_longest_is_not(clip_model: Any) -> None:
     plain = encoder(clip_model)  # 24 tokens: start, six of the template, the label, end
     assert plain.encode(["dog " * 16]).shape == (1, 16)
-    with pytest.raises(ModelError, match=r'"dog dog .* too long: .* 24 tokens .*; shorten it'):
+    complaint = r'"dog dog .* has 25 tokens, and the text tower reads 24; shorten it'
+    with pytest.raises(ModelError, match=complaint):
         plain.encode(["cat", "dog " * 17])
 
 

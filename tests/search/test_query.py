@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkt_search.errors import QueryError
-from mkt_search.search.query import merged, parse, terms
+from mkt_search.search.query import merged, note, parse, quoted, terms
+from mkt_search.spelling import clean_label
 from mkt_search.types import Term
 
 
@@ -25,13 +26,21 @@ from mkt_search.types import Term
         ("t-shirt", [("t-shirt", 1)]),
         ("black-and-white + c++", [("black-and-white", 1), ("c++", 1)]),
         ("Ünïcode 🐶", [("Ünïcode 🐶", 1)]),
+        ('"rock + roll"', [("rock + roll", 1)]),
+        ('2*"rock + roll" - "a - b" + dog', [("rock + roll", 2), ("a - b", -1), ("dog", 1)]),
+        ('0.5 * "2*dog" + “hide – seek”', [("2*dog", 0.5), ("hide – seek", 1)]),
+        ('rock "n" roll + 5" nail', [('rock "n" roll', 1), ('5" nail', 1)]),
+        ("M*A*S*H", [("M*A*S*H", 1)]),
+        ("1e2*dog", [("dog", 100)]),
     ],
 )
 def test_a_query_reads_as_written(text: str, expected: list[tuple[str, float]]) -> None:
     assert [(term.label, term.weight) for term in parse(text)] == expected
 
 
-@pytest.mark.parametrize("text", ["", "   ", "dog + ", "+ + dog", "dog - - cat", "2*"])
+@pytest.mark.parametrize(
+    "text", ["", "   ", "dog + ", "+ + dog", "dog - - cat", "2*", '""', "\u200b"]
+)
 def test_an_empty_term_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(QueryError, match=r'empty term.*"dog \+ beach - person"'):
         parse(text)
@@ -40,6 +49,54 @@ def test_an_empty_term_is_refused_with_an_example(text: str) -> None:
 def test_a_weight_of_zero_is_refused() -> None:
     with pytest.raises(QueryError, match="weight"):
         parse("0*dog")
+
+
+@pytest.mark.parametrize("weight", ["nan", "1e999", "inf", "-2", "9" * 400, "1e7"])
+def test_a_number_that_is_no_weight_is_refused(weight: str) -> None:
+    with pytest.raises(QueryError, match=r'" is no weight: write a number from 0 to 1,000,000'):
+        parse(f"{weight}*dog")
+
+
+@pytest.mark.parametrize("text", ['"rock + roll', 'dog - "a b', '"a" b'])
+def test_quotation_marks_enclose_a_whole_label(text: str) -> None:
+    with pytest.raises(QueryError, match="do not enclose a whole label"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "odd", "meant"),
+    [
+        ("red star -snow", "-snow", "red star - snow"),
+        ("dog +beach - cat", "+beach", "dog + beach - cat"),
+        ("dog \u2013 person", "\u2013", "dog - person"),
+        ("dog \u2212person", "\u2212person", "dog - person"),
+    ],
+)
+def test_a_sign_that_was_read_as_a_letter_is_remarked_on(text: str, odd: str, meant: str) -> None:
+    remark = note(text)
+    assert remark is not None
+    assert remark.startswith(f'"{odd}" was read as part of a label')
+    assert remark.endswith(f'write "{meant}".')
+
+
+@pytest.mark.parametrize(
+    "text", ["dog + beach - person", "t-shirt", "- person + dog", "-5 degrees", '"red -snow"', ""]
+)
+def test_other_queries_need_no_remark(text: str) -> None:
+    assert note(text) is None
+
+
+@given(st.text(st.sampled_from('ab+-*" .2\u2013')).map(clean_label))
+def test_a_label_is_read_as_it_is_quoted(label: str) -> None:
+    if label and '"' not in label:
+        assert parse(f"{quoted(label)} + dog") == [Term(label=label), Term(label="dog")]
+
+
+@pytest.mark.parametrize("place", ["https://example.org/a.jpg", "file:///a.jpg", "s3://bucket/a"])
+def test_an_address_is_no_photo(place: str) -> None:
+    with pytest.raises(QueryError, match="is an address: --like takes the path of a photo"):
+        terms([], like=[Path(place)])
+    assert terms([], like=[Path("C:/a.jpg"), Path("a: b.jpg")])
 
 
 @pytest.mark.parametrize("text", ["- dog", "dog - dog", "dog + cat - 2*dog - cat"])

@@ -33,6 +33,35 @@ def test_an_unusable_vocabulary_is_a_sentence(tmp_path: Path, data: bytes, compl
         read_vocabulary(file)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("tags.csv", 'path,label,score\r\na.jpg,dog,0.5\r\nb.jpg,"sea, salt",\r\n'),
+        ("tags.tsv", "Label\tn\ndog\t1\n\nsea, salt\t2\n"),
+        ("one.csv", 'dog\n# comment\n"sea, salt"\nDOG\n'),
+    ],
+)
+def test_a_table_gives_its_column_of_labels(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_vocabulary(tmp_path / name) == ["dog", "sea, salt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("tags.csv", "a.jpg,dog\nb.jpg,sea\n", 'none of its columns has the heading "label"'),
+        ("labels.json", '["dog", "sea"]\n', "write labels as text, one a line"),
+        ("tags.csv", "\n,\n", "has no labels"),
+    ],
+)
+def test_a_file_whose_lines_are_no_labels_is_refused(
+    tmp_path: Path, name: str, text: str, complaint: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(QueryError, match=complaint):
+        read_vocabulary(tmp_path / name)
+
+
 def test_a_missing_vocabulary_is_named(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match=r"none\.txt: No such file"):
         read_vocabulary(tmp_path / "none.txt")
@@ -41,7 +70,8 @@ def test_a_missing_vocabulary_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("top", "threshold", "labels"), [(0, None, ["a"]), (-1, 0.5, ["a"]), (3, None, [])]
+    ("top", "threshold", "labels"),
+    [(0, None, ["a"]), (-1, 0.5, ["a"]), (3, None, []), (3, 1.5, ["a"])],
 )
 def test_a_rule_that_tags_everything_or_nothing_is_refused(top, threshold, labels) -> None:
     with pytest.raises(QueryError):

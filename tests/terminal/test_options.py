@@ -60,6 +60,23 @@ def test_word_that_is_no_choice_is_a_usage_error() -> None:
     assert "'cover', 'topk', 'all'" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (("--m", "0"), "--m: m in [index] must be at least 1, not 0"),
+        (("--threshold", "5"), "--threshold: threshold in [tag] must be at most 1, not 5.0"),
+        (("--threshold", "nan"), "--threshold: threshold in [tag] must be a number, not nan"),
+        (("--m", "many"), "'many' is not a valid integer"),
+    ],
+)
+def test_a_value_that_a_setting_does_not_take_is_a_usage_error(
+    given: tuple[str, str], complaint: str
+) -> None:
+    result = CliRunner().invoke(show, given)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
 def test_bytes_that_are_not_utf_8_are_a_usage_error() -> None:
     @click.command()
     @click.option("--label", type=TEXT)

@@ -167,7 +167,8 @@ class Tally:
         is_refused = np.array([(c, self._ids[label]) in self._refused for c, label in pairs], bool)
         for content in records["content"][is_refused].tolist():
             self._refused_tags += len(photos.get(content, ()))
-        return records[~is_refused]
+        allowed: Records = records[~is_refused]
+        return allowed
 
     def report(self, session: Session, run: int | None) -> TagReport:
         """Return the counts."""

@@ -4,6 +4,7 @@ A tag is current while `superseded_by` is NULL; see `auto_tags`.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import cast
 
 from sqlalchemy import delete, exists, func, insert, select
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from mkt_search.paths import text_to_path
 from mkt_search.spelling import distinct_labels, label_key
+from mkt_search.store.sql.contents import of_photos
 from mkt_search.store.sql.filters import filtered
 from mkt_search.store.sql.schema import LabelRow, Photo, RefusalRow, Root, TagRow
 from mkt_search.store.sql.statements import in_pieces, now
@@ -71,12 +73,18 @@ def add_by_hand(
 
 
 def remove_by_hand(session: Session, photos: Sequence[int], label: str) -> int:
-    """Remove a label from photos, whoever set it; return how many had it.
+    """Remove a label from photos and their copies, whoever set it; return how many of them had it.
 
     Replaced tags go too, so that reverting a run does not restore them.
     """
     removed: set[int] = set()
-    for piece in in_pieces(photos):
+    contents = sorted(of_photos(session, photos))
+    copies = (
+        session.scalars(select(Photo.id).where(Photo.content_id.in_(p)))
+        for p in in_pieces(contents)
+    )
+    everywhere = {*photos, *chain.from_iterable(copies)}
+    for piece in in_pieces(sorted(everywhere)):
         rows = session.scalars(
             select(TagRow)
             .join(LabelRow, LabelRow.id == TagRow.label_id)
@@ -86,7 +94,7 @@ def remove_by_hand(session: Session, photos: Sequence[int], label: str) -> int:
             if tag.superseded_by is None:
                 removed.add(tag.photo_id)
             session.delete(tag)
-    return len(removed)
+    return len(removed.intersection(photos))
 
 
 def delete_tags_of(session: Session, photos: Sequence[int]) -> int:
