@@ -98,7 +98,7 @@ def stored(vectors: PhotoVectors, precision: Precision) -> tuple[PhotoVectors, i
     rows = np.concatenate([vectors.global_vectors[:, None], vectors.local_vectors], axis=1)
     codes, steps = encode(rows, precision)
     decoded = decode(codes, steps, precision, rows.shape[-1])
-    members = Members.pack(vectors.members).packed
+    members = Members.pack(vectors.members, vectors.members.shape[2]).packed
     size = codes[0].nbytes + steps[0].nbytes + members[0].nbytes + ROW_HEADER_BYTES
     return PhotoVectors(decoded[:, 0], decoded[:, 1:], vectors.members), size
 

@@ -5,8 +5,8 @@
 #   benchmarks/run_all.sh search tagging     some of them, by name
 #   DATA=FOLDER WORK=FOLDER PYTHON=... benchmarks/run_all.sh
 #
-# DATA holds corel5k/, backbones/ and label_tables/. WORK keeps the model and the libraries that the
-# Corel-5k run makes; pooling-corel5k reads that model, so corel5k comes first.
+# DATA holds corel5k/, voc300/, backbones/ and label_tables/. WORK keeps the model and the libraries
+# that the Corel-5k run makes; pooling-corel5k and panoramas read that model, so corel5k comes first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
@@ -14,7 +14,7 @@ data=${DATA:-../shared/data}
 work=${WORK:-runs}
 names=(
   first_search search retrieval tagging indexing training_step
-  corel5k pooling-corel5k pooling-demo pooling_speed
+  corel5k pooling-corel5k pooling-demo pooling_speed panoramas
 )
 
 measure() {
@@ -36,6 +36,9 @@ measure() {
       "$python" benchmarks/pooling.py --data "$data" --model "$work/corel5k/seed0/checkpoint" \
         "${json[@]}" ;;
     pooling-demo) "$python" benchmarks/pooling.py --demo "$work/demo-photos" "${json[@]}" ;;
+    panoramas)
+      "${one_thread[@]}" benchmarks/panoramas.py --data "$data" \
+        --model "$work/corel5k/seed0/checkpoint" "${json[@]}" ;;
     pooling_speed)
       env OMP_WAIT_POLICY=PASSIVE "$python" benchmarks/pooling_speed.py "${json[@]}" ;;
     *) echo "no results are called $1; there are ${names[*]}" >&2; exit 2 ;;

@@ -81,9 +81,9 @@ class Committer:
             for item in items
             if isinstance(item, Failed)
         ]
-        photos, pixels = _arrange(loaded, known, copies)
+        photos, views = _arrange(loaded, known, copies)
         files = [photo.file.absolute for photo in photos if photo.row is not None]
-        vectors = encode_batch(self.encoder, pixels, self.stored.encoding, files=files)
+        vectors = encode_batch(self.encoder, views, self.stored.encoding, files=files)
         batch = Batch(photos, failed, vectors)
         if batch.photos or batch.failed:
             self.store.add(location, self.stored, batch)
@@ -93,7 +93,7 @@ class Committer:
 
     def _complete(self, item: Loaded | Failed, copies: Copies) -> Loaded | Failed:
         """Decode a photo that was only hashed, if the library lacks its vectors or its facts."""
-        if isinstance(item, Failed) or item.pixels is not None:
+        if isinstance(item, Failed) or item.views is not None:
             return item
         if item.content in copies.encoded and item.content in copies.facts:
             return item
@@ -115,7 +115,7 @@ class Committer:
 def _is_as_recorded(item: Loaded, row: KnownPhoto | None) -> bool:
     """Return True for a photo that was only hashed, and of which everything is recorded."""
     return (
-        item.pixels is None
+        item.views is None
         and row is not None
         and row.state == "indexed"
         and row.has_vectors
@@ -127,22 +127,22 @@ def _is_as_recorded(item: Loaded, row: KnownPhoto | None) -> bool:
 def _arrange(
     loaded: Sequence[Loaded], known: Mapping[str, KnownPhoto], copies: Copies
 ) -> tuple[list[NewPhoto], list[NDArray[np.uint8]]]:
-    """Return the rows to write, and the pixels of contents that have no vectors yet."""
+    """Return the rows to write, and the views of contents that have no vectors yet."""
     photos: list[NewPhoto] = []
-    pixels: list[NDArray[np.uint8]] = []
+    views: list[NDArray[np.uint8]] = []
     encoded: set[str] = set()
     renames = _renames([item for item in loaded if item.file.path not in known], copies)
     for item in loaded:
         row = None
         if item.content not in copies.encoded and item.content not in encoded:
-            assert item.pixels is not None
-            row = len(pixels)
-            pixels.append(item.pixels)
+            assert item.views is not None
+            row = len(views)
+            views.append(item.views)
             encoded.add(item.content)
         facts = item.facts if item.facts is not None else copies.facts[item.content]
         renamed = renames.get(item.file.path)
         photos.append(NewPhoto(item.file, item.content, dated(facts, item.file), row, renamed))
-    return photos, pixels
+    return photos, views
 
 
 def _renames(new: Sequence[Loaded], copies: Copies) -> dict[str, int]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mkt_search.errors import CheckpointMismatch, MktError, ModelError
 from mkt_search.models.build import Model
 from mkt_search.models.record import open_recorded
+from mkt_search.models.views import Views, encode_views
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.types import Encoded, Encoding, ImageSpec, PhotoVectors
 
@@ -89,7 +90,7 @@ def reopened(stored: StoredEncoding, name: str, *, device: str = "auto") -> Lazy
 
 def encode_batch(
     encoder: Encoder,
-    pixels: Sequence[NDArray[np.uint8]],
+    photos: Sequence[Views],
     encoding: Encoding,
     *,
     files: Sequence[Path],
@@ -98,25 +99,25 @@ def encode_batch(
 
     Args:
         encoder: the student.
-        pixels: one (H, W, 3) array a photo, as `encoder.spec` wants them.
+        photos: the views of each, as `encoder.spec` wants them.
         encoding: how patches are pooled.
         files: where they are from, for messages.
 
     Raises:
         ModelError: the student failed, or gave vectors that are not finite.
     """
-    if not pixels:
+    if not photos:
         return None
     from indexer.pooling.pool import pool  # imports torch
 
     try:
-        encoded = encoder.encode(np.stack(pixels))  # (B, D), (B, P, D)
+        encoded = encode_views(encoder, photos)  # (V, D), (V, P, D) for V views of all photos
     except MktError:
         raise
     except Exception as problem:
         raise ModelError(
-            f"the student failed on {len(pixels)} photos, the first of them {files[0]}: {problem}. "
+            f"the student failed on {len(photos)} photos, the first of them {files[0]}: {problem}. "
             "What was committed before is kept. If memory ran out, try a smaller --batch-size; "
             "otherwise --device cpu or --dtype float32."
         ) from problem
-    return pool(encoded, encoding)
+    return pool(encoded, encoding, views=[len(views) for views in photos])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from indexer.walk import modified_ns
 from mkt_search.errors import PhotoError
-from mkt_search.photos.decode import MAX_PIXELS, Decoded, decode, read, to_pixels
+from mkt_search.photos.decode import MAX_PIXELS, Decoded, decode, read, to_views
 from mkt_search.types import ImageSpec, PhotoFacts, PhotoFile
 
 LARGE_PIXELS = 50_000_000
@@ -36,13 +36,13 @@ CHANGED = "changed while being read"
 class Loaded:
     """A photo that was read.
 
-    `content` is its SHA-256 in hex; `pixels` (H, W, 3) uint8 and `facts` are None if its vectors
+    `content` is its SHA-256 in hex; `views` (V, H, W, 3) uint8 and `facts` are None if its vectors
     are stored already.
     """
 
     file: PhotoFile
     content: str
-    pixels: NDArray[np.uint8] | None
+    views: NDArray[np.uint8] | None
     facts: PhotoFacts | None
 
 
@@ -110,7 +110,7 @@ class Loader:
             if self.is_stored(content):
                 return Loaded(file, content, None, None)
             decoded = self._decode(data, file)
-            return Loaded(file, content, to_pixels(decoded.image, self.spec), decoded.facts)
+            return Loaded(file, content, to_views(decoded, self.spec), decoded.facts)
         except PhotoError as problem:
             return Failed(file, str(problem), content)
         except MemoryError:

@@ -12,6 +12,7 @@ part of the stored vectors (`scale`).
 Everything here is numpy on float32 and is the reference that every faster path must equal.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,11 @@ def unit(vectors: Vector, length: np.float32 = ONE) -> Vector:
     lengths = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))  # faster than linalg.norm
     units: Vector = vectors * (length * np.reciprocal(np.maximum(lengths, TINY)))[..., None]
     return units
+
+
+def mean_of_views(global_vectors: Vector) -> Vector:
+    """Return the unit global vector (D,) of a photo from those of its views, (V, D)."""
+    return unit(unit(global_vectors).mean(axis=0))
 
 
 def patch_weights(similarities: Vector, counts: NDArray[Any], k: int) -> Vector:
@@ -111,6 +117,30 @@ def score_similarities(similarities: Vector, counts: NDArray[Any], *, k: int) ->
     """
     local = np.swapaxes(similarities[:, 1:], 1, 2)  # (n, L, m)
     return StreamScores(similarities[:, 0], top_k_mean(local, counts[:, None, :], k))
+
+
+def of_best_view(scores: StreamScores, views: Sequence[int]) -> StreamScores:
+    """Return the scores of n photos, (n, L), from those of all their views, (sum of views, L).
+
+    A photo has for each label the two parts of the view that scores best.
+
+    Args:
+        scores: of every view, photo by photo.
+        views: (n,), how many views each photo has.
+    """
+    if len(scores.fused) == len(views):
+        return scores
+    ends = np.cumsum(views)
+    best = np.stack(
+        [
+            end - number + scores.fused[end - number : end].argmax(axis=0)
+            for number, end in zip(views, ends, strict=True)
+        ]
+    )  # (n, L) rows
+    return StreamScores(
+        np.take_along_axis(scores.global_scores, best, axis=0),
+        np.take_along_axis(scores.local_scores, best, axis=0),
+    )
 
 
 def without_padding(vectors: Vector, counts: NDArray[Any], k: int) -> tuple[Vector, NDArray[Any]]:

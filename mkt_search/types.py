@@ -129,6 +129,10 @@ class PhotoVectors:
 
     `global_vectors` (n, D) and `local_vectors` (n, m, D) float32; `members` (n, m, P) bool marks
     the patches whose mean each local vector is. A local vector without members is padding.
+
+    If one of them is a panorama of V views, `members` is (n, m, V P), one view after the other. A
+    local vector of a panorama has members in one view, and is their mean, plus the global vector of
+    that view, less the global vector of the photo.
     """
 
     global_vectors: Vector

@@ -227,30 +227,20 @@ def test_evaluations_are_kept(whole_library: OldLibrary) -> None:
     assert same(found, whole_library.expected["evaluations"])
 
 
-@pytest.mark.parametrize(
-    "are_new",
-    [
-        pytest.param(False, id="times as they were"),
-        pytest.param(True, id="new times", marks=pytest.mark.slow),
-    ],
-)
-def test_indexing_unchanged_photos_encodes_nothing(own_library: OldLibrary, are_new: bool) -> None:
-    photos = own_library.expected["status"]["photos"]
-    if are_new:  # as after a copy of the photos that keeps no times: bytes are read
-        for path in own_library.home.glob("*/**/*.png"):
-            os.utime(path)
-    done = own_library.read("index", "--model", own_library.model, "--json")
-    assert (done["indexed"], done["unchanged"]) == (0, photos["indexed"])
-    assert (done["renamed"], done["failed"], done["missing"]) == (0, 0, 0)
+def test_photos_of_an_earlier_decoder_are_searched_and_indexed_only_by_a_rebuild(
+    own_library: OldLibrary,
+) -> None:
+    refused = own_library.run("index", "--model", own_library.model, code=1).stderr
+    assert "made by an earlier version" in refused and "`mkt index --rebuild`" in refused
     assert same(own_library.tags(), own_library.expected["tags"])
     check_searches(own_library)
 
 
-def test_a_new_photo_is_indexed_and_found(own_library: OldLibrary) -> None:
+def test_a_rebuild_finds_new_photos_and_keeps_the_tags(own_library: OldLibrary) -> None:
     before = len(own_library.search(["red", "-k", "1000"]))
     paint(own_library.home / "photos" / "sunset.png", "red")
-    done = own_library.read("index", "--model", own_library.model, "--json")
-    assert done["indexed"] == 1
+    own_library.run("index", "--rebuild", "--model", own_library.model)
+    assert same(own_library.tags(), own_library.expected["tags"])
     hits = own_library.search(["red", "-k", "1000"])
     assert len(hits) == before + 1
     assert hits[0]["path"] == "HOME/photos/sunset.png"

@@ -5,7 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkt_search.scoring import (
+    StreamScores,
     fuse_over_labels,
+    mean_of_views,
+    of_best_view,
     patch_weights,
     scale,
     score,
@@ -130,3 +133,20 @@ def test_scores_are_the_same_without_padding(seed: int, padded: float, k: int) -
 def test_vectors_that_do_not_fill_k_alone_keep_their_padding() -> None:
     vectors, counts = np.ones((1, 3, 2), np.float32), np.array([[3, 0]])
     assert without_padding(vectors, counts, 4) == (vectors, counts)
+
+
+def test_a_photo_of_several_views_has_the_scores_of_the_best_view_for_each_label() -> None:
+    global_scores = np.array([[1, 2], [5, 0], [0, 1], [3, 3]], np.float32)
+    local_scores = np.array([[1, 1], [0, 1], [6, 9], [1, 0]], np.float32)
+    found = of_best_view(StreamScores(global_scores, local_scores), [1, 2, 1])
+    np.testing.assert_array_equal(found.global_scores, [[1, 2], [0, 1], [3, 3]])
+    np.testing.assert_array_equal(found.local_scores, [[1, 1], [6, 9], [1, 0]])
+    single = StreamScores(global_scores, local_scores)
+    assert of_best_view(single, [1, 1, 1, 1]) is single
+
+
+def test_the_global_vector_of_several_views_is_their_mean_direction() -> None:
+    one = np.array([[0, 3, 4]], np.float32)
+    np.testing.assert_allclose(mean_of_views(one), [0, 0.6, 0.8], rtol=1e-6)
+    two = np.array([[9, 0, 0], [0, 2, 0]], np.float32)
+    np.testing.assert_allclose(mean_of_views(two), [0.5**0.5, 0.5**0.5, 0], rtol=1e-6)

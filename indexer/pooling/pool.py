@@ -3,17 +3,23 @@
 `cover` stores means of k patches, chosen together (`greedy_k_sets`); `topk` the m patches most like
 the whole photo; `all` every patch.
 
+The views of a panorama are pooled like photos, each with a share of the local vectors, and joined
+so that the panorama scores as the best of them.
+
 Nothing here is random, and every photo is computed by itself: its vectors do not depend, by a
 single bit, on the photos that share its batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from indexer.pooling.greedy_k_sets import greedy_k_sets
+from indexer.pooling.panorama import join_views
 from mkt_search.errors import ModelError
 from mkt_search.scoring import scale
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
@@ -21,27 +27,68 @@ from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
 CACHE_BYTES = 1 << 21
 
 
-def pool(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
-    """Pool a batch: global_vectors (B, D), local_vectors (B, m, D), members (B, m, P).
+def pool(
+    encoded: Encoded, encoding: Encoding, *, views: Sequence[int] | None = None
+) -> PhotoVectors:
+    """Pool a batch of B photos: global_vectors (B, D), local_vectors (B, m, D), members (B, m, P).
 
     Sets that add nothing are padding without members. With `pooling = "all"`, m is P.
 
     Args:
-        encoded: the batch as it leaves the student, unscaled.
+        encoded: the batch as it leaves the student, unscaled; a row for each view of each photo.
         encoding: grid, kind and number of local vectors, and top_k.
+        views: how many views each photo has, (B,); by default one.
 
     Raises:
         ModelError: the vectors hold NaN or infinity, or are not of the encoding's shape.
     """
     _check(encoded, encoding)
-    parts = [
-        _pool(Encoded(encoded.global_vectors[few], encoded.patches[few]), encoding)
-        for few in _few_at_a_time(encoded.patches)
+    if views is None:
+        return _pool_photos(encoded, encoding)
+    parts: list[PhotoVectors] = []
+    end = 0
+    for number, photos in groupby(views):
+        start, end = end, end + number * len(list(photos))
+        pool_rows, step = (_pool_photos, end - start) if number == 1 else (_pool_panorama, number)
+        for first in range(start, end, step):
+            rows = slice(first, first + step)
+            some = Encoded(encoded.global_vectors[rows], encoded.patches[rows])
+            parts.append(pool_rows(some, encoding))
+    return _joined(parts)
+
+
+def _pool_photos(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
+    """Pool photos of one view each."""
+    return _joined(
+        [
+            _pool(Encoded(encoded.global_vectors[few], encoded.patches[few]), encoding)
+            for few in _few_at_a_time(encoded.patches)
+        ]
+    )
+
+
+def _pool_panorama(views: Encoded, encoding: Encoding) -> PhotoVectors:
+    """Pool the views of one photo. If all patches are stored, the most useful of each view are."""
+    share = -(-encoding.m // len(views.patches))
+    each = replace(encoding, m=share)
+    if encoding.pooling == "all":
+        each = replace(each, pooling="cover", top_k=1)
+    return join_views(_pool_photos(views, each), encoding.m)
+
+
+def _joined(parts: Sequence[PhotoVectors]) -> PhotoVectors:
+    """Concatenate photos; members become as wide as those of the photo with the most views."""
+    if len(parts) == 1:
+        return parts[0]
+    widest = max(part.members.shape[2] for part in parts)
+    members = [
+        np.pad(part.members, ((0, 0), (0, 0), (0, widest - part.members.shape[2])))
+        for part in parts
     ]
     return PhotoVectors(
         np.concatenate([part.global_vectors for part in parts]),
         np.concatenate([part.local_vectors for part in parts]),
-        np.concatenate([part.members for part in parts]),
+        np.concatenate(members),
     )
 
 

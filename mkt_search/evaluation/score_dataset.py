@@ -12,18 +12,17 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mkt_search.datasets.dataset import PhotoDataset, Rows, machine_memory
 from mkt_search.errors import EvaluationError, PhotoError
 from mkt_search.evaluation.protocol import PhotoScores, score_encoded
 from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.models.views import Views, encode_views
 from mkt_search.photos import decode as images
 from mkt_search.progress import Progress, ProgressCallback, no_progress
-from mkt_search.scoring import StreamScores
+from mkt_search.scoring import StreamScores, of_best_view
 from mkt_search.types import ImageSpec, Vector
 
-Pixels = NDArray[np.uint8]
 SCORE_ARRAYS = 8  # (N, L) float32 in memory: two streams on two scales, and as much to measure them
 
 
@@ -77,12 +76,14 @@ def score_photos(
     read: list[int] = []
     done = 0
     progress(Progress(step, 0, len(rows)))
-    for batch, pixels in _batches(dataset, rows, encoder.spec, loading or Loading()):
-        if pixels is not None:
-            encoded = encoder.encode(pixels)
-            kept = slice(len(read), len(read) + len(pixels))
+    for batch in _batches(dataset, rows, encoder.spec, loading or Loading()):
+        if batch.photos:
+            encoded = encode_views(encoder, batch.photos)
+            views = [len(photo) for photo in batch.photos]
+            kept = slice(len(read), len(read) + len(views))
             for table, vectors in zip(tables, labels, strict=True):
-                for part, scores in zip(table, score_encoded(encoded, vectors, k=k), strict=True):
+                for part, found in zip(table, score_encoded(encoded, vectors, k=k), strict=True):
+                    scores = of_best_view(found, views)
                     part.global_scores[kept], part.local_scores[kept] = (
                         scores.global_scores,
                         scores.local_scores,
@@ -99,34 +100,33 @@ def score_photos(
 
 @dataclass(frozen=True)
 class _Batch:
-    """The readable rows of a batch of `size` photos."""
+    """The readable rows of a batch of `size` photos, and the views of each."""
 
     readable: list[int]
+    photos: list[Views]
     size: int
 
 
 def _batches(
     dataset: PhotoDataset, rows: Rows, spec: ImageSpec, loading: Loading
-) -> Iterator[tuple[_Batch, Pixels | None]]:
-    """Yield batches with their pixels (B, H, W, 3), or None if no photo of a batch is readable."""
+) -> Iterator[_Batch]:
     photos = _load(dataset, rows, spec, loading)
     while loaded := list(islice(photos, loading.batch_size)):
-        kept = [(row, pixels) for row, pixels in loaded if pixels is not None]
-        batch = _Batch([row for row, _ in kept], len(loaded))
-        yield batch, np.stack([pixels for _, pixels in kept]) if kept else None
+        kept = [(row, views) for row, views in loaded if views is not None]
+        yield _Batch([row for row, _ in kept], [views for _, views in kept], len(loaded))
 
 
 def _load(
     dataset: PhotoDataset, rows: Rows, spec: ImageSpec, loading: Loading
-) -> Iterator[tuple[int, Pixels | None]]:
+) -> Iterator[tuple[int, Views | None]]:
     """Decode on threads while the student works, at most two batches ahead."""
-    waiting: deque[tuple[int, Future[Pixels | None]]] = deque()
+    waiting: deque[tuple[int, Future[Views | None]]] = deque()
     ahead = 2 * loading.batch_size
     with ThreadPoolExecutor(loading.workers or os.cpu_count(), thread_name_prefix="load") as pool:
         try:
             for row in rows.tolist():
                 path = dataset.folder / dataset.files[row]
-                waiting.append((row, pool.submit(_pixels, path, spec, loading.max_pixels)))
+                waiting.append((row, pool.submit(_views, path, spec, loading.max_pixels)))
                 if len(waiting) >= ahead:
                     number, decoded = waiting.popleft()
                     yield number, decoded.result()
@@ -137,13 +137,13 @@ def _load(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _pixels(path: Path, spec: ImageSpec, max_pixels: int) -> Pixels | None:
-    """Return a photo as the student's input; None if it cannot be read."""
+def _views(path: Path, spec: ImageSpec, max_pixels: int) -> Views | None:
+    """Return what the student sees of a photo; None if it cannot be read."""
     try:
         data = images.read(path)
         side = spec.decode_side
-        image = images.decode(data, name=path.name, shorter_side=side, max_pixels=max_pixels).image
-        return images.to_pixels(image, spec)
+        photo = images.decode(data, name=path.name, shorter_side=side, max_pixels=max_pixels)
+        return images.to_views(photo, spec)
     except (PhotoError, MemoryError):
         return None
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from mkt_search.errors import PhotoError
-from mkt_search.photos.crop import center_crop, visible_box
+from mkt_search.photos.crop import center_crop, views, visible_box
 from mkt_search.photos.exif import (
     QUARTER_TURNS,
     orientation,
@@ -50,10 +50,11 @@ __all__ = [
     "read",
     "thumbnail",
     "to_pixels",
+    "to_views",
 ]
 
-DECODER = 1
-"""Version of what `decode` and `to_pixels` return; a change of pixels needs a new one."""
+DECODER = 2
+"""Version of the pixels that `decode` and `to_views` return; a change of them needs a new one."""
 
 MAX_PIXELS = 179_000_000
 MAX_FILE_BYTES = 2 * 1024**3
@@ -222,19 +223,35 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
         return Image.fromarray(np.nan_to_num(scaled).clip(0, 255).astype(np.uint8))
 
 
+def to_views(photo: Decoded, spec: ImageSpec) -> NDArray[np.uint8]:
+    """Resize a photo to the views of it that a student sees: (V, height, width, 3) uint8.
+
+    V is 1 except for a panorama; see `crop.views`. The size of the full photo decides, as it does
+    when boxes are drawn: a reduced image may have a slightly different shape.
+    """
+    boxes = views(photo.facts.width, photo.facts.height, spec)
+    if len(boxes) == 1:
+        return to_pixels(photo.image, spec)[None]
+    return np.stack([_resized(photo.image, box, spec) for box in boxes])
+
+
 def to_pixels(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
-    """Resize an upright RGB image to what a student sees: (height, width, 3) uint8, unnormalized.
+    """Resize an upright RGB image to one view: (height, width, 3) uint8, unnormalized.
 
     Uses torch's antialiased bicubic kernel for 8 bits: a third of Pillow's time, and within two
     levels of it. An image more than twice too large is first reduced by a whole factor. If the spec
     has a `shorter_side`, Pillow does the work, and the result equals torchvision's in every pixel.
     """
-    import torch
-
     if spec.shorter_side and max(image.size) <= MAX_SCALED_ASPECT * min(image.size):
         return _resize_then_crop(image, spec)
+    return _resized(image, visible_box(image.width, image.height, spec), spec)
 
-    left, top, right, bottom = _pixel_edges(image, visible_box(image.width, image.height, spec))
+
+def _resized(image: Image.Image, box: Box, spec: ImageSpec) -> NDArray[np.uint8]:
+    """Return a part of an image, squashed to (height, width, 3)."""
+    import torch
+
+    left, top, right, bottom = _pixel_edges(image, box)
     factor = min((right - left) // (2 * spec.width), (bottom - top) // (2 * spec.height))
     if factor > 1:
         image = image.reduce(factor, (left, top, right, bottom))

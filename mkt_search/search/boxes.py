@@ -1,45 +1,46 @@
 """From patches to rectangles in the photo: where the local part of a score comes from."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.photos.crop import visible_box
-from mkt_search.types import Box, ImageSpec
+from mkt_search.types import Box, Vector
+
+Group = list[tuple[int, int]]  # cells (row, column) of a grid
 
 
-def boxes_of(
-    weights: NDArray[np.float32], grid: tuple[int, int], spec: ImageSpec, width: int, height: int
-) -> tuple[Box, ...]:
+def boxes_of(weights: Vector, grid: tuple[int, int], views: Sequence[Box]) -> tuple[Box, ...]:
     """Return a rectangle around every connected group of patches that counted, heaviest first.
 
     Args:
-        weights: (P,), the weight of each patch in the local part; 0 if it did not count.
+        weights: (V P,), the weight of each patch of each view in the local part; 0 if it did not
+            count. Weights of more views than there are do not count.
         grid: rows and columns of patches.
-        spec: how the student sees a photo; a crop does not see its borders.
-        width: width of the upright photo in pixels.
-        height: height of the upright photo in pixels.
+        views: where in the photo each view lies, see `photos.crop.views`.
     """
+    found = [
+        (sum(float(cells[cell]) for cell in group), _box(group, grid, view))
+        for cells, view in zip(weights.reshape(-1, *grid), views, strict=False)
+        for group in _groups(cells > 0)
+    ]
+    return tuple(box for _, box in sorted(found, key=lambda item: -item[0]))
+
+
+def _box(group: Group, grid: tuple[int, int], view: Box) -> Box:
+    """Return the rectangle around some cells of the grid that covers a view."""
     rows, columns = grid
-    window = visible_box(width, height, spec)
-    across = (window.right - window.left) / columns
-    down = (window.bottom - window.top) / rows
-    groups = sorted(_groups(weights.reshape(grid) > 0), key=lambda g: -_weight(weights, g, columns))
-    return tuple(
-        Box(
-            window.left + across * min(c for _, c in group),
-            window.top + down * min(r for r, _ in group),
-            window.left + across * (max(c for _, c in group) + 1),
-            window.top + down * (max(r for r, _ in group) + 1),
-        )
-        for group in groups
+    across = (view.right - view.left) / columns
+    down = (view.bottom - view.top) / rows
+    return Box(
+        view.left + across * min(column for _, column in group),
+        view.top + down * min(row for row, _ in group),
+        view.left + across * (max(column for _, column in group) + 1),
+        view.top + down * (max(row for row, _ in group) + 1),
     )
 
 
-def _weight(weights: NDArray[np.float32], group: list[tuple[int, int]], columns: int) -> float:
-    return float(sum(weights[row * columns + column] for row, column in group))
-
-
-def _groups(marked: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
+def _groups(marked: NDArray[np.bool_]) -> list[Group]:
     """Split marked cells into groups that touch by an edge."""
     left = {(int(row), int(column)) for row, column in np.argwhere(marked)}
     groups = []

@@ -1,11 +1,12 @@
 """From content ids to hits: photos with their paths, copies and boxes."""
 
+from mkt_search.photos.crop import PANORAMA_DECODER, views, visible_box
 from mkt_search.search.boxes import boxes_of
 from mkt_search.search.search import Found, patches_used
 from mkt_search.store.catalog import Catalog
 from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.records import PhotoRecord
-from mkt_search.types import Box, Filters, Hit, ImageSpec, Vector
+from mkt_search.types import Box, Encoding, Filters, Hit, ImageSpec, Vector
 
 
 def hits_of(
@@ -27,7 +28,9 @@ def hits_of(
         label: (D,), whose local part the boxes show; None leaves boxes out.
         spec: how the student sees a photo, for the boxes.
     """
-    weights = None if label is None else patches_used(snapshot, label, found.content_ids)  # (k, P)
+    weights = None  # (k, V P)
+    if label is not None:
+        weights = patches_used(snapshot, label, found.content_ids)
     content_ids = found.content_ids.tolist()
     photos = catalog.photos_of_contents(content_ids, filters)
     hits = []
@@ -38,7 +41,7 @@ def hits_of(
         first, *copies = records
         boxes: tuple[Box, ...] = ()
         if weights is not None and spec is not None:
-            boxes = _boxes(weights[i], first, snapshot.facts.encoding.grid, spec)
+            boxes = _boxes(weights[i], first, snapshot.facts.encoding, spec)
         hits.append(
             Hit(
                 photo_id=first.id,
@@ -56,8 +59,11 @@ def hits_of(
 
 
 def _boxes(
-    weights: Vector, photo: PhotoRecord, grid: tuple[int, int], spec: ImageSpec
+    weights: Vector, photo: PhotoRecord, encoding: Encoding, spec: ImageSpec
 ) -> tuple[Box, ...]:
     if photo.facts is None:
         return ()
-    return boxes_of(weights, grid, spec, photo.facts.width, photo.facts.height)
+    width, height = photo.facts.width, photo.facts.height
+    if encoding.decoder < PANORAMA_DECODER:
+        return boxes_of(weights, encoding.grid, [visible_box(width, height, spec)])
+    return boxes_of(weights, encoding.grid, views(width, height, spec))

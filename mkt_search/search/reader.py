@@ -9,7 +9,7 @@ import numpy as np
 from mkt_search.errors import LibraryDamaged, LibraryNotFound, QueryError
 from mkt_search.models.build import Model
 from mkt_search.progress import ProgressCallback
-from mkt_search.scoring import unit
+from mkt_search.scoring import mean_of_views, unit
 from mkt_search.search.hits import hits_of
 from mkt_search.search.label_vectors import LabelVectors
 from mkt_search.search.library_model import LibraryModel
@@ -204,4 +204,4 @@ class LibraryReader:
         from mkt_search.search.score_photo import encode_photo  # imports an image library
 
         model = self._models.of(snapshot.facts.stored)
-        return unit(encode_photo(path, model, self._config).global_vectors[0])
+        return mean_of_views(encode_photo(path, model, self._config).global_vectors)

@@ -10,7 +10,7 @@ import numpy as np
 from mkt_search.errors import PhotoError, QueryError
 from mkt_search.models.build import Model
 from mkt_search.photos import decode as images
-from mkt_search.scoring import HALF, StreamScores, fuse_over_labels, scale, score
+from mkt_search.scoring import HALF, StreamScores, fuse_over_labels, of_best_view, scale, score
 from mkt_search.settings.config import Config
 from mkt_search.types import Encoded, Vector
 
@@ -29,7 +29,7 @@ class LabelScore:
 
 
 def encode_photo(path: Path, model: Model, config: Config) -> Encoded:
-    """Decode and encode one photo as a batch of one. Raises QueryError with the reason."""
+    """Decode a photo and encode its views, a row each. Raises QueryError with the reason."""
     try:
         data = images.read(path)
         decoded = images.decode(
@@ -41,7 +41,7 @@ def encode_photo(path: Path, model: Model, config: Config) -> Encoded:
     except PhotoError as error:
         raise QueryError(f"Cannot read the photo {path}: {error}.") from error
     encoder = model.photo_encoder(device=config.model.device, dtype=config.model.dtype)
-    return encoder.encode(images.to_pixels(decoded.image, model.image)[None])
+    return encoder.encode(images.to_views(decoded, model.image))
 
 
 def score_photo(
@@ -69,7 +69,9 @@ def score_photo(
         ModelError.
     """
     vectors = model.label_encoder().encode(labels)
-    scores = fused(encode_photo(path, model, config), vectors, k=model.top_k, fuse=fuse)
+    encoded = encode_photo(path, model, config)
+    of_views = fused(encoded, vectors, k=model.top_k, fuse=fuse)
+    scores = of_best_view(of_views, [len(encoded.patches)])
     parts = zip(
         labels, scores.fused[0], scores.global_scores[0], scores.local_scores[0], strict=True
     )

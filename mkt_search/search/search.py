@@ -183,9 +183,12 @@ class _Search:
 
 
 def patches_used(snapshot: Snapshot, label: Vector, content_ids: ContentIds) -> Vector:
-    """Return (n, P): how much each patch weighs in the local part of a score; rows sum to 1."""
+    """Return how much each patch weighs in the local part of a score; rows sum to 1.
+
+    The result is (n, P), or (n, V P) if one of the photos has V > 1 views.
+    """
     products, counts = snapshot.similarities(content_ids, label[None])  # (n, 1 + m, 1), (n, m)
-    members = snapshot.member_patches(content_ids)  # (n, m, P)
+    members = snapshot.member_patches(content_ids)  # (n, m, V P)
     weights = patch_weights(products[:, 1:, 0], counts, snapshot.facts.encoding.top_k)  # (n, m)
     shares = weights / np.maximum(counts, 1).astype(np.float32)  # of each patch of a local vector
     by_patch: Vector = np.einsum("nm,nmp->np", shares, members.astype(np.float32))

@@ -190,7 +190,10 @@ class Snapshot(Protocol):
         """Return decoded vectors."""
 
     def member_patches(self, content_ids: ContentIds) -> NDArray[np.bool_]:
-        """Return (n, m, P): the patches that each local vector is the mean of."""
+        """Return (n, m, P): the patches that each local vector is the mean of.
+
+        If one of the photos has V > 1 views, the result is (n, m, V P), one view after the other.
+        """
 
     def release_pages(self) -> None:
         """Give back memory that holds vectors read so far; reading them again stays possible."""

@@ -264,7 +264,7 @@ class LocalSnapshot:
         return StoredVectors(self.reader.vectors(rows), self.reader.counts(rows))
 
     def member_patches(self, content_ids: ContentIds) -> NDArray[np.bool_]:
-        """Return (n, m, P): the patches that each local vector is the mean of."""
+        """Return (n, m, P), or (n, m, V P): the patches that each local vector is the mean of."""
         return self.reader.member_patches(self._rows(content_ids))
 
     def release_pages(self) -> None:

@@ -1,4 +1,4 @@
-"""Photos of a dataset scored by a student in batches, against each photo alone."""
+"""Photos of a dataset, a panorama among them, scored in batches, against each photo alone."""
 
 from pathlib import Path
 
@@ -12,12 +12,15 @@ from mkt_search.evaluation.score_dataset import Loading, score_photos
 from mkt_search.models.build import CheckpointModel
 from mkt_search.photos import decode as images
 from mkt_search.progress import Progress
+from mkt_search.scoring import of_best_view
 from mkt_search.search.score_photo import fused
 from mkt_search.settings.config import DataConfig
 from mkt_search.types import Encoded
 from tests.labeled import colour_model, labeled_photos
+from tests.tiny import paint
 
 PHOTO_ROWS = np.array([0, 3, 4, 7, 11])
+PANORAMA = 4
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> CheckpointModel:
 @pytest.fixture
 def dataset(tmp_path: Path) -> PhotoDataset:
     labeled_photos(tmp_path)
+    paint(tmp_path / "photos" / f"{PANORAMA:02}.png", "green", {(1, 3): "blue"}, size=(320, 64))
     data = DataConfig(photos=str(tmp_path / "photos"), labels=str(tmp_path / "labels.json"))
     return read_published(data).dataset
 
@@ -45,10 +49,11 @@ def test_scores_are_those_of_each_photo_alone(
     np.testing.assert_array_equal(scored.targets, dataset.targets[PHOTO_ROWS])
     for i, row in enumerate(PHOTO_ROWS):
         path = dataset.folder / dataset.files[row]
-        pixels = images.to_pixels(images.decode(images.read(path)).image, model.image)
-        encoded = encoder.encode(pixels[None])
+        views = images.to_views(images.decode(images.read(path)), model.image)
+        encoded = encoder.encode(views)
         for scores, fuse in ((scored.dot, "none"), (scored.cosine, "cosine")):
-            expected = fused(encoded, labels, k=2, fuse=fuse)  # type: ignore[arg-type]
+            of_views = fused(encoded, labels, k=2, fuse=fuse)  # type: ignore[arg-type]
+            expected = of_best_view(of_views, [len(views)])
             np.testing.assert_allclose(
                 scores.global_scores[i], expected.global_scores[0], atol=1e-6
             )
@@ -87,7 +92,8 @@ def test_each_set_of_label_vectors_has_its_scores(
 ) -> None:
     labels = model.label_encoder().encode(dataset.labels)
     encoder = model.photo_encoder(device="cpu")
-    _, (first, second) = score_photos(encoder, dataset, PHOTO_ROWS, [labels, -labels], k=16)
+    rows = PHOTO_ROWS[PHOTO_ROWS != PANORAMA]
+    _, (first, second) = score_photos(encoder, dataset, rows, [labels, -labels], k=16)
     np.testing.assert_allclose(first.dot.global_scores, -second.dot.global_scores)
 
 

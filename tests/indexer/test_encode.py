@@ -19,9 +19,10 @@ from tests.tiny import SIDE, tiny_checkpoint
 FILES = [Path("first.jpg"), Path("second.jpg")]
 
 
-def pixels(count: int = 2) -> list[NDArray[np.uint8]]:
+def photos(*views: int) -> list[NDArray[np.uint8]]:
+    """Photos of so many views each, of random pixels."""
     rng = np.random.default_rng(0)
-    return list(rng.integers(0, 256, (count, SIDE, SIDE, 3), np.uint8))
+    return [rng.integers(0, 256, (number, SIDE, SIDE, 3), np.uint8) for number in views]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_a_student_is_built_for_the_first_batch_and_kept(checkpoint: Path) -> No
     lazy = LazyEncoder(open_model(checkpoint), device="cpu", dtype="float32")
     assert lazy.spec == SPEC and lazy.dtype == "float32"
     assert not lazy.is_built
-    batch = np.stack(pixels())
+    batch = np.concatenate(photos(1, 1))
     encoded = lazy.encode(batch)
     built = lazy.build()
     assert lazy.is_built and lazy.build() is built
@@ -46,9 +47,17 @@ def test_the_automatic_number_format_is_that_of_the_built_student(checkpoint: Pa
 
 
 def test_a_batch_is_encoded_and_pooled(encoder: PhotoEncoder) -> None:
-    vectors = encode_batch(encoder, pixels(), ENCODING, files=FILES)
-    expected = pool(encoder.encode(np.stack(pixels())), ENCODING)
+    vectors = encode_batch(encoder, photos(1, 1), ENCODING, files=FILES)
+    expected = pool(encoder.encode(np.concatenate(photos(1, 1))), ENCODING)
     assert vectors is not None
+    np.testing.assert_array_equal(vectors.local_vectors, expected.local_vectors)
+
+
+def test_a_panorama_in_a_batch_is_one_photo(encoder: PhotoEncoder) -> None:
+    batch = photos(1, 5, 1)
+    vectors = encode_batch(encoder, batch, ENCODING, files=FILES)
+    expected = pool(encoder.encode(np.concatenate(batch)), ENCODING, views=[1, 5, 1])
+    assert vectors is not None and len(vectors) == 3
     np.testing.assert_array_equal(vectors.local_vectors, expected.local_vectors)
 
 
@@ -71,9 +80,9 @@ class Failing:
 def test_a_failure_names_the_photos_and_the_way_out() -> None:
     student = Failing(RuntimeError("out of memory"))
     with pytest.raises(ModelError, match=r"2 photos, .*first\.jpg: out of memory.*--batch-size"):
-        encode_batch(student, pixels(), ENCODING, files=FILES)
+        encode_batch(student, photos(1, 1), ENCODING, files=FILES)
 
 
 def test_errors_of_the_program_pass_as_they_are() -> None:
     with pytest.raises(LibraryLocked, match="by pid 7"):
-        encode_batch(Failing(LibraryLocked("by pid 7")), pixels(), ENCODING, files=FILES)
+        encode_batch(Failing(LibraryLocked("by pid 7")), photos(1, 1), ENCODING, files=FILES)

@@ -13,7 +13,7 @@ from indexer import load
 from indexer.load import Failed, Loaded, Loader
 from indexer.walk import Walk
 from mkt_search.photos import decode as images
-from mkt_search.photos.decode import decode, to_pixels
+from mkt_search.photos.decode import decode, to_views
 from mkt_search.types import ImageSpec, PhotoFile
 
 SPEC = ImageSpec(16, 24, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -43,10 +43,10 @@ def test_photos_come_in_order_with_their_hash_pixels_and_facts(folder: Path) -> 
     found = list(loader().load(files(folder)))
     assert [item.file.path for item in found] == [f"{number:02}.png" for number in range(12)]
     for item in found:
-        assert isinstance(item, Loaded) and item.pixels is not None and item.facts is not None
+        assert isinstance(item, Loaded) and item.views is not None and item.facts is not None
         data = item.file.absolute.read_bytes()
         assert item.content == hashlib.sha256(data).hexdigest()
-        np.testing.assert_array_equal(item.pixels, to_pixels(decode(data).image, SPEC))
+        np.testing.assert_array_equal(item.views, to_views(decode(data), SPEC))
         assert (item.facts.width, item.facts.height, item.facts.format) == (40, 30, "PNG")
 
 

@@ -15,14 +15,16 @@ from PIL import Image
 from torchvision import transforms
 
 from mkt_search.errors import PhotoError
-from mkt_search.photos.crop import visible_box
+from mkt_search.photos.crop import views, visible_box
 from mkt_search.photos.decode import (
+    Decoded,
     decode,
     read,
     thumbnail,
     to_pixels,
+    to_views,
 )
-from mkt_search.types import Box, ImageSpec, Resize
+from mkt_search.types import Box, ImageSpec, PhotoFacts, Resize
 from tests.odd_photos import (
     OddPhoto,
     assert_upright,
@@ -283,6 +285,36 @@ def test_a_strip_of_any_length_fills_the_crop(width: int, times: int) -> None:
     box = visible_box(*strip.size, CENTER)
     assert 0 <= box.left < box.right <= 1
     assert 0 <= box.top < box.bottom <= 1
+
+
+def test_most_photos_are_seen_in_one_view() -> None:
+    image = noise(60, 40, seed=7)
+    photo = Decoded(image, PhotoFacts(60, 40, "PNG"))
+    np.testing.assert_array_equal(to_views(photo, CENTER), to_pixels(image, CENTER)[None])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(100, 400),
+    st.floats(2.1, 20),
+    st.booleans(),
+    st.sampled_from([spec(32, 32), spec(32, 48), spec(32, 32, "crop"), CENTER]),
+)
+def test_each_view_of_a_panorama_shows_its_part_of_the_photo(
+    shorter: int, aspect: float, is_wide: bool, to: ImageSpec
+) -> None:
+    longer = round(aspect * shorter)
+    ramp = np.linspace(0, 255, longer)[None].repeat(shorter, axis=0)
+    image = Image.fromarray(np.rint(ramp if is_wide else ramp.T).astype(np.uint8)).convert("RGB")
+    full = PhotoFacts(2 * image.width, 2 * image.height, "JPEG")  # it was reduced when decoded
+    seen = to_views(Decoded(image, full), to)
+    boxes = views(full.width, full.height, to)
+    assert len(boxes) > 1 and seen.shape == (len(boxes), to.height, to.width, 3)
+    for view, box in zip(seen.astype(float), boxes, strict=True):
+        start, end = (box.left, box.right) if is_wide else (box.top, box.bottom)
+        levels = view.mean(axis=(0 if is_wide else 1, 2))
+        centers = start + (np.arange(len(levels)) + 0.5) / len(levels) * (end - start)
+        assert np.abs(levels - 255 * centers).max() < 4
 
 
 def test_a_spec_with_a_shorter_side_decodes_whole_photos() -> None:

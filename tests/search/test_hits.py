@@ -92,6 +92,29 @@ def test_boxes_show_the_patches_of_the_best_local_vector(store: Store) -> None:
     assert (box.left, box.right, box.top, box.bottom) == (0.5, 1, 0, 1)
 
 
+@pytest.mark.parametrize("decoder", [1, 2])
+def test_boxes_of_a_panorama_lie_in_its_views_unless_it_was_seen_whole(
+    tmp_path: Path, decoder: int
+) -> None:
+    vectors = made.vectors(1, m=1)
+    vectors.local_vectors[0, 0] = X_AXIS
+    views = np.zeros((1, 1, 60 if decoder > 1 else 12), np.bool_)  # 5 views of 12 patches
+    views[0, 0, -12] = True  # the first patch of the last view, or of the only one
+    strip = made.photo(tmp_path, "a.jpg", row=0, facts=PhotoFacts(300, 100, "JPEG"))
+    panorama = PhotoVectors(vectors.global_vectors, vectors.local_vectors, views)
+    store = Store.create(tmp_path / "other" / ".mkt")
+    with store.writing("test"):
+        stored = store.begin_encoding(made.encoding(m=1, decoder=decoder), model="made")
+        store.add(made.location(store, tmp_path), stored, Batch([strip], (), panorama))
+    (hit,) = found(store, "a.jpg", label=X_AXIS)
+    store.close()
+    (box,) = hit.boxes
+    across = 0.25 if decoder > 1 else 1.0  # of the strip, that a view shows
+    assert (box.left, box.top) == (1 - across, 0)
+    assert box.right == pytest.approx(1 - across + across / 4)
+    assert box.bottom == pytest.approx(1 / 3)
+
+
 def test_without_a_label_there_are_no_boxes(store: Store) -> None:
     assert found(store, "a.jpg")[0].boxes == ()
 

@@ -100,10 +100,17 @@ class SegmentReader:
         return out
 
     def member_patches(self, rows: Rows) -> NDArray[np.bool_]:
-        """Return (n, m, P): which patches each local vector is the mean of."""
-        out = np.empty((len(rows), self._m, self._encoding.patches), np.bool_)
-        for segment, inside, at in self._by_segment(rows):
-            out[at] = segment.members.sets(inside)
+        """Return (n, m, P): which patches each local vector is the mean of.
+
+        If one of the photos has V > 1 views, the result is (n, m, V P), one view after the other.
+        """
+        parts = [
+            (at, segment.members.sets(inside)) for segment, inside, at in self._by_segment(rows)
+        ]
+        widest = max((sets.shape[2] for _, sets in parts), default=self._encoding.patches)
+        out = np.zeros((len(rows), self._m, widest), np.bool_)
+        for at, sets in parts:
+            out[at, :, : sets.shape[2]] = sets
         return out
 
     def all_vectors(self, first_segment: int = 0) -> Iterator[Vector]:

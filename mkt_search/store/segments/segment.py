@@ -6,6 +6,7 @@ For n photos with m local vectors of dimension D and P patches a segment holds
     steps    (n, 1 + m) float32    vector = step * code
     members  (n, m, ceil(P / 8))   uint8: the patches each local vector is the mean of, as bits,
     lists    (n, m, w) uint8       or instead as patch numbers (see `members`)
+    views    (n, m) uint8          which view those patches are of; only if a photo has several
     content  (n, 32) uint8         SHA-256 of the bytes each photo was read from
 
 `coding` says what the codes are.
@@ -78,7 +79,7 @@ def write(
     rows = np.concatenate([vectors.global_vectors[:, None], vectors.local_vectors], axis=1)
     codes, steps = encode(rows, encoding.precision)  # (n, 1 + m, W), (n, 1 + m)
     content = np.frombuffer(bytes.fromhex("".join(contents)), np.uint8).reshape(-1, 32)
-    arrays = Arrays(codes, steps, Members.pack(vectors.members), content)
+    arrays = Arrays(codes, steps, Members.pack(vectors.members, encoding.patches), content)
     return write_arrays(folder, arrays, encoding, prefix=prefix)
 
 
@@ -92,6 +93,8 @@ def write_arrays(
         arrays.members.form: arrays.members.packed,
         "content": arrays.content,
     }
+    if arrays.members.views.any():
+        named["views"] = arrays.members.views
     data = packed(named, {"encoding": encoding.fingerprint})
     return write_named(folder, data, prefix=prefix, suffix=SUFFIX)
 
@@ -155,7 +158,7 @@ class Segment:
 
     def arrays(self, rows: Rows) -> Arrays:
         """Return photos as the file has them."""
-        members = Members(self.members.packed[rows], self.members.form, self.members.patches)
+        members = self.members.of(rows)
         return Arrays(self.codes[rows], self.steps[rows], members, self.content[rows])
 
     def read_ahead(
@@ -257,10 +260,12 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
 
 def _segment(arrays: dict[str, Any], encoding: Encoding, file: mmap.mmap) -> Segment:
     form: Packing = "lists" if "lists" in arrays else "members"
+    packed = arrays[form]
+    views = arrays.get("views", np.broadcast_to(np.uint8(0), packed.shape[:2]))
     return Segment(
         codes=arrays["codes"],
         steps=arrays["steps"],
-        members=Members(arrays[form], form, encoding.patches),
+        members=Members(packed, form, encoding.patches, views),
         content=arrays["content"],
         precision=encoding.precision,
         dim=encoding.dim,
