@@ -20,6 +20,7 @@ from mkt_search.store.segments.segment import (
     write,
     write_arrays,
 )
+from mkt_search.types import PhotoVectors
 from tests import made
 
 
@@ -72,6 +73,22 @@ def test_rows_of_segments_with_different_packings_are_joined(
         np.testing.assert_array_equal(segment.members.sets(at), part.members.sets(rows))
         np.testing.assert_array_equal(segment.vectors(at), part.vectors(rows))
         np.testing.assert_array_equal(segment.content[at], part.content[rows])
+
+
+def test_the_view_of_each_set_is_kept_where_a_photo_has_several(tmp_path: Path) -> None:
+    encoding, single = made.encoding(), made.vectors(3)
+    members = np.pad(single.members, ((0, 0), (0, 0), (0, 2 * encoding.patches)))
+    members[1] = np.roll(members[1], 2 * encoding.patches, axis=1)  # patches of the third view
+    several = PhotoVectors(single.global_vectors, single.local_vectors, members)
+    contents = [made.sha(c) for c in "abc"]
+    written = write(tmp_path, several, contents, encoding)
+    plain = write(tmp_path, single, contents, encoding)
+    segment = open_segment(tmp_path / written.name, encoding)
+    np.testing.assert_array_equal(segment.members.sets(slice(None)), members)
+    assert written.size > plain.size
+    assert b"views" not in (tmp_path / plain.name).read_bytes()
+    arrays = Arrays.joined([open_segment(tmp_path / plain.name, encoding).arrays(slice(None))] * 2)
+    assert b"views" not in (tmp_path / write_arrays(tmp_path, arrays, encoding).name).read_bytes()
 
 
 @pytest.mark.parametrize("keep", [0, 4, 30, 500, -1])
