@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from indexer.walk import modified_ns
 from mkt_search.errors import PhotoError
 from mkt_search.photos.decode import MAX_PIXELS, Decoded, decode, read, to_views
+from mkt_search.photos.formats import TooManyPixels
 from mkt_search.types import ImageSpec, PhotoFacts, PhotoFile
 
 LARGE_PIXELS = 50_000_000
@@ -122,7 +123,7 @@ class Loader:
         try:
             most = min(self.large_pixels, self.max_pixels)
             return decode(data, name=name, shorter_side=side, max_pixels=most)
-        except PhotoError:
+        except TooManyPixels:
             if self.max_pixels <= self.large_pixels:
                 raise
         with self._one_at_a_time(file.size <= LARGE_BYTES):

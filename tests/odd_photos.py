@@ -293,7 +293,7 @@ def _bombs() -> Iterator[Entry]:
     yield "bomb.png", png(20000, 20000, 1, 0, rows), False, "400 megapixels in 50 kB"
     text = b"Comment\0\0" + zlib.compress(bytes(3_000_000))
     grey = bytes(10 * 11)
-    yield "text.png", png(10, 10, 8, 0, grey, png_chunk(b"zTXt", text)), False, "a text bomb"
+    yield "text.png", png(10, 10, 8, 0, grey, png_chunk(b"zTXt", text)), True, "3 MB of packed text"
     gif = b"GIF89a" + struct.pack("<HHBBB", 65000, 65000, 0x80, 0, 0) + bytes(6)
     frame = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0;"
     yield "bomb.gif", gif + frame, False, "one pixel on a canvas of 65,000 x 65,000"
@@ -422,7 +422,7 @@ def _formats() -> Iterator[Entry]:
 
 def _extras() -> Iterator[Entry]:
     """Yield files that need the extras `heif` and `raw`; without these they cannot be decoded."""
-    has_raw = _is_installed("rawpy")
+    has_raw = is_installed("rawpy")
     yield "camera.dng", dng(), has_raw, "a RAW file without a preview"
     shown = save(noise(640, 512, seed=16), "JPEG")
     yield "preview.dng", dng(preview=shown), has_raw, "a RAW file with a preview"
@@ -435,7 +435,8 @@ def _extras() -> Iterator[Entry]:
         yield "cut.heic", data.getvalue()[: len(data.getvalue()) // 2], False, "half a HEIC"
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Return True if a module can be imported."""
     try:
         __import__(module)
     except ImportError:

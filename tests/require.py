@@ -5,6 +5,8 @@ one of them fails instead of being skipped.
 """
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,3 +29,14 @@ def shared(name: str) -> Path:
     if not path.exists():
         skip_or_fail("shared", f"there is no ../shared/data/{name}")
     return path
+
+
+def imagemagick() -> str:
+    """Return ImageMagick's command to convert a file; skip or fail the test where it is missing."""
+    for name in ("magick", "convert"):
+        command = shutil.which(name)
+        if command is not None:
+            said = subprocess.run([command, "-version"], capture_output=True, text=True).stdout
+            if said.startswith("Version: ImageMagick"):
+                return command
+    skip_or_fail("imagemagick", "ImageMagick is not installed")

@@ -1,7 +1,7 @@
 """Turn the bytes of a photo into the pixels a student sees: read, decode, resize, thumbnail.
 
-Every decoded image is RGB and upright. Colours are interpreted as sRGB; colour profiles are not
-applied. All functions are thread-safe; the heavy parts release the GIL.
+Every decoded image is sRGB and upright. All functions are thread-safe; the heavy parts release the
+GIL.
 """
 
 import errno
@@ -10,32 +10,23 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 
 from mkt_search.errors import PhotoError
 from mkt_search.photos.crop import center_crop, views, visible_box
-from mkt_search.photos.exif import (
-    QUARTER_TURNS,
-    orientation,
-    parse_exif,
-    photo_facts,
-    read_exif,
-    read_xmp,
-)
+from mkt_search.photos.exif import QUARTER_TURNS, parse_exif, photo_facts, read_exif, read_xmp
 from mkt_search.photos.formats import (
     RAW_SUFFIXES,
     SUFFIXES,
-    check_size,
     format_of,
-    is_filled_with_zeros,
     is_raw,
     open_header,
     reason,
 )
+from mkt_search.photos.pixels import MARGIN, MAX_DECODE_BYTES, load_picture
 from mkt_search.photos.raw import decode_raw
 from mkt_search.types import Box, ImageSpec, PhotoFacts
 
@@ -57,7 +48,7 @@ DECODER = 2
 """Version of the pixels that `decode` and `to_views` return; a change of them needs a new one."""
 
 MAX_PIXELS = 179_000_000
-MAX_FILE_BYTES = 2 * 1024**3
+MAX_FILE_BYTES = MAX_DECODE_BYTES * 3 // 4
 MAX_SCALED_ASPECT = 16  # a longer strip is cropped first: scaled whole it could fill the memory
 THUMBNAIL_JPEG_QUALITY = 82
 
@@ -114,7 +105,9 @@ def _read_all(descriptor: int) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise PhotoError("not a regular file")
     if status.st_size > MAX_FILE_BYTES:
-        raise PhotoError(f"{status.st_size / 1024**3:.1f} GiB is larger than any photo")
+        raise PhotoError(
+            f"{status.st_size / 1024**3:.1f} GiB is larger than any photo that is read"
+        )
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
         data = file.read()
     if not data:
@@ -130,12 +123,13 @@ def decode(
     Args:
         data: the whole file.
         name: the file's name; only a RAW suffix matters, the bytes decide the rest.
-        shorter_side: decode a JPEG at reduced size, or use an embedded preview, as long as neither
-            side falls below this many pixels.
+        shorter_side: the photo may be reduced, or an embedded preview used, as long as neither side
+            falls below this many pixels; if None, only as far as memory demands.
         max_pixels: the limit for the full photo, checked against its header.
 
     Raises:
-        PhotoError: the photo cannot be decoded; the text is a short reason without the path.
+        PhotoError: the photo cannot be decoded, or not in `MAX_DECODE_BYTES`; the text is a short
+            reason without the path.
     """
     format = format_of(data, name)
     try:
@@ -149,27 +143,13 @@ def decode(
 
 
 def _decode(data: bytes, format: str, shorter_side: int | None, max_pixels: int) -> Decoded:
-    image = open_header(data, format)
-    size = image.size
-    check_size(size, max_pixels)
-    if format == "PNG":
-        image.load()  # EXIF may follow the pixels
-    exif = read_exif(image)
-    turn = orientation(exif) if format != "TIFF" else 1  # Pillow turns a TIFF while loading it
-    upright_size = size[::-1] if turn in QUARTER_TURNS else size
-    xmp = read_xmp(image, exif)
-    facts = photo_facts(exif, upright_size, format=format, xmp=xmp)
-    if shorter_side:
-        image.draft(None, (shorter_side, shorter_side))
-    image.load()
-    if format == "JPEG" and is_filled_with_zeros(data):
-        raise PhotoError("truncated JPEG: the rest of the file is zeros")
-    upright = _rgb(image)
-    if turn in _TRANSPOSITIONS:
-        upright = upright.transpose(_TRANSPOSITIONS[turn])
-    elif upright is image and format != "JPEG":
-        upright = image.copy()  # the original keeps the file open for more frames
-    return Decoded(upright, facts)
+    picture = load_picture(data, format, shorter_side=shorter_side, max_pixels=max_pixels)
+    size = picture.size[::-1] if picture.turn in QUARTER_TURNS else picture.size
+    image = picture.image
+    if picture.turn in _TRANSPOSITIONS:
+        image = image.transpose(_TRANSPOSITIONS[picture.turn])
+    facts = photo_facts(picture.exif, size, format=format, xmp=picture.xmp)
+    return Decoded(image, facts)
 
 
 def _decode_raw(data: bytes, format: str, shorter_side: int | None, max_pixels: int) -> Decoded:
@@ -179,48 +159,6 @@ def _decode_raw(data: bytes, format: str, shorter_side: int | None, max_pixels: 
         exif = read_exif(open_header(raw.preview, "JPEG"))
     xmp = read_xmp(raw.image, exif)
     return Decoded(raw.image, photo_facts(exif, raw.size, format=format, xmp=xmp))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Convert any of Pillow's modes to RGB.
-
-    Transparent pixels become white: such pictures are made for white pages, and the colours under
-    full transparency are arbitrary.
-    """
-    if image.mode.startswith(("I", "F")):
-        image = _to_8_bits(image)
-    if image.mode == "LAB":
-        image = _from_lab(image)
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        page = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(page, colours)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
-    return cast(Image.Image, converted)  # None only if in place
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale a gray image of more than 8 bits to 8; Pillow would clip it.
-
-    16-bit values keep their high byte. 32-bit integers and floats have no defined white: floats
-    within [0, 1] keep that range, anything else is stretched from its smallest to its largest
-    finite value.
-    """
-    values = np.asarray(image)
-    if values.dtype.itemsize == 2:
-        return Image.fromarray((values >> 8).astype(np.uint8))
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if values.dtype.kind == "f" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    with np.errstate(all="ignore"):  # signaling NaNs, and ranges beyond float32
-        scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-30))
-        return Image.fromarray(np.nan_to_num(scaled).clip(0, 255).astype(np.uint8))
 
 
 def to_views(photo: Decoded, spec: ImageSpec) -> NDArray[np.uint8]:
@@ -239,8 +177,9 @@ def to_pixels(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
     """Resize an upright RGB image to one view: (height, width, 3) uint8, unnormalized.
 
     Uses torch's antialiased bicubic kernel for 8 bits: a third of Pillow's time, and within two
-    levels of it. An image more than twice too large is first reduced by a whole factor. If the spec
-    has a `shorter_side`, Pillow does the work, and the result equals torchvision's in every pixel.
+    levels of it. Width and height that are more than twice too large are first reduced by whole
+    factors. If the spec has a `shorter_side`, Pillow does the work, and the result equals
+    torchvision's in every pixel.
     """
     if spec.shorter_side and max(image.size) <= MAX_SCALED_ASPECT * min(image.size):
         return _resize_then_crop(image, spec)
@@ -252,9 +191,10 @@ def _resized(image: Image.Image, box: Box, spec: ImageSpec) -> NDArray[np.uint8]
     import torch
 
     left, top, right, bottom = _pixel_edges(image, box)
-    factor = min((right - left) // (2 * spec.width), (bottom - top) // (2 * spec.height))
-    if factor > 1:
-        image = image.reduce(factor, (left, top, right, bottom))
+    across = max(1, (right - left) // (MARGIN * spec.width))
+    down = max(1, (bottom - top) // (MARGIN * spec.height))
+    if max(across, down) > 1:
+        image = image.reduce((across, down), (left, top, right, bottom))
     elif (right - left, bottom - top) != image.size:
         image = image.crop((left, top, right, bottom))
     pixels = np.array(image)

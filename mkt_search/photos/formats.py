@@ -28,17 +28,22 @@ from PIL import (
 )
 
 from mkt_search.errors import PhotoError
+from mkt_search.photos.jpeg import structure
 
 RAW_SUFFIXES = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .iiq .kdc .mef .mos .mrw .nef .nrw .orf .pef .raf"
     " .raw .rw2 .rwl .sr2 .srf .srw .x3f".split()
 )
 SUFFIXES = RAW_SUFFIXES | frozenset(
-    ".apng .avif .bmp .dib .gif .heic .heif .hif .jfif .jpe .jpeg .jpg .png .tif .tiff"
-    " .webp".split()
+    ".apng .avif .bmp .dib .gif .heic .heif .hif .jfif .jif .jpe .jpeg .jpg .jps .mpo .png .tif"
+    " .tiff .webp".split()
 )
 
 MAX_JPEG_SCANS = 1000  # real progressive JPEGs have about ten, a decompression bomb has millions
+MAX_SCANNED_PIXELS = 4_000_000_000
+"""Passes of a JPEG times its pixels: some seconds of decoding."""
+
+SNIFFED_BYTES = 256  # enough for the brands of HEIF
 MAX_REASON_CHARACTERS = 120  # of a decoder's own message
 
 # A filter with ordinary arguments, set once: `warnings.catch_warnings` is not safe in threads.
@@ -83,7 +88,7 @@ def format_of(data: bytes, name: str = "") -> str:
     Raises:
         PhotoError: the bytes are not a photo; the text says what they are instead.
     """
-    format = _sniff(data)
+    format = sniff(data)
     suffix = PurePath(name).suffix.lower()
     if suffix in RAW_SUFFIXES and format in (None, "TIFF"):
         return suffix[1:].upper()
@@ -92,21 +97,25 @@ def format_of(data: bytes, name: str = "") -> str:
     return format
 
 
-def is_raw(format: str) -> bool:
-    """Return True for a format that `format_of` took from a RAW suffix."""
-    return f".{format.lower()}" in RAW_SUFFIXES
+def sniff(head: bytes) -> str | None:
+    """Return the format that the first `SNIFFED_BYTES` of a file show, None for no photo.
 
-
-def _sniff(data: bytes) -> str | None:
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+    Most RAW files look like TIFF.
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
-    if data[4:8] == b"ftyp":
-        length = min(int.from_bytes(data[:4], "big"), 256)
-        brands = {data[8:12]} | {data[at : at + 4] for at in range(16, length, 4)}
+    if head[4:8] == b"ftyp":
+        length = min(int.from_bytes(head[:4], "big"), SNIFFED_BYTES)
+        brands = {head[8:12]} | {head[at : at + 4] for at in range(16, length, 4)}
         if brands & {b"avif", b"avis"}:
             return "AVIF"
         return "HEIF" if brands & _HEIF_BRANDS else None
-    return next((format for magic, format in _MAGIC.items() if data.startswith(magic)), None)
+    return next((format for magic, format in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def is_raw(format: str) -> bool:
+    """Return True for a format that `format_of` took from a RAW suffix."""
+    return f".{format.lower()}" in RAW_SUFFIXES
 
 
 def _describe(data: bytes) -> str:
@@ -135,11 +144,21 @@ def open_header(data: bytes, format: str) -> ImageFile.ImageFile:
     """
     plugin = _heif_plugin() if format == "HEIF" else _PLUGINS[format]
     image = plugin(io.BytesIO(data))
-    if format == "JPEG" and "progressive" in image.info:
-        scans = data.count(b"\xff\xda")
-        if scans > MAX_JPEG_SCANS:
-            raise PhotoError(f"a progressive JPEG with {scans:,} passes: a decompression bomb")
+    if format == "JPEG":
+        _check_scans(image, data)
     return image
+
+
+def _check_scans(image: ImageFile.ImageFile, data: bytes) -> None:
+    scans = data.count(b"\xff\xda")  # previews in the header are counted too
+    pixels = image.width * image.height
+    if scans > MAX_JPEG_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
+        scans = len(structure(data).scans)
+    if scans > MAX_JPEG_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
+        raise PhotoError(
+            f"a JPEG of {pixels / 1e6:,.1f} million pixels with {scans:,} passes: a decompression"
+            " bomb"
+        )
 
 
 def _heif_plugin() -> type[ImageFile.ImageFile]:
@@ -150,15 +169,19 @@ def _heif_plugin() -> type[ImageFile.ImageFile]:
     return cast(type[ImageFile.ImageFile], pillow_heif.HeifImageFile)
 
 
+class TooManyPixels(PhotoError):
+    """A header claims more pixels than are allowed; nothing was decoded."""
+
+
 def check_size(size: tuple[int, int], max_pixels: int) -> None:
     """Check a (width, height) from a header against the pixel limit, before anything is decoded.
 
     Raises:
-        PhotoError: the photo has more than `max_pixels` pixels.
+        TooManyPixels: the photo has more than `max_pixels` pixels.
     """
     width, height = size
     if width * height > max_pixels:
-        raise PhotoError(
+        raise TooManyPixels(
             f"{width:,} x {height:,} pixels exceed the {max_pixels / 1e6:,.0f} million that"
             " `max_pixels` allows"
         )
@@ -190,6 +213,8 @@ def reason(error: Exception, data: bytes, format: str) -> str:
         return f"truncated {format}: the file ends before the picture does"
     if isinstance(error.__cause__ or error, (IndexError, KeyError, TypeError, struct.error)):
         return f"damaged {format}: invalid header"
+    if "cannot handle" in words or words.startswith("Unsupported BMP"):
+        return f"a {format} of a kind that is not read: {words}"[:MAX_REASON_CHARACTERS]
     detail = "".join(filter(str.isprintable, words))[:MAX_REASON_CHARACTERS]
     return f"damaged {format}: {detail or type(error).__name__}"
 

@@ -7,9 +7,11 @@ from typing import Any
 from PIL import Image
 
 from mkt_search.errors import PhotoError
-from mkt_search.photos.formats import check_size, open_header
+from mkt_search.photos.formats import check_size
+from mkt_search.photos.pixels import check_memory, load_picture
 
 MIN_PREVIEW_SIDE = 480  # pixels; a preview with a shorter side below this is not used
+_SENSOR_BYTES = 5  # a pixel: the sensor's, and what is developed of it at half size
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ def decode_raw(data: bytes, *, shorter_side: int | None, max_pixels: int) -> Raw
         max_pixels: the limit for the full photo.
 
     Raises:
-        PhotoError: rawpy is not installed, or the photo has more than `max_pixels` pixels.
+        PhotoError: rawpy is not installed, or the photo has more than `max_pixels` pixels, or
+            developing it takes too much memory.
         Exception: whatever rawpy raises on a damaged file.
     """
     try:
@@ -50,6 +53,7 @@ def decode_raw(data: bytes, *, shorter_side: int | None, max_pixels: int) -> Raw
         preview, jpeg = _preview(raw, shorter_side, max_pixels)
         if preview is not None and min(preview.size) >= (shorter_side or MIN_PREVIEW_SIDE):
             return RawImage(preview, size, jpeg)
+        check_memory(2 * len(data) + _SENSOR_BYTES * size[0] * size[1])
         pixels = raw.postprocess(half_size=True, use_camera_wb=True, output_bps=8)
         return RawImage(Image.fromarray(pixels), size, jpeg)
 
@@ -62,12 +66,8 @@ def _preview(
         data = raw.extract_thumb().data
         if not isinstance(data, bytes):
             return _upright(Image.fromarray(data), raw.sizes), None
-        image = open_header(data, "JPEG")
-        check_size(image.size, max_pixels)
-        if shorter_side:
-            image.draft(None, (shorter_side, shorter_side))
-        image.load()
-        return _upright(image.convert("RGB"), raw.sizes), data
+        picture = load_picture(data, "JPEG", shorter_side=shorter_side, max_pixels=max_pixels)
+        return _upright(picture.image, raw.sizes), data
     except Exception:
         return None, None
 

@@ -12,6 +12,7 @@ from mkt_search.errors import PhotoError
 from mkt_search.photos.decode import decode
 from mkt_search.photos.formats import (
     RAW_SUFFIXES,
+    SNIFFED_BYTES,
     SUFFIXES,
     check_size,
     format_of,
@@ -19,8 +20,10 @@ from mkt_search.photos.formats import (
     is_raw,
     open_header,
     reason,
+    sniff,
 )
 from tests.odd_photos import dng, endless_scans, exif_jpeg, jpeg, noise, save
+from tests.photos.picture_files import heic
 
 ODD_EXIF = """
 import base64, sys, warnings
@@ -108,6 +111,7 @@ def test_a_reason_is_one_short_line(error: Exception, words: str) -> None:
 def test_suffixes_are_lower_case_and_include_raw() -> None:
     assert RAW_SUFFIXES < SUFFIXES
     assert {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".avif", ".heic"} <= SUFFIXES
+    assert {".mpo", ".jps"} <= SUFFIXES
     assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in SUFFIXES)
 
 
@@ -157,3 +161,37 @@ def test_decoder_warnings_are_ignored_and_others_are_not() -> None:
     command = [sys.executable, "-W", "error::UserWarning", "-c", ODD_EXIF, base64.b64encode(broken)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("still an error\n", "")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_the_first_bytes_show_a_format_without_a_name(format: str) -> None:
+    assert sniff(save(noise(8, 8, seed=0), format)[:SNIFFED_BYTES]) == format
+    assert sniff(b"Dear diary") is None
+    assert sniff(b"") is None
+
+
+def box(kind: bytes, data: bytes) -> bytes:
+    """A box of an ISO media file."""
+    return (8 + len(data)).to_bytes(4, "big") + kind + data
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        *(bytes(1), bytes(5000), box(b"free", bytes(300)), box(b"mpvd", bytes(9000))),
+        box(b"free", b"") + bytes(3),
+    ],
+    ids=["a zero", "zeros", "padding", "a film", "odd padding"],
+)
+def test_a_phone_photo_is_shown_whatever_is_behind_it(behind: bytes) -> None:
+    photo = heic(noise(128, 96, seed=3), quality=90)
+    assert decode(photo + behind).image.tobytes() == decode(photo).image.tobytes()
+    avif = save(noise(64, 48, seed=3), "AVIF")
+    assert decode(avif + behind).image.tobytes() == decode(avif).image.tobytes()
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"msf1", b"hevc", b"heix"])
+def test_heic_of_every_brand_is_shown(brand: bytes) -> None:
+    first, second = (noise(64, 48, seed=seed) for seed in (4, 5))
+    data = heic(first, second, quality=90)
+    assert decode(data[:8] + brand + data[12:]).image.size == (64, 48)

@@ -20,6 +20,7 @@ from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.errors import TrainingError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.models.student import Student
+from mkt_search.photos.decode import DECODER
 from mkt_search.progress import Progress, ProgressCallback
 from mkt_search.types import ImageSpec
 from training.data.cache import ArrayCache
@@ -180,7 +181,7 @@ def _key(
 
 def _digest(dataset: PhotoDataset, parts: list[Any]) -> "hashlib._Hash":
     """Return a hash of the photos and of `parts`, to which more can be added."""
-    digest = hashlib.sha256(json.dumps(parts).encode())
+    digest = hashlib.sha256(json.dumps([*parts, DECODER]).encode())
     for line in photo_lines(dataset):
         digest.update(line.encode(errors="surrogateescape"))
     return digest

@@ -30,6 +30,7 @@ from mkt_search.models.student import (
     describe_difference,
 )
 from mkt_search.models.towers import projection, timm_backbone_of, timm_state
+from mkt_search.photos.decode import DECODER
 from mkt_search.progress import ProgressCallback
 from training.data.cache import ArrayCache
 from training.data.features import BATCH_PHOTOS, fill, photo_lines
@@ -178,7 +179,7 @@ def compute_teacher_vectors(
 
 def _key(dataset: PhotoDataset, teacher: Teacher) -> str:
     parts = [teacher.fingerprint, teacher.image.as_key()]
-    digest = hashlib.sha256(json.dumps(parts).encode())
+    digest = hashlib.sha256(json.dumps([*parts, DECODER]).encode())
     for line in photo_lines(dataset):
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
