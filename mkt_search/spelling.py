@@ -32,6 +32,7 @@ PLAIN: dict[int, str | None] = {
 }
 """What stands for each of these characters; None is left out."""
 
+_ODD = re.compile(f"[{''.join(map(chr, PLAIN))}]")
 _WITHOUT_VARIANTS = dict.fromkeys(map(ord, VARIANTS))
 
 
@@ -65,16 +66,15 @@ def path_key(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return unicodedata.normalize("NFC", text.translate(PLAIN)).translate(small_letters())
+    if _ODD.search(text):  # `translate` is slow, and a search may ask for every path of a library
+        text = text.translate(PLAIN)
+    composed = unicodedata.normalize("NFC", text)
+    return composed.replace("İ", "i").lower().replace("ς", "σ")
 
 
 @cache
 def small_letters() -> dict[int, str]:
-    """Return the letters that `path_key` replaces at last, by code point."""
-    letters: dict[int, str] = {}
-    for code in range(LAST_CASED + 1):
-        letter = chr(code)
-        small = folded if len(folded := letter.casefold()) == 1 else letter.lower()
-        if len(small) == 1 and small != letter:
-            letters[code] = small
-    return letters
+    """Return the letters that `path_key` replaces in composed text, by code point."""
+    letters = {code: chr(code).lower() for code in range(LAST_CASED + 1)}
+    special = {ord("İ"): "i", ord("ς"): "σ"}
+    return {code: small for code, small in letters.items() if small != chr(code)} | special

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkt_search.spelling import clean_label, distinct_labels, label_key, path_key
+from mkt_search.spelling import (
+    PLAIN,
+    clean_label,
+    distinct_labels,
+    label_key,
+    path_key,
+    small_letters,
+)
 
 CAFE = unicodedata.normalize("NFC", "Café am Meer")
 
@@ -85,6 +92,14 @@ def test_the_key_of_a_path_has_a_letter_for_each_that_is_seen(text: str) -> None
     assert len(key) <= len(unicodedata.normalize("NFC", text))
 
 
+@given(st.text(st.characters(codec="utf-8")))
+@settings(max_examples=100)
+def test_a_server_can_make_the_key_of_a_path_from_tables(text: str) -> None:
+    composed = unicodedata.normalize("NFC", text.translate(PLAIN))
+    assert composed.translate(small_letters()) == path_key(text)
+
+
 def test_paths_of_another_machine_are_compared_as_people_read_them() -> None:
     assert path_key("Urlaub/E\u0301te\u0301 at 3.04\u202fPM.png") == "urlaub/été at 3.04 pm.png"
+    assert path_key("İzmir/ΟΔΟΣ") == path_key("izmir/οδοσ")
     assert path_key("STRAẞE/straße") == path_key("straße/straße")
