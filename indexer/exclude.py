@@ -7,7 +7,6 @@ but nothing below a folder that is left out.
 
 import os
 import re
-import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from typing import Self
 from pathspec import GitIgnoreSpec
 
 from mkt_search.errors import ConfigError
+from mkt_search.files import read_bytes
 
 IGNORE_FILE = ".mktignore"
 MAX_IGNORE_BYTES = 1_000_000
@@ -132,15 +132,5 @@ def _is_by_default(path: str) -> bool:
 
 def _read(path: str) -> str:
     """Return the text of a file; names in it that are not UTF-8 compare as `os.fsdecode` gives."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags)
-    try:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("not a file")
-        if about.st_size > MAX_IGNORE_BYTES:
-            raise ValueError(f"more than {MAX_IGNORE_BYTES:,} bytes")
-        data = os.read(descriptor, MAX_IGNORE_BYTES)
-    finally:
-        os.close(descriptor)
+    data = read_bytes(Path(path), at_most=MAX_IGNORE_BYTES)
     return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mkt_search.display import printable
+from mkt_search.files import read_bytes
+
 FOREVER = -1  # seconds, as filelock counts
 A_MOMENT = 0.2  # seconds; a process that only asks holds the second lock for less
 POLL = 0.01  # seconds
@@ -78,9 +81,10 @@ def describe_process(purpose: str) -> str:
 def describe_holder(path: Path) -> str:
     """Return what the note says of the holder, or "another process" when it cannot be read."""
     try:
-        note = json.loads(_note(path).read_text(encoding="utf-8"))
-        return f"`{note['command']}` (pid {note['pid']} on {note['host']}, since {note['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
+        note = json.loads(read_bytes(_note(path)))
+        who = f"`{note['command']}` (pid {note['pid']} on {note['host']}, since {note['since']})"
+        return printable(who)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
 
 

@@ -9,7 +9,23 @@ import os
 import re
 from pathlib import Path
 
+BARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""Names of the files that mkt makes in a library and in a checkpoint."""
+
 ESCAPE = re.compile(r"\\(\\|x([0-9a-f]{2}))|\\")
+
+
+def bare_name(text: object) -> str:
+    """Return the name of a file in a folder, after checking that it leads nowhere else.
+
+    Every name that is read from a database or a checkpoint passes through here.
+
+    Raises:
+        ValueError: it is no text, or has a separator, "..", or a sign that mkt does not use.
+    """
+    if not isinstance(text, str) or not BARE_NAME.fullmatch(text):
+        raise ValueError(f"{str(text)[:80]!r} is not the name of a file in its folder")
+    return text
 
 
 def path_to_text(path: str | bytes | os.PathLike[str]) -> str:

@@ -5,11 +5,12 @@ Imports nothing of the project and nothing heavier than numpy.
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,34 @@ DateSource = Literal["exif", "xmp", "gps", "name", "mtime"]
 """Where a photo's date comes from; the last two are the name and the time of the file."""
 
 
+MAX_DIM = 16_384  # D of any model
+MAX_PATCHES = 65_536  # P of any photo
+MAX_SIDE = 4_096  # pixels of a student's input
+
+
+def check_whole(name: str, value: object, *, least: int, most: int) -> None:
+    """Raise ValueError unless a value is a whole number within limits."""
+    if type(value) is not int or not least <= value <= most:
+        shown = str(value) if not isinstance(value, int) or abs(value) < 10**18 else "a long number"
+        raise ValueError(
+            f"{name} must be a whole number from {least:,} to {most:,}, not {shown[:40]}"
+        )
+
+
+def is_finite(value: object) -> bool:
+    """Return True for a number that is neither NaN nor infinite."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
+
+
+def check_grid(grid: tuple[object, object]) -> None:
+    """Raise ValueError unless rows and columns of patches are within limits."""
+    rows, columns = grid
+    for name, value in (("rows of patches", rows), ("columns of patches", columns)):
+        check_whole(name, value, least=1, most=MAX_PATCHES)
+    assert isinstance(rows, int) and isinstance(columns, int)
+    check_whole("patches", rows * columns, least=1, most=MAX_PATCHES)
+
+
 @dataclass(frozen=True)
 class ImageSpec:
     """A student's input: (height, width) in pixels, and mean and std per RGB channel on [0, 1].
@@ -36,7 +65,8 @@ class ImageSpec:
     CenterCrop, for students whose published results used these.
 
     Raises:
-        ValueError: `shorter_side` without `crop`, or smaller than the crop.
+        ValueError: a value is out of range, or `shorter_side` comes without `crop` or is smaller
+            than the crop.
     """
 
     height: int
@@ -47,8 +77,18 @@ class ImageSpec:
     shorter_side: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("height", "width"):
+            check_whole(name, getattr(self, name), least=1, most=MAX_SIDE)
+        for values in (self.mean, self.std):
+            if len(values) != 3 or not all(is_finite(value) for value in values):
+                raise ValueError("mean and std must be three numbers each")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        if self.resize not in get_args(Resize):
+            raise ValueError(f"resize must be {' or '.join(get_args(Resize))}")
         if self.shorter_side is None:
             return
+        check_whole("shorter_side", self.shorter_side, least=1, most=MAX_SIDE)
         if self.resize != "crop" or self.shorter_side < max(self.height, self.width):
             raise ValueError(
                 f"shorter_side {self.shorter_side} needs a crop no larger than that, not a"
@@ -191,9 +231,23 @@ class Encoding:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """Undo `as_settings`; `scale` and `vocabulary` are ignored."""
+        """Undo `as_settings`; `scale` and `vocabulary` are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: the settings are incomplete or impossible.
+        """
         known = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
-        return cls(**{**known, "pooling": settings["local"], "grid": tuple(settings["grid"])})
+        rows, columns = settings["grid"]
+        found = cls(**{**known, "pooling": settings["local"], "grid": (rows, columns)})
+        for name, most in (("dim", MAX_DIM), ("m", MAX_PATCHES), ("top_k", MAX_PATCHES)):
+            check_whole(name, getattr(found, name), least=int(name != "m"), most=most)
+        check_grid(found.grid)
+        for name in ("checkpoint", "pooling", "precision", "dtype"):
+            if not isinstance(getattr(found, name), str):
+                raise TypeError(f"{name} is not text")
+        if found.precision not in get_args(Precision):
+            raise ValueError(f"there is no precision {found.precision[:40]!r}")
+        return found
 
 
 @dataclass(frozen=True)

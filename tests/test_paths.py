@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mkt_search.paths import path_to_text, text_to_path
+from mkt_search.paths import bare_name, path_to_text, text_to_path
 
 names = st.binary(min_size=1, max_size=40).filter(
     lambda name: not {0, ord("/")} & set(name) and name not in (b".", b"..")
@@ -54,3 +54,26 @@ def test_only_backslashes_and_broken_bytes_are_escaped(name: bytes, text: str) -
 def test_text_that_no_path_gives_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not the text of a path"):
         text_to_path(text)
+
+
+@pytest.mark.parametrize("name", ["1-0a9f.safetensors", "meta.json", "3-b.pq", "a" * 200])
+def test_the_name_of_a_file_is_taken(name: str) -> None:
+    assert bare_name(name) == name
+
+
+@given(st.one_of(st.text(), st.binary(), st.none(), st.integers(), st.lists(st.text())))
+def test_whatever_is_taken_for_a_name_stays_in_its_folder(value: object) -> None:
+    try:
+        name = bare_name(value)
+    except ValueError:
+        return
+    assert (Path("/folder") / name).parent == Path("/folder") and name not in (".", "..")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", ".", "..", "../a", "/a", "a/b", "a\\b", "C:a", ".hidden", "a\n", "a\0", "a" * 201, 7],
+)
+def test_a_name_that_leads_elsewhere_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="is not the name of a file in its folder"):
+        bare_name(value)

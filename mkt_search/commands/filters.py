@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mkt_search.display import count_noun
-from mkt_search.terminal.options import TEXT, option
+from mkt_search.terminal.options import COUNT, TEXT, option
 
 if TYPE_CHECKING:
     from mkt_search.types import DateSource, Filters
@@ -53,13 +53,13 @@ _FILTERS = (
     _filter("--camera", type=TEXT, metavar="TEXT", help="Photos whose camera name contains TEXT."),
     _filter(
         "--min-width",
-        type=click.IntRange(min=1),
+        type=COUNT,
         metavar="N",
         help="Photos at least N pixels wide.",
     ),
     _filter(
         "--min-height",
-        type=click.IntRange(min=1),
+        type=COUNT,
         metavar="N",
         help="Photos at least N pixels high.",
     ),

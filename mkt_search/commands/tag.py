@@ -11,6 +11,7 @@ from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, printable
 from mkt_search.spelling import label_key
 from mkt_search.terminal.options import (
+    COUNT,
     TEXT,
     Command,
     json_option,
@@ -214,7 +215,7 @@ def _summary(report: "TagReport", settings: "TagConfig", *, dry_run: bool) -> st
 @click.option(
     "--run",
     metavar="N",
-    type=int,
+    type=COUNT,
     required=True,
     help="Run to revert; `mkt tags --runs` lists them.",
 )

@@ -1,6 +1,7 @@
 """Read the files of a dataset; an error names the file and the line."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,11 @@ from typing import Any
 from mkt_search.datasets.dataset import STEP
 from mkt_search.display import count_noun, first_few
 from mkt_search.errors import DatasetError
+from mkt_search.files import open_regular
+from mkt_search.files import read_text as read_text_of
 from mkt_search.progress import Progress, ProgressCallback
+
+MAX_BYTES = 2 * 10**9  # COCO's labels have 0.45 GB
 
 
 def read_text(file: Path) -> str:
@@ -18,12 +23,7 @@ def read_text(file: Path) -> str:
     Raises:
         DatasetError: the file cannot be read.
     """
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"cannot read {file}: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file} is not UTF-8 text. Save it as UTF-8.") from error
+    return read_text_of(file, DatasetError, at_most=MAX_BYTES)
 
 
 def read_json(file: Path) -> Any:
@@ -32,10 +32,22 @@ def read_json(file: Path) -> Any:
     Raises:
         DatasetError: the file cannot be read or is not JSON; the text names the line.
     """
+    return parse_json(read_text(file), file)
+
+
+def parse_json(text: str, file: Path, *, line: int = 1) -> Any:
+    """Return the value of JSON text that begins at a line of a file.
+
+    Raises:
+        DatasetError: it is not JSON; the text names the line.
+    """
     try:
-        return json.loads(read_text(file))
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DatasetError(f"{file}:{error.lineno}: not JSON: {error.msg}.") from error
+        place = f"{file}:{line + error.lineno - 1}"
+        raise DatasetError(f"{place}: not JSON: {error.msg}.") from error
+    except (ValueError, RecursionError):  # thousands of digits or brackets
+        raise DatasetError(f"{file}:{line}: a value is far too long or too deep.") from None
 
 
 def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
@@ -45,12 +57,15 @@ def read_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
         DatasetError: the file cannot be read or is not CSV.
     """
     try:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
+        with (
+            open_regular(file) as data,
+            io.TextIOWrapper(data, encoding="utf-8-sig", newline="") as stream,
+        ):
             rows = csv.reader(stream)
             for row in rows:
                 yield rows.line_num, row
     except OSError as error:
-        raise DatasetError(f"cannot read {file}: {error.strerror or error}.") from error
+        raise DatasetError(f"{file}: cannot be read ({error.strerror or error})") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise DatasetError(f"{file} is not CSV in UTF-8: {error}.") from error
 

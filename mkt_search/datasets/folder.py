@@ -1,13 +1,18 @@
 """Read a folder of photos and one file that maps photos to labels: CSV, JSON or JSON Lines."""
 
 import csv
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mkt_search.datasets.dataset import PhotoDataset, Record, targets_of
-from mkt_search.datasets.files import read_json, read_text, require_folder, require_photos
+from mkt_search.datasets.files import (
+    parse_json,
+    read_json,
+    read_text,
+    require_folder,
+    require_photos,
+)
 from mkt_search.errors import DatasetError
 
 
@@ -68,10 +73,7 @@ def _read_jsonl_labels(file: Path) -> Iterator[Record]:
     for number, line in enumerate(read_text(file).splitlines(), start=1):
         if not line.strip():
             continue
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DatasetError(f"{file}:{number}: not JSON: {error.msg}.") from error
+        entry = parse_json(line, file, line=number)
         if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
             raise DatasetError(
                 f'{file}:{number}: expected {{"file": "a.jpg", "labels": ["sky", "sea"]}}.'
@@ -81,11 +83,11 @@ def _read_jsonl_labels(file: Path) -> Iterator[Record]:
 
 def _read_csv_labels(file: Path) -> Iterator[Record]:
     rows = csv.DictReader(read_text(file).splitlines())
-    columns = rows.fieldnames or []
-    labels = next((name for name in ("labels", "label") if name in columns), None)
-    if "file" not in columns or labels is None:
-        raise DatasetError(f"{file}:1: expected the header file,labels (or file,label).")
     try:
+        columns = rows.fieldnames or []
+        labels = next((name for name in ("labels", "label") if name in columns), None)
+        if "file" not in columns or labels is None:
+            raise DatasetError(f"{file}:1: expected the header file,labels (or file,label).")
         for row in rows:
             yield _csv_record(row, labels, where=f"{file}:{rows.line_num}")
     except csv.Error as error:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from mkt_search.datasets.files import MAX_BYTES
 from mkt_search.errors import DatasetError
+from mkt_search.files import read_bytes
 
 ELEMENT_KINDS = "SUiufb"  # numpy's codes of bytes, text and numbers
 
@@ -25,9 +27,9 @@ def read_pickle(file: Path) -> Any:
         DatasetError: the file is missing, damaged, or names anything else; the text says what.
     """
     try:
-        content = file.read_bytes()
+        content = read_bytes(file, at_most=MAX_BYTES)
     except OSError as error:
-        raise DatasetError(f"cannot read {file}: {error.strerror or error}.") from error
+        raise DatasetError(f"{file}: cannot be read ({error.strerror or error})") from error
     try:
         return _plain(_Reader(io.BytesIO(content), encoding="latin1").load())
     except _Refused as refused:

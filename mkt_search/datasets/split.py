@@ -232,9 +232,9 @@ def _set_aside(
 
 def _read_csv_splits(file: Path) -> dict[str, Any]:
     rows = csv.DictReader(read_text(file).splitlines())
-    if not {"file", "split"} <= set(rows.fieldnames or ()):
-        raise DatasetError(f"{file}:1: expected the header file,split.")
     try:
+        if not {"file", "split"} <= set(rows.fieldnames or ()):
+            raise DatasetError(f"{file}:1: expected the header file,split.")
         return {row["file"]: row["split"] for row in rows}
     except csv.Error as error:
         raise DatasetError(f"{file}:{rows.line_num}: not CSV: {error}.") from error

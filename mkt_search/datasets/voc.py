@@ -15,6 +15,7 @@ from mkt_search.datasets.dataset import PhotoDataset, Record, targets_of
 from mkt_search.datasets.files import read_text, require_folder, require_photos
 from mkt_search.datasets.split import PhotoSplit, PublishedDataset
 from mkt_search.errors import DatasetError
+from mkt_search.files import read_bytes
 
 SETS = Path("ImageSets") / "Main"
 
@@ -109,10 +110,10 @@ class _Plain(ElementTree.TreeBuilder):
 
 def _parse(file: Path) -> ElementTree.Element:
     try:
-        content = file.read_bytes()
+        content = read_bytes(file)
     except OSError as error:
-        raise DatasetError(f"cannot read {file}: {error.strerror or error}.") from error
+        raise DatasetError(f"{file}: cannot be read ({error.strerror or error})") from error
     try:
         return ElementTree.fromstring(content, ElementTree.XMLParser(target=_Plain()))
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
         raise DatasetError(f"{file} is not an annotation: {error}.") from error

@@ -5,6 +5,7 @@ a search with a label table never loads it.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -145,11 +146,11 @@ class CheckpointModel(Model):
 
     def student(self) -> "TwoStream":
         """Build the student and load its weights. Raises ModelError if they do not fit."""
-        from mkt_search.models.student import read_tensors
-
-        path = checkpoint.checked_file(self.directory, checkpoint.STUDENT, self.meta)
+        state = self._tensors(checkpoint.STUDENT)
+        source = str(self.directory / checkpoint.STUDENT)
+        _check_size(self.meta, state, source=source)
         student: Student | ClipStudent = _empty_student(self.meta)
-        student.load(read_tensors(path), source=str(path))
+        student.load(state, source=source)
         return student.eval()
 
     def label_encoder(self) -> LabelEncoder:
@@ -159,25 +160,31 @@ class CheckpointModel(Model):
     @cached_property
     def _label_encoder(self) -> LabelEncoder:
         if checkpoint.LABELS in self.meta.files:
-            path = checkpoint.checked_file(self.directory, checkpoint.LABELS, self.meta)
-            table = LabelTable.read(path)
-            table.source = self.name
-            return table
+            data = checkpoint.checked_bytes(self.directory, checkpoint.LABELS, self.meta)
+            return LabelTable.of_npz(data, source=self.name)
         if self.meta.prompt is None:
             raise ModelError(
                 f"the checkpoint {self.name} has no label encoder; train it with a label table"
             )
-        if checkpoint.TOWER in self.meta.files:
-            checkpoint.checked_file(self.directory, checkpoint.TOWER, self.meta)
-        return _prompted(self.meta.prompt, directory=self.directory, context=self._context())
+        tower = self._tensors(checkpoint.TOWER) if checkpoint.TOWER in self.meta.files else None
+        prompt, context = self.meta.prompt, self._context()
+        return _prompted(prompt, directory=self.directory, tower=tower, context=context)
 
     def _context(self) -> "Tensor | None":
-        from mkt_search.models.student import read_tensors
-
         if checkpoint.PROMPT not in self.meta.files:
             return None
-        path = checkpoint.checked_file(self.directory, checkpoint.PROMPT, self.meta)
-        return read_tensors(path)["context"]
+        tensors = self._tensors(checkpoint.PROMPT)
+        if "context" not in tensors:
+            raise ModelError(
+                f"{self.directory / checkpoint.PROMPT} holds no context; copy it again"
+            )
+        return tensors["context"]
+
+    def _tensors(self, name: str) -> "dict[str, Tensor]":
+        from mkt_search.models.student import tensors_of
+
+        data = checkpoint.checked_bytes(self.directory, name, self.meta)
+        return tensors_of(data, source=str(self.directory / name))
 
 
 class ClipModel(Model):
@@ -325,6 +332,26 @@ def _empty_student(meta: Meta) -> "Student | ClipStudent":
     return clip_student(create_clip(meta.backbone, **meta.options))
 
 
+def _check_size(meta: Meta, state: "Mapping[str, Tensor]", *, source: str) -> None:
+    """Check that tensors fit the student that a checkpoint describes, before it takes memory.
+
+    Raises:
+        ModelError: they do not.
+    """
+    if meta.library != "timm":
+        return  # an architecture of open_clip, which has the size that it has
+    import torch
+
+    from mkt_search.models.student import check_fit
+
+    try:
+        with torch.device("meta"):  # shapes without memory
+            own = _empty_student(meta).state()
+    except (NotImplementedError, RuntimeError):
+        return  # a few architectures compute with real numbers when they are built
+    check_fit(own, state, complaint=f"{source} does not fit this student")
+
+
 def _text_weights(prompt: Prompt, *, directory: Path) -> "ClipWeights | ClipFolder":
     """Locate the weights of a checkpoint's text tower: in its directory, beside it, or a tag."""
     from mkt_search.models.clip import ClipFolder, ClipWeights
@@ -336,18 +363,28 @@ def _text_weights(prompt: Prompt, *, directory: Path) -> "ClipWeights | ClipFold
 
 
 def _prompted(
-    prompt: Prompt, *, directory: Path, context: "Tensor | None"
+    prompt: Prompt,
+    *,
+    directory: Path,
+    tower: "dict[str, Tensor] | None",
+    context: "Tensor | None",
 ) -> "PromptedTextEncoder":
-    """Build the text tower that a checkpoint names, with its prompt."""
+    """Build the text tower that a checkpoint names, with its prompt.
+
+    Args:
+        prompt: the prompt.
+        directory: the checkpoint.
+        tower: the tensors of its own tower, if it has one.
+        context: (C, W), the learned context.
+    """
     from mkt_search.models.clip import load_text_tower
     from mkt_search.models.text import PromptedTextEncoder
 
     weights = _text_weights(prompt, directory=directory)
-    is_tower_only = prompt.weights == checkpoint.TOWER
+    is_own = prompt.weights == checkpoint.TOWER and tower is not None
+    source = str(directory / prompt.weights)
     return PromptedTextEncoder(
-        load_text_tower(prompt.model, directory / prompt.weights)
-        if is_tower_only
-        else weights.load(),
+        load_text_tower(prompt.model, tower or {}, source=source) if is_own else weights.load(),
         weights.tokenizer(),
         template=prompt.template,
         tower=weights.fingerprint,

@@ -14,16 +14,20 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mkt_search.errors import ModelError
+from mkt_search.files import open_regular, read_text
+from mkt_search.models.allowed import OPEN_CLIP, TIMM, check_options
 from mkt_search.models.label_table import LabelTable
-from mkt_search.types import ImageSpec
+from mkt_search.paths import bare_name
+from mkt_search.types import MAX_DIM, MAX_PATCHES, ImageSpec, check_grid, check_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +42,13 @@ META, STUDENT, LABELS, PROMPT, TOWER = (
 )
 CLIP_CONFIG = "open_clip_config.json"  # marks a folder as an open_clip model
 CLIP_WEIGHTS = "open_clip_model.safetensors"  # beside it; open_clip's HF_SAFE_WEIGHTS_NAME
+BACKBONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,119}")
+"""Names of architectures: no address of a model elsewhere, as `hf-hub:...` is."""
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MAX_META = 1 << 22  # bytes of meta.json, most of which are labels
+MAX_TEXT = 1_000  # characters of a template, and of a name of weights
+Heads = Literal["linear", "mlp", "shared"]
 TEMPLATE = "There is a {} in the scene"
 
 
@@ -60,6 +71,14 @@ class Prompt:
     template: str = TEMPLATE
     lengths: Literal["one", "own"] = "one"
 
+    def __post_init__(self) -> None:
+        for name in ("model", "weights", "template"):
+            text = getattr(self, name)
+            if not isinstance(text, str) or len(text) > MAX_TEXT or "\0" in text:
+                raise ValueError(f"the {name} of the prompt is no text of at most {MAX_TEXT} signs")
+        if self.lengths not in ("one", "own"):
+            raise ValueError('the lengths of the prompt must be "one" or "own"')
+
 
 @dataclass(frozen=True)
 class Meta:
@@ -68,6 +87,9 @@ class Meta:
     `backbone` is an architecture of `library`, `options` are its further arguments. `trained` is
     the provenance and `results` the evaluation; neither affects a vector, so neither is part of
     the fingerprint. `write` fills in `files` (name -> SHA-256).
+
+    Raises:
+        ValueError: a value has another type, is out of range, or is not allowed (`allowed`).
     """
 
     backbone: str
@@ -77,12 +99,37 @@ class Meta:
     top_k: int
     library: Literal["timm", "open_clip"] = "timm"
     options: dict[str, Any] = field(default_factory=dict)
-    heads: Literal["linear", "mlp", "shared"] = "linear"
+    heads: Heads = "linear"
     prompt: Prompt | None = None
     trained: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        check_whole("format", self.format, least=1, most=FORMAT)
+        check_whole("dim", self.dim, least=1, most=MAX_DIM)
+        check_grid(self.grid)
+        check_whole("top_k", self.top_k, least=1, most=MAX_PATCHES)
+        if not isinstance(self.backbone, str) or not BACKBONE.fullmatch(self.backbone):
+            raise ValueError(f"the backbone cannot be {str(self.backbone)[:60]!r}")
+        if self.library not in ("timm", "open_clip") or self.heads not in get_args(Heads):
+            raise ValueError("the library or the kind of the heads is unknown")
+        for name in ("options", "trained", "results", "files"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} is not an object")
+        check_options(self.options, TIMM if self.library == "timm" else OPEN_CLIP)
+        for name, digest in self.files.items():
+            bare_name(name)
+            if not isinstance(digest, str) or not SHA256.fullmatch(digest):
+                raise ValueError(f"the digest of {name} is no SHA-256")
+        for name in ("seen", "unseen"):
+            labels = self.trained.get(name, [])
+            if not isinstance(labels, list | tuple) or not all(isinstance(x, str) for x in labels):
+                raise ValueError(f"the {name} labels are not a list of text")
+        for name in ("settings", "photos"):
+            if not isinstance(self.trained.get(name, {}), dict):
+                raise ValueError(f"{name} of the training is not an object")
 
 
 def read_meta(directory: Path) -> Meta:
@@ -92,11 +139,12 @@ def read_meta(directory: Path) -> Meta:
         ModelError: the directory is not a checkpoint, or one of a newer version of this program.
     """
     path = directory / META
+    if not is_checkpoint(directory):
+        raise ModelError(f"{directory} is not a checkpoint: there is no {META} in it")
+    text = read_text(path, ModelError, at_most=MAX_META)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(f"{directory} is not a checkpoint: there is no {META} in it") from None
-    except (OSError, ValueError) as error:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
     try:
         return _parse(raw)
@@ -124,28 +172,31 @@ def fingerprint(directory: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def checked_file(directory: Path, name: str, meta: Meta) -> Path:
-    """Return the path of a file of the checkpoint after comparing its SHA-256 with `meta`.
+def checked_bytes(directory: Path, name: str, meta: Meta) -> bytes:
+    """Return the content of a file of the checkpoint after comparing its SHA-256 with `meta`.
+
+    It is read once: a file that is replaced after the comparison is not used.
 
     Raises:
         ModelError: the file is missing, was replaced or is damaged.
     """
     path = directory / name
     try:
-        digest = hash_file(path)
+        with open_regular(path) as stream:
+            data = stream.read()
     except OSError as error:
         raise ModelError(f"the checkpoint {directory} is incomplete: {error}") from error
-    if digest != meta.files.get(name):
+    if hashlib.sha256(data).hexdigest() != meta.files.get(name):
         raise ModelError(
             f"{path} is not the file that {META} describes: it was replaced or damaged; copy the"
             f" checkpoint again"
         )
-    return path
+    return data
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as hex digits."""
-    with path.open("rb") as stream:
+    """Return the SHA-256 of a regular file's bytes, as hex digits. Raises OSError."""
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -321,8 +372,8 @@ def _sync(path: Path) -> None:
 
 
 def _parse(raw: dict[str, Any]) -> Meta:
-    if raw["format"] > FORMAT:
-        raise ValueError(f"format {raw['format']} is newer than this program; upgrade it")
+    if type(raw["format"]) is int and raw["format"] > FORMAT:
+        raise ValueError(f"format {str(raw['format'])[:20]} is newer than this program; upgrade it")
     unknown = set(raw) - {item.name for item in fields(Meta)}
     if unknown:
         raise ValueError(f"unknown key {min(unknown)!r}")

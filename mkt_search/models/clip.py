@@ -8,14 +8,14 @@ of its model's tags.
 import contextlib
 import difflib
 import hashlib
+import importlib
 import json
 import logging
 import pickle
 import socket
+import threading
 import urllib.request
-import warnings
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -24,16 +24,25 @@ from urllib.parse import urlsplit
 
 import huggingface_hub
 import open_clip
-import torch
+import timm
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mkt_search.errors import ModelError
+from mkt_search.files import read_text
 from mkt_search.models import conv_vit as _conv_vit  # noqa: F401  registers its name
-from mkt_search.models.checkpoint import CLIP_CONFIG, hash_file, is_checkpoint
-from mkt_search.models.student import check_fit, read_tensors, unreadable
+from mkt_search.models.allowed import Check, check_description
+from mkt_search.models.checkpoint import CLIP_CONFIG, MAX_TEXT, hash_file, is_checkpoint
+from mkt_search.models.student import check_fit, unreadable
+from mkt_search.models.torchscript import is_torchscript, read_torchscript
+
+# open_clip logs to the root logger, and would configure it; it gets a silent one of its own.
+_log = logging.getLogger("open_clip")
+_log.setLevel(logging.CRITICAL)
+for _module in ("factory", "model", "timm_model"):
+    importlib.import_module(f"open_clip.{_module}").logging = _log  # type: ignore[attr-defined]
 
 _HUB_FILES = [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
 _PREPROCESS = ("mean", "std", "resize_mode", "interpolation")
@@ -99,7 +108,7 @@ class ClipWeights:
             ModelError: the file is damaged or has the weights of another architecture.
         """
         try:
-            return self._load_archive() if _is_torchscript(self.path) else self._load()
+            return self._load_archive() if is_torchscript(self.path) else self._load()
         except _NO_WEIGHTS as error:
             raise ModelError(_misfit(self.path, self.model, error)) from error
 
@@ -116,15 +125,13 @@ class ClipWeights:
         )
 
     def _load_archive(self) -> Any:
-        """Load one of OpenAI's files: TorchScript, of which only the tensors are used."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated; OpenAI's files are not
-            archive = torch.jit.load(self.path, map_location="cpu")  # type: ignore[no-untyped-call]
+        """Load one of OpenAI's files, which are TorchScript."""
+        archive = read_torchscript(self.path)
         model = create_clip(
             self.model, force_quick_gelu=True, force_preprocess_cfg=self._preprocess
         )
         own = model.state_dict()  # the archive stores settings as tensors too
-        model.load_state_dict({n: t.float() for n, t in archive.state_dict().items() if n in own})
+        model.load_state_dict({n: t.float() for n, t in archive.items() if n in own})
         return model
 
     @property
@@ -167,12 +174,17 @@ class ClipFolder:
         self.folder = folder
         self.path = folder / HF_SAFE_WEIGHTS_NAME
         config = folder / CLIP_CONFIG
+        text = read_text(config, ModelError)
         try:
-            self._config = json.loads(config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            self._config = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{config} cannot be read ({error}); copy the model again") from error
         if not isinstance(self._config, dict) or "model_cfg" not in self._config:
             raise ModelError(f'{config} does not describe a model: it has no "model_cfg"')
+        try:
+            check_description(self._config, named=_named_models())
+        except ValueError as error:
+            raise ModelError(f"{config} does not describe a model: {error}") from None
 
     @property
     def _name(self) -> str:
@@ -192,8 +204,7 @@ class ClipFolder:
         """
         self._weights_hash()
         try:
-            with _quiet():
-                model = open_clip.create_model(self._name, pretrained_text=False, weights_only=True)
+            model = open_clip.create_model(self._name, pretrained_text=False, weights_only=True)
         except Exception as error:  # a damaged description makes open_clip raise anything
             raise ModelError(_misfit(self.path, str(self.folder), error)) from error
         return model.eval()
@@ -209,6 +220,20 @@ class ClipFolder:
             raise ModelError(
                 f"the open_clip folder {self.folder} is incomplete: {error}; copy the model again"
             ) from error
+
+
+def _named_models() -> dict[str, Check]:
+    """Return what a description may name elsewhere: only models that timm and open_clip know.
+
+    The tokenizer is always that of the folder, whatever its name is.
+    """
+    configs = [open_clip.get_model_config(name) for name in open_clip.list_models()]
+    texts = {config.get("text_cfg", {}).get("hf_model_name") for config in configs if config}
+    return {
+        "timm_model_name": lambda name: timm.is_model(str(name)),
+        "hf_model_name": lambda name: name in texts,
+        "hf_tokenizer_name": lambda name: len(str(name)) < MAX_TEXT,
+    }
 
 
 def is_clip_folder(path: Path) -> bool:
@@ -275,8 +300,7 @@ def create_clip(model: str, **options: Any) -> Any:
         near = _nearest(model, open_clip.list_models())
         raise ModelError(f'open_clip has no model "{model}"{near}')
     options = {"pretrained_text": False, "weights_only": True, **options}
-    with _quiet():
-        return open_clip.create_model(model, **options).eval()
+    return open_clip.create_model(model, **options).eval()
 
 
 def quick_gelu_name(model: str) -> str:
@@ -285,15 +309,14 @@ def quick_gelu_name(model: str) -> str:
     return quick if quick in open_clip.list_models() else model
 
 
-def load_text_tower(model: str, path: Path) -> Any:
-    """Build an open_clip model, with a tiny image tower, for the text tower in a `text_state` file.
+def load_text_tower(model: str, state: Mapping[str, Tensor], *, source: str) -> Any:
+    """Build an open_clip model, with a tiny image tower, for the tensors of `text_state`.
 
     Raises:
-        ModelError: there is no such model, or the file is damaged or does not fit.
+        ModelError: there is no such model, or the tensors, which are from `source`, do not fit.
     """
     built = create_clip(model, vision_cfg=_NO_IMAGE_TOWER)
-    state = read_tensors(path)
-    complaint = f"{path} does not hold the text tower of {model}"
+    complaint = f"{source} does not hold the text tower of {model}"
     check_fit(text_state(built), state, complaint=complaint)
     built.load_state_dict(state, strict=False)
     return built
@@ -313,8 +336,7 @@ def tokenizer(model: str) -> Any:
         ModelError: the tokenizer must be downloaded, and that fails.
     """
     try:
-        with _quiet():
-            return open_clip.get_tokenizer(model)
+        return open_clip.get_tokenizer(model)
     except Exception as error:  # transformers missing, or no network
         raise ModelError(
             f"the tokenizer of {model} cannot be loaded ({str(error).splitlines()[0][:120]});"
@@ -341,7 +363,7 @@ def _download(tag: dict[str, Any]) -> Path:
     if tag.get("hf_hub") and not urllib.request.getproxies():
         # fail now if the name does not resolve, not after a minute of retries
         socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, None)
-    with _quiet("huggingface_hub"):
+    with _quiet_download():
         return Path(open_clip.download_pretrained(tag))
 
 
@@ -356,23 +378,17 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(names[item] for item in near)}?" if near else ""
 
 
-def _is_torchscript(path: Path) -> bool:
-    """Return True for a zip archive with code in it."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+_downloading = threading.Lock()
 
 
 @contextlib.contextmanager
-def _quiet(logger: str | None = None) -> Iterator[None]:
-    """Silence a logger: open_clip logs to the root logger and would configure it too."""
-    root = logging.getLogger(logger)
-    level, handler = root.level, logging.NullHandler()
-    root.addHandler(handler)
-    root.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.removeHandler(handler)
+def _quiet_download() -> Iterator[None]:
+    """Silence the hub's logger; one download at a time, since the level belongs to the process."""
+    logger = logging.getLogger("huggingface_hub")
+    with _downloading:
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

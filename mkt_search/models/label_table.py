@@ -3,19 +3,29 @@
 import difflib
 import gzip
 import hashlib
+import io
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
 from mkt_search.errors import ModelError, UnknownLabel
+from mkt_search.files import SMALL, open_regular
 from mkt_search.scoring import unit
 from mkt_search.spelling import label_key
 from mkt_search.types import Vector
+
+MAX_LINE = 1_000_000  # characters of a word and its vector
+MOST_UNPACKED = 50  # times the size of an archive, of what is in it
+_NO_TABLE = (  # what numpy and zipfile raise for files of another kind
+    *(ValueError, KeyError, OSError, EOFError, MemoryError, NotImplementedError),
+    *(zlib.error, zipfile.BadZipFile),
+)
 
 Column = Literal["names", "words"]
 
@@ -64,7 +74,11 @@ class LabelTable:
             ModelError: the file is missing, damaged or of another kind.
         """
         try:
-            names, vectors = _read_npz(path, column) if path.suffix == ".npz" else _read_text(path)
+            with open_regular(path) as file:
+                if path.suffix == ".npz":
+                    names, vectors = _read_npz(file, column, source=str(path))
+                else:
+                    names, vectors = _read_text(file, path)
         except FileNotFoundError:
             raise ModelError(f"there is no label table at {path}; check the path") from None
         except UnicodeDecodeError as error:
@@ -72,12 +86,16 @@ class LabelTable:
                 f"{path} is not a label table: neither .npz nor GloVe text in UTF-8; "
                 "name another file"
             ) from error
-        except (OSError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise ModelError(f"{path} cannot be read as a label table: {error}") from error
-        if not np.isfinite(vectors).all():
-            raise ModelError(f"{path} has vectors with NaN or infinity")
-        table = cls(names, vectors, source=path.name)
+        table = cls(names, _finite(vectors, source=str(path)), source=path.name)
         return table.centered() if center else table
+
+    @classmethod
+    def of_npz(cls, data: bytes, *, source: str) -> "LabelTable":
+        """Return the table in the bytes of a `.npz`. Raises ModelError."""
+        names, vectors = _read_npz(io.BytesIO(data), None, source=source)
+        return cls(names, _finite(vectors, source=source), source=source)
 
     @property
     def dim(self) -> int:
@@ -168,9 +186,27 @@ def _merge_repeated(names: Sequence[str], vectors: Vector) -> tuple[tuple[str, .
     return tuple(first), unit(sums)
 
 
-def _read_npz(path: Path, column: Column | None) -> tuple[list[str], Vector]:
+def _finite(vectors: Vector, *, source: str) -> Vector:
+    if not np.isfinite(vectors).all():
+        raise ModelError(f"{source} has vectors with NaN or infinity")
+    return vectors
+
+
+def _check_unpacked_size(file: IO[bytes]) -> None:
+    """Raise ValueError for an archive that is far larger unpacked: numbers do not shrink so."""
+    packed = file.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    file.seek(0)
+    if unpacked > MOST_UNPACKED * packed + SMALL:
+        raise ValueError(f"its {packed:,} bytes claim to be {unpacked:,}")
+
+
+def _read_npz(file: IO[bytes], column: Column | None, *, source: str) -> tuple[list[str], Vector]:
+    path = source
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        _check_unpacked_size(file)
+        with np.load(file, allow_pickle=False) as archive:
             columns = [column] if column else ["names", "words"]
             present = [name for name in columns if name in archive]
             if not present or "vectors" not in archive:
@@ -178,21 +214,28 @@ def _read_npz(path: Path, column: Column | None) -> tuple[list[str], Vector]:
                 has = ", ".join(archive.files)
                 raise ModelError(f'{path} needs the arrays {needed} and "vectors"; it has: {has}')
             names, vectors = archive[present[0]], archive["vectors"]
-    except ValueError as error:  # pickled arrays are never loaded
+    except _NO_TABLE as error:  # pickled arrays are never loaded
         raise ModelError(f"{path} cannot be read as a label table: {error}") from error
-    if vectors.ndim != 2 or len(names) != len(vectors) or vectors.dtype.kind != "f":
+    if (
+        names.ndim != 1
+        or vectors.ndim != 2
+        or len(names) != len(vectors)
+        or vectors.dtype.kind != "f"
+    ):
         raise ModelError(f"{path}: {len(names)} labels do not fit vectors {vectors.shape}")
     return [str(name) for name in names], vectors.astype(np.float32)
 
 
-def _read_text(path: Path) -> tuple[list[str], Vector]:
+def _read_text(file: IO[bytes], path: Path) -> tuple[list[str], Vector]:
     """Read GloVe text: a word and its D numbers per line; skip a word2vec header line."""
     names: list[str] = []
     rows: list[Vector] = []
     dim = 0
-    open_text = gzip.open if path.suffix == ".gz" else open
-    with open_text(path, "rt", encoding="utf-8", newline="\n") as stream:
-        for number, line in enumerate(stream, start=1):
+    data: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+    with io.TextIOWrapper(data, encoding="utf-8", newline="\n") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), ""), start=1):
+            if len(line) == MAX_LINE:
+                raise ModelError(f"{path}:{number}: the line is too long for a word and its vector")
             line = line.rstrip("\r\n ")
             if number == 1 and re.fullmatch(r"\d+ \d+", line):
                 continue

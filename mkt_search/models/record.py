@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mkt_search.errors import ModelError
+from mkt_search.files import read_text
 from mkt_search.models import checkpoint
 from mkt_search.models.build import Model, locate, open_model
 from mkt_search.types import Encoding, ImageSpec, LabelEncoder, ModelRecord, Vector
@@ -148,7 +149,7 @@ class RecordedLabelEncoder:
 
 def _checkpoint_parts(folder: Path) -> list[object]:
     meta = checkpoint.read_meta(folder)
-    text = (folder / checkpoint.META).read_text(encoding="utf-8")
+    text = read_text(folder / checkpoint.META, ModelError, at_most=checkpoint.MAX_META)
     parts: list[object] = [text, *(_file_state(folder / name) for name in sorted(meta.files))]
     prompt = meta.prompt
     if prompt is not None and prompt.weights:

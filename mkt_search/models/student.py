@@ -20,12 +20,17 @@ from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from timm.models import group_parameters
 from torch import Tensor, nn
 
 from mkt_search.errors import ModelError
+from mkt_search.files import open_regular
 from mkt_search.models import conv_vit as _conv_vit  # noqa: F401  registers its name
+from mkt_search.models.allowed import TIMM, check_options
+
+# Filters of warnings belong to the process: for a while they cannot be set, other threads run.
+warnings.filterwarnings("ignore", "Detected pickle protocol", module=r"torch\b")
 
 HeadKind = Literal["linear", "mlp", "shared"]
 
@@ -158,6 +163,10 @@ def create_backbone(
     Raises:
         ModelError: unknown name or argument, or weights that do not fit.
     """
+    try:
+        check_options(timm_kwargs, TIMM)
+    except ValueError as error:
+        raise ModelError(f"timm cannot build {name}: {error}") from None
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
@@ -200,10 +209,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ModelError: the file is missing, damaged, or holds more than tensors.
     """
     try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        with warnings.catch_warnings(action="ignore"):  # about pickle protocols
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as file:
+            if path.suffix == ".safetensors":
+                return dict(load_file(path))
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"there are no weights at {path}; check the path") from None
     except Exception as error:  # a file of another kind raises nearly anything
@@ -216,6 +225,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
         raise ModelError(f"{path} is not a file of named tensors; give the weights themselves")
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def tensors_of(data: bytes, *, source: str) -> dict[str, Tensor]:
+    """Return the tensors in the bytes of a `.safetensors` file, which is from `source`.
+
+    Raises:
+        ModelError: the bytes are damaged or something else.
+    """
+    try:
+        return dict(load(data))
+    except Exception as error:  # safetensors has errors of its own
+        raise ModelError(f"{source} cannot be read as weights ({unreadable(error)})") from error
 
 
 def unreadable(error: Exception) -> str:

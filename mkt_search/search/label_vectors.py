@@ -54,7 +54,9 @@ class LabelVectors:
 
     def _remembered(self, encoder: LabelEncoder, labels: Sequence[str]) -> dict[str, Vector]:
         """Return vectors from the catalog, encoding and remembering those it lacks."""
-        known = self._catalog.label_vectors(encoder.fingerprint, labels)
+        size = 4 * encoder.dim  # bytes
+        remembered = self._catalog.label_vectors(encoder.fingerprint, labels)
+        known = {label: vector for label, vector in remembered.items() if len(vector) == size}
         new = [label for label in labels if label not in known]
         if new:
             made = {

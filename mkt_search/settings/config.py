@@ -102,7 +102,7 @@ class IndexConfig:
 class SearchConfig:
     """What a search shows."""
 
-    k: int = setting(20, "Photos to show, best first.", at_least=1)
+    k: int = setting(20, "Photos to show, best first.", at_least=1, at_most=1_000_000)
     recall: float = setting(
         0.99,
         "Share of the exact best photos that a search must find; 1 scores every photo.",

@@ -14,6 +14,11 @@ from mkt_search.errors import ConfigError
 
 _FLAGS = {"search.k": "-k", "model.checkpoint": "--model"}  # other flags are derived from the key
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+LARGEST = 2**31 - 1
+"""The largest whole number of any setting or option."""
+
+LONG = 10**30  # a longer number is not printed
+
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
 
 
@@ -144,8 +149,13 @@ def nearest(name: str, known: Iterable[str], form: str) -> str:
 def _converted(value: Any, item: Setting) -> Any:
     """Convert 1 to 1.0 for a float, and a list to a tuple."""
     if item.kind is tuple and isinstance(value, list | tuple):
-        return tuple(float(v) if item.element is float and type(v) is int else v for v in value)
-    return float(value) if item.kind is float and type(value) is int else value
+        return tuple(
+            float(v) if item.element is float and type(v) is int and abs(v) <= LARGEST else v
+            for v in value
+        )
+    if item.kind is float and type(value) is int and abs(value) <= LARGEST:
+        return float(value)
+    return value
 
 
 def _violated(item: Setting, value: Any) -> str:
@@ -160,8 +170,9 @@ def _violated(item: Setting, value: Any) -> str:
         return f"{', '.join(item.choices[:-1])} or {item.choices[-1]}"
     if rule.at_least is not None and value < rule.at_least:
         return f"at least {rule.at_least:,}"
-    if rule.at_most is not None and value > rule.at_most:
-        return f"at most {rule.at_most:,}"
+    at_most = LARGEST if rule.at_most is None and item.kind is int else rule.at_most
+    if at_most is not None and value > at_most:
+        return f"at most {at_most:,}"
     return ""
 
 
@@ -174,4 +185,6 @@ def _as_toml(value: Any) -> str:
     """Return the value approximately as TOML writes it."""
     if isinstance(value, tuple):
         return str(list(value))
+    if isinstance(value, int) and abs(value) > LONG:
+        return "a number with so many digits"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mkt_search.errors import ConfigError
+from mkt_search.files import read_text
 from mkt_search.settings.setting import Setting, check, nearest
 
 RENAMED = {"index.local": "pooling", "stage1.feature_dim": "pca_dim", "stage1.start": "head_init"}
 """Earlier names of keys: `section.key` -> the key of today."""
+
+
+MAX_BYTES = 1 << 16
+"""Of `mkt.toml`: eight times the file that documents every setting."""
 
 
 class FileValue(NamedTuple):
@@ -27,7 +32,7 @@ def read(file: Path, known: Sequence[Setting]) -> dict[str, FileValue]:
         ConfigError: the file is unreadable or not TOML, or has an unknown or renamed key or a
             value that is not allowed.
     """
-    text = _read_text(file)
+    text = read_text(file, ConfigError, at_most=MAX_BYTES, shown=_shown(file))
     sections, places = _parse(text, file), _Places(file, text)
     values: dict[str, FileValue] = {}
     for section, table in sections.items():
@@ -48,13 +53,12 @@ class _Places:
         self.lines: dict[str, int] = {}
         section = ""
         for number, line in enumerate(text.splitlines(), start=1):
-            header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]", line)
-            key = re.match(r"\s*([\w.\"' -]+?)\s*=", line)
-            if header:
-                section = header[1].strip("\"'")
+            key, sign, _ = line.partition("=")
+            if line.lstrip().startswith("["):
+                section = line.strip().lstrip("[").partition("]")[0].strip().strip("\"'")
                 self.lines.setdefault(section, number)
-            elif key:
-                name = re.sub("[\"' ]", "", key[1])
+            elif sign and re.fullmatch(r"[\w.\"'\s-]+", key):
+                name = re.sub(r"[\"'\s]", "", key)
                 self.lines.setdefault(f"{section}.{name}".lstrip("."), number)
 
     def of(self, section: str, key: str = "") -> str:
@@ -62,16 +66,6 @@ class _Places:
         keys = (line for name, line in self.lines.items() if name.startswith(f"{section}."))
         section_line = self.lines.get(section) or next(keys, 1)
         return f"{self.file}:{self.lines.get(f'{section}.{key}', section_line)}"
-
-
-def _read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as problem:
-        line = problem.object[: problem.start].count(b"\n") + 1
-        raise ConfigError(f"{_shown(file)}:{line}: not UTF-8 text; save it as UTF-8") from None
-    except OSError as problem:
-        raise ConfigError(f"{_shown(file)}: cannot be read ({problem.strerror})") from None
 
 
 def _parse(text: str, file: Path) -> dict[str, Any]:
@@ -82,6 +76,8 @@ def _parse(text: str, file: Path) -> dict[str, Any]:
         line = int(position[1]) if position else text.count("\n") + 1
         reason = re.sub(r" \(at .*\)$", "", str(problem))
         raise ConfigError(f"{_shown(file)}:{line}: not valid TOML: {reason}") from None
+    except (ValueError, RecursionError):  # thousands of digits or brackets
+        raise ConfigError(f"{_shown(file)}: a value is far too long or too deep") from None
 
 
 def _check_section(section: str, table: Any, known: Sequence[Setting], places: _Places) -> None:

@@ -67,7 +67,7 @@ def _segment_problem(store: Store, stored: StoredEncoding, record: SegmentRecord
 
 def _what_is_wrong(store: Store, stored: StoredEncoding, record: SegmentRecord) -> str:
     path = store.folder / record.file.name
-    if not path.is_file():
+    if path.is_symlink() or not path.is_file():
         return "a segment is missing"
     if path.stat().st_size != record.file.size or digest(path) != record.file.sha256:
         return "a segment's bytes have changed"

@@ -8,7 +8,7 @@ the id a database knows its folder.
 import uuid
 from pathlib import Path
 
-from mkt_search.files import write_atomically
+from mkt_search.files import read_bytes, write_atomically
 
 FILE = "library.id"
 
@@ -21,7 +21,7 @@ def new() -> str:
 def read(directory: Path) -> str | None:
     """Return the id that a library's folder has, None if it has none that can be read."""
     try:
-        return (directory / FILE).read_text(encoding="utf-8").strip() or None
+        return read_bytes(directory / FILE).decode().strip() or None
     except (OSError, UnicodeDecodeError):
         return None
 

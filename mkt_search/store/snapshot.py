@@ -131,7 +131,7 @@ class LocalSnapshot:
             raise LibraryDamaged(UNKNOWN_SEGMENT)
         numbers, starts = number_of[at], self.reader.starts
         rows: Rows = starts[numbers] + vector_rows[:, 1]
-        if (rows >= starts[numbers + 1]).any():
+        if ((rows < starts[numbers]) | (rows >= starts[numbers + 1])).any():
             raise LibraryDamaged(
                 "A segment has fewer rows than the database says. Run `mkt verify`."
             )

@@ -78,6 +78,7 @@ class Store:
             StoreError: the database cannot be used, or belongs to another library.
             OSError: the folder cannot be made.
         """
+        _refuse_links(directory)
         with _connected(directory, url) as store:  # a wrong URL is refused before a folder is made
             store.folder.mkdir(parents=True, exist_ok=True)
             with store._locked("mkt init"):
@@ -93,6 +94,7 @@ class Store:
         Raises:
             LibraryNotFound, LibraryDamaged, SchemaOutdated, StoreError.
         """
+        _refuse_links(directory)
         with _connected(directory, url) as store:
             store._refuse_missing_database()
             if check:
@@ -284,7 +286,7 @@ class Store:
                 "back; files that belong to no library can be deleted."
             )
         index = self.index_folder.iterdir() if self.index_folder.is_dir() else ()
-        unused = [path.name for path in index if path.name not in named.index]
+        unused = [path.name for path in index if path.name not in named.index and not path.is_dir()]
         for name in (*orphans, *unused):
             log.info("removing %s, left by an interrupted run", name)
         self.delete_files(FileNames(tuple(orphans), tuple(unused)))
@@ -412,6 +414,21 @@ class Run:
 
     id: int
     summary: dict[str, Any]
+
+
+def _refuse_links(directory: Path) -> None:
+    """Raise StoreError for a link in a library's folder, through which mkt would write elsewhere.
+
+    The folder itself may be a link. Links in `segments` and `index` are refused when they are read.
+    """
+    entries = directory.iterdir() if directory.is_dir() else ()
+    links = sorted(path.name for path in entries if path.is_symlink())
+    if links:
+        raise StoreError(
+            f"{directory / links[0]} is a link, which a library must not have: it could lead to "
+            "other files of yours. Put the file or folder itself there; to keep a library on "
+            f"another disk, move all of {directory.name}."
+        )
 
 
 @contextmanager

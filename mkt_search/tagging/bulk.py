@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mkt_search.errors import QueryError
+from mkt_search.files import read_text
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.spelling import clean_label, distinct_labels, label_key
 from mkt_search.store.catalog import TagCatalog
@@ -19,6 +20,8 @@ from mkt_search.store.spill import SpillFile
 from mkt_search.tagging.assign import Blocks, TagRule, assign_labels
 from mkt_search.types import Vector
 
+MAX_VOCABULARY = 1 << 26  # bytes; a million labels have about 16 MB
+MAX_LABEL = 1_000  # characters of a line
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 HEADING = "label"  # as `mkt tags --csv` writes it
 NO_VOCABULARY = (".json", ".jsonl", ".xml", ".yaml", ".yml")
@@ -36,19 +39,15 @@ def read_vocabulary(path: Path | str) -> list[str]:
         QueryError: the file cannot be read, is not UTF-8 text, holds no label, or is a table that
             does not say which column has the labels.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise QueryError(f"Cannot read the vocabulary {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise QueryError(
-            f"The vocabulary {path} is not UTF-8 text (byte {error.start}). Write one label a line."
-        ) from error
+    lines = read_text(Path(path), QueryError, at_most=MAX_VOCABULARY).splitlines()
     kind = Path(path).suffix.lower()
     if kind in NO_VOCABULARY:
         raise QueryError(f"{path} is no vocabulary: write labels as text, one a line, or as .csv.")
     if kind in DELIMITERS:
         lines = _column(path, lines, DELIMITERS[kind])
+    for number, line in enumerate(lines, start=1):
+        if len(line) > MAX_LABEL or "\0" in line:
+            raise QueryError(f"{path}:{number}: not a label. Write one a line.")
     found = [label for label in distinct_labels(lines) if not label.startswith("#")]
     if not found:
         raise QueryError(f"The vocabulary {path} has no labels. Write one a line.")

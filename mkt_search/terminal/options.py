@@ -10,7 +10,7 @@ import click
 
 from mkt_search.errors import ConfigError
 from mkt_search.settings import config
-from mkt_search.settings.setting import Setting, check
+from mkt_search.settings.setting import LARGEST, Setting, check
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -64,6 +64,7 @@ class Text(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no gener
 
 
 TEXT = Text()
+COUNT = click.IntRange(min=1, max=LARGEST)
 
 library_option = click.option(
     "--library",

@@ -90,7 +90,7 @@ def test_an_empty_library_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (("--labels", "nowhere.txt"), 1, "Cannot read the vocabulary nowhere.txt"),
+        (("--labels", "nowhere.txt"), 1, "nowhere.txt: cannot be read"),
         (("purpel",), 1, 'unknown label "purpel"'),
         ((" ",), 2, "A LABEL is empty"),
         (("-k", "0"), 2, "0 is not in the range x>=1"),

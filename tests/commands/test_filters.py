@@ -81,3 +81,10 @@ def test_photos_that_only_their_files_date_are_counted_for_a_filter_by_date() ->
     assert dates_note(["exif", "gps"], AFTER, "hit") == ""
     assert dates_note(["name", "mtime"], Filters(camera="x"), "hit") == ""
     assert dates_note([], AFTER, "hit") == ""
+
+
+@pytest.mark.parametrize("number", ["99999999999999999999", "2147483648", "0", "-1", "1e3", "x"])
+@pytest.mark.parametrize("flag", ["--min-width", "--min-height"])
+def test_a_size_that_no_photo_can_have_is_a_usage_error(flag: str, number: str) -> None:
+    with pytest.raises(click.UsageError):
+        parse(flag, number)

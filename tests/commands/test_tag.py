@@ -126,7 +126,7 @@ def test_mixed_up_arguments_are_usage_errors(
 
 def test_absent_vocabulary_is_a_sentence(home: Path) -> None:
     result = mkt("tag", "--vocabulary", "absent.txt", code=1)
-    assert result.stderr.startswith("Error: Cannot read the vocabulary absent.txt")
+    assert result.stderr.startswith("Error: absent.txt: cannot be read")
 
 
 def test_negative_top_is_refused_by_its_name(home: Path) -> None:

@@ -118,7 +118,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     root = photos(tmp_path / "p", "a.jpg", "b.jpg", "c.jpg")
     with pytest.raises(DatasetError, match=r"no folder .*nowhere"):
         read_coco(tmp_path / "nowhere", tmp_path / "i.json")
-    with pytest.raises(DatasetError, match=r"cannot read .*i\.json"):
+    with pytest.raises(DatasetError, match=r"i\.json: cannot be read"):
         read_coco(root, tmp_path / "i.json")
     write(tmp_path / "annotations", TRAIN)
     with pytest.raises(DatasetError, match=r"annotations has 0 files instances_val\*\.json"):

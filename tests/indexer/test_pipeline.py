@@ -118,7 +118,7 @@ def fail_with_a_full_disk(monkeypatch: pytest.MonkeyPatch, site: str, *, at: int
 
     if site == "open":
         monkeypatch.setattr(
-            files, "open", failing(open, lambda path, mode="r": "w" in mode), raising=False
+            files, "open", failing(open, lambda path, mode="r": "x" in mode), raising=False
         )
     elif site == "write":
         really = segment_files.write_atomically

@@ -1,10 +1,14 @@
 """Models open by directory or by name, and stay light until an encoder is built."""
 
+import json
+import logging
+import pickle
 import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -14,7 +18,7 @@ import torch
 from mkt_search.errors import ModelError, UnknownLabel
 from mkt_search.models import checkpoint
 from mkt_search.models.build import open_model
-from mkt_search.models.checkpoint import TEMPLATE, TOWER, Prompt
+from mkt_search.models.checkpoint import CLIP_CONFIG, META, TEMPLATE, TOWER, Prompt
 from mkt_search.models.clip import create_clip, text_state
 from mkt_search.models.clip_student import clip_student
 from mkt_search.models.encoder import PhotoEncoder
@@ -23,6 +27,7 @@ from tests.tiny import (
     colour_checkpoint,
     tiny_checkpoint,
     tiny_clip,
+    tiny_clip_folder,
     tiny_meta,
     tiny_student,
 )
@@ -237,3 +242,85 @@ def test_weights_in_the_cache_of_the_hub_need_no_network(
     monkeypatch.setattr("open_clip.download_pretrained", unreachable)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_names: str(cached))
     assert len(open_model("ViT-B-16/openai").fingerprint) == 12
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("library", ["timm", "open_clip"])
+def test_a_checkpoint_that_names_a_file_for_its_backbone_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    folder, trapped = tiny_checkpoint(tmp_path / "c"), tmp_path / "trapped"
+    (folder / "weights.pth").write_bytes(pickle.dumps({"state_dict": Trap(trapped)}))
+    raw = json.loads((folder / META).read_text())
+    name = {"timm": "checkpoint_path", "open_clip": "pretrained_image_path"}[library]
+    raw |= {"library": library, "options": {name: "weights.pth"}}
+    (folder / META).write_text(json.dumps(raw))
+    monkeypatch.chdir(folder)
+    with pytest.raises(ModelError, match=f"the option '{name}' is not allowed in a checkpoint"):
+        open_model(folder).student()
+    assert not trapped.exists()
+
+
+def test_a_checkpoint_is_compared_with_its_weights_before_it_takes_memory(tmp_path: Path) -> None:
+    folder = tiny_checkpoint(tmp_path / "c")
+    raw = json.loads((folder / META).read_text())
+    raw["options"] |= {"embed_dim": 16_384, "num_heads": 256}  # 6.4 GB a block
+    (folder / META).write_text(json.dumps(raw))
+    with pytest.raises(ModelError, match=r"student\.safetensors does not fit this student"):
+        open_model(folder).student()
+
+
+def test_a_file_replaced_after_it_was_checked_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, other = tiny_checkpoint(tmp_path / "c"), tiny_checkpoint(tmp_path / "d", seed=1)
+    expected = open_model(folder).student().state_dict()
+    checked = checkpoint.checked_bytes
+
+    def replaced(directory: Path, name: str, meta: checkpoint.Meta) -> bytes:
+        data = checked(directory, name, meta)
+        shutil.copy(other / name, directory / name)
+        return data
+
+    monkeypatch.setattr(checkpoint, "checked_bytes", replaced)
+    found = open_model(folder).student().state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vision_cfg": {"timm_model_name": "local-dir:evil"}},
+        {"vision_cfg": {"timm_model_name": "hf-hub:a/b"}},
+        {"text_cfg": {"hf_model_name": "./evil"}},
+        {"text_cfg": {"width": 10**9}},
+        {"pretrained": "../weights.pt"},
+    ],
+)
+def test_an_open_clip_folder_that_names_another_model_is_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    folder = tiny_clip_folder(tmp_path)
+    config = json.loads((folder / CLIP_CONFIG).read_text())
+    for key, value in change.items():
+        old = config["model_cfg"].get(key)
+        config["model_cfg"][key] = {**old, **value} if isinstance(old, dict) else value
+    (folder / CLIP_CONFIG).write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="does not describe a model"):
+        open_model(folder)
+
+
+def test_opening_models_leaves_the_loggers_of_the_program_alone(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    open_model(tiny_clip_folder(tmp_path)).label_encoder()
+    assert (root.level, list(root.handlers)) == before

@@ -143,7 +143,7 @@ def test_symbolic_links_of_the_source_become_files(tmp_path: Path) -> None:
     (source / STUDENT).rename(tmp_path / "blob")
     (source / STUDENT).symlink_to("../../../blob")  # as caches of downloads keep them
     checkpoint.write_tuned(tmp_path / "tuned", meta, source, context=torch.zeros(6, 32))
-    assert checkpoint.checked_file(tmp_path / "tuned", STUDENT, meta).is_file()
+    assert checkpoint.checked_bytes(tmp_path / "tuned", STUDENT, meta)
     assert not (tmp_path / "tuned" / STUDENT).is_symlink()
 
 
@@ -188,24 +188,45 @@ def test_a_source_without_one_of_its_files_is_refused(tmp_path: Path) -> None:
 def test_a_changed_or_missing_file_is_refused(tmp_path: Path) -> None:
     folder = tiny_checkpoint(tmp_path / "c")
     meta = checkpoint.read_meta(folder)
-    assert checkpoint.checked_file(folder, STUDENT, meta) == folder / STUDENT
     data = bytearray((folder / STUDENT).read_bytes())
+    assert checkpoint.checked_bytes(folder, STUDENT, meta) == data
     data[-1] ^= 1
     (folder / STUDENT).write_bytes(data)
     with pytest.raises(ModelError, match=r"student\.safetensors is not the file that meta\.json"):
-        checkpoint.checked_file(folder, STUDENT, meta)
+        checkpoint.checked_bytes(folder, STUDENT, meta)
     (folder / STUDENT).unlink()
     with pytest.raises(ModelError, match="is incomplete"):
-        checkpoint.checked_file(folder, STUDENT, meta)
+        checkpoint.checked_bytes(folder, STUDENT, meta)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"format": 99}, "format 99 is newer than this program; upgrade it"),
+        ({"format": "1"}, "format must be a whole number"),
         ({"wings": 2}, "unknown key 'wings'"),
-        ({"grid": 4}, "not a description of a checkpoint"),
+        *(({"grid": value}, "not a description of") for value in (4, [4], [0, 4], ["4", 4], None)),
+        ({"grid": [10_000, 10_000]}, "patches must be a whole number from 1 to 65,536"),
         ({"image": {"height": 3}}, "not a description of a checkpoint"),
+        *(
+            ({"dim": value}, "dim must be a whole number from 1 to 16,384")
+            for value in (10**9, 10**400, "x", -1, 0, [8], 8.0, True, None)
+        ),
+        ({"top_k": 10**9}, "top_k must be a whole number"),
+        *(({"backbone": value}, "the backbone cannot be") for value in ("hf-hub:a/b", "../x", 7)),
+        ({"library": "torch"}, "the library"),
+        ({"heads": ["linear"]}, "the library or the kind of the heads"),
+        ({"options": {"checkpoint_path": "w.pth"}}, "'checkpoint_path' is not allowed"),
+        ({"options": {"depth": 1_000_000}}, "the option depth cannot be 1000000"),
+        ({"options": []}, "options is not an object"),
+        ({"files": {"../victim": "0" * 64}}, "is not the name of a file in its folder"),
+        ({"files": {"student.safetensors": "x"}}, "is no SHA-256"),
+        ({"prompt": {"model": 7, "weights": ""}}, "the model of the prompt"),
+        ({"prompt": {"model": "a", "weights": "", "lengths": "x"}}, "the lengths of the prompt"),
+        ({"prompt": {"path": "x"}}, "not a description of a checkpoint"),
+        ({"trained": {"seen": 7}}, "the seen labels are not a list of text"),
+        ({"trained": {"settings": 7}}, "settings of the training"),
+        ({"results": 7}, "results is not an object"),
     ],
 )
 def test_a_malformed_meta_is_refused_with_a_reason(
@@ -217,7 +238,28 @@ def test_a_malformed_meta_is_refused_with_a_reason(
         checkpoint.read_meta(path.parent)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("width", value) for value in (1_000_000, 0, "x", 3.5, None)),
+        *(("mean", value) for value in ([0], "xyz", [1, 2, "3"], [0, 0, float("nan")], 7)),
+        *(("std", value) for value in ([0, 1, 1], [1, 1, -1], [1, 1, float("inf")])),
+        ("resize", "stretch"),
+        ("shorter_side", 10**9),
+    ],
+)
+def test_a_malformed_input_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    path = tiny_checkpoint(tmp_path / "c") / META
+    raw = json.loads(path.read_text())
+    raw["image"][name] = value
+    path.write_text(json.dumps(raw))
+    with pytest.raises(ModelError, match="is not a description of a checkpoint"):
+        checkpoint.read_meta(path.parent)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '"x"', "{}", "7", "[" * 100_000, '{"dim": ' + "9" * 5_000 + "}"]
+)
 def test_a_meta_that_is_not_json_is_refused_with_a_reason(tmp_path: Path, text: str) -> None:
     (tmp_path / META).write_text(text)
     with pytest.raises(ModelError, match=r"meta\.json"):
@@ -226,4 +268,10 @@ def test_a_meta_that_is_not_json_is_refused_with_a_reason(tmp_path: Path, text: 
 
 def test_a_directory_without_meta_is_not_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"is not a checkpoint: there is no meta\.json in it"):
+        checkpoint.read_meta(tmp_path)
+
+
+def test_a_meta_of_many_megabytes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / META).write_bytes(bytes(10_000_000))
+    with pytest.raises(ModelError, match=r"meta\.json: cannot be read \(larger than"):
         checkpoint.read_meta(tmp_path)

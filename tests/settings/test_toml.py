@@ -1,5 +1,6 @@
 """`mkt.toml`: every error names its line and the way out."""
 
+import os
 import re
 from pathlib import Path
 
@@ -122,6 +123,30 @@ def test_file_may_begin_with_a_byte_order_mark(home: Path) -> None:
 )
 def test_wrong_line_is_refused_with_its_place(home: Path, text: str, message: str) -> None:
     assert refusal(home, text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[index]\nm = {'9' * 5_000}\n",
+        f"[index]\nm = 0x{'f' * 20_000}\n",
+        f"[tag]\nthreshold = {'9' * 4_000}\n",
+        f"[index]\nm = {'[' * 30_000}\n",
+        f"[index]\n{'a.' * 5_000}a = 1\n",
+        f"[{'a.' * 5_000}a]\n",
+        f"[index]\n{' ' * 60_000}\n[{' ' * 1_000}x",
+        "\0" * 70_000,
+    ],
+)
+def test_values_of_thousands_of_signs_are_refused_at_once(home: Path, text: str) -> None:
+    assert refusal(home, text).startswith("mkt.toml") and len(refusal(home, text)) < 300
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX")
+def test_a_pipe_is_no_settings_file(home: Path) -> None:
+    os.mkfifo(home / "mkt.toml")
+    with pytest.raises(ConfigError, match=r"^mkt\.toml: cannot be read \(not a regular file\)$"):
+        read(home)
 
 
 def test_file_that_is_not_text_is_refused_with_its_line(home: Path) -> None:

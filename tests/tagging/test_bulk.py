@@ -1,5 +1,6 @@
 """Bulk tagging: what is written, which rules are refused, and vocabularies."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,25 @@ def test_a_vocabulary_has_a_label_once_in_its_first_spelling(tmp_path: Path) -> 
     assert read_vocabulary(file) == ["Beach", "Caf\u00e9", "red car"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX")
+def test_a_pipe_a_device_or_a_huge_file_is_no_vocabulary(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"")
+    os.truncate(tmp_path / "large", 10**9)  # of NULs, which take no room
+    for file in (tmp_path / "pipe", tmp_path / "large", Path("/dev/zero")):
+        with pytest.raises(QueryError, match="cannot be read"):
+            read_vocabulary(file)
+
+
 @pytest.mark.parametrize(
     ("data", "complaint"),
-    [(b"", "has no labels"), (b"# only\n\n", "has no labels"), (b"\xff\xfe\xff", "not UTF-8")],
+    [
+        (b"", "has no labels"),
+        (b"# only\n\n", "has no labels"),
+        (b"\xff\xfe\xff", "not UTF-8"),
+        (b"dog\n" + b"x" * 1_001, r"2: not a label"),
+        (bytes(1_000), "1: not a label"),
+    ],
 )
 def test_an_unusable_vocabulary_is_a_sentence(tmp_path: Path, data: bytes, complaint: str) -> None:
     file = tmp_path / "labels.txt"
@@ -63,7 +80,7 @@ def test_a_file_whose_lines_are_no_labels_is_refused(
 
 
 def test_a_missing_vocabulary_is_named(tmp_path: Path) -> None:
-    with pytest.raises(QueryError, match=r"none\.txt: No such file"):
+    with pytest.raises(QueryError, match=r"none\.txt: cannot be read \(No such file"):
         read_vocabulary(tmp_path / "none.txt")
     with pytest.raises(QueryError, match="directory"):
         read_vocabulary(tmp_path)

@@ -106,10 +106,10 @@ def test_the_same_command_continues_and_another_is_refused(toml: Path) -> None:
     ("arguments", "sentence"),
     [
         (["--photos", "nowhere"], "there is no folder nowhere"),
-        (["--labels", "none.json"], "cannot read none.json: No such file"),
+        (["--labels", "none.json"], "none.json: cannot be read (No such file"),
         (["--label-table", "none.npz"], "no label table at none.npz"),
-        (["--splits", "none.json"], "cannot read none.json"),
-        (["--unseen", "none.txt"], "cannot read none.txt"),
+        (["--splits", "none.json"], "none.json: cannot be read"),
+        (["--unseen", "none.txt"], "none.txt: cannot be read"),
         (["--backbone-weights", "none.safetensors"], "no weights at none.safetensors"),
         (["--backbone", "vit_teeny"], 'no backbone "vit_teeny"'),
         (["--device", "gpu9"], 'unknown device "gpu9"'),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import LibraryDamaged
+from mkt_search.files import open_regular
 from mkt_search.store.ann.pq_index import PQIndex
 from mkt_search.store.ann.run_lengths import decode, encode
 from mkt_search.store.manifest import PQ_SUFFIX, ROW_MAP_SUFFIX, CandidateIndex, StoredFile
@@ -82,7 +83,12 @@ def load_row_map(folder: Path, index: CandidateIndex) -> NDArray[np.int64]:
         LibraryDamaged: its text is a sentence.
     """
     try:
-        return decode(_arrays(_checked(folder, index.row_map), _ROW_MAP)[_ROW_MAP], NEXT_ROW)
+        runs = _arrays(_checked(folder, index.row_map), _ROW_MAP)[_ROW_MAP]
+        return decode(runs, NEXT_ROW, rows=index.photos)
+    except ValueError as error:
+        raise LibraryDamaged(
+            f"The row map {index.row_map.name} cannot be read: {error}."
+        ) from error
     except LibraryDamaged as error:
         raise LibraryDamaged(
             f"The row map {index.row_map.name} {error}. Vectors are looked up in the database "
@@ -101,11 +107,11 @@ def _arrays(data: Bytes, *names: str) -> dict[str, NDArray[Any]]:
 
 def _checked(folder: Path, file: StoredFile) -> Bytes:
     """Map a file into memory if its bytes are those that were written. Raises LibraryDamaged."""
-    path = folder / file.name
     try:
-        if path.stat().st_size != file.size:
-            raise LibraryDamaged("has lost or gained bytes")
-        data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+        with open_regular(folder / file.name, follow_links=False) as stream:
+            if os.fstat(stream.fileno()).st_size != file.size:
+                raise LibraryDamaged("has lost or gained bytes")
+            data = np.memmap(stream, np.uint8, mode="r").view(np.ndarray)
     except FileNotFoundError:
         raise LibraryDamaged("is missing") from None
     except OSError as error:

@@ -149,7 +149,7 @@ class PQIndex:
         """Undo `arrays`. Raises LibraryDamaged if they are no index of vectors of `dim` numbers."""
         try:
             made = cls(arrays["empty"], m)
-            content_ids = decode(arrays["contents"], ONE_ID_ON)[:, 0]
+            content_ids = decode(arrays["contents"], ONE_ID_ON, rows=len(arrays["is_real"]))[:, 0]
             made._fill(content_ids, arrays["is_real"], arrays["codes"])
         except (RuntimeError, AttributeError, ValueError, LookupError) as error:
             raise LibraryDamaged(f"cannot be read ({str(error).splitlines()[-1]})") from error

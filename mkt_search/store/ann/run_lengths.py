@@ -20,10 +20,24 @@ def encode(table: Table, steps: Sequence[int]) -> Table:
     return np.concatenate([table[first], lengths[:, None]], axis=1)
 
 
-def decode(runs: Table, steps: Sequence[int]) -> Table:
-    """Undo `encode`: (r, c + 1) -> (n, c)."""
-    rows, lengths = runs[:, :-1], runs[:, -1]
+def decode(runs: Table, steps: Sequence[int], *, rows: int) -> Table:
+    """Undo `encode`: (r, c + 1) -> (n, c).
+
+    Args:
+        runs: what `encode` returned.
+        steps: as for `encode`.
+        rows: n.
+
+    Raises:
+        ValueError: the runs do not make up a table of so many rows.
+    """
+    if runs.ndim != 2 or runs.shape[1] != len(steps) + 1:
+        raise ValueError("it holds no runs")
+    first, lengths = runs[:, :-1], runs[:, -1]
+    total = sum(lengths.tolist())  # of Python's numbers, which cannot overflow
+    if total != rows or (lengths < 1).any():
+        raise ValueError(f"its runs have {total} rows, not {rows}")
     starts = np.cumsum(lengths) - lengths  # (r,) where each run starts in the table
     within = np.arange(int(lengths.sum())) - np.repeat(starts, lengths)  # (n,)
-    table: Table = np.repeat(rows, lengths, axis=0) + within[:, None] * np.asarray(steps)
+    table: Table = np.repeat(first, lengths, axis=0) + within[:, None] * np.asarray(steps)
     return table

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from mkt_search.files import write_atomically
+from mkt_search.files import open_regular, write_atomically
 from mkt_search.store.manifest import StoredFile
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -22,6 +22,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "I64": np.dtype("<i8"),
 }
+
+MAX_HEADER = 1 << 16  # bytes; a header describes five arrays
 
 Bytes = NDArray[np.uint8]
 
@@ -33,7 +35,7 @@ def sha256_of(data: bytes | memoryview) -> bytes:
 
 def digest(path: Path) -> bytes:
     """Return the SHA-256 of a file, read in pieces. Raises OSError."""
-    with open(path, "rb") as file:
+    with open_regular(path, follow_links=False) as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
@@ -54,14 +56,19 @@ def unpacked(data: Bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     start = 8 + length
     if not 0 < length <= len(data) - 8:
         raise ValueError("its header is cut short")
-    header = json.loads(data[8:start].tobytes())
-    if not isinstance(header, dict):
+    if length > MAX_HEADER:
+        raise ValueError("its header is too long")
+    try:
+        header = json.loads(data[8:start].tobytes())
+    except RecursionError:
+        raise ValueError("its header is no list of arrays") from None
+    metadata = header.pop("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict):
         raise ValueError("it has no header")
-    metadata: dict[str, str] = header.pop("__metadata__", {})
     arrays = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
-        if start + end > len(data):
+        if not 0 <= begin <= end <= len(data) - start:
             raise ValueError("it is cut short")
         values = data[start + begin : start + end].view(DTYPES[entry["dtype"]])
         arrays[name] = values.reshape(entry["shape"])

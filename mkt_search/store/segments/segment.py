@@ -24,16 +24,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.errors import LibraryDamaged, StoreError
+from mkt_search.files import open_regular
 from mkt_search.store.manifest import StoredFile
-from mkt_search.store.segments.coding import LEVELS, decode, encode
+from mkt_search.store.segments.coding import LEVELS, bytes_per_vector, decode, encode
 from mkt_search.store.segments.files import Bytes, packed, unpacked, write_named
-from mkt_search.store.segments.members import Members, Packing, Rows
+from mkt_search.store.segments.members import BITS_PER_BYTE, Members, Packing, Rows
 from mkt_search.types import Encoding, PhotoVectors, Precision, Vector
 
 SUFFIX = ".safetensors"
 MERGE_READS_WITHIN_BYTES = 1 << 16
 """Two reads this near are one: a disk reads the gap in about the time of another request."""
 
+SHA256_BYTES = 32
+NOT_A_FILE = (errno.ELOOP, errno.EINVAL, errno.EISDIR)  # as `open_regular` raises
 OTHER_OPEN_FILES = 64  # files besides segments: the database, photos, shared libraries
 
 
@@ -240,12 +243,17 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
         raise LibraryDamaged(
             f"The segment {path.name} is missing. Run `mkt repair` to encode its photos again."
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise LibraryDamaged(
             f"The segment {path.name} is damaged ({error}). Run `mkt repair` to encode its photos "
             "again."
         ) from error
     except OSError as error:
+        if error.errno in NOT_A_FILE:
+            raise LibraryDamaged(
+                f"The segment {path.name} is a link or a folder, not a file. Run `mkt repair` to "
+                "encode its photos again."
+            ) from error
         hint = " Allow more with `ulimit -n`." if error.errno == errno.EMFILE else ""
         raise StoreError(
             f"The segment {path.name} cannot be read: {error.strerror}.{hint}"
@@ -260,6 +268,7 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
 
 def _segment(arrays: dict[str, Any], encoding: Encoding, file: mmap.mmap) -> Segment:
     form: Packing = "lists" if "lists" in arrays else "members"
+    _check_shapes(arrays, form, encoding)
     packed = arrays[form]
     views = arrays.get("views", np.broadcast_to(np.uint8(0), packed.shape[:2]))
     return Segment(
@@ -273,9 +282,27 @@ def _segment(arrays: dict[str, Any], encoding: Encoding, file: mmap.mmap) -> Seg
     )
 
 
+def _check_shapes(arrays: dict[str, NDArray[Any]], form: Packing, encoding: Encoding) -> None:
+    """Raise ValueError unless the arrays are those of photos of this encoding."""
+    codes, n = arrays["codes"], len(arrays["codes"])
+    m = codes.shape[1] - 1
+    width = arrays[form].shape[2] if form == "lists" else -(-encoding.patches // BITS_PER_BYTE)
+    expected: dict[str, tuple[tuple[int, ...], type]] = {
+        "codes": ((n, 1 + m, bytes_per_vector(encoding.precision, encoding.dim)), np.uint8),
+        "steps": ((n, 1 + m), np.float32),
+        form: ((n, m, width), np.uint8),
+        "content": ((n, SHA256_BYTES), np.uint8),
+    }
+    if "views" in arrays:
+        expected["views"] = ((n, m), np.uint8)
+    for name, (shape, kind) in expected.items():
+        if arrays[name].shape != shape or arrays[name].dtype != kind:
+            raise ValueError(f"its {name} have another shape")
+
+
 def _map(path: Path) -> tuple[mmap.mmap, dict[str, Any], dict[str, str]]:
     """Map a file; return the mapping, its arrays and its metadata."""
-    with open(path, "rb") as file:
+    with open_regular(path, follow_links=False) as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if hasattr(mmap, "MADV_RANDOM"):
         mapped.madvise(mmap.MADV_RANDOM)

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from mkt_search.store.manifest import PQ_SUFFIXES, CandidateIndex, StoredFile
 from mkt_search.store.recall_curve import RecallCurve
+from mkt_search.store.sql.columns import impossible
 from mkt_search.store.sql.schema import CandidateIndexRow, Content
 from mkt_search.store.sql.statements import now
 
@@ -18,12 +19,16 @@ def find(session: Session, encoding_id: int) -> CandidateIndex | None:
     )
     if row is None or not row.pq_file.endswith(PQ_SUFFIXES):
         return None
+    try:
+        recall = RecallCurve.of_data(row.recall_curve)
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise impossible(f"a recall curve: {error}") from error
     return CandidateIndex(
         pq=StoredFile(row.pq_file, row.pq_size, row.pq_sha256),
         row_map=StoredFile(row.rowmap_file, row.rowmap_size, row.rowmap_sha256),
         photos=row.photos,
         revision=row.revision,
-        recall=RecallCurve.of_data(row.recall_curve),
+        recall=recall,
     )
 
 

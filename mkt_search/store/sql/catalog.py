@@ -42,6 +42,7 @@ from mkt_search.store.sql.database import (
     is_empty,
     open_engine,
     reading,
+    refuse_code,
     size_of_tables,
     sqlite_file,
     sqlite_url,
@@ -83,6 +84,7 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         """Create the tables, or bring them to the schema of this version."""
         from mkt_search.store.sql.upgrade import upgrade
 
+        refuse_code(self.engine)
         upgrade(self.engine)
 
     @property

@@ -9,8 +9,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from mkt_search.errors import LibraryDamaged, SchemaOutdated, StoreError
+from mkt_search.errors import LibraryDamaged, QueryError, SchemaOutdated, StoreError
 from mkt_search.spelling import path_key
+from mkt_search.store.sql.columns import WAY_OUT
 from mkt_search.store.sql.path_keys import PATH_KEY
 from mkt_search.store.sql.schema import HEAD
 
@@ -18,6 +19,8 @@ PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
+    "PRAGMA trusted_schema=OFF",  # a library may come from somebody else
+    "PRAGMA cell_size_check=ON",
 )
 BUSY_MS = 30_000  # for another transaction of a writer, and for SQLite's own short locks
 NO_WAIT_MS = 1  # PostgreSQL takes 0 for "wait forever"
@@ -105,8 +108,35 @@ def is_empty(engine: Engine) -> bool:
         return not inspect(session.connection()).has_table("alembic_version")
 
 
+def refuse_code(engine: Engine) -> None:
+    """Raise LibraryDamaged for triggers, views and virtual tables in a SQLite file.
+
+    No version of mkt makes any, and they would act on every read and write.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    query = text(
+        "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'view')"
+        " OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1"
+    )
+    with reading(engine) as session:
+        found = session.execute(query).first()
+    if found is not None:
+        kind = "virtual table" if found[0] == "table" else found[0]
+        raise LibraryDamaged(
+            f"The database has the {kind} {str(found[1])[:80]!r}, which no version of mkt makes. "
+            f"{WAY_OUT}"
+        )
+
+
 def check_schema(engine: Engine) -> None:
-    """Raise SchemaOutdated unless the database is at the migration this code was written for."""
+    """Check that the database is at the migration this code was written for.
+
+    Raises:
+        SchemaOutdated: it is at another one.
+        LibraryDamaged: it holds code, see `refuse_code`.
+    """
+    refuse_code(engine)
     with reading(engine) as session:
         if not inspect(session.connection()).has_table("alembic_version"):
             raise SchemaOutdated(
@@ -181,6 +211,8 @@ def translated() -> Iterator[None]:
     """Turn errors of the database into errors of the store."""
     try:
         yield
+    except OverflowError as error:  # of a number in a filter
+        raise QueryError("A number is too large for the database; give a smaller one.") from error
     except OperationalError as error:
         reason = " ".join(str(error.orig).split())
         if "full" in reason or "No space left" in reason:
@@ -198,7 +230,7 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         if "malformed" in str(error.orig) or "not a database" in str(error.orig):
             raise LibraryDamaged(
-                f"The database file is damaged ({error.orig}). Restore mkt.db from a backup, or "
-                "move the library's folder away and index again."
+                f"The database file is damaged ({error.orig}). {WAY_OUT}"
             ) from error
-        raise
+        reason = " ".join(str(error.orig).split())
+        raise StoreError(f"The database refused a change ({reason}). {WAY_OUT}") from error

@@ -8,6 +8,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from mkt_search.store.manifest import StoredEncoding
+from mkt_search.store.sql.columns import impossible
 from mkt_search.store.sql.schema import EncodingRow
 from mkt_search.store.sql.statements import now
 from mkt_search.types import Encoding, ImageSpec, ModelRecord, Pooling
@@ -72,14 +73,17 @@ def retired_form(settings: Mapping[str, Any]) -> str:
 
 
 def _stored(row: EncodingRow) -> StoredEncoding:
-    return StoredEncoding(
-        id=row.id,
-        encoding=Encoding.from_settings(row.settings),
-        model=row.model,
-        state=row.state,
-        retired=retired_form(row.settings),
-        record=_model_record(row),
-    )
+    try:
+        return StoredEncoding(
+            id=row.id,
+            encoding=Encoding.from_settings(row.settings),
+            model=row.model,
+            state=row.state,
+            retired=retired_form(row.settings),
+            record=_model_record(row),
+        )
+    except (TypeError, ValueError, KeyError) as error:
+        raise impossible(f"settings of an encoding: {error}") from error
 
 
 def _model_record(row: EncodingRow) -> ModelRecord | None:

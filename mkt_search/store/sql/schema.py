@@ -7,30 +7,41 @@ root ──< photo >── content ──< vector >── segment >── encodi
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Double,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    text,
-)
+from sqlalchemy import ForeignKey, Index, MetaData, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from mkt_search.store.sql.columns import (
+    Big,
+    Bytes,
+    BytewiseText,
+    Data,
+    DataOrNull,
+    FileName,
+    FolderPath,
+    Number,
+    PathBelow,
+    Sha256,
+    Text,
+    Time,
+    Whole,
+)
 
 HEAD = "0009"
 """The migration that this code needs; a database at another one is refused."""
 
-BytewiseText = String().with_variant(String(collation="C"), "postgresql")
-"""Text that PostgreSQL treats as SQLite does: ordered by bytes, case folded from A to Z only."""
-
 
 class Base(DeclarativeBase):
-    """Gives every constraint a name, so that a migration can change it in any database."""
+    """Gives every constraint a name, so that a migration can change it in any database.
+
+    Every type of a column checks what it reads, see `columns`.
+    """
+
+    type_annotation_map: ClassVar = {
+        **{int: Whole, float: Number, str: Text, bytes: Bytes, datetime: Time},
+        dict[str, Any]: Data,
+    }
 
     metadata = MetaData(
         naming_convention={
@@ -56,7 +67,7 @@ class Root(Base):
 
     __tablename__ = "root"
     id: Mapped[int] = mapped_column(primary_key=True)
-    path: Mapped[str] = mapped_column(BytewiseText, unique=True)
+    path: Mapped[str] = mapped_column(FolderPath, unique=True)
 
 
 class Content(Base):
@@ -64,7 +75,7 @@ class Content(Base):
 
     __tablename__ = "content"
     id: Mapped[int] = mapped_column(primary_key=True)
-    sha256: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    sha256: Mapped[bytes] = mapped_column(Sha256, unique=True)
 
 
 class Photo(Base):
@@ -83,9 +94,9 @@ class Photo(Base):
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     root_id: Mapped[int] = mapped_column(ForeignKey("root.id"))
-    path: Mapped[str] = mapped_column(BytewiseText)
-    size: Mapped[int] = mapped_column(BigInteger)
-    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    path: Mapped[str] = mapped_column(PathBelow)
+    size: Mapped[int] = mapped_column(Big)
+    mtime_ns: Mapped[int] = mapped_column(Big)
     content_id: Mapped[int | None] = mapped_column(ForeignKey("content.id"))
     state: Mapped[str]
     error: Mapped[str | None]
@@ -95,8 +106,8 @@ class Photo(Base):
     orientation: Mapped[int | None]
     taken_at: Mapped[datetime | None] = mapped_column(index=True)
     camera: Mapped[str | None] = mapped_column(BytewiseText)
-    latitude: Mapped[float | None] = mapped_column(Double)
-    longitude: Mapped[float | None] = mapped_column(Double)
+    latitude: Mapped[float | None]
+    longitude: Mapped[float | None]
     date_source: Mapped[str | None]
 
 
@@ -109,12 +120,12 @@ class EncodingRow(Base):
     __tablename__ = "encoding"
     id: Mapped[int] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
-    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    settings: Mapped[dict[str, Any]]
     model: Mapped[str]
     state: Mapped[str]
     created_at: Mapped[datetime]
     label_encoder: Mapped[str | None]
-    image: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    image: Mapped[dict[str, Any] | None] = mapped_column(DataOrNull)
     model_stamp: Mapped[str | None]
 
 
@@ -124,10 +135,10 @@ class SegmentRow(Base):
     __tablename__ = "segment"
     id: Mapped[int] = mapped_column(primary_key=True)
     encoding_id: Mapped[int] = mapped_column(ForeignKey("encoding.id"), index=True)
-    file: Mapped[str] = mapped_column(unique=True)
+    file: Mapped[str] = mapped_column(FileName, unique=True)
     count: Mapped[int]
-    size: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    size: Mapped[int] = mapped_column(Big)
+    sha256: Mapped[bytes] = mapped_column(Sha256)
     created_at: Mapped[datetime]
 
 
@@ -151,16 +162,16 @@ class CandidateIndexRow(Base):
     __tablename__ = "candidate_index"
     id: Mapped[int] = mapped_column(primary_key=True)
     encoding_id: Mapped[int] = mapped_column(ForeignKey("encoding.id"), unique=True)
-    pq_file: Mapped[str] = mapped_column(unique=True)
-    pq_size: Mapped[int] = mapped_column(BigInteger)
-    pq_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
-    rowmap_file: Mapped[str] = mapped_column(unique=True)
-    rowmap_size: Mapped[int] = mapped_column(BigInteger)
-    rowmap_sha256: Mapped[bytes] = mapped_column(LargeBinary(32))
+    pq_file: Mapped[str] = mapped_column(FileName, unique=True)
+    pq_size: Mapped[int] = mapped_column(Big)
+    pq_sha256: Mapped[bytes] = mapped_column(Sha256)
+    rowmap_file: Mapped[str] = mapped_column(FileName, unique=True)
+    rowmap_size: Mapped[int] = mapped_column(Big)
+    rowmap_sha256: Mapped[bytes] = mapped_column(Sha256)
     photos: Mapped[int]
-    revision: Mapped[int] = mapped_column(BigInteger)
+    revision: Mapped[int] = mapped_column(Big)
     newest_content: Mapped[int]
-    recall_curve: Mapped[dict[str, Any]] = mapped_column(JSON)
+    recall_curve: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 
 
@@ -179,8 +190,8 @@ class RunRow(Base):
     __tablename__ = "run"
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
-    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
-    summary: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    settings: Mapped[dict[str, Any]]
+    summary: Mapped[dict[str, Any] | None]
     outcome: Mapped[str]
     process: Mapped[str]
     started_at: Mapped[datetime]
@@ -199,8 +210,8 @@ class EvaluationRow(Base):
     dataset: Mapped[str]
     dataset_fingerprint: Mapped[str] = mapped_column(index=True)
     protocol: Mapped[str]
-    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
-    results: Mapped[dict[str, Any]] = mapped_column(JSON)
+    settings: Mapped[dict[str, Any]]
+    results: Mapped[dict[str, Any]]
 
 
 class TagRow(Base):
@@ -235,7 +246,7 @@ class TagRow(Base):
     photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id", ondelete="CASCADE"), index=True)
     label_id: Mapped[int] = mapped_column(ForeignKey("label.id"), index=True)
     source: Mapped[str]
-    score: Mapped[float | None] = mapped_column(Double)
+    score: Mapped[float | None]
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
     superseded_by: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
     created_at: Mapped[datetime]
@@ -256,7 +267,7 @@ class LabelVectorRow(Base):
     __tablename__ = "label_vector"
     encoder: Mapped[str] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(primary_key=True)
-    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    vector: Mapped[bytes]
 
 
 class Revision(Base):
@@ -267,8 +278,8 @@ class Revision(Base):
 
     __tablename__ = "revision"
     id: Mapped[int] = mapped_column(primary_key=True)
-    number: Mapped[int] = mapped_column(BigInteger)
-    since: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    number: Mapped[int] = mapped_column(Big)
+    since: Mapped[int] = mapped_column(Big, server_default=text("0"))
 
 
 class ChangeRow(Base):
@@ -279,4 +290,4 @@ class ChangeRow(Base):
 
     __tablename__ = "change"
     content_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    revision: Mapped[int] = mapped_column(BigInteger, index=True)
+    revision: Mapped[int] = mapped_column(Big, index=True)

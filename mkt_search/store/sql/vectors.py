@@ -3,16 +3,17 @@
 A vector is live while its content has an indexed photo.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Select, delete, exists, func, insert, select
+from sqlalchemy import Integer, Select, delete, exists, func, insert, select, type_coerce
 from sqlalchemy.orm import Session
 
 from mkt_search.store.manifest import SegmentRecord, StoredFile
+from mkt_search.store.sql.columns import impossible
 from mkt_search.store.sql.schema import ChangeRow, Content, Photo, SegmentRow, VectorRow
 from mkt_search.store.sql.statements import in_pieces, now
 
@@ -20,8 +21,12 @@ INDEXED = select(Photo.content_id).where(
     Photo.state == "indexed", Photo.content_id.is_not(None)
 )  # as a list for IN, which a database makes once, where EXISTS would look up a photo per vector
 
-VECTOR_ROW_COLUMNS = select(  # of the table: a million objects would take seconds
-    *(VectorRow.__table__.c[name] for name in ("segment_id", "row", "content_id"))
+LARGEST = 10**8
+"""Number of a content, a segment or a row: a library of 10**8 photos would take a terabyte."""
+
+NUMBERS = ("segment_id", "row", "content_id")
+VECTOR_ROW_COLUMNS = select(  # plain numbers: a million objects, or checks, would take seconds
+    *(type_coerce(VectorRow.__table__.c[name], Integer) for name in NUMBERS)
 )
 
 
@@ -41,10 +46,20 @@ def live_changed(session: Session, encoding_id: int, since: int) -> NDArray[np.i
     return _vector_rows(session, VECTOR_ROW_COLUMNS.where(in_encoding, has_changed, has_photo))
 
 
-def _vector_rows(session: Session, query: Select[Any]) -> NDArray[np.int64]:
-    numbers = chain.from_iterable(session.connection().execute(query))
-    rows = np.fromiter(numbers, np.int64).reshape(-1, 3)
+def _vector_rows(session: Session, query: Select[*tuple[Any, ...]]) -> NDArray[np.int64]:
+    rows = _numbers(session.connection().execute(query), columns=3)
     return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+
+
+def _numbers(found: Iterable[Iterable[Any]], *, columns: int) -> NDArray[np.int64]:
+    """Return rows of numbers (n, columns). Raises LibraryDamaged if some are impossible."""
+    try:
+        rows = np.fromiter(chain.from_iterable(found), np.int64).reshape(-1, columns)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise impossible(error) from error
+    if len(rows) and not 0 <= rows.min() <= rows.max() <= LARGEST:
+        raise impossible("the number of a vector row")
+    return rows
 
 
 def count_live(session: Session, encoding_id: int) -> int:
@@ -92,9 +107,10 @@ def find_segment(session: Session, segment_id: int) -> tuple[int, str] | None:
 
 def totals(session: Session) -> tuple[int, int]:
     """Return the number of segments and their bytes."""
-    query = select(func.count(SegmentRow.id), func.coalesce(func.sum(SegmentRow.size), 0))
-    segments, size = session.execute(query).one()
-    return segments, int(size)
+    size = type_coerce(SegmentRow.size, Integer)  # PostgreSQL sums up to another type
+    query = select(func.count(SegmentRow.id), func.coalesce(func.sum(size), 0))
+    segments, total = session.execute(query).one()
+    return segments, int(total)
 
 
 def add_segment(
@@ -132,7 +148,7 @@ def rows_in_use(session: Session, segment_id: int) -> NDArray[np.int64]:
         .where(VectorRow.segment_id == segment_id)
         .order_by(VectorRow.row)
     )
-    return np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
+    return _numbers(rows, columns=2)
 
 
 def count_rows_in_use(session: Session, encoding_id: int) -> dict[int, int]:

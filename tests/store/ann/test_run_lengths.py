@@ -1,6 +1,7 @@
 """Rows that count up are one run, and every table comes back."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,5 +23,13 @@ def test_every_table_comes_back(seed: int, n: int, steps: tuple[int, ...]) -> No
         axis=0
     )
     runs = encode(rows, steps)
-    np.testing.assert_array_equal(decode(runs, steps), rows)
+    np.testing.assert_array_equal(decode(runs, steps, rows=n), rows)
     assert len(runs) <= n and (runs[:, -1] > 0).all()
+
+
+@pytest.mark.parametrize(
+    "runs", [[[5, 2**62]], [[5, 2**62], [6, 2**62]], [[5, -1], [6, 4]], [[5, 0], [6, 3]], [[5]], 7]
+)
+def test_runs_of_another_length_are_refused_before_anything_is_made(runs: object) -> None:
+    with pytest.raises(ValueError):
+        decode(np.array(runs, np.int64), (1,), rows=3)

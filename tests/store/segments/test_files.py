@@ -51,6 +51,32 @@ def test_something_else_than_our_arrays_is_refused(header: Any) -> None:
         unpacked(as_array(data))
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 50_000,
+        b"[" * 100_000,
+        b'{"__metadata__": 7}',
+        b'{"codes": {"dtype": "U8", "shape": [8], "data_offsets": [-8, 0]}}',
+        b'{"codes": {"dtype": "U8", "shape": [8], "data_offsets": [8, 0]}}',
+        b'{"codes": {"dtype": "U8", "shape": [4000000000], "data_offsets": [0, 8]}}',
+        b'{"codes": 7}',
+        b'{"codes": {"dtype": [], "shape": [8], "data_offsets": [0, 8]}}',
+        b"\xff",
+    ],
+)
+def test_a_header_that_makes_no_sense_is_refused(header: bytes) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        unpacked(as_array(len(header).to_bytes(8, "little") + header + bytes(8)))
+
+
+def test_a_link_is_not_digested(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("a")
+    with pytest.raises(OSError):
+        digest(tmp_path / "link")
+
+
 def test_a_file_is_named_by_the_digest_of_its_bytes(tmp_path: Path) -> None:
     written = write_named(tmp_path, b"codes", prefix="3-", suffix=".safetensors")
     sha256 = hashlib.sha256(b"codes").digest()

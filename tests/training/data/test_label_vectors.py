@@ -93,7 +93,7 @@ def test_a_checkpoint_finds_the_folder_by_its_path_or_beside_itself(tmp_path: Pa
     (tmp_path / "both").rename(tmp_path / "moved")
     moved = open_model(tmp_path / "moved/beside").label_encoder()
     np.testing.assert_array_equal(moved.encode(["dog"]), expected)
-    with pytest.raises(ModelError, match=r"open_clip_config\.json cannot be read"):
+    with pytest.raises(ModelError, match=r"open_clip_config\.json: cannot be read"):
         open_model(tmp_path / "moved/absolute").label_encoder()
 
 
