@@ -311,8 +311,10 @@ def test_weights_of_another_clip_are_reported(release: Release, tmp_path: Path) 
 def test_an_existing_directory_is_not_replaced(
     release: Release, imported: tuple[Names, Path], tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("mine")
-    for out in (tmp_path, tmp_path / "file", imported[1]):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "file").write_text("mine")
+    for out in (folder, folder / "file", imported[1]):
         before = sorted(out.parent.rglob("*"))
         output = mkt("import-mkt", *release.options, "--out", out, code=1).stderr
         assert f"{out} already exists; name another directory with --out" in output

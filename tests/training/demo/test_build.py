@@ -114,7 +114,7 @@ def test_the_text_tower_is_found_after_both_were_moved(own_build: Path, tmp_path
     np.testing.assert_array_equal(moved.label_encoder().encode(["pink boat"]), before)
     assert moved.photo_encoder(device="cpu").encode(pictures()).patches.shape == (2, 64, 128)
     shutil.rmtree(tmp_path / "shipped/clip")
-    with pytest.raises(ModelError, match=r"clip/open_clip_config\.json cannot be read"):
+    with pytest.raises(ModelError, match=r"clip/open_clip_config\.json: cannot be read"):
         open_model(tmp_path / "shipped/checkpoint").label_encoder()
 
 
