@@ -10,7 +10,8 @@ from tests.postgres import PostgresServer, postgres
 
 __all__ = ["postgres"]
 
-DATABASES = ["sqlite", "postgresql"]
+# A server costs many seconds: the fast tests use SQLite alone.
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 NewStore = Callable[[Path], Store]
 
 

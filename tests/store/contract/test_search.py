@@ -13,6 +13,8 @@ from tests.command_line import make_photos, mkt
 from tests.postgres import PostgresServer
 from tests.tiny import colour_checkpoint, paint
 
+pytestmark = pytest.mark.slow
+
 SEARCHES = [
     ("red",),
     ("red + blue - green", "-k", "3"),
@@ -95,7 +97,6 @@ def test_the_same_tags_and_status(homes: list[Home]) -> None:
     both(homes, "status", "--failed")
 
 
-@pytest.mark.slow
 def test_the_library_is_sound_and_follows_the_photos(
     homes: list[Home], tmp_path: Path, postgres: PostgresServer
 ) -> None:

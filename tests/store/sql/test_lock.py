@@ -16,6 +16,8 @@ from tests.postgres import PostgresServer, postgres
 
 __all__ = ["postgres"]
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_second_writer_on_a_server_is_refused_with_the_command_of_the_first(
     postgres: PostgresServer,
