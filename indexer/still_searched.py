@@ -26,7 +26,8 @@ class StillSearched:
         searched: its active encoding.
         open_encoder: returns the student of that; called when a photo needs it.
         loader: loads photos for the student of the rebuild.
-        progress: told why photos are not found before the end, if the student cannot be opened.
+        progress: receives the reason if the student cannot be opened, and photos are not found
+            before the rebuild ends.
     """
 
     store: Store

@@ -18,7 +18,7 @@ PHRASES = (
     r"one and all",
     r"nobody's",
     r"(?:is|are|was|were|be|been|being) told(?! apart)",
-    r"told (?:of|by|that|what|which|how)",
+    r"told (?:of|by|that|what|which|how|why)",
     r"tells? nobody",
     r"hears? (?:of|from|what|how|after)",
     r"learns? how (?:far|many|much)",
