@@ -40,7 +40,7 @@ def repair(
     policy: IndexPolicy = DEFAULT_POLICY,
     progress: ProgressCallback = no_progress,
 ) -> RepairSummary:
-    """Remove damaged segments, then encode every photo that has no vectors.
+    """Remove damaged segments and rows, then encode every photo that has no vectors.
 
     Args:
         store: the library; its write lock is held while this runs.
@@ -68,26 +68,31 @@ def repair(
         )
         problems = checks.verify(store)
         damaged = [problem.segment for problem in problems if problem.segment is not None]
-        lost_index = any(problem.candidate_index for problem in problems)
+        rows = any(problem.rows for problem in problems)
+        lost_index = rows or any(problem.candidate_index for problem in problems)
         if damaged:
             _ = pipeline.encoder  # without a student the damaged vectors are better than none
+        if rows:
+            store.delete_files(store.vectors.delete_damaged())
         for segment in damaged:
             store.delete_segment(segment)
         # those that only a rebuild has so far are found when it ends; but damage is repaired
-        known = [active] if damaged else store.encodings()
+        known = [active] if damaged or rows else store.encodings()
         lost = _find_lost(store, known)
         store.catalog.mark_missing(lost.missing)
         pipeline.run(_plan(store, active, lost.photos))
         if damaged or lost.photos or lost_index:
             pipeline.maintain(rebuild_candidates=lost_index)
         done = RepairSummary(
-            candidate_index=lost_index,
+            candidate_index=lost_index and not rows,
             segments=len(damaged),
             encoded=pipeline.tally.indexed,
             failed=pipeline.tally.failed,
             missing=len(lost.missing),
             away=lost.away,
             seconds=time.monotonic() - started,
+            rows=rows,
+            unsolved=sum(not problem.is_repairable for problem in problems),
         )
         run.summary = asdict(done)
         return done

@@ -373,7 +373,8 @@ class RepairSummary:
 
     `segments` damaged segments were removed and `encoded` photos encoded again; `failed` photos can
     no longer be read, `missing` have no file any more, `away` are in a folder that does not exist
-    now. `candidate_index` is True if the candidate index was damaged and was rebuilt.
+    now. `candidate_index` is True if the candidate index was damaged and was rebuilt, `rows` if
+    damaged rows of the database were made again. `unsolved` problems are left.
     """
 
     candidate_index: bool = False
@@ -383,3 +384,5 @@ class RepairSummary:
     missing: int = 0
     away: int = 0
     seconds: float = 0.0
+    rows: bool = False
+    unsolved: int = 0

@@ -79,6 +79,9 @@ class NumpySnapshot:
     def member_patches(self, content_ids: ContentIds) -> NDArray[np.bool_]:
         return self._members[self._rows(content_ids)]
 
+    def checked_contents(self, content_ids: ContentIds) -> NDArray[np.uint8]:
+        return np.zeros((len(content_ids), 32), np.uint8)
+
     def release_pages(self) -> None:
         pass
 

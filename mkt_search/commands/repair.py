@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 @setting_option("index.max_pixels")
 @json_option
 @library_option
-def repair(as_json: bool, directory: Path | None, **given: Any) -> None:
+@click.pass_context
+def repair(ctx: click.Context, /, as_json: bool, directory: Path | None, **given: Any) -> None:
     """Encode again what `mkt verify` found damaged.
 
     Vector files that are missing or damaged are removed, and their photos are encoded again.
@@ -49,10 +50,13 @@ def repair(as_json: bool, directory: Path | None, **given: Any) -> None:
         show_json(asdict(summary))
     for line in sentences(summary):
         say(line)
+    ctx.exit(1 if summary.unsolved else 0)
 
 
 def sentences(summary: "RepairSummary") -> Iterator[str]:
     """Yield the lines that say what a repair did."""
+    if summary.rows:
+        yield "damaged rows of the database were removed, and made again where they are needed."
     if summary.candidate_index:
         yield "the candidate index was damaged and has been rebuilt."
     done = (
@@ -60,13 +64,14 @@ def sentences(summary: "RepairSummary") -> Iterator[str]:
         summary.away,
     )
     if not any(done):
-        if not summary.candidate_index:
+        if not summary.candidate_index and not summary.rows and not summary.unsolved:
             yield "nothing to repair: every photo has its vectors."
-        return
-    yield (
-        f"encoded {count_noun(summary.encoded, 'photo')} again in {duration(summary.seconds)}; "
-        f"removed {count_noun(summary.segments, 'damaged segment')}."
-    )
+    else:
+        yield (
+            f"encoded {count_noun(summary.encoded, 'photo')} again in "
+            f"{duration(summary.seconds)}; "
+            f"removed {count_noun(summary.segments, 'damaged segment')}."
+        )
     if summary.failed:
         yield f"{count_noun(summary.failed, 'photo')} can no longer be read: `mkt status --failed`."
     if summary.missing:
@@ -77,3 +82,6 @@ def sentences(summary: "RepairSummary") -> Iterator[str]:
             f"{count_noun(summary.away, 'photo')} are in folders that do not exist now; run "
             "`mkt repair` again when their disk is back."
         )
+    if summary.unsolved:
+        problems = count_noun(summary.unsolved, "problem")
+        yield f"{problems} left that `mkt repair` cannot solve: `mkt verify` names the way out."

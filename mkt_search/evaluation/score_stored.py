@@ -33,6 +33,7 @@ def score_stored(
     global_scores, local_scores = np.empty((2, len(content_ids), len(labels)), np.float32)
     for first in range(0, len(content_ids), size):
         block = slice(first, first + size)
+        snapshot.checked_contents(content_ids[block])
         products, counts = snapshot.similarities(content_ids[block], labels)
         scores = score_similarities(products, counts, k=encoding.top_k)
         global_scores[block], local_scores[block] = scores.global_scores, scores.local_scores

@@ -1,5 +1,8 @@
 """From content ids to hits: photos with their paths, copies and boxes."""
 
+from pathlib import Path
+
+from mkt_search.errors import LibraryDamaged
 from mkt_search.photos.crop import PANORAMA_DECODER, views, visible_box
 from mkt_search.search.boxes import boxes_of
 from mkt_search.search.search import Found, patches_used
@@ -7,6 +10,8 @@ from mkt_search.store.catalog import Catalog
 from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.records import PhotoRecord
 from mkt_search.types import Box, Encoding, Filters, Hit, ImageSpec, Vector
+
+NO_PHOTO = PhotoRecord(0, Path(), "", None, "missing", None, 0, None)
 
 
 def hits_of(
@@ -18,16 +23,20 @@ def hits_of(
     label: Vector | None = None,
     spec: ImageSpec | None = None,
 ) -> list[Hit]:
-    """Return a hit for every content that still has a photo, in the order found.
+    """Return a hit for every content found, in the same order.
 
     Args:
-        catalog: knows the photos.
+        catalog: knows the photos, as they were when the snapshot was taken.
         snapshot: what was searched.
         found: what was found.
         filters: conditions that copies must meet as well.
         label: (D,), whose local part the boxes show; None leaves boxes out.
         spec: how the student sees a photo, for the boxes.
+
+    Raises:
+        LibraryDamaged: a vector or a row of the database has changed since it was written.
     """
+    contents = snapshot.checked_contents(found.content_ids)  # (k, 32)
     weights = None  # (k, V P)
     if label is not None:
         weights = patches_used(snapshot, label, found.content_ids)
@@ -35,10 +44,12 @@ def hits_of(
     photos = catalog.photos_of_contents(content_ids, filters)
     hits = []
     for i, content_id in enumerate(content_ids):
-        records = photos.get(content_id, [])
-        if not records:  # its last photo was removed after the snapshot
-            continue
-        first, *copies = records
+        first, *copies = photos.get(content_id) or [NO_PHOTO]
+        if first.content != contents[i].tobytes().hex():
+            raise LibraryDamaged(
+                "The vectors and the photos of the library do not agree: run `mkt verify`, which "
+                "says where and what helps."
+            )
         boxes: tuple[Box, ...] = ()
         if weights is not None and spec is not None:
             boxes = _boxes(weights[i], first, snapshot.facts.encoding, spec)

@@ -15,11 +15,12 @@ from mkt_search.search.label_vectors import LabelVectors
 from mkt_search.search.library_model import LibraryModel
 from mkt_search.search.search import Explanation, search
 from mkt_search.settings.config import Config
+from mkt_search.store.catalog import Catalog
 from mkt_search.store.interfaces import ContentIds, Snapshot, VectorStore, WeightedQuery
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.store import Store
-from mkt_search.types import Filters, Hit, Term, Vector
+from mkt_search.types import Filters, Hit, ImageSpec, Term, Vector
 
 
 class LibraryReader:
@@ -142,28 +143,28 @@ class LibraryReader:
             boxes: compute where in each photo the local part comes from.
             explanation: receives the plan of the search and the time of each step.
         """
-        catalog = self._store.catalog
-        with explanation.step("open"):
-            snapshot = self.snapshot()
-        with explanation.step("label vectors"):
-            vectors = self._term_vectors(terms, snapshot)  # (T, D)
         weights = np.array([term.weight for term in terms], np.float32)  # (T,)
-        with explanation.step("filter"):
-            allowed = self._allowed(filters)
-        query = WeightedQuery(vectors, weights)
-        found = search(snapshot, query, k, allowed=allowed, recall=recall, explanation=explanation)
-        with explanation.step("photos and boxes"):
-            if not boxes:
-                return hits_of(catalog, snapshot, found, filters)
-            strongest = vectors[int(np.argmax(weights))]
-            spec = self._models.of(snapshot.facts.stored).image
-            return hits_of(catalog, snapshot, found, filters, label=strongest, spec=spec)
-
-    def _allowed(self, filters: Filters) -> ContentIds | None:
-        """Return the content ids that meet the filters; None if there are no filters."""
-        if filters.is_empty:
-            return None
-        return np.array(self._store.catalog.matching_content_ids(filters), np.int64)
+        label: Vector | None = None
+        spec: ImageSpec | None = None
+        while True:
+            with explanation.step("open"):
+                snapshot = self.snapshot()
+            with explanation.step("label vectors"):
+                vectors = self._term_vectors(terms, snapshot)  # (T, D)
+                if boxes:
+                    label = vectors[int(np.argmax(weights))]  # the strongest
+                    spec = self._models.of(snapshot.facts.stored).image
+            with self._store.catalog.at_one_time() as catalog:
+                if catalog.revision() != snapshot.facts.revision:
+                    continue  # a writer has committed in between
+                query = WeightedQuery(vectors, weights)
+                with explanation.step("filter"):
+                    allowed = _allowed(catalog, filters)
+                found = search(
+                    snapshot, query, k, allowed=allowed, recall=recall, explanation=explanation
+                )
+                with explanation.step("photos and boxes"):
+                    return hits_of(catalog, snapshot, found, filters, label=label, spec=spec)
 
     def _term_vectors(self, terms: Sequence[Term], snapshot: Snapshot) -> Vector:
         """Return (T, D), one unit vector a term."""
@@ -205,3 +206,10 @@ class LibraryReader:
 
         model = self._models.of(snapshot.facts.stored)
         return mean_of_views(encode_photo(path, model, self._config).global_vectors)
+
+
+def _allowed(catalog: Catalog, filters: Filters) -> ContentIds | None:
+    """Return the content ids that meet the filters; None if there are no filters."""
+    if filters.is_empty:
+        return None
+    return np.array(catalog.matching_content_ids(filters), np.int64)

@@ -8,6 +8,7 @@ are the bytes behind them; vectors belong to contents and are known by content i
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,12 @@ from mkt_search.types import Filters, PhotoFile, Refusal, Tag
 
 class Catalog(Protocol):
     """Photos, their contents, and remembered label vectors."""
+
+    def at_one_time(self) -> AbstractContextManager["Catalog"]:
+        """Give a catalog for reading, whose answers were all true at the same time: about now."""
+
+    def revision(self) -> int:
+        """Return a number that grows with every change of what a search could find."""
 
     def photos(
         self, *, state: str | None = None, filters: Filters | None = None

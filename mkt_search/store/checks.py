@@ -10,16 +10,22 @@ from mkt_search.store.manifest import CandidateIndex, SegmentRecord, StoredEncod
 from mkt_search.store.segments.files import digest
 from mkt_search.store.segments.segment import open_segment
 from mkt_search.store.snapshot import row_map_is_right
+from mkt_search.store.sql.damage import REPAIRABLE
 from mkt_search.store.store import DATABASE, Store
 
 STEP = "checking segments"
+
+
+RESTORE = "restore mkt.db from a backup, or index into a new library"
 
 
 @dataclass(frozen=True)
 class Problem:
     """Something wrong with a library: what, where, and how to fix it.
 
-    `segment` is the id of a bad segment; `candidate_index` is True if that index is bad.
+    What `mkt repair` does about it: encode the photos of `segment` again, build the candidate index
+    again, delete damaged rows of the database, or encode photos without vectors; if none of these
+    is set, it cannot help.
     """
 
     what: str
@@ -27,16 +33,46 @@ class Problem:
     fix: str
     segment: int | None = None
     candidate_index: bool = False
+    rows: bool = False
+    photos: bool = False
+
+    @property
+    def is_repairable(self) -> bool:
+        """Whether `mkt repair` solves it."""
+        return self.segment is not None or self.candidate_index or self.rows or self.photos
 
 
 def verify(store: Store, progress: ProgressCallback = no_progress) -> list[Problem]:
     """Return every problem of a library; an empty list is a sound library.
 
-    Reads every byte of every segment and candidate index, and compares them with the database. A
-    file that nothing names is no problem: an interrupted run left it, and the next writer deletes
-    it.
+    Reads every row of the database and every byte of every segment and candidate index, and
+    compares them. A file that nothing names is no problem: an interrupted run left it, and the next
+    writer deletes it.
     """
-    problems = list(_database_problems(store))
+    problems: list[Problem] = []
+    for part in (
+        _database_problems(store),
+        _segment_problems(store, progress),
+        _candidate_index_problems(store),
+        _photo_problems(store),
+    ):
+        try:
+            problems += part
+        except LibraryDamaged as error:  # what is left of this part cannot be read
+            what, _, way_out = str(error).partition(". ")
+            problems.append(Problem(what, DATABASE, way_out or RESTORE))
+    return list(dict.fromkeys(problems))
+
+
+def _database_problems(store: Store) -> Iterator[Problem]:
+    for table, what in store.vectors.integrity_problems():
+        if table in REPAIRABLE:
+            yield Problem(what, DATABASE, "`mkt repair` makes them again", rows=True)
+        else:
+            yield Problem(what, DATABASE, RESTORE)
+
+
+def _segment_problems(store: Store, progress: ProgressCallback) -> Iterator[Problem]:
     segments = [
         (stored, record)
         for stored in store.encodings()
@@ -45,27 +81,27 @@ def verify(store: Store, progress: ProgressCallback = no_progress) -> list[Probl
     for done, (stored, record) in enumerate(segments):
         found = _segment_problem(store, stored, record)
         if found is not None and _is_still_named(store, record):
-            problems.append(found)
+            yield found
         progress(Progress(STEP, done + 1, len(segments)))
-    problems += _candidate_index_problems(store)
-    problems += _photo_problems(store)
-    return problems
-
-
-def _database_problems(store: Store) -> Iterator[Problem]:
-    fix = "restore mkt.db from a backup, or index into a new library"
-    for what in store.vectors.integrity_problems():
-        yield Problem(what, DATABASE, fix)
 
 
 def _segment_problem(store: Store, stored: StoredEncoding, record: SegmentRecord) -> Problem | None:
-    what = _what_is_wrong(store, stored, record)
+    name, path = record.file.name, store.folder / record.file.name
+    if path.is_dir():
+        fix = "move the folder away, then `mkt repair` encodes the photos again"
+        return Problem("a folder is in the place of a segment", name, fix)
+    try:
+        what = _what_is_wrong(store, stored, record)
+    except OSError as error:
+        fix = "allow reading it, or put it back from a backup"
+        return Problem(f"a segment cannot be read: {error.strerror}", name, fix)
     if not what:
         return None
-    return Problem(what, record.file.name, "`mkt repair` encodes its photos again", record.id)
+    return Problem(what, name, "`mkt repair` encodes its photos again", record.id)
 
 
 def _what_is_wrong(store: Store, stored: StoredEncoding, record: SegmentRecord) -> str:
+    """Return what is wrong with a segment, "" for nothing. Raises OSError."""
     path = store.folder / record.file.name
     if path.is_symlink() or not path.is_file():
         return "a segment is missing"
@@ -77,6 +113,8 @@ def _what_is_wrong(store: Store, stored: StoredEncoding, record: SegmentRecord) 
         segment = open_segment(path, stored.encoding)
     except LibraryDamaged as error:
         return str(error)
+    if len(segment) != record.photos:
+        return f"a segment has {len(segment)} photos, the database says {record.photos}"
     wrong = sum(
         row >= len(segment) or segment.content[row].tobytes() != sha
         for row, sha in store.vectors.contents_of_rows(record.id)
@@ -120,4 +158,5 @@ def _photo_problems(store: Store) -> Iterator[Problem]:
     lacking = store.catalog.count_unencoded(encodings) if encodings else 0
     if lacking:
         what = f"{lacking:,} photos have no vectors and cannot be found"
-        yield Problem(what, DATABASE, "`mkt repair`, or `mkt index` on their folder")
+        fix = "`mkt repair`, or `mkt index` on their folder"
+        yield Problem(what, DATABASE, fix, photos=True)

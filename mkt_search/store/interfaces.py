@@ -187,7 +187,21 @@ class Snapshot(Protocol):
         """Return the inner products of stored vectors with labels (L, D)."""
 
     def vectors(self, content_ids: ContentIds) -> StoredVectors:
-        """Return decoded vectors."""
+        """Return decoded vectors.
+
+        Raises:
+            LibraryDamaged: they are not those that were stored for these photos.
+        """
+
+    def checked_contents(self, content_ids: ContentIds) -> NDArray[np.uint8]:
+        """Check what is stored of photos; return (n, 32), the SHA-256 of the bytes it is of.
+
+        `similarities` and `member_patches` do not check, because a search reads far more photos
+        than it shows.
+
+        Raises:
+            LibraryDamaged: what is stored has changed since it was written.
+        """
 
     def member_patches(self, content_ids: ContentIds) -> NDArray[np.bool_]:
         """Return (n, m, P): the patches that each local vector is the mean of.

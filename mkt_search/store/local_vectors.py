@@ -36,6 +36,9 @@ class LocalFiles(Protocol):
     def manifest(self, encoding_id: int, *, since: int | None = None) -> Manifest:
         """Return the segments and live vectors of an encoding, or what changed of them."""
 
+    def content_sha256s(self, content_ids: Sequence[int]) -> dict[int, bytes]:
+        """Return the SHA-256 of contents; those that are gone are left out."""
+
     def candidate_index(self, stored: StoredEncoding) -> CandidateIndex | None:
         """Return the candidate index of an encoding."""
 

@@ -103,6 +103,7 @@ class LocalSnapshot:
         rows = self._rows_at(manifest.live)
         self._is_live[rows] = True
         self._id_of_row[rows] = manifest.live[:, 2]
+        self._check_segments(0 if before is None else len(before.reader.segments))
 
     def _start_from(self, before: "LocalSnapshot", manifest: Manifest) -> None:
         assert manifest.changed is not None
@@ -259,9 +260,14 @@ class LocalSnapshot:
         return Similarities(self.reader.products(rows, labels), self.reader.counts(rows))
 
     def vectors(self, content_ids: ContentIds) -> StoredVectors:
-        """Return decoded vectors and patch counts."""
+        """Return decoded vectors and patch counts, checked. Raises LibraryDamaged."""
         rows = self._rows(content_ids)
+        self._check(rows)
         return StoredVectors(self.reader.vectors(rows), self.reader.counts(rows))
+
+    def checked_contents(self, content_ids: ContentIds) -> NDArray[np.uint8]:
+        """Check what is stored of photos; return (n, 32), the SHA-256 of the bytes it is of."""
+        return self.reader.checked_contents(self._rows(content_ids))
 
     def member_patches(self, content_ids: ContentIds) -> NDArray[np.bool_]:
         """Return (n, m, P), or (n, m, V P): the patches that each local vector is the mean of."""
@@ -329,6 +335,28 @@ class LocalSnapshot:
                 )
                 self._scan = scan
             return self._scan
+
+    def _check_segments(self, first: int) -> None:
+        """Check that segments are those of their photos, by one live row of each."""
+        starts, ends = self.reader.starts[first:-1], self.reader.starts[first + 1 :]
+        live = np.flatnonzero(self._is_live)
+        at = np.searchsorted(live, starts)  # the first live row at or after each start
+        has_more = at < len(live)
+        rows = live[at[has_more]]
+        self._check(rows[rows < ends[has_more]])
+
+    def _check(self, rows: Rows) -> None:
+        """Raise LibraryDamaged unless live rows are as they were written, for these photos."""
+        found = self.reader.checked_contents(rows)
+        ids = self._id_of_row[rows].tolist()
+        sha256s = self.store.content_sha256s(ids)
+        for row, id_, content in zip(rows.tolist(), ids, found, strict=True):
+            if sha256s.get(id_, content.tobytes()) != content.tobytes():  # else it is gone by now
+                segment = self.reader.segments[self.reader.segment_of(np.array([row]))[0]]
+                raise LibraryDamaged(
+                    f"The segment {segment.name} has the vectors of other photos than the database "
+                    "says. Run `mkt repair` to encode its photos again."
+                )
 
     # Content ids and rows
 

@@ -9,8 +9,8 @@ names a segment that is not whole.
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,8 @@ class Store:
             with disk_errors(self.directory):
                 self.folder.mkdir(exist_ok=True)
             self.delete_orphans()
-            self.catalog.end_abandoned_runs()
+            with suppress(StoreError):  # on a full disk, where `mkt prune` makes room
+                self.catalog.end_abandoned_runs()
             yield
 
     @contextmanager
@@ -266,10 +267,11 @@ class Store:
 
     def delete_files(self, unused: FileNames) -> None:
         """Delete files that the catalog no longer names."""
-        for file in unused.segments:
-            (self.folder / file).unlink(missing_ok=True)
-        for file in unused.index:
-            (self.index_folder / file).unlink(missing_ok=True)
+        with disk_errors(self.directory):
+            for file in unused.segments:
+                (self.folder / file).unlink(missing_ok=True)
+            for file in unused.index:
+                (self.index_folder / file).unlink(missing_ok=True)
 
     def delete_orphans(self) -> None:
         """Delete files that a crash left behind, which nothing names. Only the writer may.
@@ -394,6 +396,10 @@ class Store:
     def manifest(self, encoding_id: int, *, since: int | None = None) -> Manifest:
         """Return the segments and live vectors of an encoding; see `VectorCatalog.manifest`."""
         return self.vectors.manifest(encoding_id, since=since)
+
+    def content_sha256s(self, content_ids: Sequence[int]) -> dict[int, bytes]:
+        """Return the SHA-256 of contents; those that are gone are left out."""
+        return self.vectors.content_sha256s(content_ids)
 
     def delete_segment(self, segment_id: int) -> None:
         """Delete a damaged segment; its photos then have no vectors, and are encoded again."""

@@ -1,5 +1,7 @@
 """`repair` encodes the photos of missing and damaged segments again, and nothing else."""
 
+import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 
 from indexer.pipeline import IndexPolicy
 from indexer.repair import repair
-from mkt_search.errors import ModelError
+from mkt_search.errors import LibraryDamaged, ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store import checks
 from mkt_search.store.manifest import StoredEncoding
@@ -140,3 +142,44 @@ def test_without_its_student_a_damaged_library_stays_as_it_is(indexed: Store) ->
         repair(indexed, refuse)
     active = indexed.active
     assert active is not None and len(indexed.manifest(active.id).live) == 12
+
+
+def change(store: Store, *statements: str) -> None:
+    """Change the database behind the program."""
+    other = sqlite3.connect(store.directory / "mkt.db")
+    for statement in statements:
+        other.execute(statement)
+    other.commit()
+    other.close()
+
+
+DAMAGED_ROWS = {
+    "UPDATE segment SET sha256 = zeroblob(32) WHERE id = 1": 5,
+    "UPDATE vector SET row = 1 - row WHERE row < 2 AND segment_id = 1": 2,
+    "UPDATE vector SET segment_id = 99 WHERE row < 2 AND segment_id = 1": 2,
+    "UPDATE change SET revision = 99": 0,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_ROWS)
+def test_damaged_rows_are_made_again(indexed: Store, encoder: PhotoEncoder, damage: str) -> None:
+    change(indexed, damage)
+    assert checks.verify(indexed) != []
+    done = repaired(indexed, encoder)
+    assert done.rows and done.encoded >= DAMAGED_ROWS[damage] and not done.unsolved
+    assert checks.verify(indexed) == [] and len(vectors(indexed)) == 12
+
+
+def test_what_needs_a_backup_is_counted(indexed: Store, encoder: PhotoEncoder) -> None:
+    change(indexed, "UPDATE photo SET path = 'elsewhere.png' WHERE id = 1")
+    assert repaired(indexed, encoder).unsolved == 1
+
+
+def test_without_its_folder_of_segments_a_library_is_made_again(
+    indexed: Store, encoder: PhotoEncoder
+) -> None:
+    shutil.rmtree(indexed.folder)
+    with pytest.raises(LibraryDamaged, match="mkt repair"):
+        vectors(indexed)
+    assert repaired(indexed, encoder).encoded == 12
+    assert checks.verify(indexed) == []

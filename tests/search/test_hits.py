@@ -1,15 +1,19 @@
 """Hits: what was found, with paths, copies and boxes."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
+from mkt_search.errors import LibraryDamaged
 from mkt_search.search.hits import hits_of
 from mkt_search.search.search import Found
-from mkt_search.store.records import Batch, FailedPhoto
+from mkt_search.store.records import Batch
 from mkt_search.store.snapshot import LocalSnapshot
+from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
 from mkt_search.types import Filters, Hit, ImageSpec, PhotoFacts, PhotoVectors, Vector
 from tests import made
@@ -119,14 +123,33 @@ def test_without_a_label_there_are_no_boxes(store: Store) -> None:
     assert found(store, "a.jpg")[0].boxes == ()
 
 
-def test_a_photo_that_went_away_after_the_search_is_left_out(store: Store, tmp_path: Path) -> None:
-    gone = FailedPhoto(made.file(tmp_path, "b.jpg"), "not a photo any more")
-    assert store.active is not None
-    with store.writing("test"):
-        store.add(made.location(store, tmp_path), store.active, Batch((), [gone], None))
+BOTH = Found(np.array([1, 2]), np.ones(2, np.float32), np.ones(2, np.float32))
+
+
+def test_vectors_without_a_photo_are_damage(store: Store) -> None:
     assert store.active is not None
     snapshot = LocalSnapshot.open(store, store.active)
-    ids = store.catalog.content_ids_of([made.sha("a.jpg"), made.sha("b.jpg")])
-    score = np.ones(2, np.float32)
-    result = Found(np.array(list(ids.values())), score, score)
-    assert len(hits_of(store.catalog, snapshot, result, Filters())) == 1
+    with transaction(store.catalog.engine) as session:
+        session.execute(text("UPDATE photo SET state = 'failed' WHERE path = 'b.jpg'"))
+    with pytest.raises(LibraryDamaged, match="mkt verify"):
+        hits_of(store.catalog, snapshot, BOTH, Filters())
+
+
+CHANGES = [
+    "UPDATE photo SET path = 'c.jpg' WHERE path = 'b.jpg'",
+    "UPDATE photo SET content_id = 2 WHERE content_id = 1",
+    "UPDATE root SET path = '/elsewhere'",
+    "UPDATE content SET sha256 = zeroblob(32) WHERE id = 2",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_row_that_another_tool_changed_is_never_a_hit(store: Store, change: str) -> None:
+    assert store.active is not None
+    snapshot = LocalSnapshot.open(store, store.active)
+    other = sqlite3.connect(store.directory / "mkt.db")
+    other.execute(change)
+    other.commit()
+    other.close()
+    with pytest.raises(LibraryDamaged, match=r"mkt\.db from a backup"):
+        hits_of(store.catalog, snapshot, BOTH, Filters())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from mkt_search.errors import LibraryNotFound, QueryError
 from mkt_search.search.reader import LibraryReader
 from mkt_search.search.search import Explanation
 from mkt_search.settings.config import Config
+from mkt_search.store.sql.catalog import SqlCatalog
 from mkt_search.store.store import Store
 from mkt_search.types import Filters, Term
 
@@ -66,3 +68,43 @@ def test_an_empty_library_has_no_snapshot(tmp_path: Path) -> None:
     with pytest.raises(LibraryNotFound, match="mkt index"):
         LibraryReader(empty, Config()).snapshot()
     empty.close()
+
+
+def test_hits_are_read_at_the_time_that_was_searched(
+    store: Store, own_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer removes a photo just before its path is read."""
+    writer = Store.open(own_library / ".mkt")
+    photos = {photo.path.name: photo.id for photo in writer.catalog.photos()}
+    of_contents = SqlCatalog.photos_of_contents
+
+    def after_a_commit(catalog: SqlCatalog, *arguments: Any) -> Any:
+        writer.catalog.mark_missing([photos["green.png"]])
+        writer.vectors.prune()
+        return of_contents(catalog, *arguments)
+
+    reader = LibraryReader(store, Config())
+    monkeypatch.setattr(SqlCatalog, "photos_of_contents", after_a_commit)
+    assert names(reader, Term(label="green")) == ["green.png"]
+    monkeypatch.undo()
+    assert names(reader, Term(label="green")) != ["green.png"]
+    writer.close()
+
+
+def test_a_commit_between_vectors_and_facts_starts_the_search_again(
+    store: Store, own_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Store.open(own_library / ".mkt")
+    (green,) = (photo.id for photo in writer.catalog.photos() if photo.path.name == "green.png")
+    reader = LibraryReader(store, Config())
+    snapshot = reader.snapshot
+
+    def before_a_commit() -> Any:
+        monkeypatch.undo()
+        found = snapshot()
+        writer.catalog.mark_missing([green])
+        return found
+
+    monkeypatch.setattr(reader, "snapshot", before_a_commit)
+    assert names(reader, Term(label="green")) != ["green.png"]
+    writer.close()

@@ -1,5 +1,6 @@
 """`verify` finds every kind of damage."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,62 @@ def test_a_folder_among_the_segments_is_left_alone(store: Store) -> None:
     with store.writing("test"):
         assert whats(store) == []
     assert (store.folder / "@eaDir").is_dir()
+
+
+def test_a_folder_in_the_place_of_a_segment_is_to_be_moved_away(store: Store) -> None:
+    path = segment(store)
+    path.unlink()
+    path.mkdir()
+    [problem] = verify(store)
+    assert problem.what == "a folder is in the place of a segment"
+    assert "move the folder away" in problem.fix and not problem.is_repairable
+
+
+def test_two_segments_that_were_exchanged_are_found(store: Store) -> None:
+    one, other = sorted(store.folder.iterdir())
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(kept)
+    assert whats(store) == 2 * ["a segment's bytes have changed"]
+
+
+def change(store: Store, statement: str) -> None:
+    """Change the database behind the program."""
+    other = sqlite3.connect(store.directory / "mkt.db")
+    other.execute(statement)
+    other.commit()
+    other.close()
+
+
+def test_a_changed_label_vector_is_found_and_can_be_made_again(store: Store) -> None:
+    store.catalog.remember_label_vectors("encoder", {"dog": bytes(8)})
+    change(store, "UPDATE label_vector SET vector = zeroblob(12)")
+    [problem] = verify(store)
+    assert problem.what == "rows of label_vector that have changed: 1" and problem.is_repairable
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE photo SET path = 'elsewhere.jpg' WHERE id = 1",
+        "UPDATE run SET summary = '[]'",
+        "UPDATE encoding SET settings = replace(settings, 'cosine', 'Cosine')",
+    ],
+)
+def test_rows_that_cannot_be_made_again_need_a_backup(store: Store, statement: str) -> None:
+    with store.run("index", {}):
+        pass
+    change(store, statement)
+    problems = verify(store)
+    assert problems and not any(problem.is_repairable for problem in problems)
+    assert all("from a backup" in problem.fix for problem in problems)
+
+
+def test_bytes_of_the_header_that_the_database_ignores_are_found(store: Store) -> None:
+    database = store.directory / "mkt.db"
+    store.close()
+    data = bytearray(database.read_bytes())
+    data[80] ^= 1
+    database.write_bytes(data)
+    again = Store.open(store.directory)
+    assert whats(again) == ["the first 100 bytes of the database have changed"]

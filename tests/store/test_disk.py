@@ -27,3 +27,11 @@ def test_another_refusal_has_the_reason_of_the_system() -> None:
 def test_other_errors_pass_as_they_are() -> None:
     with pytest.raises(KeyError), disk_errors(HOME):
         raise KeyError("x")
+
+
+def test_a_folder_in_the_place_of_a_file_is_to_be_moved_away(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"a is a folder, where a file.*Move it away"):
+        with disk_errors(tmp_path):
+            (tmp_path / "a").mkdir()
+            (tmp_path / "b").write_bytes(b"?")
+            os.replace(tmp_path / "b", tmp_path / "a")

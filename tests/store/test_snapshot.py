@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from mkt_search.errors import LibraryDamaged
 from mkt_search.scoring import score
@@ -16,6 +17,7 @@ from mkt_search.store.interfaces import WeightedQuery
 from mkt_search.store.optimize import optimize
 from mkt_search.store.segments.coding import decode, encode
 from mkt_search.store.snapshot import LocalSnapshot, RenewPolicy
+from mkt_search.store.sql.database import transaction
 from mkt_search.store.store import Store
 from mkt_search.types import Filters
 from tests import made
@@ -217,3 +219,45 @@ def test_rows_that_do_not_fit_their_segments_are_damage(store: Store) -> None:
         bad = replace(manifest, live=np.array([wrong]))
         with pytest.raises(LibraryDamaged, match="Run `mkt"):
             LocalSnapshot(store, active, bad, (segment,), {1: 0})
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def swap(one: Path, other: Path) -> None:
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(kept)
+
+
+def test_swapped_segments_are_damage_from_the_start(store: Store) -> None:
+    swap(*sorted(store.folder.iterdir())[:2])
+    with pytest.raises(LibraryDamaged, match=r"vectors of other photos.*mkt repair"):
+        opened(store)
+
+
+def test_vectors_whose_bytes_have_changed_are_not_given(store: Store) -> None:
+    snapshot = opened(store)
+    ids = snapshot.content_ids()
+    segment = store.folder / snapshot.reader.segments[0].name
+    flip(segment, segment.read_bytes().index(snapshot.reader.segments[0].codes[3].tobytes()))
+    for read in (snapshot.vectors, snapshot.checked_contents):
+        with pytest.raises(LibraryDamaged, match=r"bytes have changed.*mkt repair"):
+            read(ids[3:4])
+        read(np.delete(ids, 3))
+    with pytest.raises(LibraryDamaged, match="bytes have changed"):
+        snapshot.scan(np.ones(made.DIM, np.float32), vectors=3)
+
+
+def test_a_row_that_names_the_vectors_of_another_photo_is_not_read(store: Store) -> None:
+    with transaction(store.catalog.engine) as session:
+        swapped = text("UPDATE vector SET row = 5 - row WHERE row IN (2, 3) AND segment_id = 1")
+        session.execute(swapped)
+    snapshot = opened(store)
+    ids = snapshot.content_ids()
+    snapshot.vectors(ids[4:])
+    with pytest.raises(LibraryDamaged, match="vectors of other photos"):
+        snapshot.vectors(ids)

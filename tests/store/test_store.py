@@ -15,6 +15,7 @@ from mkt_search.errors import (
     StoreError,
 )
 from mkt_search.store.checks import verify
+from mkt_search.store.prune import prune
 from mkt_search.store.records import Batch
 from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
@@ -170,3 +171,26 @@ def test_a_library_can_lie_in_a_folder_of_any_name(tmp_path: Path, name: str) ->
     Store.create(tmp_path / name / ".mkt").close()
     Store.open(tmp_path / name / ".mkt").close()
     assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_a_full_disk_is_pruned(store: Store, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first transaction finds no room; the files that it would free are deleted then."""
+    made.fill(store, root, 2)
+    made.fill(store, root, 2, seed=1, name="gone")
+    gone = [photo.id for photo in store.catalog.photos() if photo.relative.startswith("gone")]
+    store.catalog.mark_missing(gone)
+    files = sorted(store.folder.iterdir())
+    prune_rows = store.vectors.prune
+
+    def full(**_: object) -> None:
+        monkeypatch.setattr(store.vectors, "prune", prune_rows)
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(store.vectors, "prune", full)
+    with pytest.raises(StoreError):
+        prune(store)  # there is room: the error has another reason
+    monkeypatch.setattr(store.vectors, "prune", full)
+    monkeypatch.setattr("mkt_search.store.prune.is_full", lambda folder: True)
+    assert prune(store).photos == 2
+    assert len(files) == 2 and len(list(store.folder.iterdir())) == 1
+    assert verify(store) == []

@@ -19,11 +19,12 @@ from mkt_search.store.manifest import StoredFile
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype(np.uint8),
+    "U32": np.dtype("<u4"),
     "F32": np.dtype("<f4"),
     "I64": np.dtype("<i8"),
 }
 
-MAX_HEADER = 1 << 16  # bytes; a header describes five arrays
+MAX_HEADER = 1 << 16  # bytes; a header describes up to six arrays
 
 Bytes = NDArray[np.uint8]
 

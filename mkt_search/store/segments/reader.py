@@ -114,10 +114,27 @@ class SegmentReader:
         return out
 
     def all_vectors(self, first_segment: int = 0) -> Iterator[Vector]:
-        """Yield the decoded vectors of whole segments, (n, 1 + m, D) with n up to 256."""
+        """Yield the decoded vectors of whole segments, (n, 1 + m, D) with n up to 256.
+
+        Raises:
+            LibraryDamaged: bytes have changed since they were written.
+        """
         for segment in self.segments[first_segment:]:
             for part in pieces(len(segment), PHOTOS_PER_DECODE):
+                segment.check(part)
                 yield segment.vectors(part)
+
+    def checked_contents(self, rows: Rows) -> Bytes:
+        """Return (n, 32): the SHA-256 of the bytes that the vectors of rows (n,) were made from.
+
+        Raises:
+            LibraryDamaged: bytes of a row have changed since they were written.
+        """
+        out = np.empty((len(rows), 32), np.uint8)
+        for segment, inside, at in self._by_segment(rows):
+            segment.check(inside)
+            out[at] = segment.content[inside]
+        return out
 
     def release_pages(self) -> None:
         """Give the memory of what was read back to the system."""

@@ -8,13 +8,15 @@ For n photos with m local vectors of dimension D and P patches a segment holds
     lists    (n, m, w) uint8       or instead as patch numbers (see `members`)
     views    (n, m) uint8          which view those patches are of; only if a photo has several
     content  (n, 32) uint8         SHA-256 of the bytes each photo was read from
+    checks   (n,) uint32           CRC-32 of each photo's rows of the arrays above, in this order
 
-`coding` says what the codes are.
+`coding` says what the codes are. Segments of earlier versions have no checks.
 """
 
 import errno
 import mmap
 import os
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,7 @@ def write_arrays(
         "steps": arrays.steps,
         arrays.members.form: arrays.members.packed,
         "content": arrays.content,
+        "checks": checks_of(arrays),
     }
     if arrays.members.views.any():
         named["views"] = arrays.members.views
@@ -102,18 +105,34 @@ def write_arrays(
     return write_named(folder, data, prefix=prefix, suffix=SUFFIX)
 
 
+def checks_of(arrays: Arrays) -> NDArray[np.uint32]:
+    """Return the CRC-32 (n,) of each photo's rows. It differs if one bit of them does."""
+    checks = np.zeros(len(arrays.codes), np.uint32)
+    members = arrays.members
+    columns = (arrays.codes, arrays.steps, members.packed, members.views, arrays.content)
+    for row, parts in enumerate(zip(*map(np.ascontiguousarray, columns), strict=True)):
+        check = 0
+        for part in parts:
+            check = zlib.crc32(part.data, check)
+        checks[row] = check
+    return checks
+
+
 @dataclass(frozen=True)
 class Segment:
     """An open segment: arrays in a mapped file, decoded when read.
 
     The system is advised that rows are read at random, so that the row of a candidate does not pull
-    its neighbors from the disk. Read many rows after `read_ahead`.
+    its neighbors from the disk. Read many rows after `read_ahead`. `checks` is None in a file of an
+    earlier version.
     """
 
+    name: str
     codes: Bytes
     steps: Vector
     members: Members
     content: Bytes
+    checks: NDArray[np.uint32] | None
     precision: Precision
     dim: int
     file: mmap.mmap
@@ -163,6 +182,16 @@ class Segment:
         """Return photos as the file has them."""
         members = self.members.of(rows)
         return Arrays(self.codes[rows], self.steps[rows], members, self.content[rows])
+
+    def check(self, rows: Rows) -> None:
+        """Raise LibraryDamaged if the bytes of photos are not those that were written."""
+        if self.checks is None:
+            return
+        if (checks_of(self.arrays(rows)) != self.checks[rows]).any():
+            raise LibraryDamaged(
+                f"The segment {self.name} is damaged (bytes have changed). Run `mkt repair` to "
+                "encode its photos again."
+            )
 
     def read_ahead(
         self,
@@ -238,7 +267,7 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
     """
     try:
         file, arrays, metadata = _map(path)
-        segment = _segment(arrays, encoding, file)
+        segment = _segment(path.name, arrays, encoding, file)
     except FileNotFoundError:
         raise LibraryDamaged(
             f"The segment {path.name} is missing. Run `mkt repair` to encode its photos again."
@@ -251,8 +280,8 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
     except OSError as error:
         if error.errno in NOT_A_FILE:
             raise LibraryDamaged(
-                f"The segment {path.name} is a link or a folder, not a file. Run `mkt repair` to "
-                "encode its photos again."
+                f"The segment {path.name} is a link or a folder, not a file. Move it away, then "
+                "run `mkt repair` to encode its photos again."
             ) from error
         hint = " Allow more with `ulimit -n`." if error.errno == errno.EMFILE else ""
         raise StoreError(
@@ -266,16 +295,18 @@ def open_segment(path: Path, encoding: Encoding) -> Segment:
     return segment
 
 
-def _segment(arrays: dict[str, Any], encoding: Encoding, file: mmap.mmap) -> Segment:
+def _segment(name: str, arrays: dict[str, Any], encoding: Encoding, file: mmap.mmap) -> Segment:
     form: Packing = "lists" if "lists" in arrays else "members"
     _check_shapes(arrays, form, encoding)
     packed = arrays[form]
     views = arrays.get("views", np.broadcast_to(np.uint8(0), packed.shape[:2]))
     return Segment(
+        name=name,
         codes=arrays["codes"],
         steps=arrays["steps"],
         members=Members(packed, form, encoding.patches, views),
         content=arrays["content"],
+        checks=arrays.get("checks"),
         precision=encoding.precision,
         dim=encoding.dim,
         file=file,
@@ -295,6 +326,10 @@ def _check_shapes(arrays: dict[str, NDArray[Any]], form: Packing, encoding: Enco
     }
     if "views" in arrays:
         expected["views"] = ((n, m), np.uint8)
+    if "checks" in arrays:
+        expected["checks"] = ((n,), np.uint32)
+    if unknown := set(arrays) - set(expected):
+        raise ValueError(f"it has unknown arrays: {', '.join(sorted(unknown))}")
     for name, (shape, kind) in expected.items():
         if arrays[name].shape != shape or arrays[name].dtype != kind:
             raise ValueError(f"its {name} have another shape")

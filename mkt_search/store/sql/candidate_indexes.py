@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from mkt_search.store.manifest import PQ_SUFFIXES, CandidateIndex, StoredFile
 from mkt_search.store.recall_curve import RecallCurve
+from mkt_search.store.sql.checksums import is_sound
 from mkt_search.store.sql.columns import impossible
-from mkt_search.store.sql.schema import CandidateIndexRow, Content
+from mkt_search.store.sql.schema import CandidateIndexRow
 from mkt_search.store.sql.statements import now
 
 
 def find(session: Session, encoding_id: int) -> CandidateIndex | None:
     """Return the candidate index of an encoding, None if it has none that this version reads."""
-    row = session.scalar(
-        select(CandidateIndexRow).where(CandidateIndexRow.encoding_id == encoding_id)
-    )
+    of_this = CandidateIndexRow.encoding_id == encoding_id
+    sound = is_sound(CandidateIndexRow.__table__)  # it is only a cache: do without a damaged one
+    row = session.scalar(select(CandidateIndexRow).where(of_this, sound))
     if row is None or not row.pq_file.endswith(PQ_SUFFIXES):
         return None
     try:
@@ -52,7 +53,6 @@ def replace(session: Session, encoding_id: int, index: CandidateIndex) -> list[s
             rowmap_sha256=index.row_map.sha256,
             photos=index.photos,
             revision=index.revision,
-            newest_content=_newest_content(session),
             recall_curve=index.recall.as_data(),
             created_at=now(),
         )
@@ -70,18 +70,3 @@ def drop(session: Session, encoding_ids: Sequence[int]) -> list[str]:
     unused = [file for row in rows for file in row]
     session.execute(delete(CandidateIndexRow).where(of_these))
     return unused
-
-
-def drop_with_reusable_ids(session: Session) -> list[str]:
-    """Drop indexes that have content ids which may soon mean other bytes; return unused files.
-
-    SQLite gives the largest id again after its row was deleted, so this belongs in every
-    transaction that deletes contents.
-    """
-    newest = _newest_content(session)
-    stale = select(CandidateIndexRow.encoding_id).where(CandidateIndexRow.newest_content > newest)
-    return drop(session, list(session.scalars(stale)))
-
-
-def _newest_content(session: Session) -> int:
-    return session.scalar(select(func.max(Content.id))) or 0

@@ -1,13 +1,13 @@
 """The catalog in a SQL database: the protocols of `store.catalog`, and what the store needs."""
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from mkt_search.progress import ProgressCallback
 from mkt_search.store.catalog import Catalog, EvaluationCatalog, IndexCatalog, TagCatalog
@@ -68,8 +68,15 @@ class Counts(NamedTuple):
 class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
     """The catalog of a library; `store.catalog` says what the methods of its protocols promise."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, reading_on: Connection | None = None) -> None:
+        """Use a database.
+
+        Args:
+            engine: the database.
+            reading_on: a connection that is reading, whose time all answers share.
+        """
         self.engine = engine
+        self._source = engine if reading_on is None else reading_on
 
     @classmethod
     def open(cls, file: Path, url: str | None = None) -> Self:
@@ -120,43 +127,54 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
 
     # Catalog
 
+    @contextmanager
+    def at_one_time(self) -> Iterator[Catalog]:
+        """Give a catalog for reading, whose answers were all true at the same time: about now."""
+        with reading(self.engine) as session:
+            yield SqlCatalog(self.engine, reading_on=session.connection())
+
+    def revision(self) -> int:
+        """Return a number that grows with every change of what a search could find."""
+        with reading(self._source) as session:
+            return changes.revision(session)
+
     def photos(
         self, *, state: str | None = None, filters: Filters | None = None
     ) -> Iterator[PhotoRecord]:
         """Yield photos in the order of their paths: all, or those indexed, failed or missing."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             yield from photos.photos(session, state=state, filters=filters)
 
     def photo_at(self, path: Path) -> PhotoRecord | None:
         """Return the photo at an absolute path, None if there is none."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return photos.at_path(session, path)
 
     def count_indexed(self) -> int:
         """Count the photos that can be found."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return photos.count_indexed(session)
 
     def photos_of_contents(
         self, content_ids: Sequence[int], filters: Filters
     ) -> dict[int, list[PhotoRecord]]:
         """Return the indexed photos of contents by content id, the oldest row first."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return photos.of_contents(session, content_ids, filters)
 
     def matching_content_ids(self, filters: Filters) -> list[int]:
         """Return the contents of indexed photos that meet the filters."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return contents.matching(session, filters)
 
     def content_ids_of(self, sha256s: Collection[str]) -> dict[str, int]:
         """Return the ids of those contents (SHA-256 in hex) that the library has."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return contents.ids_of(session, sorted(sha256s))
 
     def label_vectors(self, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
         """Return remembered vectors of labels under a label encoder, little-endian float32."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return label_vectors.find(session, encoder, labels)
 
     def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
@@ -176,7 +194,7 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         filters: Filters | None = None,
     ) -> Iterator[Tag]:
         """Yield the current tags by photo, best score first."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             yield from tags.current(
                 session, label=label, photo=photo, source=source, run=run, filters=filters
             )
@@ -220,7 +238,7 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
 
     def preview_tag_run(self, labels: Sequence[str], assignments: SpillFile) -> TagReport:
         """Return what `apply_tag_run` would, and change nothing."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return tag_runs.preview(session, assignments, labels)
 
     def check_tag_run(self, run: int) -> None:
@@ -235,24 +253,24 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
 
     def runs(self) -> list[RunInfo]:
         """Return every run, the oldest first."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return runs.listed(session)
 
     # IndexCatalog
 
     def root_folders(self) -> list[Path]:
         """Return the registered folders in the order of their paths."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return roots.folders(session)
 
     def locate(self, folder: Path) -> RootLocation:
         """Return where a folder lies among the roots; nothing is registered."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return roots.locate(session, folder)
 
     def known(self, location: RootLocation, encoding_id: int | None) -> dict[str, KnownPhoto]:
         """Return the photos below a location, by path relative to its root."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return photos.known(session, location, encoding_id)
 
     def record_scan(
@@ -279,12 +297,12 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
 
     def copies(self, sha256s: Collection[str], encoding_id: int) -> Copies:
         """Return what is stored of contents (SHA-256 in hex) under an encoding."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return contents.copies(session, sha256s, encoding_id)
 
     def unencoded_photos(self, encoding_ids: Sequence[int]) -> Iterator[PhotoRecord]:
         """Yield the indexed photos without vectors under any of some encodings, by path."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             indexed = photos.photos(session, state="indexed")
             while some := list(islice(indexed, PHOTOS_PER_LOOKUP)):
                 shas = {photo.content for photo in some if photo.content is not None}
@@ -293,12 +311,12 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
 
     def count_unencoded(self, encoding_ids: Sequence[int]) -> int:
         """Count the indexed photos without vectors under any of some encodings."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return vectors.count_unencoded(session, encoding_ids)
 
     def count_live(self, encoding_id: int) -> int:
         """Count the contents with vectors and an indexed photo; copies share one."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return vectors.count_live(session, encoding_id)
 
     # EvaluationCatalog
@@ -310,12 +328,12 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
 
     def evaluations(self) -> list[Evaluation]:
         """Return every evaluation: the newest run first, its models in the order given."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return evaluations.listed(session)
 
     def all_label_vectors(self) -> list[bytes]:
         """Return all remembered vectors, by label, whatever encoder made them."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             return label_vectors.every(session)
 
     # Upkeep
@@ -342,7 +360,7 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
 
     def counts(self) -> Counts:
         """Return the catalog in numbers, all of one time."""
-        with reading(self.engine) as session:
+        with reading(self._source) as session:
             segments, bytes_segments = vectors.totals(session)
             return Counts(
                 photos=photos.count_by_state(session),

@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from mkt_search.store.records import Copies
+from mkt_search.store.sql.checksums import checked, is_sound
 from mkt_search.store.sql.filters import filtered
-from mkt_search.store.sql.schema import Content, Photo, Root, VectorRow
+from mkt_search.store.sql.schema import Content, Photo, Revision, Root, VectorRow
 from mkt_search.store.sql.statements import in_pieces
 from mkt_search.types import Filters, PhotoFacts
 
@@ -22,13 +23,29 @@ def ids_of(session: Session, contents: Sequence[str]) -> dict[str, int]:
 
 
 def add(session: Session, contents: Iterable[str]) -> dict[str, int]:
-    """Return the id of every content, adding new ones; their ids rise in the order given."""
+    """Return the id of every content; new ones get ids that no content ever had, rising."""
     wanted = list(dict.fromkeys(contents))
     ids = ids_of(session, wanted)
-    new = [Content(sha256=bytes.fromhex(content)) for content in wanted if content not in ids]
-    session.add_all(new)
-    session.flush()
-    return ids | {content.sha256.hex(): content.id for content in new}
+    new = [content for content in wanted if content not in ids]
+    if not new:
+        return ids
+    given = update(Revision).values(newest_content=Revision.newest_content + len(new))
+    newest = session.scalars(given.returning(Revision.newest_content)).one()
+    new_ids = dict(zip(new, range(newest - len(new) + 1, newest + 1), strict=True))
+    rows = [{"id": id_, "sha256": bytes.fromhex(content)} for content, id_ in new_ids.items()]
+    session.execute(insert(Content), rows)
+    return ids | new_ids
+
+
+def sha256s(session: Session, content_ids: Sequence[int]) -> dict[int, bytes]:
+    """Return the SHA-256 of contents; those that are gone are left out. Raises LibraryDamaged."""
+    found: dict[int, bytes] = {}
+    content = Content.__table__.c
+    for piece in in_pieces(content_ids):
+        query = select(content.id, content.sha256, is_sound(Content.__table__))
+        rows = session.connection().execute(query.where(content.id.in_(piece)))
+        found.update((id_, checked(sha, sound, "a photo's bytes")) for id_, sha, sound in rows)
+    return found
 
 
 def with_vectors(

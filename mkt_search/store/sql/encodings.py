@@ -8,6 +8,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from mkt_search.store.manifest import StoredEncoding
+from mkt_search.store.sql.checksums import checked, is_sound
 from mkt_search.store.sql.columns import impossible
 from mkt_search.store.sql.schema import EncodingRow
 from mkt_search.store.sql.statements import now
@@ -15,8 +16,12 @@ from mkt_search.types import Encoding, ImageSpec, ModelRecord, Pooling
 
 
 def listed(session: Session) -> list[StoredEncoding]:
-    """Return every encoding, oldest first."""
-    return [_stored(row) for row in session.scalars(select(EncodingRow).order_by(EncodingRow.id))]
+    """Return every encoding, oldest first. Raises LibraryDamaged."""
+    query = select(EncodingRow, is_sound(EncodingRow.__table__)).order_by(EncodingRow.id)
+    return [
+        _stored(checked(row, sound, "how vectors are coded"))
+        for row, sound in session.execute(query)
+    ]
 
 
 def add(session: Session, encoding: Encoding, *, model: str, state: str) -> StoredEncoding:

@@ -5,17 +5,20 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from mkt_search.store.sql.checksums import is_sound
 from mkt_search.store.sql.schema import LabelVectorRow
 from mkt_search.store.sql.statements import in_pieces, insert_new
 
+SOUND = is_sound(LabelVectorRow.__table__)
+
 
 def find(session: Session, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
-    """Return the remembered vectors of labels under a label encoder."""
+    """Return the remembered vectors of labels under a label encoder; damaged ones are left out."""
     found: dict[str, bytes] = {}
     for piece in in_pieces(labels):
         rows = session.execute(
             select(LabelVectorRow.label, LabelVectorRow.vector).where(
-                LabelVectorRow.encoder == encoder, LabelVectorRow.label.in_(piece)
+                LabelVectorRow.encoder == encoder, LabelVectorRow.label.in_(piece), SOUND
             )
         )
         found.update((label, vector) for label, vector in rows)
@@ -24,7 +27,8 @@ def find(session: Session, encoder: str, labels: Sequence[str]) -> dict[str, byt
 
 def every(session: Session) -> list[bytes]:
     """Return all remembered vectors, by label, whatever encoder made them."""
-    return list(session.scalars(select(LabelVectorRow.vector).order_by(LabelVectorRow.label)))
+    query = select(LabelVectorRow.vector).where(SOUND).order_by(LabelVectorRow.label)
+    return list(session.scalars(query))
 
 
 def remember(session: Session, encoder: str, vectors: dict[str, bytes]) -> None:

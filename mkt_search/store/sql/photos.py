@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, func, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from mkt_search.paths import path_to_text, text_to_path
@@ -16,6 +16,7 @@ from mkt_search.store.records import (
     RootLocation,
 )
 from mkt_search.store.sql import refusals
+from mkt_search.store.sql.checksums import checked, is_sound
 from mkt_search.store.sql.filters import filtered
 from mkt_search.store.sql.roots import roots_below
 from mkt_search.store.sql.schema import Content, Photo, Root, TagRow, VectorRow
@@ -46,8 +47,14 @@ def photos(
             yield _record_of(photo, text_to_path(root), sha)
 
 
+SOUND = and_(*(is_sound(row.__table__) for row in (Photo, Root, Content))).label("sound")
 OF_CONTENTS = (  # built once, and of plain columns: every search waits for this query
-    select(*Photo.__table__.c, Root.__table__.c.path.label("root"), Content.__table__.c.sha256)
+    select(
+        *Photo.__table__.c,
+        Root.__table__.c.path.label("root"),
+        Content.__table__.c.sha256,
+        SOUND,
+    )
     .join_from(Photo.__table__, Root.__table__)
     .join(Content.__table__, Content.id == Photo.content_id)
     .where(Photo.content_id.in_(bindparam("contents", expanding=True)), Photo.state == "indexed")
@@ -58,11 +65,16 @@ OF_CONTENTS = (  # built once, and of plain columns: every search waits for this
 def of_contents(
     session: Session, content_ids: Sequence[int], filters: Filters
 ) -> dict[int, list[PhotoRecord]]:
-    """Return the indexed photos of contents by content id, the oldest row first."""
+    """Return the indexed photos of contents by content id, the oldest row first.
+
+    Raises:
+        LibraryDamaged: a row has changed since it was written.
+    """
     found: dict[int, list[PhotoRecord]] = {}
     for piece in in_pieces(content_ids):
         query = filtered(OF_CONTENTS, filters)
         for row in session.connection().execute(query, {"contents": piece}):
+            checked(row, row.sound, "a photo")
             record = _record_of(row, text_to_path(row.root), row.sha256)
             found.setdefault(row.content_id, []).append(record)
     return found

@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from mkt_search.store.manifest import FileNames
 from mkt_search.store.records import PruneReport
-from mkt_search.store.sql import candidate_indexes, changes, tags
+from mkt_search.store.sql import changes, tags
 from mkt_search.store.sql.schema import Content, Photo, RefusalRow, SegmentRow, VectorRow
 from mkt_search.store.sql.statements import in_pieces
 
@@ -19,7 +19,6 @@ def prune(session: Session) -> tuple[PruneReport, FileNames]:
     contents = _delete_unused_contents(session)
     segments = _delete_empty_segments(session)
     tags.delete_unused_labels(session)
-    index_files = candidate_indexes.drop_with_reusable_ids(session)
     changes.record_change(session, ())  # what was deleted had no indexed photo
     report = PruneReport(
         photos=len(missing),
@@ -28,7 +27,17 @@ def prune(session: Session) -> tuple[PruneReport, FileNames]:
         segments=len(segments),
         bytes=sum(segment.size for segment in segments),
     )
-    return report, FileNames(tuple(segment.file for segment in segments), tuple(index_files))
+    return report, FileNames(tuple(segment.file for segment in segments))
+
+
+def prunable_segments(session: Session) -> list[str]:
+    """Return the files of segments that have vectors of missing photos alone."""
+    of_photo = exists().where(
+        VectorRow.segment_id == SegmentRow.id,
+        Photo.content_id == VectorRow.content_id,
+        Photo.state != "missing",
+    )
+    return list(session.scalars(select(SegmentRow.file).where(~of_photo)))
 
 
 def _delete_unused_contents(session: Session) -> int:

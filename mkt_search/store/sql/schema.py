@@ -28,15 +28,18 @@ from mkt_search.store.sql.columns import (
     Whole,
 )
 
-HEAD = "0009"
+HEAD = "0010"
 """The migration that this code needs; a database at another one is refused."""
 
 
 class Base(DeclarativeBase):
     """Gives every constraint a name, so that a migration can change it in any database.
 
-    Every type of a column checks what it reads, see `columns`.
+    Every type of a column checks what it reads, see `columns`. Every table has a `checksum` of the
+    other columns; `checksums` says how it is kept.
     """
+
+    checksum: Mapped[int | None] = mapped_column(Big, sort_order=99)
 
     type_annotation_map: ClassVar = {
         **{int: Whole, float: Number, str: Text, bytes: Bytes, datetime: Time},
@@ -156,7 +159,6 @@ class CandidateIndexRow(Base):
     """The candidate index of an encoding: two files about `photos` contents, replaced together.
 
     `pq_file` is the PQ index; `rowmap_file` lists the vector rows as they were at `revision`.
-    `newest_content` is the largest content id at that time.
     """
 
     __tablename__ = "candidate_index"
@@ -170,7 +172,6 @@ class CandidateIndexRow(Base):
     rowmap_sha256: Mapped[bytes] = mapped_column(Sha256)
     photos: Mapped[int]
     revision: Mapped[int] = mapped_column(Big)
-    newest_content: Mapped[int]
     recall_curve: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 
@@ -273,13 +274,15 @@ class LabelVectorRow(Base):
 class Revision(Base):
     """One row. `number` grows with every commit that changes what a search could find.
 
-    The journal has every change after `since`.
+    The journal has every change after `since`. `newest_content` is the largest content id that was
+    ever given: none is given twice.
     """
 
     __tablename__ = "revision"
     id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(Big)
     since: Mapped[int] = mapped_column(Big, server_default=text("0"))
+    newest_content: Mapped[int] = mapped_column(Big, server_default=text("0"))
 
 
 class ChangeRow(Base):

@@ -5,7 +5,7 @@ unused returns their names: they are deleted after the transaction, so that a cr
 that nothing names and never names without files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,15 @@ from mkt_search.store.sql import (
     candidate_indexes,
     changes,
     contents,
+    damage,
     encodings,
     label_vectors,
     photos,
     vectors,
 )
+from mkt_search.store.sql.damage import value_problems
 from mkt_search.store.sql.database import integrity_problems, reading, transaction
-from mkt_search.store.sql.prune import prune
+from mkt_search.store.sql.prune import prunable_segments, prune
 from mkt_search.types import Encoding, ModelRecord
 
 
@@ -170,6 +172,12 @@ class VectorCatalog:
                 return report, FileNames()
         return report, unused
 
+    def prunable_files(self) -> FileNames:
+        """Return the files that `prune` makes unused, and those of all candidate indexes."""
+        with reading(self._engine) as session:
+            index_files = candidate_indexes.files(session)
+            return FileNames(tuple(prunable_segments(session)), tuple(index_files))
+
     # Candidate indexes
 
     def candidate_index(self, encoding_id: int) -> CandidateIndex | None:
@@ -221,6 +229,11 @@ class VectorCatalog:
             live = vectors.live_changed(session, encoding_id, since)
             return Manifest(revision, files, live, index, changed)
 
+    def content_sha256s(self, content_ids: Sequence[int]) -> dict[int, bytes]:
+        """Return the SHA-256 of contents; those that are gone are left out."""
+        with reading(self._engine) as session:
+            return contents.sha256s(session, content_ids)
+
     def segments(self, encoding_id: int) -> list[SegmentRecord]:
         """Return the segments of an encoding, oldest first."""
         with reading(self._engine) as session:
@@ -247,10 +260,16 @@ class VectorCatalog:
             segments = vectors.segment_files(session).values()
             return FileNames(tuple(segments), tuple(candidate_indexes.files(session)))
 
-    def integrity_problems(self) -> list[str]:
-        """Return what is wrong with the database itself; SQLite only."""
+    def integrity_problems(self) -> Iterator[tuple[str, str]]:
+        """Yield (table or "", what is wrong) of the database itself. Raises LibraryDamaged."""
         with reading(self._engine) as session:
-            return list(integrity_problems(session))
+            yield from integrity_problems(session)
+            yield from value_problems(session)
+
+    def delete_damaged(self) -> FileNames:
+        """Delete damaged rows of which `damage.REPAIRABLE` says that they can be made again."""
+        with transaction(self._engine) as session:
+            return damage.delete_damaged(session)
 
 
 def _delete_encodings(session: Session, encoding_ids: Sequence[int]) -> FileNames:

@@ -212,3 +212,36 @@ def test_coded_rows_are_copies_of_all_vectors_or_of_one_each(tmp_path: Path) -> 
     np.testing.assert_array_equal(out[1], segment.steps[rows, vector])
     with pytest.raises(IndexError):
         segment.coded(np.array([9]))
+
+
+@pytest.mark.parametrize("array", ["codes", "steps", "content", "members", "checks"])
+def test_a_changed_bit_of_a_row_is_found_in_that_row_alone(tmp_path: Path, array: str) -> None:
+    encoding = made.encoding()
+    written = write(tmp_path, made.vectors(4), [made.sha(c) for c in "abcd"], encoding)
+    path = tmp_path / written.name
+    segment = open_segment(path, encoding)
+    segment.check(slice(None))
+    part = segment.members.packed if array == "members" else getattr(segment, array)
+    data = bytearray(path.read_bytes())
+    data[data.index(part[2].tobytes())] ^= 16
+    path.write_bytes(data)
+    segment = open_segment(path, encoding)
+    segment.check(np.array([0, 1, 3]))
+    with pytest.raises(LibraryDamaged, match=f"{path.name} is damaged.*mkt repair"):
+        segment.check(np.array([3, 2]))
+
+
+def test_a_segment_of_an_earlier_version_has_no_checks(tmp_path: Path) -> None:
+    encoding = made.encoding()
+    written = write(tmp_path, made.vectors(2), [made.sha(c) for c in "ab"], encoding)
+    arrays, metadata = files.unpacked(np.fromfile(tmp_path / written.name, np.uint8))
+    del arrays["checks"]
+    earlier = files.write_named(tmp_path, files.packed(arrays, metadata))
+    segment = open_segment(tmp_path / earlier.name, encoding)
+    segment.check(slice(None))
+    assert segment.vectors(slice(None)).shape == (2, 1 + made.M, made.DIM)
+
+
+def test_a_folder_in_the_place_of_a_segment_names_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(LibraryDamaged, match=r"a link or a folder.*Move it away.*mkt repair"):
+        open_segment(tmp_path, made.encoding())

@@ -1,8 +1,12 @@
 """Contents: ids of bytes, which of them have vectors, and what is known of copies."""
 
+import pytest
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
+from mkt_search.errors import LibraryDamaged
 from mkt_search.store.sql import contents
+from mkt_search.store.sql.schema import Content
 from mkt_search.store.sql.statements import VALUES_PER_LIST
 from mkt_search.types import Filters, PhotoFacts
 from tests import made
@@ -17,6 +21,20 @@ def test_ids_rise_in_the_order_given_and_stay(session: Session) -> None:
     second = contents.add(session, [A, C])
     assert second[A] == first[A] and second[C] > first[A]
     assert contents.ids_of(session, [A, B, made.sha("unknown")]) == first
+
+
+def test_the_id_of_a_deleted_content_is_never_given_again(session: Session) -> None:
+    first = contents.add(session, [A, B])
+    session.execute(delete(Content))
+    assert contents.add(session, [C])[C] > max(first.values())
+
+
+def test_the_hashes_of_contents_are_checked(session: Session) -> None:
+    ids = contents.add(session, [A, B])
+    assert contents.sha256s(session, [ids[A], 999]) == {ids[A]: bytes.fromhex(A)}
+    session.execute(update(Content).where(Content.id == ids[B]).values(checksum=1))
+    with pytest.raises(LibraryDamaged, match=r"Restore mkt\.db"):
+        contents.sha256s(session, list(ids.values()))
 
 
 def test_more_contents_than_one_statement_takes(session: Session) -> None:

@@ -1,8 +1,10 @@
 """Remembered label vectors."""
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from mkt_search.store.sql import label_vectors
+from mkt_search.store.sql.schema import LabelVectorRow
 from mkt_search.store.sql.statements import VALUES_PER_LIST
 
 
@@ -19,6 +21,14 @@ def test_a_remembered_vector_is_kept(session: Session) -> None:
     label_vectors.remember(session, "one", {"dog": b"other", "cat": b"2"})
     label_vectors.remember(session, "one", {})
     assert label_vectors.find(session, "one", ["cat", "dog"]) == {"dog": b"1", "cat": b"2"}
+
+
+def test_a_damaged_vector_is_not_used(session: Session) -> None:
+    label_vectors.remember(session, "one", {"dog": b"1", "cat": b"2"})
+    is_dog = LabelVectorRow.label == "dog"
+    session.execute(update(LabelVectorRow).where(is_dog).values(checksum=1))
+    assert label_vectors.find(session, "one", ["dog", "cat"]) == {"cat": b"2"}
+    assert label_vectors.every(session) == [b"2"]
 
 
 def test_more_labels_than_one_statement_takes(session: Session) -> None:

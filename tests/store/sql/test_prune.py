@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from mkt_search.store.manifest import FileNames
 from mkt_search.store.sql import changes, tags
-from mkt_search.store.sql.prune import prune
+from mkt_search.store.sql.prune import prunable_segments, prune
 from mkt_search.store.sql.schema import Content, LabelRow, Photo, SegmentRow
 from tests.store.sql.conftest import Rows
 
@@ -22,6 +22,7 @@ def test_missing_photos_go_with_what_only_they_needed(session: Session, rows: Ro
     rows.segment(encoding, "gone", [gone.content_id])
     tags.add_by_hand(session, [kept.id, gone.id], "both")
     tags.add_by_hand(session, [gone.id], "gone only")
+    assert prunable_segments(session) == ["gone"]
     report, unused = prune(session)
     assert (report.photos, report.tags, report.contents, report.segments) == (1, 2, 1, 1)
     assert report.bytes == 100

@@ -10,7 +10,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from mkt_search.errors import SchemaOutdated
-from mkt_search.store.sql.database import check_schema, open_engine
+from mkt_search.store.sql import checksums
+from mkt_search.store.sql.database import check_schema, open_engine, reading
 from mkt_search.store.sql.schema import HEAD, Base
 from mkt_search.store.sql.upgrade import migrations_folder, upgrade
 
@@ -116,11 +117,12 @@ def test_candidate_indexes_and_encodings_keep_their_values(tmp_path: Path) -> No
     upgrade(engine)
     with engine.connect() as connection:
         [row] = connection.execute(text("SELECT * FROM candidate_index")).mappings()
-        assert dict(row) | {"created_at": ""} == {
-            **{"id": 1, "encoding_id": 3, "photos": 2, "revision": 5, "newest_content": 4},
+        assert row["checksum"] is not None
+        assert dict(row) | {"created_at": "", "checksum": None} == {
+            **{"id": 1, "encoding_id": 3, "photos": 2, "revision": 5},
             **{"pq_file": "a.sketch", "pq_size": 1, "pq_sha256": b"\1"},
             **{"rowmap_file": "b.places", "rowmap_size": 6, "rowmap_sha256": b"\7"},
-            **{"recall_curve": '{"one": {}}', "created_at": ""},
+            **{"recall_curve": '{"one": {}}', "created_at": "", "checksum": None},
         }
         [row] = connection.execute(text("SELECT * FROM encoding")).mappings()
         assert (row["id"], row["model"], row["label_encoder"]) == (3, "m", None)
@@ -204,4 +206,22 @@ def test_labels_that_look_the_same_become_one(tmp_path: Path) -> None:
             *((1, 1, None), (3, 1, 2), (5, 1, 3), (6, 1, None)),
             *((7, 1, None), (8, 2, None), (9, 5, None)),
         ]
+    engine.dispose()
+
+
+def test_rows_of_a_library_without_checksums_get_them(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0009")
+        connection.execute(text("INSERT INTO root (path) VALUES ('/a'), ('/b')"))
+        connection.execute(text("INSERT INTO content (id, sha256) VALUES (7, x'01')"))
+        connection.execute(text("INSERT INTO change (content_id, revision) VALUES (9, 1)"))
+    upgrade(engine)
+    with reading(engine) as session:
+        assert list(checksums.problems(session)) == []
+        assert session.scalar(text("SELECT newest_content FROM revision")) == 9
+        assert session.scalar(text("SELECT count(checksum) FROM root")) == 2
     engine.dispose()
