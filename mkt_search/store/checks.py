@@ -116,7 +116,7 @@ def _what_is_wrong(store: Store, stored: StoredEncoding, record: SegmentRecord) 
     if len(segment) != record.photos:
         return f"a segment has {len(segment)} photos, the database says {record.photos}"
     wrong = sum(
-        row >= len(segment) or segment.content[row].tobytes() != sha
+        not 0 <= row < len(segment) or segment.content[row].tobytes() != sha
         for row, sha in store.vectors.contents_of_rows(record.id)
     )
     return f"{wrong} rows name vectors that were made of other bytes" if wrong else ""
