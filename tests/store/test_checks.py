@@ -1,6 +1,8 @@
 """`verify` finds every kind of damage."""
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,11 @@ def test_bytes_of_the_header_that_the_database_ignores_are_found(store: Store) -
     database.write_bytes(data)
     again = Store.open(store.directory)
     assert whats(again) == ["the first 100 bytes of the database have changed"]
+
+
+def test_another_process_leaves_the_log_of_a_library_that_was_verified(store: Store) -> None:
+    log = store.directory / "mkt.db-wal"
+    assert log.exists() and whats(store) == []
+    read = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM photo')"
+    subprocess.run([sys.executable, "-c", read, store.directory / "mkt.db"], check=True)
+    assert log.exists()

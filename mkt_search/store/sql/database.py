@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +45,7 @@ CANNOT_WRITE = {
     *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 }
 FORMAT = bytes([2, 2, 0, 64, 32, 32])  # in a file's header: a WAL, no reserved bytes, constants
+READ_HEADER = "import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read(100))"
 PRIMARY_CODE = 0xFF  # of an error code of SQLite; the other bits are details
 
 _IS_READ_ONLY = "mkt_is_read_only"  # in the `info` of a connection
@@ -297,9 +300,13 @@ def integrity_problems(session: Session) -> Iterator[tuple[str, str]]:
 
 
 def _has_sound_header(file: Path) -> bool:
-    """Check what SQLite itself does not, of what https://sqlite.org/fileformat.html promises."""
-    with open(file, "rb") as opened:
-        header = opened.read(100)
+    """Check what SQLite itself does not, of what https://sqlite.org/fileformat.html promises.
+
+    Another process reads the file: closing it here would drop the locks of this process on it, and
+    SQLite's last connection elsewhere would then delete a WAL that is in use here.
+    """
+    command = (sys.executable, "-I", "-c", READ_HEADER, str(file))
+    header = subprocess.run(command, capture_output=True, check=False).stdout
     is_unused_zero = not any(header[48:52] + header[64:72] + header[72:92])
     return header[18:24] == FORMAT and is_unused_zero and header[24:28] == header[92:96]
 
