@@ -19,7 +19,6 @@ from mkt_search.errors import ConfigError
 from mkt_search.files import read_bytes
 
 IGNORE_FILE = ".mktignore"
-MAX_IGNORE_BYTES = 1_000_000
 MAX_STARS = 4
 """Of a pattern between two slashes: comparing a long name takes its length to this power."""
 
@@ -132,5 +131,5 @@ def _is_by_default(path: str) -> bool:
 
 def _read(path: str) -> str:
     """Return the text of a file; names in it that are not UTF-8 compare as `os.fsdecode` gives."""
-    data = read_bytes(Path(path), at_most=MAX_IGNORE_BYTES)
+    data = read_bytes(Path(path))
     return data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")

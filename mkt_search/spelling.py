@@ -62,7 +62,8 @@ def distinct_labels(labels: Iterable[str]) -> list[str]:
 def path_key(text: str) -> str:
     """Return the text of a path for comparing: any spelling and case, letter by letter.
 
-    A letter stays one letter, so that `?` in a pattern stands for it.
+    Names of cameras are compared in the same way. A letter stays one letter, so that `?` in a
+    pattern stands for it.
     """
     if text.isascii():
         return text.lower()

@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mkt_search.errors import QueryError
+
 Vector = NDArray[np.float32]
 """A float32 array; the docstring of each function states the shape."""
 
@@ -296,7 +298,11 @@ class Term:
 
 @dataclass(frozen=True)
 class Filters:
-    """Conditions on photos; all must hold, None is no condition."""
+    """Conditions on photos; all must hold, None is no condition.
+
+    Raises:
+        QueryError: no photo can be taken between the dates.
+    """
 
     path: str | None = None
     after: datetime | None = None
@@ -305,6 +311,13 @@ class Filters:
     camera: str | None = None
     min_width: int | None = None
     min_height: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.after and self.before and self.after >= self.before:
+            raise QueryError(
+                f"No photo was taken on {self.after:%Y-%m-%d} or later and before "
+                f"{self.before:%Y-%m-%d}; name a later end, or an earlier beginning."
+            )
 
     @property
     def is_empty(self) -> bool:

@@ -31,8 +31,10 @@ pytestmark = [
 PHOTOS = 280
 TAGGED = range(0, 60, 3)  # photos with a person's tag
 REFUSED = range(1, 60, 9)  # photos from which a person removed a label
+TAG_RUN = 2
 QUERIES = ("red", "blue + green - red")
 NAMES = ("index", "rebuild", "optimize", "tag", "untag", "prune", "repair", "migrate")
+DONE = f"Error: Run {TAG_RUN} was taken back already.\n"  # by a command killed after its commit
 FEW_KILLS, MANY_KILLS = 2, 63  # of each command, in `make test` and in `make soak`
 
 
@@ -76,13 +78,12 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> dict[s
         return Path(shutil.copytree(home / "base" / ".mkt", home / state))
 
     index = ("index", str(photos), "--model", str(student), "--batch-size", "16", "--workers", "2")
-    run_of_tags = 2
 
     Library.create(home / "base").close()
     run(*index)
     run("tag", "--vocabulary", str(labels), "--top", "3")
     with Library.open(home / "base") as library:
-        assert library.runs()[-1].id == run_of_tags
+        assert library.runs()[-1].id == TAG_RUN
         library.add_tag([photos / name(number) for number in TAGGED], "mine")
         for number in REFUSED:
             library.remove_tag([photos / name(number)], LABELS[0])
@@ -99,7 +100,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> dict[s
         "rebuild": Job(indexed, student, (*index, *rebuild)),
         "optimize": Job(indexed, student, ("optimize",)),
         "tag": Job(indexed, student, ("tag", "--vocabulary", str(labels), "--top", "2")),
-        "untag": Job(indexed, student, ("untag", "--run", str(run_of_tags))),
+        "untag": Job(indexed, student, ("untag", "--run", str(TAG_RUN))),
         "prune": Job(indexed, student, ("prune",)),
         "repair": Job(damaged, student, ("repair",)),
         "migrate": Job(old / "library", old / "student", ("migrate",)),
@@ -208,7 +209,7 @@ def test_a_killed_command_loses_no_word_and_ends_as_if_undisturbed(
             if code != -signal.SIGKILL:
                 break
             kills += 1
-        assert code == 0, log.read_text()
+        assert code == 0 or log.read_text() == DONE, log.read_text()
         with open_library(folder, job) as library:
             assert contents(library) == expected
             assert library.verify() == []

@@ -25,11 +25,11 @@ BOX = ("left", "top", "right", "bottom")
 WHOLE = ("schema_0004", "library")
 KEPT = [
     WHOLE,
-    ("schema_0001", "topk"),
-    ("schema_0001", "all"),
-    ("pooled_forms", "cover-int4"),
-    ("pooled_forms", "topk-int8"),
-    ("pooled_forms", "all-fp16"),
+    pytest.param(("schema_0001", "topk"), marks=pytest.mark.slow),
+    pytest.param(("schema_0001", "all"), marks=pytest.mark.slow),
+    pytest.param(("pooled_forms", "cover-int4"), marks=pytest.mark.slow),
+    pytest.param(("pooled_forms", "topk-int8"), marks=pytest.mark.slow),
+    pytest.param(("pooled_forms", "all-fp16"), marks=pytest.mark.slow),
 ]
 RETIRED = [
     ("schema_0001", "kset"),
@@ -276,6 +276,7 @@ def test_a_run_can_still_be_taken_back(whole_library: OldLibrary) -> None:
     assert {run["run"]: run["outcome"] for run in runs}[untag["run"]] == "reverted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", RETIRED, ids="/".join)
 def test_tags_survive_the_rebuild_of_a_retired_form(which: tuple[str, str], tmp_path: Path) -> None:
     library = bring_up_to_date(*which, tmp_path)

@@ -1,10 +1,12 @@
-"""The fingerprint of an encoding is in every segment: it never changes for the same vectors."""
+"""Encodings keep their fingerprints, which are in every segment; filters have photos to find."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
-from mkt_search.types import Encoding
+from mkt_search.errors import QueryError
+from mkt_search.types import Encoding, Filters
 
 CHECKPOINT = "0123456789ab"
 
@@ -47,3 +49,11 @@ def test_the_first_decoder_is_not_stored_and_a_later_one_is() -> None:
     assert Encoding.from_settings(first.as_settings()).decoder == 1
     assert Encoding.from_settings(second.as_settings()) == second
     assert first.fingerprint != second.fingerprint
+
+
+def test_filters_that_no_photo_can_pass_are_refused() -> None:
+    day = datetime(2024, 5, 17)
+    for before in (day, day - timedelta(days=1)):
+        with pytest.raises(QueryError, match="on 2024-05-17 or later and before 2024-05-1"):
+            Filters(after=day, before=before)
+    assert Filters(after=day, before=day + timedelta(days=1)).tag is None

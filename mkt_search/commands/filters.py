@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mkt_search.display import count_noun
+from mkt_search.errors import QueryError
 from mkt_search.terminal.options import COUNT, TEXT, option
 
 if TYPE_CHECKING:
@@ -81,13 +82,11 @@ def take_filters(given: dict[str, Any]) -> "Filters":
     """
     from mkt_search.types import Filters
 
-    filters = Filters(**{name: given.pop(name) for name in Filters.__dataclass_fields__})
-    if filters.after and filters.before and filters.after >= filters.before:
-        raise click.UsageError(
-            f"--after {filters.after:%Y-%m-%d} is not earlier than --before "
-            f"{filters.before:%Y-%m-%d}, so no photo can be between them."
-        )
-    return filters
+    values = {name: given.pop(name) for name in Filters.__dataclass_fields__}
+    try:
+        return Filters(**values)
+    except QueryError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def dates_note(sources: Iterable["DateSource | None"], filters: "Filters", noun: str) -> str:

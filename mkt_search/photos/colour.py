@@ -22,15 +22,18 @@ _SAMPLED_SIDE = 256  # pixels; enough to tell a light drawing
 _SHADES = (0, 64, 128, 192, 255)
 
 
-def to_rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
+def to_rgb(
+    image: Image.Image, profile: bytes | None = None, gamma: float | None = None
+) -> Image.Image:
     """Convert an image of 8 bits a band (L, LA, RGB, RGBA, CMYK, LAB or less) to sRGB.
 
     Args:
         image: the pixels.
         profile: what their colours are; one that does not fit is ignored, as viewers do.
+        gamma: without a profile, the power of light that the samples are; None for those of sRGB.
     """
     if image.mode in ("LA", "RGBA"):
-        colours = to_rgb(image.convert("L" if image.mode == "LA" else "RGB"), profile)
+        colours = to_rgb(image.convert("L" if image.mode == "LA" else "RGB"), profile, gamma)
         return _on_ground(colours, image.getchannel("A"))
     if image.mode not in ("L", "RGB", "CMYK", "LAB"):
         image = image.convert("RGB")
@@ -40,7 +43,19 @@ def to_rgb(image: Image.Image, profile: bytes | None = None) -> Image.Image:
             return cast(Image.Image, ImageCms.applyTransform(image, transform))
     if image.mode == "LAB":
         return cast(Image.Image, ImageCms.applyTransform(image, _lab_to_srgb()))
-    return image if image.mode == "RGB" else image.convert("RGB")
+    shown = image if image.mode == "RGB" else image.convert("RGB")
+    return shown if gamma is None else shown.point(_levels_of_power(gamma) * 3)
+
+
+@lru_cache(maxsize=16)
+def _levels_of_power(gamma: float) -> list[int]:
+    """Return the 256 levels of sRGB for samples that are a power of light."""
+    light = (np.arange(256) / 255) ** (1 / gamma)
+    dark, bright = 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055  # IEC 61966-2-1
+    levels: list[int] = (
+        np.rint(255 * np.where(light <= 0.0031308, dark, bright)).astype(int).tolist()
+    )
+    return levels
 
 
 def _on_ground(colours: Image.Image, alpha: Image.Image) -> Image.Image:

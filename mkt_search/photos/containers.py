@@ -1,6 +1,8 @@
 """Put right what viewers overlook in a file: side chunks of a PNG, the length of a WebP."""
 
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 MAX_SIDE_DATA = 1024**2
 """Bytes of side data that are kept of a PNG, each chunk and all texts unpacked; no decoder needs
@@ -11,6 +13,9 @@ MAX_PROFILE = 4 * 1024**2
 
 MAX_WEBP_DIFFERENCE = 8
 """Bytes by which a WebP may be shorter than the length that its header gives."""
+
+SRGB_GAMMA, SAME_GAMMA = 1 / 2.2, 0.025  # what nearly every gAMA chunk says, and within what
+LEAST_GAMMA, MOST_GAMMA = 0.1, 10  # others are mistakes
 
 _SIGNATURE = 8  # bytes before the first chunk of a PNG
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
@@ -53,6 +58,18 @@ def sound_png(data: bytes) -> tuple[bytes, bytes | None]:
     if whole:
         return data, profile
     return b"".join(kept), profile
+
+
+def png_gamma(info: Mapping[Any, Any]) -> float | None:
+    """Return the power of light that the samples of a PNG are; None for about that of sRGB.
+
+    Args:
+        info: what Pillow read of the file: `gamma` of gAMA, `srgb` of sRGB, which overrules it.
+    """
+    gamma = info.get("gamma")
+    if gamma is None or "srgb" in info or not LEAST_GAMMA <= gamma <= MOST_GAMMA:
+        return None
+    return None if abs(gamma - SRGB_GAMMA) < SAME_GAMMA else float(gamma)
 
 
 def _is_sound(chunk: memoryview) -> bool:

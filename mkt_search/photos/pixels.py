@@ -15,7 +15,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from mkt_search.errors import PhotoError
 from mkt_search.photos import jpeg, tiff
 from mkt_search.photos.colour import to_rgb
-from mkt_search.photos.containers import sound_png, sound_webp
+from mkt_search.photos.containers import png_gamma, sound_png, sound_webp
 from mkt_search.photos.exif import UPRIGHT, orientation, parse_exif, read_exif, read_xmp
 from mkt_search.photos.formats import check_size, is_filled_with_zeros, open_header
 
@@ -93,7 +93,9 @@ def load_picture(data: bytes, format: str, *, shorter_side: int | None, max_pixe
     xmp = read_xmp(image, exif)
     turn = UPRIGHT if is_tiff else orientation(exif)
     image.load()
-    colours = to_rgb(_reduced(image, factor), profile or image.info.get("icc_profile"))
+    profile = profile or image.info.get("icc_profile")
+    gamma = png_gamma(image.info) if format == "PNG" and not profile else None
+    colours = to_rgb(_reduced(image, factor), profile, gamma)
     if colours is image:
         colours = image.copy()  # the original keeps the file open for more frames
     return Picture(colours, size, exif, xmp, turn)

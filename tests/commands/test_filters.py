@@ -59,7 +59,7 @@ def test_a_date_is_a_day_or_the_first_of_a_month_or_year(
 
 @pytest.mark.parametrize("before", ["2023", "2024"])
 def test_dates_with_nothing_between_them_are_a_usage_error(before: str) -> None:
-    with pytest.raises(click.UsageError, match="--after 2024-01-01 is not earlier than --before"):
+    with pytest.raises(click.UsageError, match="No photo was taken on 2024-01-01 or later"):
         parse("--after", "2024", "--before", before)
 
 

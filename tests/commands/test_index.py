@@ -402,7 +402,11 @@ RETIRED: list[dict[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("form", RETIRED, ids=str)
+@pytest.mark.parametrize(
+    "form",
+    [RETIRED[0], *(pytest.param(form, marks=pytest.mark.slow) for form in RETIRED[1:])],
+    ids=str,
+)
 def test_a_retired_form_is_refused_until_rebuild(
     home: Path, models: Path, form: dict[str, str]
 ) -> None:
@@ -438,6 +442,7 @@ def test_a_retired_form_is_refused_until_rebuild(
     mkt("verify")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", RETIRED, ids=str)
 @pytest.mark.parametrize("is_active_retired", [True, False])
 def test_a_half_finished_rebuild_in_a_retired_form_is_replaced(

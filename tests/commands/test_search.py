@@ -244,7 +244,10 @@ def test_a_sign_that_is_read_as_a_letter_is_remarked_on(library: Path) -> None:
     ("options", "complaint"),
     [
         (("-k", "0"), "-k: k in [search] must be at least 1, not 0"),
-        (("--after", "2024", "--before", "2023"), "is not earlier than --before"),
+        (
+            ("--after", "2024", "--before", "2023"),
+            "No photo was taken on 2024-01-01 or later and before 2023-01-01",
+        ),
     ],
 )
 def test_options_that_allow_no_hit_are_usage_errors(

@@ -99,6 +99,7 @@ def found_by(snapshot: LocalSnapshot, label: np.ndarray, k: int) -> ContentIds:
     return search(snapshot, WeightedQuery(label[None], ONE), k, recall=0.6).content_ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["cover", "every_patch"])
 @pytest.mark.parametrize("k", [10, 100])
 def test_recall_is_that_of_a_plain_comparison(

@@ -48,12 +48,14 @@ def test_many_labels_are_cut_to_the_best_and_the_worst(report: Report) -> None:
     assert few < height < 1_600
 
 
+@pytest.mark.slow
 def test_labels_of_any_letters_can_be_drawn(report: Report) -> None:
     strange = replace(report, seen=("$\\frac{", "猫 " * 40), unseen=("<b>", "a\nb"))
     for png in plots.draw_all(strange).values():
         size(png)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", [0, 4])
 def test_one_group_of_labels_is_one_panel(seen: int) -> None:
     report = made(seen=seen)

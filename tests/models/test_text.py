@@ -78,6 +78,7 @@ def test_a_learned_context_changes_only_the_context_tokens(clip_model: Any) -> N
     torch.testing.assert_close((after - before)[changed], torch.ones(len(LABELS) * 6, 32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"force_custom_text": True}], ids=["one module", "own module"]
 )

@@ -33,6 +33,16 @@ def test_grey_that_is_proportional_to_light_becomes_brighter() -> None:
     )
 
 
+def test_samples_that_are_a_power_of_light_become_levels_of_srgb() -> None:
+    linear = to_rgb(plain("L", 64), linear_grey_profile())
+    assert pixel(to_rgb(plain("L", 64), gamma=1.0), 1, 1) == pytest.approx(
+        pixel(linear, 1, 1), abs=2
+    )
+    assert pixel(to_rgb(plain("RGB", (0, 128, 255)), gamma=1 / 1.8), 1, 1) == (0, 146, 255)
+    drawing = to_rgb(Image.new("RGBA", (8, 8), (64, 64, 64, 255)), gamma=1.0)
+    assert pixel(drawing, 1, 1) == pixel(to_rgb(plain("RGB", (64, 64, 64)), gamma=1.0), 1, 1)
+
+
 def test_inks_are_shown_by_their_profile_and_without_one_as_their_complements() -> None:
     cyan = plain("CMYK", (255, 0, 0, 0))
     red, green, blue = pixel(to_rgb(cyan, ink_profile()), 1, 1)

@@ -6,14 +6,15 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from mkt_search.photos.containers import MAX_PROFILE, sound_png, sound_webp
 from mkt_search.photos.decode import decode
-from tests.odd_photos import noise, picture, png_chunk, save
+from tests.odd_photos import noise, picture, pixel, png_chunk, save
 from tests.photos.picture_files import broken_chunk, chunked, swapped_profile
 
 PNG = save(picture(), "PNG")
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LONG_TEXT = b"Comment\0\0" + zlib.compress(bytes(3_000_000))
 LONG_UNICODE = b"Comment\0\x01\0en\0Comment\0" + zlib.compress(bytes(3_000_000))
 
@@ -61,6 +62,28 @@ def test_a_profile_of_more_than_a_megabyte_is_used() -> None:
     assert sound_png(data) == (PNG, padded)
     red, green, _ = pixels(data)[5, 5]
     assert green > red
+
+
+GREY = save(Image.new("RGB", (8, 8), (64, 64, 64)), "PNG")
+LINEAR = png_chunk(b"gAMA", (100_000).to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "level"),
+    [
+        ([LINEAR], 137),
+        ([png_chunk(b"gAMA", (45_455).to_bytes(4, "big"))], 64),
+        ([png_chunk(b"gAMA", bytes(4))], 64),
+        ([LINEAR, png_chunk(b"sRGB", b"\0")], 64),
+        ([png_chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(SRGB)), LINEAR], 64),
+    ],
+    ids=["linear", "as sRGB", "zero", "sRGB too", "a profile too"],
+)
+def test_the_gamma_of_a_png_counts_where_nothing_else_says_what_its_colours_are(
+    chunks: list[bytes], level: int
+) -> None:
+    shown = decode(chunked(GREY, *chunks)).image
+    assert pixel(shown, 4, 4) == (level, level, level)
 
 
 @pytest.mark.parametrize("difference", [-2, -1, 1, 2, 8])

@@ -143,7 +143,7 @@ def test_the_name_comes_before_the_time_of_the_file_and_neither_outlives_it() ->
     assert dated(by_time, file("x.jpg")) == PhotoFacts(1, 1, "JPEG")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=60), st.integers(-(2**63), 2**63 - 1))
 def test_no_name_and_no_time_of_a_file_is_an_error(name: str, mtime_ns: int) -> None:
     found = dated(PhotoFacts(1, 1, "JPEG"), file(name, mtime_ns))

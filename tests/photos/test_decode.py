@@ -74,6 +74,7 @@ def test_odd_photos_have_bytes_of_their_own(odd_photos: list[OddPhoto]) -> None:
     assert len({read(path) for path in photos}) == len(photos)
 
 
+@pytest.mark.slow
 def test_many_threads_decode_the_odd_folder_as_one_does(odd_photos: list[OddPhoto]) -> None:
     def outcome(odd: OddPhoto) -> bytes | str:
         try:

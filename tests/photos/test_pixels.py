@@ -106,6 +106,7 @@ def test_a_picture_is_reduced_until_it_fits_and_not_below_the_side_wanted(
     assert small == 1 or min(width // 10 + 1, height // 10 + 1) / small >= (side or 0)
 
 
+@pytest.mark.slow
 def test_reducing_in_bands_is_reducing_the_whole() -> None:
     image = Image.fromarray(levels(scene((1500, 1100))))
     for made in (image, image.convert("L"), image.convert("CMYK")):

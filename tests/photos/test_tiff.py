@@ -26,7 +26,7 @@ layouts = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(layouts, st.sampled_from(["u2", "u4", "f2", "f4", "f8"]), st.sampled_from([1, 2, 3]))
 def test_every_way_to_store_pixels_gives_the_same_picture(
     layout: dict[str, Any], type: str, predictor: int

@@ -98,7 +98,7 @@ def one(label: Vector) -> WeightedQuery:
     share=st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]),
     policy=st.sampled_from([DEFAULT, SCAN]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_both_snapshots_find_what_scoring_everything_finds(
     local: LocalSnapshot,
     plain: NumpySnapshot,

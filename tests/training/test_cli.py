@@ -151,6 +151,7 @@ def test_a_dataset_of_another_kind_trains_the_same(toml: Path) -> None:
 # stage 2, and both
 
 
+@pytest.mark.slow
 def test_one_command_trains_the_student_and_tunes_its_prompt(both: Path) -> None:
     result = mkt("train", "--out", "out")
     assert "stage 1, the student: out.stage1" in result.stderr

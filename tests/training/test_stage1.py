@@ -199,6 +199,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     )
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(world: World, tmp_path: Path) -> None:
     changed = world.but(frozen="0", crop_scale=0.5, flip=True, head_init="random", epochs=1)
     train(*changed, tmp_path / "none")
@@ -348,6 +349,7 @@ def test_what_is_refused_leaves_no_checkpoint(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_every_kind_of_settings_trains(world: World, tmp_path: Path) -> None:
     kinds: list[dict[str, Any]] = [
         {"heads": "mlp", "head_init": "random", "score": "vocabulary", "regression": 0.0},

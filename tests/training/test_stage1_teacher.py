@@ -88,6 +88,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_distill_until_it_moves(
     assert meta.trained["epochs"][0]["losses"]["distill"] < 1e-4  # its one step comes after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", ["linear", "shared", "mlp"])
 def test_every_kind_of_heads_can_be_distilled_into(
     world: World, tmp_path: Path, heads: str
@@ -105,6 +106,7 @@ def test_a_student_with_a_frozen_backbone_can_be_distilled_into(
     assert {"rank", "regression", "distill"} < set(meta.trained["epochs"][0]["losses"])
 
 
+@pytest.mark.slow
 def test_the_teacher_sees_each_photo_once_whatever_the_student_sees(
     world: World, tmp_path: Path
 ) -> None:

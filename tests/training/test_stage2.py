@@ -131,6 +131,7 @@ def test_no_epochs_keep_the_template(world: World, tmp_path: Path) -> None:
     assert torch.equal(context(tmp_path / "out"), encoder.template_context())
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_with_the_prompt_of_an_undisturbed_one(
     world: World, tmp_path: Path
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_killed_process_leaves_a_run_that_continues(world: World, tmp_path: Pa
     assert torch.equal(context(tmp_path / "whole"), context(tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_the_seed_decides_and_the_labels_at_once_do_not(world: World, tmp_path: Path) -> None:
     found = {}
     for name, changes in {
@@ -202,6 +204,7 @@ def test_the_seed_decides_and_the_labels_at_once_do_not(world: World, tmp_path: 
     torch.testing.assert_close(found["parts"], found["a"], atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_unseen_labels_never_influence_the_prompt(own_world: World, tmp_path: Path) -> None:
     train(*own_world, tmp_path / "whole")
     labels_file = Path(own_world.data.labels)
@@ -259,6 +262,7 @@ def test_a_broken_photo_is_left_out_and_named(own_world: World, tmp_path: Path) 
     assert "left out 1 photo that cannot be read: 003.png" in remarks(events)
 
 
+@pytest.mark.slow
 def test_every_kind_of_settings_trains(world: World, tmp_path: Path) -> None:
     kinds: list[dict[str, Any]] = [
         {"score": "vocabulary", "labels_at_once": 2},
@@ -278,6 +282,7 @@ def test_a_run_with_other_settings_is_refused(world: World, tmp_path: Path) -> N
     assert meta.trained["settings"]["lr"] == 0.002
 
 
+@pytest.mark.slow
 def test_a_text_tower_inside_the_checkpoint_is_copied(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.checkpoint, tmp_path / "student")
     described = json.loads((tmp_path / "student/meta.json").read_text())

@@ -28,7 +28,8 @@ def filtered(query: AnySelect, filters: Filters) -> AnySelect:
     if filters.before is not None:
         query = query.where(Photo.taken_at < filters.before)
     if filters.camera is not None:
-        query = query.where(Photo.camera.ilike(f"%{_escaped(filters.camera)}%", escape="\\"))
+        pattern = f"%{_escaped(path_key(filters.camera))}%"
+        query = query.where(PathKey(Photo.camera).ilike(pattern, escape="\\"))
     if filters.min_width is not None:
         query = query.where(Photo.width >= filters.min_width)
     if filters.min_height is not None:

@@ -13,7 +13,7 @@ PATH_KEY = "path_key"
 
 
 class PathKey(FunctionElement[str]):
-    """The key of a path. One in ASCII may stay as it is, because `ilike` ignores its case."""
+    """The key of a path or a camera. One in ASCII may stay as it is: `ilike` ignores its case."""
 
     name = "path_key"
     type = String()
@@ -25,7 +25,7 @@ def _in_sqlite(element: PathKey, compiler: Any, **more: Any) -> str:
     """Spare paths in ASCII the call of a Python function."""
     path = compiler.process(element.clauses, **more)
     is_ascii = f"length({path}) = length(CAST({path} AS BLOB))"
-    return f"CASE WHEN {is_ascii} THEN {path} ELSE {PATH_KEY}({path}) END"
+    return f"CASE WHEN {path} IS NULL OR {is_ascii} THEN {path} ELSE {PATH_KEY}({path}) END"
 
 
 @compiles(PathKey, "postgresql")

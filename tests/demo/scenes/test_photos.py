@@ -130,6 +130,7 @@ def test_interrupted_pixels_are_rendered_again(tmp_path: Path) -> None:
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_several_processes_render_the_same_photos(tmp_path: Path) -> None:
     count = MAX_SCENES_IN_ONE_PROCESS + 1
     several = pixels(tmp_path / "several.npy", range(count), side=16, close_up=True)

@@ -18,7 +18,7 @@ def photos(session: Session, rows: Rows) -> Session:
     rows.photo("trip/a_1.jpg", camera="Pinhole 3000", width=400, height=300, taken_at=NOON)
     rows.photo("trip/ab1.jpg", camera="100% Cam", width=300, height=400)
     rows.photo("home/c.png", root="/Scans", taken_at=NOON + timedelta(days=1))
-    tagged = rows.photo("home/d.jpg")
+    tagged = rows.photo("home/d.jpg", camera="Zo\u00e9 3")
     tags.add_by_hand(session, [tagged.id], "dog")
     return session
 
@@ -35,6 +35,7 @@ def photos(session: Session, rows: Rows) -> Session:
         (Filters(min_height=301), ["trip/ab1.jpg"]),
         (Filters(camera="pinhole"), ["trip/a_1.jpg"]),
         (Filters(camera="0%"), ["trip/ab1.jpg"]),
+        (Filters(camera="ZOE\u0301 3"), ["home/d.jpg"]),
         (Filters(after=NOON), ["home/c.png", "trip/a_1.jpg"]),
         (Filters(before=NOON), []),
         (Filters(after=NOON, before=NOON + timedelta(days=1)), ["trip/a_1.jpg"]),

@@ -151,6 +151,7 @@ def test_dates_of_photos_were_read_from_exif(tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_labels_that_look_the_same_become_one(tmp_path: Path) -> None:
     """Each run keeps its best tag of a photo, and the next run replaces it."""
     engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")

@@ -173,6 +173,7 @@ def test_logits_have_a_scale_and_a_bias_for_each_use() -> None:
 # towers
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_texts_are_encoded_as_open_clip_does(model: Any) -> None:
     texts = tokens(["star", "a red ball and a white moon, sea", "look at this blue house", "a"])
@@ -238,6 +239,7 @@ def step(learner: ClipLearner, side: int) -> float:
     return learner.learn(scenes(4, side), targets, tokens(list(WORDS)), texts)
 
 
+@pytest.mark.slow
 def test_the_text_tower_is_frozen_during_close_ups_and_learns_on_scenes() -> None:
     model: Any = create_model(0)
     learner = ClipLearner(model, TINY)
