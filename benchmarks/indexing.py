@@ -117,11 +117,11 @@ def encoding_of(case: Case, encoder: PhotoEncoder, pooling: Any) -> Encoding:
 def forward_rate(encoder: PhotoEncoder, batch: int, photos: int) -> float:
     """Return photos/s of the forward pass on batches that are normalized and on the device."""
     pixels = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
-    images = encoder._normalize(pixels)
+    images = encoder.normalize(pixels)
     with torch.inference_mode():
         started = time.perf_counter()
         for _ in range(max(1, photos // batch)):
-            last = encoder._student(images)
+            last = encoder.student(images)
         last.global_vectors.sum().item()  # waits for a GPU
     return max(1, photos // batch) * batch / (time.perf_counter() - started)
 
@@ -171,7 +171,7 @@ def steps(
             ),
             "decode": milliseconds(lambda: [decode(one, shorter_side=224) for one in data], batch),
             "resize": milliseconds(lambda: [to_pixels(image, SPEC) for image in images], batch),
-            "normalize": milliseconds(lambda: encoder._normalize(pixels), batch),
+            "normalize": milliseconds(lambda: encoder.normalize(pixels), batch),
             "forward": milliseconds(lambda: encoder.encode(pixels), batch, repeats=2),
             "pool": milliseconds(lambda: pool(encoded, encoding), batch),
             "store": store_milliseconds(encoding, files, pooled),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measure what the documents show: write benchmarks/results/*.json, then render docs/*.md.
 #
-#   benchmarks/run_all.sh                    everything, one after another; half an hour on two cores
+#   benchmarks/run_all.sh                    everything, one after another; forty minutes on two cores
 #   benchmarks/run_all.sh search tagging     some of them, by name
 #   DATA=FOLDER WORK=FOLDER PYTHON=... benchmarks/run_all.sh
 #
@@ -13,7 +13,7 @@ python=${PYTHON:-.venv/bin/python}
 data=${DATA:-../shared/data}
 work=${WORK:-runs}
 names=(
-  first_search search retrieval tagging indexing training_step
+  first_search search retrieval tagging indexing decoding path_filter training_step
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas
 )
 
@@ -28,6 +28,8 @@ measure() {
         --rows exact,candidates,several,filters "${json[@]}" ;;
     tagging) "${one_thread[@]}" benchmarks/tagging.py --photos 2000 --photos 6000 "${json[@]}" ;;
     indexing) "$python" benchmarks/indexing.py --data "$data" "${json[@]}" ;;
+    decoding) "${one_thread[@]}" benchmarks/decoding.py "${json[@]}" ;;
+    path_filter) "${one_thread[@]}" benchmarks/path_filter.py "${json[@]}" ;;
     training_step)
       env GOMP_SPINCOUNT=20000 "$python" benchmarks/training_step.py --small --rounds 7 "${json[@]}" ;;
     corel5k)

@@ -2,8 +2,9 @@
 
 First the folders themselves are visited, in the order of their names, then those that symbolic
 links lead to, each of them once. A folder is known by its device and inode only where a link led
-there: some network file systems give many folders the same. No file is opened but `.mktignore`;
-the loader refuses files that only have the name of a photo (a pipe, a broken link).
+there: some network file systems give many folders the same. A file whose name has no suffix is a
+photo if it begins like one. Beside these only `.mktignore` is opened; the loader refuses files that
+only have the name of a photo (a pipe, a broken link).
 """
 
 import contextlib
@@ -15,8 +16,9 @@ from pathlib import Path
 
 from indexer.exclude import BY_FILE, IGNORE_FILE, Exclusions
 from mkt_search.errors import ConfigError
+from mkt_search.files import open_regular
 from mkt_search.paths import path_to_text
-from mkt_search.photos.formats import SUFFIXES
+from mkt_search.photos.formats import SNIFFED_BYTES, SUFFIXES, sniff
 from mkt_search.types import LeftOut, PhotoFile
 
 LIBRARY_FOLDER = ".mkt"
@@ -113,7 +115,7 @@ class Walk:
     def _single(self) -> PhotoFile:
         if not os.path.lexists(self.top):
             raise ConfigError(f"there is no folder or photo {path_to_text(self.top)}")
-        if not self._is_photo(self.top.name):
+        if not (self._is_named_as_photo(self.top.name) or begins_as_photo(self.top)):
             raise ConfigError(
                 f"{path_to_text(self.top)} is not a photo that can be read; those end in "
                 f"{' '.join(sorted(self.suffixes))}"
@@ -183,7 +185,8 @@ class Walk:
     def _why_left_out(
         self, folder: Folder, entry: os.DirEntry[str], *, is_folder: bool
     ) -> str | None:
-        if not is_folder and not self._is_photo(entry.name):
+        is_named = is_folder or self._is_named_as_photo(entry.name)
+        if not is_named and "." in entry.name:
             return OTHER_FILE
         why = folder.exclusions.why(folder.below + entry.name, is_folder=is_folder)
         if why is not None:
@@ -192,7 +195,7 @@ class Walk:
             return HIDDEN_FOLDER if is_folder else HIDDEN_FILE
         if not self.rules.follow_links and _is_link(entry) and self._leads_out(entry):
             return LINK_OUT
-        return None
+        return None if is_named or begins_as_photo(Path(entry.path)) else OTHER_FILE
 
     def _leads_out(self, link: os.DirEntry[str]) -> bool:
         return not Path(os.path.realpath(link.path)).is_relative_to(self._real_root)
@@ -225,8 +228,17 @@ class Walk:
         below = path_to_text(os.fsencode(folder.below + entry.name))
         return PhotoFile(self.root, below, Path(entry.path), size, mtime_ns)
 
-    def _is_photo(self, name: str) -> bool:
+    def _is_named_as_photo(self, name: str) -> bool:
         return os.path.splitext(name)[1].lower() in self.suffixes
+
+
+def begins_as_photo(path: Path) -> bool:
+    """Return True if the first bytes of a regular file are those of a photo."""
+    try:
+        with open_regular(path) as file:
+            return sniff(file.read(SNIFFED_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def _entries(folder: Folder) -> list[os.DirEntry[str]]:

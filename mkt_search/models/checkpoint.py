@@ -47,6 +47,7 @@ BACKBONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,119}")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_META = 1 << 22  # bytes of meta.json, most of which are labels
+ELSEWHERE = ("\\\\", "//", "\\/", "/\\")  # how names on other machines begin in Windows
 MAX_TEXT = 1_000  # characters of a template, and of a name of weights
 Heads = Literal["linear", "mlp", "shared"]
 TEMPLATE = "There is a {} in the scene"
@@ -76,6 +77,8 @@ class Prompt:
             text = getattr(self, name)
             if not isinstance(text, str) or len(text) > MAX_TEXT or "\0" in text:
                 raise ValueError(f"the {name} of the prompt is no text of at most {MAX_TEXT} signs")
+        if self.model.startswith(ELSEWHERE) or self.weights.startswith(ELSEWHERE):
+            raise ValueError("the prompt names a model on another machine")
         if self.lengths not in ("one", "own"):
             raise ValueError('the lengths of the prompt must be "one" or "own"')
 

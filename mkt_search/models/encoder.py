@@ -34,6 +34,8 @@ class TwoStream(Protocol):
 class PhotoEncoder:
     """A student ready to encode photos. It moves and casts the student in place.
 
+    `student` is that, `normalize` what makes its input from pixels; `encode` does both.
+
     Args:
         student: `Student` or `ClipStudent`.
         spec: the student's input pixels and their normalization.
@@ -56,9 +58,9 @@ class PhotoEncoder:
         self._device = choose_device(device)
         self.device = str(self._device)
         self.dtype = choose_dtype(dtype, self._device, is_convolutional=student.is_convolutional)
-        self._student = _cast(student.to(self._device).eval(), DTYPES[self.dtype])
+        self.student = _cast(student.to(self._device).eval(), DTYPES[self.dtype])
         if student.is_convolutional:
-            self._student.to(memory_format=torch.channels_last)
+            self.student.to(memory_format=torch.channels_last)
         self._normalizer = Normalizer(spec, self._device)
 
     @torch.inference_mode()
@@ -73,10 +75,10 @@ class PhotoEncoder:
         expected = (self.spec.height, self.spec.width, 3)
         if pixels.dtype != np.uint8 or pixels.shape[1:] != expected:
             raise ValueError(f"expected uint8 (B, {expected}), got {pixels.dtype} {pixels.shape}")
-        vectors = self._student(self._normalize(pixels))
+        vectors = self.student(self.normalize(pixels))
         return Encoded(_to_numpy(vectors.global_vectors), _to_numpy(vectors.patches))
 
-    def _normalize(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def normalize(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Normalize (B, H, W, 3) uint8 -> (B, 3, H, W) on the student's device, in its dtype."""
         images = self._normalizer(torch.from_numpy(np.ascontiguousarray(pixels)))
         return images.to(DTYPES[self.dtype])

@@ -8,6 +8,7 @@ import pytest
 from indexer import exclude, walk
 from indexer.walk import Walk, WalkRules
 from mkt_search.errors import ConfigError
+from mkt_search.files import SMALL
 from mkt_search.paths import text_to_path
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX file system")
@@ -77,6 +78,17 @@ def test_other_files_are_counted_and_left_out(tmp_path: Path) -> None:
     found = Walk(tmp_path, tmp_path)
     assert paths(found) == ["a.jpg"]
     assert found.skipped == {walk.OTHER_FILE: 4}
+
+
+def test_a_file_without_a_suffix_is_a_photo_if_it_begins_like_one(tmp_path: Path) -> None:
+    for name in ("phone", "a/b.c/DCIM0001", ".hidden", "trailing.", "photo.txt"):
+        touch(tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0")
+    touch(tmp_path / "README")
+    assert paths(Walk(tmp_path, tmp_path)) == ["phone", "a/b.c/DCIM0001"]
+    assert left_out(tmp_path)["README"] == walk.OTHER_FILE
+    assert paths(Walk(tmp_path / "phone", tmp_path)) == ["phone"]
+    with pytest.raises(ConfigError, match="not a photo"):
+        list(Walk(tmp_path / "README", tmp_path))
 
 
 def test_hidden_folders_and_photos_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -235,6 +247,7 @@ def test_pipes_and_sockets_are_found_without_being_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe")
     monkeypatch.chdir(tmp_path)  # a socket's path must be short
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket.png")
@@ -325,7 +338,7 @@ def test_a_folder_excluded_by_default_can_be_taken_by_an_ignore_file(tmp_path: P
     assert paths(Walk(tmp_path, tmp_path)) == ["#recycle/a.jpg"]
 
 
-@pytest.mark.parametrize("content", [b"a\\", b"!", b"\0" * 1_000_001])
+@pytest.mark.parametrize("content", [b"a\\", b"!", bytes(SMALL + 1)])
 def test_a_folder_whose_ignore_file_makes_no_sense_is_left_out(
     tmp_path: Path, content: bytes
 ) -> None:

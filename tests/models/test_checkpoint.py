@@ -257,6 +257,13 @@ def test_a_malformed_input_is_refused(tmp_path: Path, name: str, value: object) 
         checkpoint.read_meta(path.parent)
 
 
+@pytest.mark.parametrize("name", ["\\\\host\\share\\clip", "//host/share/clip.pt", "\\/host/share"])
+def test_a_prompt_names_no_file_on_another_machine(name: str) -> None:
+    for named in ({"model": name, "weights": ""}, {"model": "ViT-B-16", "weights": name}):
+        with pytest.raises(ValueError, match="on another machine"):
+            Prompt(**named)
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '"x"', "{}", "7", "[" * 100_000, '{"dim": ' + "9" * 5_000 + "}"]
 )
