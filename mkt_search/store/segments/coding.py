@@ -78,5 +78,6 @@ def products(
     for first in range(0, len(flat), VECTORS_PER_PRODUCT):
         part = slice(first, first + VECTORS_PER_PRODUCT)
         np.matmul(levels(flat[part], precision, dim), labels.T, out=found[part])
-    found *= steps.reshape(-1, 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # of a damaged step, which its check reports
+        found *= steps.reshape(-1, 1)
     return whole
