@@ -14,7 +14,7 @@ data=${DATA:-../shared/data}
 work=${WORK:-runs}
 names=(
   first_search search retrieval tagging indexing decoding path_filter training_step
-  corel5k pooling-corel5k pooling-demo pooling_speed panoramas
+  corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures
 )
 
 measure() {
@@ -41,6 +41,7 @@ measure() {
     panoramas)
       "${one_thread[@]}" benchmarks/panoramas.py --data "$data" \
         --model "$work/corel5k/seed0/checkpoint" "${json[@]}" ;;
+    miniatures) "${one_thread[@]}" benchmarks/miniatures.py --data "$data" "${json[@]}" ;;
     pooling_speed)
       env OMP_WAIT_POLICY=PASSIVE "$python" benchmarks/pooling_speed.py "${json[@]}" ;;
     *) echo "no results are called $1; there are ${names[*]}" >&2; exit 2 ;;

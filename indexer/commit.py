@@ -1,12 +1,13 @@
 """Commit a batch of loaded photos: encode the new ones, recognize copies and renamed photos."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.edits import find_edits
 from indexer.encode import Encoder, encode_batch
 from indexer.load import Failed, Loaded, Loader, nothing_is_stored
 from mkt_search.photos.dates import dated
@@ -19,13 +20,15 @@ from mkt_search.store.store import Store
 class Tally:
     """Counts of committed photos.
 
-    `touched` photos were read and have the same bytes as before; `reasons` counts failures.
+    `touched` photos were read and have the same bytes as before; `replaced` pictures that a person
+    tagged have gone, because other pictures took their paths; `reasons` counts failures.
     """
 
     encoded: int = 0
     renamed: int = 0
     copies: int = 0
     touched: int = 0
+    replaced: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -81,7 +84,8 @@ class Committer:
             for item in items
             if isinstance(item, Failed)
         ]
-        photos, views = _arrange(loaded, known, copies)
+        edits = find_edits(self.store.catalog, loaded, known)
+        photos, views = _arrange(loaded, known, copies, edits)
         files = [photo.file.absolute for photo in photos if photo.row is not None]
         vectors = encode_batch(self.encoder, views, self.stored.encoding, files=files)
         batch = Batch(photos, failed, vectors)
@@ -92,10 +96,11 @@ class Committer:
         return batch
 
     def _complete(self, item: Loaded | Failed, copies: Copies) -> Loaded | Failed:
-        """Decode a photo that was only hashed, if the library lacks its vectors or its facts."""
+        """Decode a photo that was only hashed, if the library lacks anything of its content."""
         if isinstance(item, Failed) or item.views is not None:
             return item
-        if item.content in copies.encoded and item.content in copies.facts:
+        has_facts = item.content in copies.facts and item.content in copies.miniatures
+        if item.content in copies.encoded and has_facts:
             return item
         return replace(self.loader, is_stored=nothing_is_stored).load_one(item.file)
 
@@ -125,7 +130,10 @@ def _is_as_recorded(item: Loaded, row: KnownPhoto | None) -> bool:
 
 
 def _arrange(
-    loaded: Sequence[Loaded], known: Mapping[str, KnownPhoto], copies: Copies
+    loaded: Sequence[Loaded],
+    known: Mapping[str, KnownPhoto],
+    copies: Copies,
+    edits: Collection[str],
 ) -> tuple[list[NewPhoto], list[NDArray[np.uint8]]]:
     """Return the rows to write, and the views of contents that have no vectors yet."""
     photos: list[NewPhoto] = []
@@ -140,8 +148,17 @@ def _arrange(
             views.append(item.views)
             encoded.add(item.content)
         facts = item.facts if item.facts is not None else copies.facts[item.content]
-        renamed = renames.get(item.file.path)
-        photos.append(NewPhoto(item.file, item.content, dated(facts, item.file), row, renamed))
+        photos.append(
+            NewPhoto(
+                item.file,
+                item.content,
+                dated(facts, item.file),
+                row,
+                renames=renames.get(item.file.path),
+                is_edit=item.file.path in edits,
+                miniature=item.miniature,
+            )
+        )
     return photos, views
 
 

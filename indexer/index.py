@@ -1,6 +1,7 @@
 """Index: bring a library up to date with folders of photos."""
 
 import hashlib
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from indexer.encoding import EncodingPlan, model_name, recorded, resolve_encodin
 from indexer.exclude import Exclusions
 from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
 from indexer.scan import FileStatus, ScanResult, distinct_folders, scan_folders
+from mkt_search.display import count_noun
 from mkt_search.errors import CheckpointMismatch, PhotoError
 from mkt_search.models.build import open_model
 from mkt_search.models.record import RecordedModel, model_stamp, open_recorded, record_of
@@ -158,6 +160,7 @@ def index(
         resumes = bool(outcomes) and outcomes[-1] != "done"
         with store.run("index", settings) as run:
             results = _scan(store, folders, plan, policy, progress)
+            replaced = store.catalog.replaced_photos()
             stored = store.begin_encoding(plan.encoding, model=plan.model, rebuild=plan.rebuild)
             pipeline = IndexPipeline(
                 store,
@@ -173,6 +176,8 @@ def index(
                     _report_resumed(work, progress)
                 pipeline.run(work)
                 pipeline.maintain()
+                _offer_moves(store, progress)
+                pipeline.tally.replaced = len(store.catalog.replaced_photos() - replaced)
             finally:
                 seconds = time.monotonic() - started
                 summary = _summary(results, pipeline.tally, seconds=seconds)
@@ -244,6 +249,20 @@ def _plan(store: Store, results: Sequence[ScanResult]) -> IndexPlan:
     return IndexPlan(sources, to_load, unchanged, encoded)
 
 
+def _offer_moves(store: Store, progress: ProgressCallback) -> None:
+    """Name the new place of every folder that is gone and whose photos are in another one."""
+    for root in store.catalog.root_folders():
+        found = None if root.is_dir() else store.catalog.moved_to(root)
+        if found is not None:
+            folder, photos = found
+            old, new = (shlex.quote(path_to_text(path)) for path in (root, folder))
+            message = (
+                f"{old} does not exist now, and {new} has {count_noun(photos, 'photo')} of it: "
+                f"if it has moved there, run `mkt root {old} {new}`"
+            )
+            progress(Progress(INDEXING, message=message))
+
+
 def _report_resumed(plan: IndexPlan, progress: ProgressCallback) -> None:
     message = f"resuming: {plan.unchanged:,} of {plan.unchanged + plan.to_load:,} done"
     progress(Progress(INDEXING, message=message))
@@ -261,6 +280,7 @@ def _summary(results: Sequence[ScanResult], tally: Tally, *, seconds: float) -> 
         duplicates=tally.copies,
         failed=tally.failed,
         missing=max(0, sum(len(result.vanished) for result in results) - tally.renamed),
+        replaced=tally.replaced,
         skipped=dict(skipped),
         reasons=dict(tally.reasons),
         seconds=seconds,

@@ -22,6 +22,7 @@ from indexer.walk import modified_ns
 from mkt_search.errors import PhotoError
 from mkt_search.photos.decode import MAX_PIXELS, Decoded, decode, read, to_views
 from mkt_search.photos.formats import TooManyPixels
+from mkt_search.photos.miniature import miniature
 from mkt_search.types import ImageSpec, PhotoFacts, PhotoFile
 
 LARGE_PIXELS = 50_000_000
@@ -37,14 +38,15 @@ CHANGED = "changed while being read"
 class Loaded:
     """A photo that was read.
 
-    `content` is its SHA-256 in hex; `views` (V, H, W, 3) uint8 and `facts` are None if its vectors
-    are stored already.
+    `content` is its SHA-256 in hex; `views` (V, H, W, 3) uint8, `facts` and `miniature` are None if
+    its vectors are stored already.
     """
 
     file: PhotoFile
     content: str
     views: NDArray[np.uint8] | None
     facts: PhotoFacts | None
+    miniature: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Loader:
             if self.is_stored(content):
                 return Loaded(file, content, None, None)
             decoded = self._decode(data, file)
-            return Loaded(file, content, to_views(decoded, self.spec), decoded.facts)
+            views = to_views(decoded, self.spec)
+            return Loaded(file, content, views, decoded.facts, miniature(decoded.image))
         except PhotoError as problem:
             return Failed(file, str(problem), content)
         except MemoryError:

@@ -29,6 +29,7 @@ class FileStatus(Enum):
     CHANGED = "changed"
     CHECKED = "size and time as before, bytes read again"
     UNENCODED = "without vectors"
+    WITHOUT_MINIATURE = "tagged by hand, without a miniature"
     RETRIED = "failed before, tried again"
     FAILED = "failed before"
     RETURNED = "missing before, found again"
@@ -40,6 +41,7 @@ MUST_LOAD = {
     FileStatus.CHANGED,
     FileStatus.CHECKED,
     FileStatus.UNENCODED,
+    FileStatus.WITHOUT_MINIATURE,
     FileStatus.RETRIED,
 }
 
@@ -65,6 +67,8 @@ def classify(
         return FileStatus.RETRIED if retry else FileStatus.FAILED
     if not known.has_vectors:
         return FileStatus.UNENCODED
+    if known.lacks_miniature:
+        return FileStatus.WITHOUT_MINIATURE
     return FileStatus.RETURNED if known.state == "missing" else FileStatus.UNCHANGED
 
 
@@ -214,6 +218,47 @@ def distinct_folders(folders: Sequence[Path]) -> list[Path]:
     return [top for top in distinct if not any(other in top.parents for other in distinct)]
 
 
+class Names:
+    """The names in a folder and below it, as its file system lists them.
+
+    A file system that folds case finds `a.jpg` under the name `A.jpg`, but lists one of them only:
+    a file whose name was changed in its capitals has its old path no more.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: dict[Path, set[str] | None] = {}
+
+    def lack(self, path: Path) -> bool:
+        """Return True if there is no such file, False if there is or that cannot be found out.
+
+        Args:
+            path: relative to the root.
+        """
+        folder = self._root
+        for name in path.parts:
+            names = self._in(folder)
+            if names is None or name not in names:
+                return names is not None
+            folder /= name
+        return False
+
+    def _in(self, folder: Path) -> set[str] | None:
+        if folder not in self._names:
+            self._names[folder] = _names_in(folder)
+        return self._names[folder]
+
+
+def _names_in(folder: Path) -> set[str] | None:
+    """Return the names in a folder, none if it does not exist; None if it cannot be listed."""
+    try:
+        return set(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError:
+        return None
+
+
 def is_gone(path: Path) -> bool:
     """Return True if the file does not exist, False if it does or cannot be checked."""
     try:
@@ -264,10 +309,10 @@ def _vanished(
 
     What cannot be read now, or is left out by the other rules, is still there.
     """
+    names = Names(target.location.path)
     for path, known in target.known.items():
         if known.id not in seen and known.state != "missing":
-            file = target.location.path / text_to_path(path)
-            if _is_ignored(path, ignored) or is_gone(file):
+            if _is_ignored(path, ignored) or names.lack(text_to_path(path)):
                 yield path, known
 
 

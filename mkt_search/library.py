@@ -9,6 +9,7 @@ with Library.create("Pictures") as library:
     library.tag(["dog", "beach", "snow"], top=2)
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -534,30 +535,32 @@ class Library:
             return self.store.catalog.revert_run(run)
 
     def add_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
-        """Tag photos by hand; return how many were not yet tagged so by hand.
+        """Tag pictures by hand; return how many photos did not have the tag yet.
+
+        The tag belongs to the picture: its copies have it too, and it stays with the picture
+        wherever that is moved, and when it is edited.
 
         Raises:
-            QueryError: the label is empty, or a photo is not in the library.
+            QueryError: the label is empty, or a photo is not in the library, was never read, or
+                has changed since.
             LibraryLocked, StoreError.
         """
         label = _label(label)
-        ids = [self.photo(path).id for path in _paths(photos)]
         with self.store.writing("mkt tag --add"):
-            return self.store.catalog.add_tag(ids, label)
+            return self.store.catalog.add_tag(self._unchanged(photos), label)
 
     def remove_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
-        """Remove a tag from photos, whoever set it; return how many had it.
+        """Remove a tag from pictures, whoever set it; return how many photos had it.
 
         No run sets it on them, or on their copies, until you add it by hand or `allow_tag` it.
 
         Raises:
-            QueryError: the label is empty, or a photo is not in the library.
+            QueryError: the label is empty, or a photo is not in the library or has changed since.
             LibraryLocked, StoreError.
         """
         label = _label(label)
-        ids = [self.photo(path).id for path in _paths(photos)]
         with self.store.writing("mkt tag --remove"):
-            return self.store.catalog.remove_tag(ids, label)
+            return self.store.catalog.remove_tag(self._unchanged(photos), label)
 
     def allow_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
         """Let runs set a tag again that was removed by hand; return how many photos had it refused.
@@ -590,6 +593,27 @@ class Library:
         """
         id_ = None if photo is None else self.photo(photo).id
         return self.store.catalog.refusals(label=label, photo=id_, filters=filters)
+
+    def _unchanged(self, photos: Path | str | Sequence[Path | str]) -> list[int]:
+        """Return the ids of photos whose files, if they exist now, are as the library knows them.
+
+        Raises:
+            QueryError: a photo is not in the library, or its file has changed: what a person says
+                of it would be recorded of another picture.
+        """
+        from indexer.walk import modified_ns
+
+        found = [self.photo(path) for path in _paths(photos)]
+        for photo in found:
+            try:
+                about = os.stat(photo.path)
+            except OSError:
+                continue  # on a disk that is away, say
+            if (about.st_size, modified_ns(about)) != (photo.size, photo.mtime_ns):
+                raise QueryError(
+                    f"{photo.path} has changed since it was indexed; run `mkt index` first."
+                )
+        return [photo.id for photo in found]
 
     def tags(
         self,
@@ -671,19 +695,20 @@ class Library:
                 run.summary = {"photos": done.photos, "bytes": done.bytes}
             return done
 
-    def prune(self, *, dry_run: bool = False) -> PruneReport:
+    def prune(self, *, tagged: bool = False, dry_run: bool = False) -> PruneReport:
         """Remove missing photos from the library, and vectors that no photo needs.
 
         Args:
+            tagged: also remove missing photos that you tagged, and these tags.
             dry_run: return what would be removed and change nothing.
 
         Raises:
             LibraryLocked, StoreError.
         """
         if dry_run:
-            return prune(self.store, dry_run=True)
+            return prune(self.store, tagged=tagged, dry_run=True)
         with self.store.writing("mkt prune"):
-            report = prune(self.store)
+            report = prune(self.store, tagged=tagged)
             for stored in self.store.encodings():
                 if not stored.retired:
                     compact(self.store, stored, CompactionPolicy(min_segments=1))

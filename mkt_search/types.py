@@ -347,27 +347,39 @@ class Hit:
 
 @dataclass(frozen=True)
 class Tag:
-    """A label on a photo; `score` is None for tags set by a person."""
+    """A label on a photo; `score` is None for tags set by a person.
+
+    `is_missing` is True if the file was gone, or another picture had its name, when the library
+    last looked.
+    """
 
     path: Path
     label: str
     score: float | None
     source: Source
     run: int | None = None
+    is_missing: bool = False
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A label that a person removed from a photo; no run sets it there. The time is UTC."""
+    """A label that a person removed from a photo; no run sets it there. The time is UTC.
+
+    `is_missing` is as for a tag.
+    """
 
     path: Path
     label: str
     refused_at: datetime
+    is_missing: bool = False
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts of photos by what an index run did; `skipped` and `reasons` count by reason."""
+    """Counts of photos by what an index run did; `skipped` and `reasons` count by reason.
+
+    `replaced` pictures that a person tagged have gone because other pictures took their paths.
+    """
 
     indexed: int = 0
     unchanged: int = 0
@@ -375,6 +387,7 @@ class Summary:
     duplicates: int = 0
     failed: int = 0
     missing: int = 0
+    replaced: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0

@@ -86,8 +86,9 @@ def index(
     Without DIR, all folders of the library are brought up to date; a new library takes the folder
     that it is in.
 
-    Only new and changed photos are read. A renamed photo keeps its vectors and tags, a vanished one
-    is marked missing, and one that cannot be read is counted and listed by `mkt status --failed`.
+    Only new and changed photos are read. A renamed photo keeps its vectors and tags, an edited one
+    the tags that you set, a vanished one is marked missing, and one that cannot be read is counted
+    and listed by `mkt status --failed`.
     Folders of other programs (trash, thumbnails), links that lead out of DIR, and what --exclude or
     a file .mktignore names, are left out; `mkt status --left-out` lists them.
     Every batch is committed: stop whenever you like, and run the command again to continue.
@@ -147,6 +148,12 @@ def sentences(summary: "Summary", *, dry_run: bool = False) -> Iterator[str]:
         would = "would be marked" if dry_run else "marked"
         photos = count_noun(summary.missing, "photo")
         yield f"{would} missing: {photos}; `mkt prune` removes them from the library."
+    if summary.replaced:
+        photos = count_noun(summary.replaced, "photo")
+        yield (
+            f"replaced by other pictures: {photos} that you tagged; the tags wait for the old "
+            "pictures, see `mkt tags --source human`."
+        )
     if summary.failed:
         yield f"{summary.failed:,} failed; see them with `mkt status --failed`:"
         yield from (f"  {line}" for line in _reasons(summary.reasons))

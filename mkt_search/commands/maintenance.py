@@ -47,17 +47,19 @@ def _problem_as_data(problem: "Problem") -> dict[str, Any]:
 
 
 @click.command()
+@click.option("--tagged", is_flag=True, help="Also missing photos that you tagged, and the tags.")
 @click.option("--dry-run", is_flag=True, help="Print what would be removed and change nothing.")
 @json_option
 @library_option
-def prune(dry_run: bool, as_json: bool, directory: Path | None) -> None:
+def prune(tagged: bool, dry_run: bool, as_json: bool, directory: Path | None) -> None:
     """Remove missing photos, and vectors that no photo needs.
 
-    Photos that `mkt index` marked missing are removed from the library with their tags, and so are
-    vectors without a photo. Your own files are never touched.
+    Photos that `mkt index` marked missing are removed from the library, and so are vectors without
+    a photo. Photos that you tagged stay, for they may be in a folder that is not indexed yet;
+    --tagged removes them too. Your own files are never touched.
     """
     with open_library(directory, {}) as library:
-        report = library.prune(dry_run=dry_run)
+        report = library.prune(tagged=tagged, dry_run=dry_run)
     if as_json:
         show_json(asdict(report))
     done = "would remove" if dry_run else "removed"
@@ -65,6 +67,9 @@ def prune(dry_run: bool, as_json: bool, directory: Path | None) -> None:
     counts = ", ".join(count_noun(count, kind) for kind, count in kinds)
     unused = count_noun(report.contents, "photo's vectors", "photos' vectors")
     say(f"{done} {counts} ({byte_size(report.bytes)}) and {unused}.")
+    if report.kept:
+        kept = count_noun(report.kept, "missing photo")
+        say(f"kept {kept} that you tagged; --tagged removes them with their tags.")
 
 
 @click.command(short_help="List or move the folders of photos.")
@@ -76,7 +81,7 @@ def root(old: Path | None, new: Path | None, as_json: bool, directory: Path | No
     """List the folders of photos, or record that OLD has moved to NEW.
 
     Photo paths are stored relative to these folders: after a disk has moved, one `mkt root OLD NEW`
-    is all it takes.
+    is all it takes, also if NEW was indexed before.
     """
     with open_library(directory, {}) as library:
         if old is None:

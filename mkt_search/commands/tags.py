@@ -162,7 +162,12 @@ def _show(found: "Iterator[Tag]", *, is_narrowed: bool) -> None:
 def _row(tag: "Tag") -> tuple[str, ...]:
     score = "" if tag.score is None else f"{tag.score:.4f}"
     run = "" if tag.run is None else str(tag.run)
-    return printable(tag.path), tag.label, score, tag.source, run
+    return _name(tag), tag.label, score, tag.source, run
+
+
+def _name(word: "Tag | Refusal") -> str:
+    """Return the path of a photo as it is listed."""
+    return f"{printable(word.path)}{' (missing)' if word.is_missing else ''}"
 
 
 def _show_refused(found: "Iterator[Refusal]", *, as_json: bool) -> None:
@@ -173,12 +178,13 @@ def _show_refused(found: "Iterator[Refusal]", *, as_json: bool) -> None:
                     "path": path_as_text(one.path),
                     "label": one.label,
                     "refused_at": one.refused_at.isoformat() + "Z",
+                    "is_missing": one.is_missing,
                 }
                 for one in found
             ]
         )
         return
-    rows = ((printable(one.path), one.label, local_time(one.refused_at)) for one in found)
+    rows = ((_name(one), one.label, local_time(one.refused_at)) for one in found)
     count = show_table(REFUSAL_COLUMNS, rows)
     say(count_noun(count, "removed label") if count else "No removed labels.")
 

@@ -44,12 +44,13 @@ def hits_of(
     photos = catalog.photos_of_contents(content_ids, filters)
     hits = []
     for i, content_id in enumerate(content_ids):
-        first, *copies = photos.get(content_id) or [NO_PHOTO]
-        if first.content != contents[i].tobytes().hex():
+        records = photos.get(content_id) or [NO_PHOTO]
+        if records[0].content != contents[i].tobytes().hex():
             raise LibraryDamaged(
                 "The vectors and the photos of the library do not agree: run `mkt verify`, which "
                 "says where and what helps."
             )
+        first, *copies = _there_first(records)
         boxes: tuple[Box, ...] = ()
         if weights is not None and spec is not None:
             boxes = _boxes(weights[i], first, snapshot.facts.encoding, spec)
@@ -67,6 +68,19 @@ def hits_of(
             )
         )
     return hits
+
+
+def _there_first(records: list[PhotoRecord]) -> list[PhotoRecord]:
+    """Put a photo first whose file exists, if the library has copies of it.
+
+    The others may be on a disk that is away, or where the photos were before they were moved.
+    """
+    if len(records) == 1:
+        return records
+    there = {root: root.is_dir() for root in {record.root for record in records}}
+    found = (record for record in records if there[record.root] and record.path.exists())
+    first = next(found, records[0])
+    return [first, *(record for record in records if record is not first)]
 
 
 def _boxes(

@@ -19,6 +19,7 @@ from mkt_search.store.records import (
     Evaluation,
     KnownPhoto,
     PhotoRecord,
+    Place,
     RootLocation,
     RunInfo,
     TagReport,
@@ -94,10 +95,16 @@ class TagCatalog(Protocol):
         """Yield the current tags by photo, best score first."""
 
     def add_tag(self, photo_ids: Sequence[int], label: str) -> int:
-        """Tag photos by hand; return how many did not have the tag by hand yet."""
+        """Tag the pictures of photos by hand; return how many photos did not have the tag yet.
+
+        Every photo of the same bytes has the tag, now and later.
+
+        Raises:
+            QueryError: a photo could never be read.
+        """
 
     def remove_tag(self, photo_ids: Sequence[int], label: str) -> int:
-        """Remove a label from photos, whoever set it; return how many had it.
+        """Remove a label from the pictures of photos, whoever set it; return how many had it.
 
         No run sets it on them, or on photos of the same bytes, until a person adds it again.
         """
@@ -152,6 +159,12 @@ class IndexCatalog(Protocol):
     def root_folders(self) -> list[Path]:
         """Return the registered folders in the order of their paths."""
 
+    def moved_to(self, root: Path) -> tuple[Path, int] | None:
+        """Return the folder that holds most photos of a root under their paths, and how many.
+
+        None unless some folder of the library holds at least half of them.
+        """
+
     def locate(self, folder: Path) -> RootLocation:
         """Return where a folder lies among the roots; nothing is registered."""
 
@@ -180,6 +193,18 @@ class IndexCatalog(Protocol):
 
     def copies(self, sha256s: Collection[str], encoding_id: int) -> Copies:
         """Return what is stored of contents (SHA-256 in hex) under an encoding."""
+
+    def spoken_of(self, sha256s: Collection[str]) -> set[str]:
+        """Return those of the contents (SHA-256 in hex) that a person tagged or refused a label."""
+
+    def miniatures(self, sha256s: Collection[str]) -> dict[str, bytes]:
+        """Return the miniatures of contents (SHA-256 in hex) that have one."""
+
+    def places(self, sha256s: Collection[str]) -> dict[str, list[Place]]:
+        """Return where the library has, or had, the photos of contents (SHA-256 in hex)."""
+
+    def replaced_photos(self) -> set[int]:
+        """Return the ids of missing photos whose paths other pictures have taken."""
 
     def unencoded_photos(self, encoding_ids: Sequence[int]) -> Iterator[PhotoRecord]:
         """Yield the indexed photos without vectors under any of some encodings, by path."""

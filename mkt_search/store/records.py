@@ -24,7 +24,9 @@ class NewPhoto:
     """A photo to be recorded.
 
     `row` is its row among the batch's vectors, None when its bytes are stored already or occur
-    earlier in the batch; `renames` is the id of the missing photo that it was before.
+    earlier in the batch; `renames` is the id of the missing photo that it was before. `is_edit` is
+    True if the bytes that its path had before are the same picture. `miniature` is that of the
+    content, None if the library has it.
     """
 
     file: PhotoFile
@@ -32,6 +34,8 @@ class NewPhoto:
     facts: PhotoFacts
     row: int | None = None
     renames: int | None = None
+    is_edit: bool = False
+    miniature: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class KnownPhoto:
-    """The row of a path; `has_vectors` is for the encoding that was asked about."""
+    """The row of a path; `has_vectors` is for the encoding that was asked about.
+
+    `lacks_miniature` is True if a person tagged the picture and there is no miniature of it.
+    """
 
     id: int
     size: int
@@ -71,6 +78,16 @@ class KnownPhoto:
     state: str
     error: str | None
     has_vectors: bool
+    lacks_miniature: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file that had some bytes when the library last saw it: its path, size and time."""
+
+    path: Path
+    size: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,7 @@ class PhotoRecord:
     error: str | None
     size: int
     facts: PhotoFacts | None
+    mtime_ns: int = 0
 
     @property
     def path(self) -> Path:
@@ -96,13 +114,15 @@ class PhotoRecord:
 class Copies:
     """What the library has of some contents (SHA-256 in hex).
 
-    `encoded` have vectors; `facts` are those of a photo with these bytes; `missing` lists the
-    missing photos with these bytes as (id, path), oldest first.
+    `encoded` have vectors, `miniatures` are there of those that have one; `facts` are those of a
+    photo with these bytes; `missing` lists the missing photos with these bytes as (id, path),
+    oldest first.
     """
 
     encoded: frozenset[str] = frozenset()
     facts: Mapping[str, PhotoFacts] = field(default_factory=dict)
     missing: Mapping[str, list[tuple[int, str]]] = field(default_factory=dict)
+    miniatures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,8 +161,12 @@ class TagReport:
 
 @dataclass(frozen=True)
 class PruneReport:
-    """What pruning deleted, or would delete. `bytes` is the size of the `segments`."""
+    """What pruning deleted, or would delete. `bytes` is the size of the `segments`.
 
+    `kept` missing photos stay because a person tagged them.
+    """
+
+    kept: int = 0
     photos: int = 0
     tags: int = 0
     contents: int = 0

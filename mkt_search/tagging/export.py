@@ -13,7 +13,7 @@ from mkt_search.display import path_as_text
 from mkt_search.errors import MktError, StoreError
 from mkt_search.types import Tag
 
-COLUMNS = ("path", "label", "score", "source", "run")
+COLUMNS = ("path", "label", "score", "source", "run", "is_missing")
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Spreadsheets compute a cell that begins with one of them."""
 
@@ -95,6 +95,7 @@ def write_parquet(
         pyarrow.float32(),
         pyarrow.string(),
         pyarrow.int64(),
+        pyarrow.bool_(),
     )
     schema = pyarrow.schema(list(zip(COLUMNS, types, strict=True)))
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
@@ -115,7 +116,8 @@ def write_parquet(
 
 def as_data(tag: Tag) -> dict[str, Any]:
     """Return a tag as plain values, in the order of `COLUMNS`."""
-    values = (path_as_text(tag.path), tag.label, tag.score, tag.source, tag.run)
+    path = path_as_text(tag.path)
+    values = (path, tag.label, tag.score, tag.source, tag.run, tag.is_missing)
     return dict(zip(COLUMNS, values, strict=True))
 
 

@@ -32,14 +32,27 @@ def test_damaged_segment_is_found_and_named(own_library: Path) -> None:
 
 
 def test_prune_forgets_what_is_missing(own_library: Path) -> None:
-    mkt("tag", own_library / "photos" / "green.png", "--add", "lawn", "--library", own_library)
     (own_library / "photos" / "green.png").unlink()
     index(own_library)
     tried = mkt("prune", "--dry-run", "--library", own_library)
-    assert "would remove 1 missing photo, 1 tag" in tried.stderr
-    assert "removed 1 missing photo, 1 tag" in mkt("prune", "--library", own_library).stderr
+    assert "would remove 1 missing photo, 0 tags" in tried.stderr
+    assert "removed 1 missing photo, 0 tags" in mkt("prune", "--library", own_library).stderr
     again = json.loads(mkt("prune", "--json", "--library", own_library).stdout)
     assert set(again.values()) == {0}
+    mkt("verify", "--library", own_library)
+
+
+def test_prune_keeps_what_a_person_tagged_unless_asked(own_library: Path) -> None:
+    mkt("tag", own_library / "photos" / "green.png", "--add", "lawn", "--library", own_library)
+    (own_library / "photos" / "green.png").unlink()
+    index(own_library)
+    kept = mkt("prune", "--library", own_library).stderr
+    assert "removed 0 missing photos" in kept
+    assert "kept 1 missing photo that you tagged; --tagged removes" in kept
+    listed = mkt("tags", "--source", "human", "--library", own_library).stdout
+    assert "green.png (missing)\tlawn" in listed
+    removed = mkt("prune", "--tagged", "--library", own_library).stderr
+    assert "removed 1 missing photo, 1 tag" in removed and "kept" not in removed
     mkt("verify", "--library", own_library)
 
 
@@ -47,6 +60,24 @@ def test_roots_are_listed(library: Path) -> None:
     assert columns(mkt("root", "--library", library)) == [["7", "yes", str(library / "photos")]]
     data = json.loads(mkt("root", "--json", "--library", library).stdout)
     assert data == [{"photos": 7, "exists": True, "path": str(library / "photos")}]
+
+
+def test_a_moved_folder_that_is_indexed_again_is_offered_by_name(own_library: Path) -> None:
+    old, new = own_library / "photos", own_library / "disk"
+    mkt("tag", old / "green.png", "--add", "lawn", "--library", own_library)
+    old.rename(new)
+    offered = mkt("index", new, "--library", own_library).stderr
+    assert f"run `mkt root {old} {new}`" in offered
+    (hit,) = json.loads(
+        mkt("search", "green", "-k", "1", "--json", "--library", own_library).stdout
+    )
+    assert hit["path"] == str(new / "green.png") and hit["copies"] == [str(old / "green.png")]
+    assert "7 photos moved with it" in mkt("root", old, new, "--library", own_library).stderr
+    assert columns(mkt("root", "--library", own_library)) == [["7", "yes", str(new)]]
+    listed = mkt("tags", "--source", "human", "--library", own_library).stdout
+    assert listed.startswith(f"{new / 'green.png'}\tlawn")
+    assert "run `mkt root" not in mkt("index", "--library", own_library).stderr
+    mkt("verify", "--library", own_library)
 
 
 def test_moved_folder_is_one_command_away(own_library: Path) -> None:

@@ -60,7 +60,7 @@ def test_untag_takes_the_run_back_and_leaves_hand_tags(home: Path) -> None:
     run = json.loads(mkt("tag", "--vocabulary", "labels.txt", "--json").stdout)["run"]
     result = mkt("untag", "--run", str(run))
     assert f"took back run {run}: removed" in result.stderr
-    assert tagged(home) == [("red.png", "my car")]
+    assert tagged(home) == [("red.png", "my car"), ("trip/copy.png", "my car")]
 
 
 def test_untag_of_an_unknown_run_is_a_sentence(home: Path) -> None:

@@ -2,12 +2,13 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from indexer.scan import FileStatus, classify, left_out, scan_folders
+from indexer.scan import FileStatus, Names, classify, left_out, scan_folders
 from mkt_search.errors import ConfigError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.store.records import KnownPhoto
@@ -30,6 +31,7 @@ def known(*, size: int = 10, state: str = "indexed", has_vectors: bool = True) -
         (known(), False, FileStatus.UNCHANGED),
         (known(size=11), False, FileStatus.CHANGED),
         (known(has_vectors=False), False, FileStatus.UNENCODED),
+        (replace(known(), lacks_miniature=True), False, FileStatus.WITHOUT_MINIATURE),
         (known(state="missing"), False, FileStatus.RETURNED),
         (known(state="failed", has_vectors=False), False, FileStatus.FAILED),
         (known(state="failed", has_vectors=False), True, FileStatus.RETRIED),
@@ -292,3 +294,39 @@ def test_a_folder_in_which_everything_is_left_out_says_why(
     (folder / ".mktignore").write_text("*.png\n")
     with pytest.raises(ConfigError, match=r"no photos in .* Left out: 12 x excluded by .mktignore"):
         bring_in(store, encoder, folder)
+
+
+def test_a_file_whose_name_has_other_capitals_now_is_renamed(
+    store: Store, encoder: PhotoEncoder, folder: Path
+) -> None:
+    bring_in(store, encoder, folder)
+    ids = {photo.id for photo in photos(store).values()}
+    (folder / "a" / "00.png").rename(folder / "a" / "00.PNG")
+    (folder / "b").rename(folder / "B")
+    summary = bring_in(store, encoder, folder)
+    assert (summary.renamed, summary.duplicates, summary.missing) == (7, 0, 0)
+    assert {photo.id for photo in photos(store, None).values()} == ids
+
+
+def test_names_are_as_their_folder_lists_them_not_as_it_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that folds case finds a file under any capitals."""
+    (tmp_path / "Trip").mkdir()
+    (tmp_path / "Trip" / "a.jpg").touch()
+    found = os.stat(tmp_path / "Trip" / "a.jpg")
+    monkeypatch.setattr("os.stat", lambda *_, **__: found)
+    names = Names(tmp_path)
+    lacking = [Path(name) for name in ("trip/a.jpg", "Trip/A.jpg", "Trip/b.jpg", "c/a.jpg")]
+    assert all(names.lack(path) for path in lacking)
+    assert not names.lack(Path("Trip/a.jpg")) and not names.lack(Path("Trip"))
+
+
+def test_a_folder_that_cannot_be_listed_lacks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("os.listdir", refuse)
+    assert not Names(tmp_path).lack(Path("a.jpg"))

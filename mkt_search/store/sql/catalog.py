@@ -16,6 +16,7 @@ from mkt_search.store.records import (
     Evaluation,
     KnownPhoto,
     PhotoRecord,
+    Place,
     RootLocation,
     RunInfo,
     TagReport,
@@ -25,9 +26,11 @@ from mkt_search.store.sql import (
     changes,
     contents,
     evaluations,
+    hand_tags,
     identity,
     label_vectors,
     lock,
+    miniatures,
     photos,
     refusals,
     roots,
@@ -203,13 +206,13 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         """Tag photos by hand; return how many did not have the tag by hand yet."""
         with transaction(self.engine) as session:
             refusals.allow(session, photo_ids, label)
-            return tags.add_by_hand(session, photo_ids, label)
+            return hand_tags.add(session, photo_ids, label)
 
     def remove_tag(self, photo_ids: Sequence[int], label: str) -> int:
         """Remove a label from photos, whoever set it; return how many had it."""
         with transaction(self.engine) as session:
             refusals.add(session, photo_ids, label)
-            return tags.remove_by_hand(session, photo_ids, label)
+            return hand_tags.remove(session, photo_ids, label)
 
     def refusals(
         self, *, label: str | None = None, photo: int | None = None, filters: Filters
@@ -263,6 +266,11 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         with reading(self._source) as session:
             return roots.folders(session)
 
+    def moved_to(self, root: Path) -> tuple[Path, int] | None:
+        """Return the folder that holds most photos of a root under their paths, and how many."""
+        with reading(self.engine) as session:
+            return roots.moved_to(session, root)
+
     def locate(self, folder: Path) -> RootLocation:
         """Return where a folder lies among the roots; nothing is registered."""
         with reading(self._source) as session:
@@ -283,10 +291,11 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         with transaction(self.engine) as session:
             location = roots.register(session, location)
             photos.mark_missing(session, missing)
-            for photo_id, file in returned:
-                photos.update_file_stat(session, photo_id, file)
+            photos.mark_returned(session, returned)
             if changed := [*missing, *(photo_id for photo_id, _ in returned)]:
-                changes.record_change(session, contents.of_photos(session, changed))
+                content_ids = contents.of_photos(session, changed)
+                photos.forget_replaced(session, content_ids)
+                changes.record_change(session, content_ids)
         return location
 
     def mark_missing(self, photo_ids: Sequence[int]) -> None:
@@ -299,6 +308,26 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         """Return what is stored of contents (SHA-256 in hex) under an encoding."""
         with reading(self._source) as session:
             return contents.copies(session, sha256s, encoding_id)
+
+    def spoken_of(self, sha256s: Collection[str]) -> set[str]:
+        """Return those of the contents (SHA-256 in hex) that a person tagged or refused a label."""
+        with reading(self.engine) as session:
+            return hand_tags.spoken_of(session, sha256s)
+
+    def miniatures(self, sha256s: Collection[str]) -> dict[str, bytes]:
+        """Return the miniatures of contents (SHA-256 in hex) that have one."""
+        with reading(self.engine) as session:
+            return miniatures.of_contents(session, sha256s)
+
+    def places(self, sha256s: Collection[str]) -> dict[str, list[Place]]:
+        """Return where the library has, or had, the photos of contents (SHA-256 in hex)."""
+        with reading(self.engine) as session:
+            return photos.places(session, sha256s)
+
+    def replaced_photos(self) -> set[int]:
+        """Return the ids of missing photos whose paths other pictures have taken."""
+        with reading(self.engine) as session:
+            return photos.replaced(session)
 
     def unencoded_photos(self, encoding_ids: Sequence[int]) -> Iterator[PhotoRecord]:
         """Yield the indexed photos without vectors under any of some encodings, by path."""

@@ -25,6 +25,7 @@ from mkt_search.paths import bare_name, text_to_path
 
 WAY_OUT = "Restore mkt.db from a backup, or move the library's folder away and index again."
 SHA256_BYTES = 32
+SHORTEST_SIDE = 8  # pixels, of a miniature
 
 
 def impossible(what: object) -> LibraryDamaged:
@@ -95,6 +96,12 @@ def _is_path_below(value: str) -> None:
         raise ValueError(f"the path {value[:80]!r} leads out of its folder")
 
 
+def _is_miniature(value: bytes) -> None:
+    sides = value[:2]
+    if len(sides) < 2 or min(sides) < SHORTEST_SIDE or len(value) != 2 + sides[0] * sides[1]:
+        raise ValueError(f"{len(value)} bytes are no miniature")
+
+
 _BYTEWISE = String().with_variant(String(collation="C"), "postgresql")
 
 Whole = Checked(Integer(), int)
@@ -115,6 +122,9 @@ PathBelow = Checked(_BYTEWISE, str, _is_path_below)
 
 FileName = Checked(String(), str, bare_name)
 """The name of a file in a folder of the library."""
+
+Miniature = Checked(LargeBinary(), bytes, _is_miniature)
+"""An image as `photos.miniature` makes it."""
 
 Sha256 = Checked(LargeBinary(SHA256_BYTES), bytes, _is_sha256)
 Data = Checked(JSON(), dict)

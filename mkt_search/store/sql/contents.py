@@ -6,6 +6,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from mkt_search.store.records import Copies
+from mkt_search.store.sql import miniatures
 from mkt_search.store.sql.checksums import checked, is_sound
 from mkt_search.store.sql.filters import filtered
 from mkt_search.store.sql.schema import Content, Photo, Revision, Root, VectorRow
@@ -92,7 +93,7 @@ def copies(session: Session, contents: Collection[str], encoding_id: int) -> Cop
         for content, photo_id, path in _missing_photos(session, piece):
             missing.setdefault(content, []).append((photo_id, path))
     encoded = with_vectors(session, contents, [encoding_id])
-    return Copies(frozenset(encoded), facts, missing)
+    return Copies(frozenset(encoded), facts, missing, miniatures.of_contents(session, contents))
 
 
 def _facts(session: Session, sha256s: Sequence[bytes]) -> dict[str, PhotoFacts]:

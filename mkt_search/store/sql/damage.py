@@ -13,7 +13,9 @@ from mkt_search.store.sql.schema import (
     CandidateIndexRow,
     ChangeRow,
     EncodingRow,
+    HandTagRow,
     LabelVectorRow,
+    MiniatureRow,
     Photo,
     RunRow,
     SegmentRow,
@@ -21,14 +23,17 @@ from mkt_search.store.sql.schema import (
     VectorRow,
 )
 
-REPAIRABLE = frozenset({"label_vector", "candidate_index", "change", "segment", "vector"})
+REPAIRABLE = frozenset(
+    {"label_vector", "candidate_index", "change", "segment", "vector", "miniature"}
+)
 """Tables whose rows are made again from the photos and the other tables."""
 
 VALUES = {
     Photo.state: ("indexed", "failed", "missing"),
     EncodingRow.state: ("active", "building"),
     RunRow.outcome: ("running", "done", "failed", "interrupted", "reverted"),
-    TagRow.source: ("auto", "human", "imported"),
+    TagRow.source: ("auto",),
+    HandTagRow.source: ("human", "imported"),
 }
 
 
@@ -51,7 +56,7 @@ def delete_damaged(session: Session) -> FileNames:
 
     Photos whose vectors are lost by it have none, and are encoded again. Readers read everything.
     """
-    for row in (LabelVectorRow, CandidateIndexRow, ChangeRow):
+    for row in (LabelVectorRow, CandidateIndexRow, ChangeRow, MiniatureRow):
         session.execute(delete(row).where(~is_sound(row.__table__)))
     damaged = or_(
         ~is_sound(SegmentRow.__table__), SegmentRow.encoding_id.not_in(select(EncodingRow.id))

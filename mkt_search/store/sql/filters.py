@@ -3,15 +3,25 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, exists, or_, select
+from sqlalchemy.orm import aliased
 
 from mkt_search.paths import path_to_text
 from mkt_search.spelling import label_key, path_key
 from mkt_search.store.sql.path_keys import PathKey
-from mkt_search.store.sql.schema import LabelRow, Photo, Root, TagRow
+from mkt_search.store.sql.schema import HandTagRow, LabelRow, Photo, Root, TagRow
 from mkt_search.types import Filters
 
 AnySelect = TypeVar("AnySelect", bound="Select[*tuple[Any, ...]]")
+
+_COPY = aliased(Photo)
+HAS_COPY = exists().where(
+    _COPY.content_id == Photo.content_id, _COPY.state != "missing", _COPY.id != Photo.id
+)
+"""There is another photo of the same bytes, and it is not missing."""
+
+SHOWS_WORDS = or_(Photo.state != "missing", ~HAS_COPY)
+"""A missing photo shows what a person said of its content only if the picture is nowhere else."""
 
 
 def filtered(query: AnySelect, filters: Filters) -> AnySelect:
@@ -40,7 +50,12 @@ def filtered(query: AnySelect, filters: Filters) -> AnySelect:
             .join(LabelRow, LabelRow.id == TagRow.label_id)
             .where(LabelRow.key == label_key(filters.tag), TagRow.superseded_by.is_(None))
         )
-        query = query.where(Photo.id.in_(tagged))
+        tagged_by_hand = (
+            select(HandTagRow.content_id)
+            .join(LabelRow, LabelRow.id == HandTagRow.label_id)
+            .where(LabelRow.key == label_key(filters.tag))
+        )
+        query = query.where(Photo.id.in_(tagged) | Photo.content_id.in_(tagged_by_hand))
     return query
 
 

@@ -1,6 +1,6 @@
 """Queries about photos: files with a path, their state, and what the files say of themselves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,24 @@ from mkt_search.store.records import (
     KnownPhoto,
     NewPhoto,
     PhotoRecord,
+    Place,
     RootLocation,
 )
-from mkt_search.store.sql import refusals
+from mkt_search.store.sql import hand_tags
 from mkt_search.store.sql.checksums import checked, is_sound
-from mkt_search.store.sql.filters import filtered
+from mkt_search.store.sql.filters import HAS_COPY, filtered
 from mkt_search.store.sql.roots import roots_below
 from mkt_search.store.sql.schema import Content, Photo, Root, TagRow, VectorRow
 from mkt_search.store.sql.statements import in_pieces
 from mkt_search.types import Filters, PhotoFacts, PhotoFile
 
 PHOTOS_PER_FETCH = 1_000
+
+KEPT_OF_REPLACED = (
+    *("root_id", "path", "size", "mtime_ns", "content_id"),
+    *PhotoFacts.__dataclass_fields__,
+)
+"""What is kept of a picture that another one has replaced."""
 
 # Reading
 
@@ -103,7 +110,11 @@ def at_path(session: Session, path: Path) -> PhotoRecord | None:
         row = session.execute(
             select(Photo, Content.sha256)
             .outerjoin(Content, Content.id == Photo.content_id)
-            .where(Photo.root_id == root.id, Photo.path == path_to_text(path.relative_to(folder)))
+            .where(
+                Photo.root_id == root.id,
+                Photo.path == path_to_text(path.relative_to(folder)),
+                Photo.replaced == 0,
+            )
         ).first()
         if row is not None:
             return _record_of(row[0], folder, row[1])
@@ -114,6 +125,11 @@ def count_indexed(session: Session) -> int:
     """Count the photos that can be found."""
     query = select(func.count()).select_from(Photo).where(Photo.state == "indexed")
     return session.scalar(query) or 0
+
+
+def replaced(session: Session) -> set[int]:
+    """Return the ids of missing photos whose paths other pictures have taken."""
+    return set(session.scalars(select(Photo.id).where(Photo.replaced != 0)))
 
 
 def count_by_state(session: Session) -> dict[str, int]:
@@ -143,6 +159,7 @@ def _record_of(photo: Any, root: Path, sha: bytes | None) -> PhotoRecord:
         photo.error,
         photo.size,
         facts,
+        photo.mtime_ns,
     )
 
 
@@ -165,6 +182,7 @@ def _known(
     has_vectors = exists().where(
         VectorRow.content_id == Photo.content_id, VectorRow.encoding_id == encoding_id
     )
+    lacks_miniature = Photo.content_id.in_(hand_tags.WITHOUT_MINIATURE)
     below = func.substr(Photo.path, 1, len(prefix)) == prefix  # LIKE would take "a" for "A"
     rows = session.execute(
         select(
@@ -175,15 +193,41 @@ def _known(
             Content.sha256,
             Photo.state,
             Photo.error,
-            has_vectors,
+            has_vectors.label("has_vectors"),
+            lacks_miniature.label("lacks_miniature"),
         )
         .outerjoin(Content, Content.id == Photo.content_id)
-        .where(Photo.root_id == root_id, below)
+        .where(Photo.root_id == root_id, Photo.replaced == 0, below)
     )
     return {
-        path: KnownPhoto(id_, size, mtime, sha.hex() if sha else None, state, error, vectors)
-        for path, id_, size, mtime, sha, state, error, vectors in rows
+        row.path: KnownPhoto(
+            row.id,
+            row.size,
+            row.mtime_ns,
+            row.sha256.hex() if row.sha256 else None,
+            row.state,
+            row.error,
+            row.has_vectors,
+            row.lacks_miniature,
+        )
+        for row in rows
     }
+
+
+def places(session: Session, contents: Collection[str]) -> dict[str, list[Place]]:
+    """Return where the library has, or had, the photos of contents (SHA-256 in hex)."""
+    found: dict[str, list[Place]] = {}
+    for piece in in_pieces([bytes.fromhex(content) for content in sorted(contents)]):
+        rows = session.execute(
+            select(Content.sha256, Root.path, Photo.path, Photo.size, Photo.mtime_ns)
+            .join(Photo, Photo.content_id == Content.id)
+            .join(Root, Root.id == Photo.root_id)
+            .where(Content.sha256.in_(piece))
+        )
+        for sha, root, path, size, mtime_ns in rows:
+            file = text_to_path(root) / text_to_path(path)
+            found.setdefault(sha.hex(), []).append(Place(file, size, mtime_ns))
+    return found
 
 
 # Writing
@@ -210,25 +254,30 @@ def record(
     """
     touched: set[int | None] = set()
     files = [photo.file for photo in photos] + [failure.file for failure in failed]
+    renamed = _move_renamed(session, location, photos)
     rows = _rows_by_path(session, location, [file.path for file in files])
     for photo in photos:
-        row = rows.get(photo.file.path)
-        if row is None and photo.renames is not None:
-            row = session.get(Photo, photo.renames)
-        row = _set_file(session, row, location, photo.file)
-        touched |= {row.content_id, ids[photo.content]}
-        _set_content(session, row, ids[photo.content])
+        content = ids[photo.content]
+        row = renamed.get(photo.file.path) or rows.get(photo.file.path) or Photo(replaced=0)
+        touched |= {row.content_id, content}
+        _set_content(session, row, content, is_edit=photo.is_edit)
+        _set_file(session, row, location, photo.file)
         row.state, row.error = "indexed", None
         for name in PhotoFacts.__dataclass_fields__:
             setattr(row, name, getattr(photo.facts, name))
     for failure in failed:
-        row = _set_file(session, rows.get(failure.file.path), location, failure.file)
+        row = rows.get(failure.file.path) or Photo(replaced=0)
         touched.add(row.content_id)
-        if failure.content:  # else the file could not be read at all: its bytes may be as before
-            _set_content(session, row, ids[failure.content])
+        is_other = row.content_id is None or row.state == "missing"
+        if failure.content and is_other:  # else it is the picture that it was, unreadable for now
+            _set_content(session, row, ids[failure.content], is_edit=False)
+            touched.add(row.content_id)
+        _set_file(session, row, location, failure.file)
         row.state, row.error = "failed", failure.reason
     session.flush()
-    return {content for content in touched if content is not None}
+    found = {content for content in touched if content is not None}
+    forget_replaced(session, found)
+    return found
 
 
 def mark_missing(session: Session, photo_ids: Sequence[int]) -> None:
@@ -237,13 +286,32 @@ def mark_missing(session: Session, photo_ids: Sequence[int]) -> None:
         session.execute(update(Photo).where(Photo.id.in_(piece)).values(state="missing"))
 
 
-def update_file_stat(session: Session, photo_id: int, file: PhotoFile) -> None:
-    """Record the size and time of a file that exists and whose bytes are as before."""
-    session.execute(
-        update(Photo)
-        .where(Photo.id == photo_id)
-        .values(size=file.size, mtime_ns=file.mtime_ns, state="indexed", error=None)
-    )
+def mark_returned(session: Session, files: Sequence[tuple[int, PhotoFile]]) -> None:
+    """Record the sizes and times of missing files that are back, with the bytes they had."""
+    for photo_id, file in files:
+        session.execute(
+            update(Photo)
+            .where(Photo.id == photo_id)
+            .values(size=file.size, mtime_ns=file.mtime_ns, state="indexed", error=None)
+        )
+
+
+def _move_renamed(
+    session: Session, location: RootLocation, photos: Sequence[NewPhoto]
+) -> dict[str, Photo]:
+    """Move the rows of missing photos to the paths where they are now; return them by path.
+
+    Before any other row: a photo of the batch may be at the path that one of them had.
+    """
+    renamed: dict[str, Photo] = {}
+    for photo in photos:
+        row = session.get(Photo, photo.renames) if photo.renames is not None else None
+        if row is not None:
+            _set_file(session, row, location, photo.file)
+            row.replaced = 0
+            renamed[photo.file.path] = row
+    session.flush()
+    return renamed
 
 
 def _rows_by_path(
@@ -251,28 +319,52 @@ def _rows_by_path(
 ) -> dict[str, Photo]:
     found: dict[str, Photo] = {}
     for piece in in_pieces(paths):
-        query = select(Photo).where(Photo.root_id == location.id, Photo.path.in_(piece))
+        query = select(Photo).where(
+            Photo.root_id == location.id, Photo.path.in_(piece), Photo.replaced == 0
+        )
         found.update((row.path, row) for row in session.scalars(query))
     return found
 
 
-def _set_file(
-    session: Session, row: Photo | None, location: RootLocation, file: PhotoFile
-) -> Photo:
+def _set_file(session: Session, row: Photo, location: RootLocation, file: PhotoFile) -> None:
     assert location.id is not None
-    if row is None:
-        row = Photo()
-        session.add(row)
     row.root_id, row.path = location.id, file.path
     row.size, row.mtime_ns = file.size, file.mtime_ns
-    return row
+    session.add(row)
 
 
-def _set_content(session: Session, row: Photo, content_id: int) -> None:
-    """Set the content of a photo; new bytes lose automatic tags, which described other pixels."""
-    if row.content_id not in (None, content_id):
-        stale = delete(TagRow).where(TagRow.photo_id == row.id, TagRow.source == "auto")
-        session.execute(stale)
-        if row.content_id is not None:
-            refusals.carry(session, row.content_id, content_id)
+def _set_content(session: Session, row: Photo, content_id: int, *, is_edit: bool) -> None:
+    """Set the content of a photo.
+
+    An edit gets the tags that a person gave to the old bytes. Otherwise these tags stay with the
+    old bytes, and if those are nowhere else, a missing photo keeps their place. Tags of runs
+    described other pixels, and go.
+    """
+    old = row.content_id
+    if old not in (None, content_id):
+        if is_edit:
+            hand_tags.carry(session, old, content_id)
+        elif hand_tags.is_tagged(session, old):
+            _keep_replaced(session, row)
+        session.execute(delete(TagRow).where(TagRow.photo_id == row.id))
     row.content_id = content_id
+
+
+def _keep_replaced(session: Session, row: Photo) -> None:
+    """Add a missing photo for the picture that a row had, unless another photo has its bytes."""
+    has_copy = exists().where(Photo.content_id == row.content_id, Photo.id != row.id)
+    if session.scalar(select(has_copy)):
+        return
+    same = {name: getattr(row, name) for name in KEPT_OF_REPLACED}
+    kept = Photo(**same, state="missing", replaced=row.id)
+    session.add(kept)
+    session.flush()
+    kept.replaced = kept.id
+
+
+def forget_replaced(session: Session, content_ids: set[int]) -> None:
+    """Delete the rows of replaced pictures that are found again."""
+    for piece in in_pieces(sorted(content_ids)):
+        found_again = (Photo.replaced != 0, Photo.content_id.in_(piece), HAS_COPY)
+        ids = list(session.scalars(select(Photo.id).where(*found_again)))
+        session.execute(delete(Photo).where(Photo.id.in_(ids)))

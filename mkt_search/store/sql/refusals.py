@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from mkt_search.paths import text_to_path
 from mkt_search.spelling import label_key
 from mkt_search.store.sql.contents import of_photos
-from mkt_search.store.sql.filters import filtered
+from mkt_search.store.sql.filters import SHOWS_WORDS, filtered
 from mkt_search.store.sql.schema import LabelRow, Photo, RefusalRow, Root
 from mkt_search.store.sql.statements import in_pieces, insert_new, now
 from mkt_search.store.sql.tags import delete_unused_labels, known_label_ids, label_ids
@@ -58,33 +58,24 @@ def of_labels(session: Session, labels: Iterable[int]) -> set[tuple[int, int]]:
     return found
 
 
-def carry(session: Session, old: int, new: int) -> None:
-    """Give the refusals of a content to the one that it was edited to; it keeps them itself."""
-    query = select(RefusalRow.label_id, RefusalRow.created_at).where(RefusalRow.content_id == old)
-    rows = [
-        {"content_id": new, "label_id": label, "created_at": created}
-        for label, created in session.execute(query)
-    ]
-    if rows:
-        insert_new(session, RefusalRow, rows)
-
-
 def listed(
     session: Session, *, label: str | None, photo: int | None, filters: Filters
 ) -> Iterator[Refusal]:
-    """Yield refusals by photo and label."""
+    """Yield refusals by photo and label; a missing photo only if its picture is nowhere else."""
     query = (
-        select(Root.path, Photo.path, LabelRow.name, RefusalRow.created_at)
+        select(Root.path, Photo.path, LabelRow.name, RefusalRow.created_at, Photo.state)
         .select_from(RefusalRow)
         .join(Photo, Photo.content_id == RefusalRow.content_id)
         .join(Root, Root.id == Photo.root_id)
         .join(LabelRow, LabelRow.id == RefusalRow.label_id)
-        .order_by(Root.path, Photo.path, LabelRow.name)
+        .where(SHOWS_WORDS)
+        .order_by(Root.path, Photo.path, Photo.replaced, LabelRow.name)
     )
     if label is not None:
         query = query.where(LabelRow.key == label_key(label))
     if photo is not None:
         query = query.where(Photo.id == photo)
     rows = session.execute(filtered(query, filters).execution_options(yield_per=ROWS_PER_FETCH))
-    for root, path, name, created in rows:
-        yield Refusal(text_to_path(root) / text_to_path(path), name, created)
+    for root, path, name, created, state in rows:
+        file = text_to_path(root) / text_to_path(path)
+        yield Refusal(file, name, created, is_missing=state == "missing")

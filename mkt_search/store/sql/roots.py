@@ -1,13 +1,15 @@
 """Queries about roots: the registered folders, to which paths of photos are relative."""
 
+from collections import Counter
 from pathlib import Path
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from mkt_search.errors import QueryError
 from mkt_search.paths import path_to_text, text_to_path
 from mkt_search.store.records import RootLocation
+from mkt_search.store.sql import changes
 from mkt_search.store.sql.schema import Photo, Root
 
 
@@ -15,7 +17,7 @@ def with_counts(session: Session) -> list[tuple[int, Path, int]]:
     """Return (id, folder, photos below it) of every root, in the order of the folders."""
     rows = session.execute(
         select(Root.id, Root.path, func.count(Photo.id))
-        .outerjoin(Photo, Photo.root_id == Root.id)
+        .outerjoin(Photo, (Photo.root_id == Root.id) & (Photo.replaced == 0))
         .group_by(Root.id, Root.path)
         .order_by(Root.path)
     )
@@ -66,17 +68,80 @@ def roots_below(session: Session, folder: Path) -> dict[int, str]:
 
 
 def move(session: Session, old: Path, new: Path) -> int:
-    """Give a root another folder; return how many photos are below it. Raises QueryError."""
+    """Give a root another folder; return how many photos are below it.
+
+    If the new folder lies in a root already, because it was indexed before anybody said that the
+    old one has moved, the photos become photos of that root.
+
+    Raises:
+        QueryError: `old` is no root, or another root lies in `new`.
+    """
     known = {path: (id_, photos) for id_, path, photos in with_counts(session)}
     if old not in known:
         names = ", ".join(map(str, known)) or "none yet"
         raise QueryError(f"{old} is not a folder of this library; its folders: {names}.")
-    for path in known:
-        if path != old and (path == new or path.is_relative_to(new) or new.is_relative_to(path)):
+    id_, photos = known.pop(old)
+    for path, (other, _) in known.items():
+        if new.is_relative_to(path):
+            below = path_to_text(new.relative_to(path))
+            _merge(session, id_, other, "" if below == "." else f"{below}/")
+            return photos
+        if path.is_relative_to(new):
             raise QueryError(f"{new} overlaps {path}, another folder of this library.")
-    id_, photos = known[old]
     session.execute(update(Root).where(Root.id == id_).values(path=path_to_text(new)))
     return photos
+
+
+def _merge(session: Session, old: int, new: int, prefix: str) -> None:
+    """Move the photos of a root into another one, where some of them may be recorded already."""
+    rows = session.scalars(select(Photo).where(Photo.root_id == new, Photo.replaced == 0))
+    twins = {row.path: row for row in rows if row.path.startswith(prefix)}
+    changed: set[int | None] = set()
+    for row in session.scalars(select(Photo).where(Photo.root_id == old)).all():
+        path = prefix + row.path
+        twin = twins.get(path) if not row.replaced else None
+        if twin is not None and twin.content_id == row.content_id:
+            if row.state != twin.state:
+                changed.add(row.content_id)
+            row.size, row.mtime_ns = twin.size, twin.mtime_ns
+            row.state, row.error = twin.state, twin.error
+            session.delete(twin)  # it is younger, and may lack tags of runs
+            session.flush()
+        elif twin is not None:
+            changed.add(row.content_id)
+            row.state, row.error, row.replaced = "missing", None, row.id
+        row.root_id, row.path = new, path
+    session.flush()
+    session.execute(delete(Root).where(Root.id == old))
+    changes.record_change(session, {id_ for id_ in changed if id_ is not None})
+
+
+def moved_to(session: Session, root: Path) -> tuple[Path, int] | None:
+    """Return the folder that holds most photos of a root under their paths, and how many.
+
+    None unless some folder holds at least half of them.
+    """
+    id_ = session.scalar(select(Root.id).where(Root.path == path_to_text(root)))
+    there = aliased(Photo)
+    rows = session.execute(
+        select(Photo.path, Root.path, there.path)
+        .join(there, there.content_id == Photo.content_id)
+        .join(Root, Root.id == there.root_id)
+        .where(
+            *(Photo.root_id == id_, Photo.state == "indexed"),
+            *(there.root_id != id_, there.state == "indexed"),
+        )
+    )
+    found: Counter[Path] = Counter()
+    for path, other, now in rows:
+        if now == path or now.endswith(f"/{path}"):
+            found[text_to_path(other) / text_to_path(now[: len(now) - len(path)])] += 1
+    indexed = select(func.count()).where(Photo.root_id == id_, Photo.state == "indexed")
+    total = session.scalar(indexed) or 0
+    for folder, photos in found.most_common(1):
+        if 2 * photos >= total:
+            return folder, photos
+    return None
 
 
 def _ids_by_folder(session: Session) -> dict[Path, int]:

@@ -1,9 +1,8 @@
 """The tables. Queries are in the files beside this one, changes of the tables in `migrations/`.
 
-root ──< photo >── content ──< vector >── segment >── encoding
-          └──< tag >── label      tag >── run ──< evaluation      label_vector    revision, change
-                                                                      encoding ── candidate_index
-                                                                      library
+root ──< photo >── content ──< vector >── segment >── encoding ── candidate_index
+          │           ├──< hand_tag >── label      miniature of a content      label_vector
+          └──< tag >── label      tag >── run ──< evaluation     revision, change, library
 """
 
 from datetime import datetime
@@ -20,6 +19,7 @@ from mkt_search.store.sql.columns import (
     DataOrNull,
     FileName,
     FolderPath,
+    Miniature,
     Number,
     PathBelow,
     Sha256,
@@ -28,7 +28,7 @@ from mkt_search.store.sql.columns import (
     Whole,
 )
 
-HEAD = "0010"
+HEAD = "0011"
 """The migration that this code needs; a database at another one is refused."""
 
 
@@ -81,10 +81,21 @@ class Content(Base):
     sha256: Mapped[bytes] = mapped_column(Sha256, unique=True)
 
 
+class MiniatureRow(Base):
+    """What tells an edit of a content from another picture; see `photos.miniature`."""
+
+    __tablename__ = "miniature"
+    content_id: Mapped[int] = mapped_column(ForeignKey("content.id"), primary_key=True)
+    miniature: Mapped[bytes] = mapped_column(Miniature)
+
+
 class Photo(Base):
     """A file of the user. `state` is indexed, failed (see `error`) or missing.
 
     `date_source` says where `taken_at` comes from; NULL if nothing has a date.
+
+    `replaced` is 0 for the photo at its path. A picture that a person tagged stays as a missing
+    photo when another picture takes its path; `replaced` is then the id of its row.
 
     No index begins with `state`: SQLite would take it for selective, and read all indexed photos to
     find a few.
@@ -92,7 +103,7 @@ class Photo(Base):
 
     __tablename__ = "photo"
     __table_args__ = (
-        Index(None, "root_id", "path", unique=True),
+        Index(None, "root_id", "path", "replaced", unique=True),
         Index("ix_photo_content_id_state", "content_id", "state"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -103,6 +114,7 @@ class Photo(Base):
     content_id: Mapped[int | None] = mapped_column(ForeignKey("content.id"))
     state: Mapped[str]
     error: Mapped[str | None]
+    replaced: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     width: Mapped[int | None]
     height: Mapped[int | None]
     format: Mapped[str | None]
@@ -215,8 +227,23 @@ class EvaluationRow(Base):
     results: Mapped[dict[str, Any]]
 
 
+class HandTagRow(Base):
+    """A label that a person gave to a picture. It belongs to the content, wherever its files are.
+
+    Only a person removes one; new bytes at a path get those of the old bytes if they are an edit.
+    """
+
+    __tablename__ = "hand_tag"
+    content_id: Mapped[int] = mapped_column(ForeignKey("content.id"), primary_key=True)
+    label_id: Mapped[int] = mapped_column(ForeignKey("label.id"), primary_key=True, index=True)
+    source: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+
+
 class TagRow(Base):
-    """A label on a photo. One that a later run replaced is kept until that run is reverted.
+    """A label that a run gave to a photo.
+
+    One that a later run replaced is kept until that run is reverted.
 
     No index begins with `superseded_by` of current tags: SQLite would take it for selective, and
     read every current tag to find those of a few photos or labels. The indexes are partial in

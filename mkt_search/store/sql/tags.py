@@ -1,21 +1,32 @@
-"""Queries about labels and current tags, and the tags that a person sets by hand.
+"""Queries about labels and current tags: those of runs, and those that a person set.
 
-A tag is current while `superseded_by` is NULL; see `auto_tags`.
+A tag of a run is current while `superseded_by` is NULL; see `auto_tags` and `hand_tags`.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import delete, exists, func, insert, select
+from sqlalchemy import (
+    Double,
+    Integer,
+    Select,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    null,
+    select,
+    union_all,
+)
+from sqlalchemy import cast as cast_sql
 from sqlalchemy.orm import Session
 
 from mkt_search.paths import text_to_path
 from mkt_search.spelling import distinct_labels, label_key
-from mkt_search.store.sql.contents import of_photos
-from mkt_search.store.sql.filters import filtered
-from mkt_search.store.sql.schema import LabelRow, Photo, RefusalRow, Root, TagRow
-from mkt_search.store.sql.statements import in_pieces, now
+from mkt_search.store.sql.filters import SHOWS_WORDS, filtered
+from mkt_search.store.sql.schema import HandTagRow, LabelRow, Photo, RefusalRow, Root, TagRow
+from mkt_search.store.sql.statements import in_pieces
 from mkt_search.types import Filters, Source, Tag
 
 TAGS_PER_FETCH = 1_000
@@ -43,62 +54,14 @@ def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
 
 def delete_unused_labels(session: Session) -> None:
     """Delete the labels that no tag and no refusal names."""
-    is_set = exists().where(TagRow.label_id == LabelRow.id)
-    is_refused = exists().where(RefusalRow.label_id == LabelRow.id)
-    session.execute(delete(LabelRow).where(~is_set, ~is_refused))
-
-
-def add_by_hand(
-    session: Session, photos: Sequence[int], label: str, source: Source = "human"
-) -> int:
-    """Tag photos; return how many did not have the tag from this source yet."""
-    label_id = label_ids(session, [label])[label]
-    present: set[int] = set()
-    for piece in in_pieces(photos):
-        present.update(
-            session.scalars(
-                select(TagRow.photo_id).where(
-                    TagRow.photo_id.in_(piece),
-                    TagRow.label_id == label_id,
-                    TagRow.source == source,
-                    TagRow.superseded_by.is_(None),
-                )
-            )
-        )
-    new = [photo for photo in dict.fromkeys(photos) if photo not in present]
-    session.add_all(
-        TagRow(photo_id=photo, label_id=label_id, source=source, created_at=now()) for photo in new
+    is_named = (
+        exists().where(table.label_id == LabelRow.id) for table in (TagRow, HandTagRow, RefusalRow)
     )
-    return len(new)
-
-
-def remove_by_hand(session: Session, photos: Sequence[int], label: str) -> int:
-    """Remove a label from photos and their copies, whoever set it; return how many of them had it.
-
-    Replaced tags go too, so that reverting a run does not restore them.
-    """
-    removed: set[int] = set()
-    contents = sorted(of_photos(session, photos))
-    copies = (
-        session.scalars(select(Photo.id).where(Photo.content_id.in_(p)))
-        for p in in_pieces(contents)
-    )
-    everywhere = {*photos, *chain.from_iterable(copies)}
-    for piece in in_pieces(sorted(everywhere)):
-        rows = session.scalars(
-            select(TagRow)
-            .join(LabelRow, LabelRow.id == TagRow.label_id)
-            .where(TagRow.photo_id.in_(piece), LabelRow.key == label_key(label))
-        )
-        for tag in rows:
-            if tag.superseded_by is None:
-                removed.add(tag.photo_id)
-            session.delete(tag)
-    return len(removed.intersection(photos))
+    session.execute(delete(LabelRow).where(*(~one for one in is_named)))
 
 
 def delete_tags_of(session: Session, photos: Sequence[int]) -> int:
-    """Delete all tags of photos; return how many of them were current."""
+    """Delete all tags that runs gave to photos; return how many of them were current."""
     current = 0
     for piece in in_pieces(photos):
         of_photos = TagRow.photo_id.in_(piece)
@@ -118,36 +81,70 @@ def current(
     filters: Filters | None = None,
 ) -> Iterator[Tag]:
     """Yield current tags by photo, best score first; tags without a score come before."""
-    query = (
-        select(Root.path, Photo.path, LabelRow.name, TagRow.score, TagRow.source, TagRow.run_id)
-        .select_from(TagRow)
-        .join(Photo, Photo.id == TagRow.photo_id)
-        .join(Root, Root.id == Photo.root_id)
+    by_runs = (
+        _shown(TagRow.score, TagRow.source, TagRow.run_id)
+        .join(TagRow, TagRow.photo_id == Photo.id)
         .join(LabelRow, LabelRow.id == TagRow.label_id)
         .where(TagRow.superseded_by.is_(None))
-        .order_by(Root.path, Photo.path, func.coalesce(TagRow.score, 1e9).desc(), LabelRow.name)
+    )
+    by_hand = (
+        _shown(null(), HandTagRow.source, null())
+        .join(HandTagRow, HandTagRow.content_id == Photo.content_id)
+        .join(LabelRow, LabelRow.id == HandTagRow.label_id)
+        .where(SHOWS_WORDS)
     )
     if label is not None:
-        query = query.where(LabelRow.key == label_key(label))
+        key = label_key(label)
+        by_runs, by_hand = (q.where(LabelRow.key == key) for q in (by_runs, by_hand))
     if photo is not None:
-        query = query.where(Photo.id == photo)
+        by_runs, by_hand = (q.where(Photo.id == photo) for q in (by_runs, by_hand))
     if source is not None:
-        query = query.where(TagRow.source == source)
+        by_runs = by_runs.where(TagRow.source == source)
+        by_hand = by_hand.where(HandTagRow.source == source)
     if run is not None:
-        query = query.where(TagRow.run_id == run)
+        by_runs, by_hand = by_runs.where(TagRow.run_id == run), by_hand.where(false())
     if filters is not None:
-        query = filtered(query, filters)
+        by_runs, by_hand = filtered(by_runs, filters), filtered(by_hand, filters)
+    found = union_all(by_runs, by_hand).subquery().c
+    query = select(*found).order_by(
+        found.root, found.path, func.coalesce(found.score, 1e9).desc(), found.label
+    )
     with session.execute(query.execution_options(yield_per=TAGS_PER_FETCH)) as rows:
-        for root, path, name, score, source_, run_id in rows:
-            file = text_to_path(root) / text_to_path(path)
-            yield Tag(file, name, score, cast(Source, source_), run_id)
+        for row in rows:
+            file = text_to_path(row.root) / text_to_path(row.path)
+            source_, is_missing = cast(Source, row.source), row.state == "missing"
+            yield Tag(file, row.label, row.score, source_, row.run, is_missing)
+
+
+def _shown(score: Any, source: Any, run: Any) -> Select[*tuple[Any, ...]]:
+    """Return the columns of a tag of a photo; the join with labels is still to be made."""
+    return (
+        select(
+            Root.path.label("root"),
+            Photo.path.label("path"),
+            Photo.state.label("state"),
+            LabelRow.name.label("label"),
+            cast_sql(score, Double).label("score"),
+            source.label("source"),
+            cast_sql(run, Integer).label("run"),
+        )
+        .select_from(Photo)
+        .join(Root, Root.id == Photo.root_id)
+    )
 
 
 def count_by_source(session: Session) -> dict[str, int]:
-    """Count the current tags of each source."""
-    rows = session.execute(
+    """Count the current tags of each source, as they are listed."""
+    by_runs = (
         select(TagRow.source, func.count())
         .where(TagRow.superseded_by.is_(None))
         .group_by(TagRow.source)
     )
+    by_hand = (
+        select(HandTagRow.source, func.count())
+        .join(Photo, Photo.content_id == HandTagRow.content_id)
+        .where(SHOWS_WORDS)
+        .group_by(HandTagRow.source)
+    )
+    rows = [*session.execute(by_runs), *session.execute(by_hand)]
     return {source: number for source, number in rows}

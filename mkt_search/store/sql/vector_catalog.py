@@ -29,6 +29,7 @@ from mkt_search.store.sql import (
     damage,
     encodings,
     label_vectors,
+    miniatures,
     photos,
     vectors,
 )
@@ -117,6 +118,10 @@ class VectorCatalog:
         with transaction(self._engine) as session:
             ids = contents.add(session, named)
             changed = photos.record(session, location, batch.photos, batch.failed, ids)
+            miniatures.add(
+                session,
+                {ids[p.content]: p.miniature for p in batch.photos if p.miniature is not None},
+            )
             if segment is not None:
                 encoded = [ids[photo.content] for photo in batch.encoded]
                 vectors.add_segment(session, encoding_id, segment, encoded)
@@ -163,20 +168,27 @@ class VectorCatalog:
             vectors.delete_segments(session, [segment_id])
         return FileNames((file,), tuple(index_files))
 
-    def prune(self, *, dry_run: bool = False) -> tuple[PruneReport, FileNames]:
-        """Delete missing photos and what no photo needs; a dry run only reports it."""
+    def prune(
+        self, *, tagged: bool = False, dry_run: bool = False
+    ) -> tuple[PruneReport, FileNames]:
+        """Delete missing photos and what no photo needs; a dry run only reports it.
+
+        Args:
+            tagged: also missing photos that a person tagged, and these tags.
+            dry_run: change nothing.
+        """
         with transaction(self._engine) as session:
-            report, unused = prune(session)
+            report, unused = prune(session, tagged=tagged)
             if dry_run:
                 session.rollback()
                 return report, FileNames()
         return report, unused
 
-    def prunable_files(self) -> FileNames:
+    def prunable_files(self, *, tagged: bool = False) -> FileNames:
         """Return the files that `prune` makes unused, and those of all candidate indexes."""
         with reading(self._engine) as session:
             index_files = candidate_indexes.files(session)
-            return FileNames(tuple(prunable_segments(session)), tuple(index_files))
+            return FileNames(tuple(prunable_segments(session, tagged=tagged)), tuple(index_files))
 
     # Candidate indexes
 

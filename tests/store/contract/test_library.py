@@ -101,6 +101,69 @@ def test_the_first_schema_is_upgraded_and_its_rows_are_kept(
     store.close()
 
 
+def test_tags_set_by_hand_become_tags_of_contents(tmp_path: Path, url: str | None) -> None:
+    folder = tmp_path / ".mkt"
+    (folder / "segments").mkdir(parents=True)
+    engine = open_engine(url or f"sqlite:///{folder / 'mkt.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0010")
+        for statement in OLD_TAGS:
+            connection.execute(text(statement), {"one": b"1" * 32, "two": b"2" * 32})
+    store = Store.open(folder, url=url, check=False)
+    store.migrate()
+    assert sorted(
+        (tag.path.name, tag.label, tag.source, tag.is_missing) for tag in store.catalog.tags()
+    ) == [
+        ("a.jpg", "cat", "human", False),
+        ("a.jpg", "dog", "auto", False),
+        ("a.jpg", "dog", "human", False),
+        ("copy.jpg", "cat", "human", False),
+        ("copy.jpg", "dog", "human", False),
+        ("gone.jpg", "dog", "imported", True),
+        ("unread.jpg", "cat", "human", False),
+    ]
+    assert store.catalog.photo_at(Path("/photos/nobody tagged.jpg")).content is None  # type: ignore[union-attr]
+    with engine.begin() as connection:
+        newest = connection.scalar(text("SELECT newest_content FROM revision"))
+        assert newest == connection.scalar(text("SELECT max(id) FROM content"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0010")
+        found = connection.execute(text("SELECT photo_id, label_id, source FROM tag"))
+        assert {tuple(row) for row in found} == {
+            *((1, 1, "auto"), (1, 1, "human"), (1, 2, "human")),
+            *((2, 1, "human"), (2, 2, "human"), (3, 1, "imported"), (4, 2, "human")),
+        }
+    engine.dispose()
+    store.close()
+
+
+OLD_PHOTO = "INSERT INTO photo (id, root_id, path, size, mtime_ns, content_id, state) VALUES"
+OLD_TAG = "INSERT INTO tag (photo_id, label_id, source, created_at) VALUES"
+OLD_TAGS = (
+    "INSERT INTO root (id, path) VALUES (1, '/photos')",
+    "INSERT INTO content (id, sha256) VALUES (1, :one)",
+    "INSERT INTO content (id, sha256) VALUES (2, :two)",
+    "UPDATE revision SET newest_content = 2",
+    "INSERT INTO label (id, name, key) VALUES (1, 'dog', 'dog')",
+    "INSERT INTO label (id, name, key) VALUES (2, 'cat', 'cat')",
+    f"{OLD_PHOTO} (1, 1, 'a.jpg', 9, 9, 1, 'indexed')",
+    f"{OLD_PHOTO} (2, 1, 'copy.jpg', 9, 9, 1, 'indexed')",
+    f"{OLD_PHOTO} (3, 1, 'gone.jpg', 9, 9, 2, 'missing')",
+    f"{OLD_PHOTO} (4, 1, 'unread.jpg', 9, 9, NULL, 'failed')",
+    f"{OLD_PHOTO} (5, 1, 'nobody tagged.jpg', 9, 9, NULL, 'failed')",
+    f"{OLD_TAG} (1, 1, 'auto', '2024-01-01 00:00:00')",
+    f"{OLD_TAG} (1, 1, 'human', '2024-01-01 00:00:00')",
+    f"{OLD_TAG} (1, 2, 'human', '2024-01-01 00:00:00')",
+    f"{OLD_TAG} (2, 1, 'human', '2024-01-02 00:00:00')",
+    f"{OLD_TAG} (3, 1, 'imported', '2024-01-01 00:00:00')",
+    f"{OLD_TAG} (4, 2, 'human', '2024-01-01 00:00:00')",
+)
+
+
 def columns(store: Store) -> set[tuple[str, str]]:
     from sqlalchemy import inspect
 

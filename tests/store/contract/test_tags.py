@@ -131,6 +131,7 @@ def test_every_spelling_finds_a_label_which_keeps_its_first_one(filled: Store) -
         found = list(filled.catalog.tags(label=one))
         assert [(t.path.name, t.label) for t in found] == [
             *(("a.jpg", "Café"), ("b.jpg", "Café"), ("c.jpg", "Café")),
+            ("copy of a.jpg", "Café"),
         ]
         ids = filled.catalog.matching_content_ids(Filters(tag=one))
         assert len(ids) == 3
@@ -142,9 +143,9 @@ def test_a_run_never_touches_human_tags(filled: Store) -> None:
     assert filled.catalog.add_tag([photo], "dog") == 1
     assert filled.catalog.add_tag([photo, photo], "dog") == 0
     run = run_of(tag(filled, ["dog"], [(1, "dog")]))
-    assert current(filled, "human") == {("a.jpg", "dog")}
+    assert current(filled, "human") == {("a.jpg", "dog"), ("copy of a.jpg", "dog")}
     filled.catalog.revert_run(run)
-    assert current(filled, "human") == {("a.jpg", "dog")}
+    assert current(filled, "human") == {("a.jpg", "dog"), ("copy of a.jpg", "dog")}
 
 
 def test_a_removed_tag_does_not_return_with_an_older_run(filled: Store) -> None:
@@ -166,10 +167,57 @@ def test_an_edited_photo_loses_automatic_tags_and_keeps_human_ones(
     assert stored is not None
     place = made.location(filled, root)
     filled.add(place, stored, Batch([], [made.failed(root, "b.jpg", "permission denied")]))
-    edited = made.photo(root, "b.jpg", row=0, content=made.sha("edited"))
+    edited = made.photo(root, "b.jpg", row=0, content=made.sha("edited"), is_edit=True)
     filled.add(place, stored, Batch([edited], (), made.vectors(1, 9)))
     assert current(filled) == {("c.jpg", "theirs")}
     assert current(filled, "human") == {("b.jpg", "mine")}
+    assert filled.catalog.replaced_photos() == set()
+
+
+def test_a_replaced_picture_keeps_its_tags_as_a_missing_photo_until_it_is_found_again(
+    filled: Store, root: Path
+) -> None:
+    filled.catalog.add_tag(ids_of(filled, "b.jpg"), "mine")
+    stored = filled.active
+    assert stored is not None
+    place = made.location(filled, root)
+    for number in range(2):  # also a second picture under the same name
+        other = made.photo(root, "b.jpg", row=0, content=made.sha(f"other {number}"))
+        filled.add(place, stored, Batch([other], (), made.vectors(1, 9 + number)))
+        if not number:
+            filled.catalog.add_tag([found_at(filled, root / "b.jpg")], "another")
+    assert {
+        (tag.path.name, tag.label, tag.is_missing) for tag in filled.catalog.tags(source="human")
+    } == {("b.jpg", "mine", True), ("b.jpg", "another", True)}
+    assert len(filled.catalog.replaced_photos()) == 2
+    back = made.photo(root, "moved.jpg", content=SHAS[1])
+    filled.add(place, stored, Batch([back]))
+    assert current(filled, "human") == {("moved.jpg", "mine"), ("b.jpg", "another")}
+    assert len(filled.catalog.replaced_photos()) == 1
+
+
+def found_at(store: Store, path: Path) -> int:
+    photo = store.catalog.photo_at(path)
+    assert photo is not None
+    return photo.id
+
+
+def test_a_missing_photo_gives_its_row_to_its_new_name_and_its_old_name_to_another_photo(
+    filled: Store, root: Path
+) -> None:
+    """In one batch, whichever of the two comes first."""
+    stored = filled.active
+    assert stored is not None
+    [gone] = ids_of(filled, "gone.jpg")
+    for new_name, new_path in (("gone.jpg", "x.jpg"), ("x.jpg", "a b.jpg")):
+        renamed = made.photo(root, new_path, content=SHAS[3], renames=gone)
+        new = made.photo(root, new_name, row=0, content=made.sha(new_name))
+        both = [new, renamed] if new_path == "x.jpg" else [renamed, new]
+        filled.add(made.location(filled, root), stored, Batch(both, (), made.vectors(1)))
+        known = filled.catalog.known(filled.catalog.locate(root), stored.id)
+        assert (known[new_path].id, known[new_path].content) == (gone, SHAS[3])
+        assert known[new_name].content == made.sha(new_name)
+        filled.catalog.mark_missing([gone])
 
 
 def test_tags_are_listed_by_photo_and_score(filled: Store, root: Path) -> None:
@@ -177,6 +225,7 @@ def test_tags_are_listed_by_photo_and_score(filled: Store, root: Path) -> None:
     filled.catalog.add_tag(ids_of(filled, "copy of a.jpg"), "mine")
     listed = list(filled.catalog.tags())
     assert [(t.path, t.label, t.score, t.source, t.run) for t in listed] == [
+        (root / "a.jpg", "mine", None, "human", None),
         (root / "a.jpg", "cat", 0.5, "auto", run),
         (root / "a.jpg", "dog", 0.5, "auto", run),
         (root / "b.jpg", "cat", 0.5, "auto", run),
@@ -186,7 +235,7 @@ def test_tags_are_listed_by_photo_and_score(filled: Store, root: Path) -> None:
     ]
     by: Callable[..., int] = lambda **conditions: len(list(filled.catalog.tags(**conditions)))  # noqa: E731
     assert by(label="cat") == 3 and by(label="nothing") == 0
-    assert by(source="human") == 1 and by(run=run) == 5 and by(run=run + 1) == 0
+    assert by(source="human") == 2 and by(run=run) == 5 and by(run=run + 1) == 0
     assert by(filters=Filters(path="copy*")) == 3
 
 
@@ -267,5 +316,5 @@ def test_runs_are_counted_as_sets_and_revert_in_any_order(
         assert current(store) == {
             t for one, (_, tags) in newest.items() for t in tags if t[1] == one
         }
-    assert current(store, "human") == {("a.jpg", "a")}
+    assert current(store, "human") == {("a.jpg", "a"), ("copy of a.jpg", "a")}
     store.close()

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from mkt_search.store.sql import checksums
-from mkt_search.store.sql.database import reading
+from mkt_search.store.sql import auto_tags, checksums, miniatures, runs, tags
+from mkt_search.store.sql.database import reading, transaction
 from mkt_search.store.sql.schema import Base
 from mkt_search.store.store import Store
 from tests import made
@@ -21,7 +21,7 @@ VALUES = st.none() | st.integers() | st.floats(allow_nan=False) | st.text() | st
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A library with a candidate index, tags and a remembered label."""
+    """A library with a candidate index, tags, a miniature and a remembered label."""
     store = made.optimized(tmp_path_factory.mktemp("home"), 600)
     photos = [photo.id for photo in store.catalog.photos()]
     store.catalog.add_tag(photos[:5], "dog")
@@ -29,6 +29,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     store.catalog.mark_missing(photos[-2:])
     with store.writing("test"), store.run("index", {"a": 1}):
         pass
+    with transaction(store.catalog.engine) as session:
+        run = runs.start(session, "tag", {}, "test")
+        auto_tags.add(session, run, [(photos[0], tags.label_ids(session, ["cat"])["cat"], 0.5)])
+        miniatures.add(session, {1: bytes((8, 8)) + bytes(64)})
     yield store
     store.close()
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from mkt_search.store.sql import tags
+from mkt_search.store.sql import hand_tags
 from mkt_search.store.sql.filters import filtered, like_pattern
 from mkt_search.store.sql.schema import Photo, Root
 from mkt_search.types import Filters
@@ -19,7 +19,7 @@ def photos(session: Session, rows: Rows) -> Session:
     rows.photo("trip/ab1.jpg", camera="100% Cam", width=300, height=400)
     rows.photo("home/c.png", root="/Scans", taken_at=NOON + timedelta(days=1))
     tagged = rows.photo("home/d.jpg", camera="Zo\u00e9 3")
-    tags.add_by_hand(session, [tagged.id], "dog")
+    hand_tags.add(session, [tagged.id], "dog")
     return session
 
 
@@ -50,9 +50,9 @@ def test_all_conditions_must_hold(photos: Session, filters: Filters, expected: l
     assert sorted(photos.scalars(filtered(query, filters))) == expected
 
 
-def test_a_replaced_tag_does_not_count(photos: Session) -> None:
+def test_a_removed_tag_does_not_count(photos: Session) -> None:
     tagged = photos.scalars(select(Photo.id).where(Photo.path == "home/d.jpg")).one()
-    tags.remove_by_hand(photos, [tagged], "dog")
+    hand_tags.remove(photos, [tagged], "dog")
     query = select(Photo.path).join(Root, Root.id == Photo.root_id)
     assert not list(photos.scalars(filtered(query, Filters(tag="dog"))))
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from mkt_search.errors import QueryError
 from mkt_search.store.records import RootLocation
-from mkt_search.store.sql import roots
+from mkt_search.store.sql import hand_tags, roots, tags
 from mkt_search.store.sql.schema import Photo
 from tests.store.sql.conftest import Rows
 
@@ -66,14 +66,49 @@ def test_a_root_moves_with_its_photos(session: Session, rows: Rows) -> None:
     assert roots.folders(session) == [Path("/new")]
 
 
-@pytest.mark.parametrize("new", ["/other", "/other/below", "/"])
-def test_a_root_does_not_move_into_or_around_another(
-    session: Session, rows: Rows, new: str
-) -> None:
+def test_a_root_does_not_move_around_another(session: Session, rows: Rows) -> None:
     rows.root("/old")
     rows.root("/other")
     with pytest.raises(QueryError, match="overlaps /other, another folder of this library"):
-        roots.move(session, Path("/old"), Path(new))
+        roots.move(session, Path("/old"), Path("/"))
+
+
+@pytest.mark.parametrize("new", ["/new", "/new/below"])
+def test_a_root_moves_to_where_its_photos_were_indexed_again(
+    session: Session, rows: Rows, new: str
+) -> None:
+    prefix = new.removeprefix("/new")[1:] + "/" if new != "/new" else ""
+    old = rows.photo("trip/a.jpg", root="/old", content="a")
+    rows.photo("replaced.jpg", root="/old", content="b")
+    rows.photo("only there.jpg", root="/old")
+    rows.photo("else.jpg", root="/new", content="c")
+    rows.photo(f"{prefix}trip/a.jpg", root="/new", content="a", size=99)
+    rows.photo(f"{prefix}replaced.jpg", root="/new", content="d")
+    hand_tags.add(session, [old.id + 1], "mine")
+    assert roots.move(session, Path("/old"), Path(new)) == 3
+    assert roots.folders(session) == [Path("/new")]
+    found = {(p.path, p.state, p.replaced != 0) for p in session.scalars(select(Photo))}
+    assert found == {
+        (f"{prefix}trip/a.jpg", "indexed", False),
+        (f"{prefix}replaced.jpg", "indexed", False),
+        (f"{prefix}replaced.jpg", "missing", True),
+        (f"{prefix}only there.jpg", "indexed", False),
+        ("else.jpg", "indexed", False),
+    }
+    session.expire_all()
+    assert (old.path, old.size) == (f"{prefix}trip/a.jpg", 99)
+    [tag] = tags.current(session)
+    assert (tag.label, tag.path.name, tag.is_missing) == ("mine", "replaced.jpg", True)
+
+
+def test_a_folder_is_found_that_has_most_photos_of_another(session: Session, rows: Rows) -> None:
+    for name in ("a", "b", "c"):
+        rows.photo(f"trip/{name}.jpg", root="/old", content=name)
+    rows.photo("disk/trip/a.jpg", root="/new", content="a")
+    assert roots.moved_to(session, Path("/old")) is None
+    rows.photo("disk/trip/b.jpg", root="/new", content="b")
+    rows.photo("copy of c.jpg", root="/new", content="c")
+    assert roots.moved_to(session, Path("/old")) == (Path("/new/disk"), 2)
 
 
 def test_an_unknown_root_names_the_known_ones(session: Session, rows: Rows) -> None:
