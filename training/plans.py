@@ -76,6 +76,7 @@ class Stage2Plan:
         optimizer: AdamW and its schedule.
         labels_per_step: seen labels that a step looks at; 0 is all.
         labels_at_once: labels in the text tower at a time.
+        augmentation: changes of training photos; without any, photos are encoded once.
         run: seed and device.
     """
 
@@ -83,6 +84,7 @@ class Stage2Plan:
     optimizer: OptimizerSpec
     labels_per_step: int
     labels_at_once: int
+    augmentation: Augmentation
     run: RunSpec
 
 
@@ -122,7 +124,8 @@ def plan_stage1(config: Stage1Config, *, cache: Path) -> Stage1Plan:
         run=_run(config, cache),
     )
     _check_ema(plan.optimizer)
-    _check_augmentation(plan)
+    _check_augmentation(plan.augmentation)
+    _check_frozen(plan)
     _check_heads(plan.heads)
     _check_teacher(config)
     return plan
@@ -134,6 +137,8 @@ def plan_stage2(config: Stage2Config, *, cache: Path) -> Stage2Plan:
     Raises:
         TrainingError: a setting is out of range; the text names the flag.
     """
+    augmentation = Augmentation(config.flip, config.crop_scale, config.randaugment)
+    _check_augmentation(augmentation)
     return Stage2Plan(
         loss=_ranking(config),
         optimizer=OptimizerSpec(
@@ -146,6 +151,7 @@ def plan_stage2(config: Stage2Config, *, cache: Path) -> Stage2Plan:
         ),
         labels_per_step=config.labels_per_step,
         labels_at_once=config.labels_at_once,
+        augmentation=augmentation,
         run=_run(config, cache),
     )
 
@@ -163,9 +169,14 @@ def result_settings(data: DataConfig, config: Stage1Config | Stage2Config) -> di
 def _labels(config: Stage1Config) -> LabelSpec:
     if bool(config.label_table) == bool(config.text_model):
         raise TrainingError("give either --label-table FILE or --text-model NAME/TAG.")
+    if config.label_table and config.lengths == "own":
+        raise TrainingError(
+            "--lengths own needs --text-model: the vectors of a label table have length 1."
+        )
     return LabelSpec(
         table=Path(config.label_table) if config.label_table else None,
         text_model=config.text_model,
+        lengths=config.lengths,
         transform=config.label_transform,
         whiten_power=config.whiten_power,
         whiten_shrink=config.whiten_shrink,
@@ -222,14 +233,18 @@ def _check_ema(optimizer: OptimizerSpec) -> None:
         raise TrainingError(f"--ema is {optimizer.ema}; it must be at least 0 and below 1.")
 
 
-def _check_augmentation(plan: Stage1Plan) -> None:
-    crop_scale, policy = plan.augmentation.crop_scale, plan.augmentation.randaugment
-    if not 0 < crop_scale <= 1:
-        raise TrainingError(f"--crop-scale is {crop_scale}; it must be above 0, at most 1.")
-    if plan.is_frozen and (crop_scale < 1 or policy):
+def _check_frozen(plan: Stage1Plan) -> None:
+    augmentation = plan.augmentation
+    if plan.is_frozen and (augmentation.crop_scale < 1 or augmentation.randaugment):
         raise TrainingError(
             "random crops and RandAugment need a backbone that learns; give --frozen a number."
         )
+
+
+def _check_augmentation(augmentation: Augmentation) -> None:
+    crop_scale, policy = augmentation.crop_scale, augmentation.randaugment
+    if not 0 < crop_scale <= 1:
+        raise TrainingError(f"--crop-scale is {crop_scale}; it must be above 0, at most 1.")
     if policy and not RANDAUGMENT_POLICY.fullmatch(policy):
         raise TrainingError(
             f'--randaugment is "{policy}"; it must be a policy in timm\'s syntax, such as'

@@ -43,6 +43,7 @@ RECIPES: dict[str, Recipe] = {
     "paper": Recipe(
         stage1={
             "text_model": PAPER_CLIP,
+            "lengths": "own",
             "teacher": PAPER_CLIP,
             "backbone": "vit_base_patch16_clip_quickgelu_224",
             "backbone_weights": "teacher",
@@ -67,7 +68,15 @@ RECIPES: dict[str, Recipe] = {
             "crop_scale": 0.08,
             "randaugment": "rand-m9-mstd0.5-inc1",
         },
-        stage2={"score": "vocabulary", "score_scale": 1.0},
+        stage2={
+            "batch_size": 512,
+            "score": "vocabulary",
+            "score_scale": 1.0,
+            "weight_decay": 0.05,
+            "flip": True,
+            "crop_scale": 0.08,
+            "randaugment": "rand-m9-mstd0.5-inc1",
+        },
     ),
 }
 
@@ -102,6 +111,7 @@ def with_recipe(config: Stage1Config, given: Collection[str]) -> Stage1Config:
     defaults = dict(RECIPES[config.recipe].stage1)
     if config.label_table:
         defaults.pop("text_model", None)
+        defaults.pop("lengths", None)
     if config.text_model and "teacher" in defaults:
         defaults["teacher"] = config.text_model
     return replace(config, **_without(defaults, given))

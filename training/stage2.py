@@ -5,8 +5,8 @@
     L = L_rank over the seen labels    (after MKT, section 3.3, https://arxiv.org/abs/2207.01887)
 
 The embeddings of the template's own tokens learn; the label's tokens, the text tower and the
-student do not. So the student's vectors of the photos are computed once and kept, and the
-checkpoint is that of stage 1 with `prompt.safetensors` beside it: photos need no new index.
+student do not. So the checkpoint is that of stage 1 with `prompt.safetensors` beside it: photos
+need no new index. Unless photos are augmented, the student's vectors of them are computed once.
 """
 
 import time
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from mkt_search.datasets.dataset import Rows
 from mkt_search.display import count_noun, first_few
@@ -28,9 +29,10 @@ from mkt_search.models.text import PromptedTextEncoder
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import DataConfig, Stage2Config
 from mkt_search.types import Vector
+from training.data.augment import NO_CHANGE
 from training.data.features import compute_vectors
 from training.data.label_vectors import LabelSpace
-from training.data.sources import LABEL_STREAM, VectorSource, steps_per_epoch
+from training.data.sources import LABEL_STREAM, PhotoSource, VectorSource, steps_per_epoch
 from training.data.task import Task, read_task, remarks, report_unreadable, task_provenance
 from training.learning.epoch import NotFinite
 from training.learning.evaluate import evaluate
@@ -126,8 +128,28 @@ def create_learner(
 
 def open_source(
     plan: Stage2Plan, task: Task, model: CheckpointModel, progress: ProgressCallback
-) -> VectorSource:
-    """Compute the student's vectors of every photo, and report those that cannot be read."""
+) -> VectorSource | PhotoSource:
+    """Return the source of batches: vectors that are computed once, or augmented photos.
+
+    Without augmentation the student's vectors of every photo are computed here, and the photos that
+    cannot be read are reported.
+    """
+    device, size = choose_device(plan.run.device), plan.optimizer.batch_size
+    if plan.augmentation != NO_CHANGE:
+        student = model.student()
+        dtype = choose_dtype(plan.run.dtype, device, is_convolutional=student.is_convolutional)
+        assert isinstance(student, nn.Module)
+        student.requires_grad_(False).to(device)
+        return PhotoSource(
+            student,
+            task.dataset,
+            model.image,
+            augmentation=plan.augmentation,
+            batch_size=size,
+            seed=plan.run.seed,
+            workers=plan.run.workers,
+            in_bfloat16=dtype == "bfloat16",
+        )
     cache = compute_vectors(
         task.dataset,
         model.photo_encoder(device=plan.run.device, dtype=plan.run.dtype),
@@ -136,7 +158,6 @@ def open_source(
         progress=progress,
     )
     report_unreadable(task, np.flatnonzero(~cache.is_readable), progress)
-    device, size = choose_device(plan.run.device), plan.optimizer.batch_size
     return VectorSource(cache, device=device, batch_size=size, seed=plan.run.seed)
 
 
@@ -153,7 +174,7 @@ class Session:
         task: Task,
         model: CheckpointModel,
         learner: PromptLearner,
-        source: VectorSource,
+        source: VectorSource | PhotoSource,
         run: Run,
         out: Path,
         progress: ProgressCallback,
@@ -168,6 +189,7 @@ class Session:
         self._out = out
         self._progress = progress
         self._steps = steps_per_epoch(len(task.trainable), plan.optimizer.batch_size)
+        self._unreadable_reported = isinstance(source, VectorSource)
 
     def resume(self, saved: SavedState) -> None:
         """Continue from the last epoch of a stopped run."""
@@ -216,6 +238,7 @@ class Session:
         name = f"epoch {number} of {self._plan.optimizer.epochs}"
         rng = np.random.default_rng([self._plan.run.seed, LABEL_STREAM, number])
         losses: list[float] = []
+        unreadable: list[Rows] = []
         for step, batch in enumerate(self._source.training_batches(task.trainable, number)):
             targets = task.seen_targets[batch.rows] * batch.is_readable[:, None]  # (B, L)
             columns = labels_of_step(targets, self._plan.labels_per_step, rng)
@@ -228,9 +251,13 @@ class Session:
                 )
             rate = learner.step((number - 1) * self._steps + step)
             losses.append(float(loss))
+            unreadable.append(batch.rows[~batch.is_readable])
             self._progress(Progress(name, step + 1, self._steps))
         if not learner.context.isfinite().all():
             raise NotFinite(f"the weights are not finite numbers after epoch {number}")
+        if not self._unreadable_reported:
+            report_unreadable(task, np.sort(np.concatenate(unreadable)), self._progress)
+            self._unreadable_reported = True
         return float(np.mean(losses)), rate
 
     def _tuned_vectors(self) -> Vector:

@@ -7,6 +7,7 @@ Training and `mkt evaluate` share this module. The references are https://github
 NUS-WIDE and https://github.com/akshitac8/BiAM for Open Images.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -192,8 +193,9 @@ def retrieval_means(labels: LabelMetrics, rare: float) -> dict[str, dict[str, fl
 def results(scored: PhotoScores, *, seen: int, f1_at: Sequence[int] = (3, 5)) -> dict[str, Any]:
     """Return the short table of a training run; the first `seen` labels are seen.
 
-    `cosine` and `vocabulary` have the standard mAP of each stream by group; `paper` has mAP, P, R
-    and F1 of the fused score in the paper's counting.
+    `cosine` and `vocabulary` have the standard mAP of each stream by group, None where no photo
+    shows a label of the group; `paper` has mAP, P, R and F1 of the fused score in the paper's
+    counting.
     """
     rules = Rules(f1_at=tuple(f1_at))
     columns = label_groups(seen, scored.targets.shape[1])
@@ -205,7 +207,10 @@ def results(scored: PhotoScores, *, seen: int, f1_at: Sequence[int] = (3, 5)) ->
     }
     for scale, by_group in maps.items():
         found[scale] = {
-            name: {stream: value.standard for stream, value in by_stream.items()}
+            name: {
+                stream: None if math.isnan(value.standard) else value.standard
+                for stream, value in by_stream.items()
+            }
             for name, by_stream in by_group.items()
         }
     found["paper"] = {

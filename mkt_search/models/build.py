@@ -231,7 +231,7 @@ class ClipModel(Model):
         """Return a copy of the image tower: a `PhotoEncoder` casts it in place."""
         return deepcopy(self._student)
 
-    def label_encoder(self) -> LabelEncoder:
+    def label_encoder(self) -> "PromptedTextEncoder":
         """Return the text tower with the default template."""
         return self._label_encoder
 
@@ -342,11 +342,14 @@ def _check_size(meta: Meta, state: "Mapping[str, Tensor]", *, source: str) -> No
         return  # an architecture of open_clip, which has the size that it has
     import torch
 
-    from mkt_search.models.student import check_fit
+    from mkt_search.models.student import Student, check_fit
 
     try:
         with torch.device("meta"):  # shapes without memory
-            own = _empty_student(meta).state()
+            student = _empty_student(meta)
+            if isinstance(student, Student):
+                student.take_shape(state)
+            own = student.state()
     except (NotImplementedError, RuntimeError):
         return  # a few architectures compute with real numbers when they are built
     check_fit(own, state, complaint=f"{source} does not fit this student")

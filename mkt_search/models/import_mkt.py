@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from mkt_search.errors import ModelError
@@ -102,7 +101,7 @@ def import_mkt(
         "top_k": TRAINED_TOP_K,
     }
     return checkpoint.write(
-        out, replace(meta, trained=provenance), _student(meta, first), context=context, text=second
+        out, replace(meta, trained=provenance), _student(first), context=context, text=second
     )
 
 
@@ -177,14 +176,13 @@ def _differing_tensor(own: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) ->
     return ""
 
 
-def _student(meta: Meta, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of the student: CLIP's tower, and one head with bias 0."""
+def _student(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of the student: CLIP's tower, and one head without a bias."""
     projection = _DISTINCTIVE["image"]
     tower = {n: t for n, t in state.items() if n != projection and not n.startswith(_UNUSED_PREFIX)}
     return {
         **{f"backbone.{name}": tensor for name, tensor in to_timm_names(tower).items()},
         "global_head.weight": state[projection].T,
-        "global_head.bias": torch.zeros(meta.dim),
     }
 
 

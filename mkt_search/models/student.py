@@ -136,8 +136,14 @@ class Student(nn.Module):
 
     def load(self, state: Mapping[str, Tensor], *, source: str) -> None:
         """Load the tensors of `state()`. Raises ModelError if they do not fit."""
+        self.take_shape(state)
         check_fit(self.state(), state, complaint=f"{source} does not fit this student")
         self.load_state_dict(dict(state), strict=False)
+
+    def take_shape(self, state: Mapping[str, Tensor]) -> None:
+        """Give a shared head the bias that `state` has: that of a regression, or of version 1."""
+        if "global_head.bias" in state:
+            give_bias(self.global_head)
 
     @property
     def _is_shared(self) -> bool:
@@ -324,6 +330,8 @@ def measure_backbone(
 def create_heads(kind: HeadKind, channels: int, dim: int) -> tuple[nn.Module, nn.Module]:
     """Return the global and the local head, C -> D each; "shared" returns one module twice.
 
+    A shared head has no bias, like the projection of CLIP and the head of MKT.
+
     Raises:
         ModelError: unknown kind.
     """
@@ -336,7 +344,13 @@ def create_heads(kind: HeadKind, channels: int, dim: int) -> tuple[nn.Module, nn
 def _head(kind: HeadKind, channels: int, dim: int) -> nn.Module:
     if kind == "mlp":
         return nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, dim))
-    return nn.Linear(channels, dim)
+    return nn.Linear(channels, dim, bias=kind != "shared")
+
+
+def give_bias(head: nn.Module) -> None:
+    """Give a linear head without a bias one of 0."""
+    if isinstance(head, nn.Linear) and head.bias is None:
+        head.bias = nn.Parameter(head.weight.new_zeros(head.out_features))
 
 
 def _without_classifier(state: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:

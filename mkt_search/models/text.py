@@ -8,6 +8,7 @@ https://arxiv.org/abs/2207.01887).
 """
 
 import contextlib
+import copy
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,14 @@ class PromptedTextEncoder:
             self._check_shape(self.context)
         word = self._encode(["label"])  # (1, D)
         self.dim = word.shape[1]
-        self._length = float(np.linalg.norm(word)) if lengths == "own" else None
+        self._word_length = float(np.linalg.norm(word))
+        self._length = self._word_length if lengths == "own" else None
+
+    def with_lengths(self, lengths: Lengths) -> "PromptedTextEncoder":
+        """Return an encoder of the same tower and prompt that scales as `lengths` says."""
+        other = copy.copy(self)
+        other._length = self._word_length if lengths == "own" else None
+        return other
 
     @property
     def fingerprint(self) -> str:

@@ -242,6 +242,11 @@ class Stage1Config:
     backbone_args: tuple[str, ...] = setting(
         (), 'Further timm arguments, each "name=value".', advanced=True
     )
+    lengths: Literal["one", "own"] = setting(
+        "one",
+        "Lengths of a text tower's label vectors: one, or own (the paper's code).",
+        advanced=True,
+    )
     label_transform: Literal["none", "center", "whiten"] = setting(
         "whiten",
         "Transform of the vectors of a table: none, center or whiten.",
@@ -302,9 +307,9 @@ class Stage1Config:
     absent_labels: Literal["keep", "skip"] = setting(
         "keep", "Labels with no positive in the batch: keep or skip.", advanced=True
     )
-    loss_on: Literal["fused", "streams", "both"] = setting(
+    loss_on: Literal["fused", "global", "local", "streams", "both"] = setting(
         "fused",
-        "Scores in the loss: fused, streams or both.",
+        "Scores in the loss: fused, global, local, streams (each) or both (each and fused).",
         advanced=True,
     )
     min_lr: float = setting(
@@ -382,9 +387,9 @@ class Stage2Config:
     absent_labels: Literal["keep", "skip"] = setting(
         "keep", "Labels with no positive in the batch: keep or skip.", advanced=True
     )
-    loss_on: Literal["fused", "streams", "both"] = setting(
+    loss_on: Literal["fused", "global", "local", "streams", "both"] = setting(
         "fused",
-        "Scores in the loss: fused, streams or both.",
+        "Scores in the loss: fused, global, local, streams (each) or both (each and fused).",
         advanced=True,
     )
     min_lr: float = setting(
@@ -393,6 +398,17 @@ class Stage2Config:
     weight_decay: float = setting(0.0, "Weight decay of AdamW.", at_least=0, advanced=True)
     clip_grad: float = setting(
         0.0, "Largest gradient norm; 0 does not clip.", at_least=0, advanced=True
+    )
+    flip: bool = setting(False, "Mirror half of the photos.", advanced=True)
+    crop_scale: float = setting(
+        1.0,
+        "Smallest fraction of a photo that a random crop keeps; 1 is no crops.",
+        advanced=True,
+    )
+    randaugment: str = setting(
+        "",
+        'RandAugment in timm\'s syntax, as rand-m9-mstd0.5-inc1; "" is none.',
+        advanced=True,
     )
     dtype: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",

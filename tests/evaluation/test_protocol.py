@@ -1,5 +1,6 @@
 """The protocol against a slow plain version of the reference."""
 
+import json
 import math
 
 import numpy as np
@@ -195,6 +196,15 @@ def test_results_of_training_have_both_protocols_and_scales() -> None:
 def test_results_without_unseen_labels_have_no_zsl() -> None:
     found = results(scored(3), seen=6)
     assert list(found["paper"]) == ["GZSL"] and list(found["cosine"]) == ["seen", "all"]
+
+
+def test_results_where_no_photo_shows_an_unseen_label_have_none() -> None:
+    part = scored(3)
+    targets = part.targets.copy()
+    targets[:, 4:] = -1
+    found = results(PhotoScores(part.dot, part.cosine, targets), seen=4)
+    assert set(found["cosine"]["unseen"].values()) == {None}
+    json.loads(json.dumps(found, allow_nan=False))
 
 
 def test_known_label_metrics_are_reused() -> None:

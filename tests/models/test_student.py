@@ -97,6 +97,23 @@ def test_shared_heads_are_saved_once_and_loaded_as_one() -> None:
     assert torch.equal(loaded, state["global_head.weight"])
 
 
+def test_a_shared_head_has_no_bias_unless_the_weights_have_one() -> None:
+    def student() -> Student:
+        return create_student("test_vit", image_size=(160, 160), dim=8, heads="shared")
+
+    plain, loaded = student(), student()
+    assert "global_head.bias" not in plain.state()
+    state = {**plain.state(), "global_head.bias": torch.arange(8.0)}  # as in old checkpoints
+    loaded.load(state, source="the test")
+    cls, patches = torch.randn(2, 64), torch.randn(2, 3, 64)
+    for found, without in zip(
+        loaded.project(cls, patches), plain.project(cls, patches), strict=True
+    ):
+        torch.testing.assert_close(found, without + torch.arange(8.0))
+    assert loaded.local_head is loaded.global_head
+    assert set(loaded.state()) == set(state)
+
+
 def test_freezing_covers_the_stem_and_the_first_blocks() -> None:
     student = create_student("vit_tiny_patch16_224", image_size=(32, 32), dim=8, depth=4)
     student.freeze(3)

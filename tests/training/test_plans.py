@@ -92,6 +92,7 @@ def test_given_channels_and_cache_reach_their_parts() -> None:
         ({"heads": "mlp"}, "--head-init ridge needs --heads linear"),
         ({"heads": "mlp", "head_init": "random"}, "--pca-dim needs --heads linear"),
         ({"distill": 1.0}, "--distill 1 needs a teacher; name one by --teacher"),
+        ({"lengths": "own"}, "--lengths own needs --text-model"),
         ({"backbone_weights": "teacher"}, "--backbone-weights teacher needs a teacher"),
         (
             {"head_init": "teacher", "pca_dim": 0, "backbone_weights": "f"},
@@ -123,6 +124,8 @@ def test_stage_2_has_a_plan_too() -> None:
     plan = plan_stage2(Stage2Config(lr=0.5, labels_per_step=7), cache=CACHE)
     assert (plan.optimizer.lr, plan.labels_per_step, plan.labels_at_once) == (0.5, 7, 256)
     assert plan.optimizer.layer_decay == 1.0 and plan.optimizer.ema == 0.0
+    with pytest.raises(TrainingError, match="--crop-scale is 2"):
+        plan_stage2(Stage2Config(crop_scale=2.0), cache=CACHE)
     for name in ("lr", "score_scale"):
         flag = "--" + name.replace("_", "-")
         with pytest.raises(TrainingError, match=f"{flag} is 0; it must be above 0"):

@@ -46,7 +46,7 @@ def test_a_setting_given_as_its_default_still_beats_the_recipe() -> None:
 def test_a_label_table_takes_the_place_of_the_paper_s_text_tower() -> None:
     given = config.from_values({"stage1.recipe": "paper", "stage1.label_table": "table.npz"})
     found = stage1_settings(given)
-    assert (found.text_model, found.teacher) == ("", PAPER_CLIP)
+    assert (found.text_model, found.teacher, found.lengths) == ("", PAPER_CLIP, "one")
 
 
 def test_a_given_text_tower_brings_its_own_teacher() -> None:
@@ -69,6 +69,9 @@ def test_the_table_in_the_documents_has_every_recipe() -> None:
         for key in keys:
             value = recipe.stage1.get(key, defaults[key])
             assert written[name][key] == shown(value), (name, key)
+    text = " ".join(DOCS.read_text().split())
+    for key, value in RECIPES["paper"].stage2.items():
+        assert f"`{key}` {shown(value)}" in text
     assert set(RECIPES["paper"].stage2) <= {item.name for item in fields(Stage2Config)}
 
 

@@ -290,7 +290,8 @@ def test_a_loss_that_is_not_a_number_names_the_batch_and_keeps_the_last_epoch(
 
 
 def test_weights_that_are_not_finite_are_never_kept(world: World, tmp_path: Path) -> None:
-    one_step = world.but(epochs=1, batch_size=64, lr=1000.0, layer_decay=1.0, weight_decay=1e37)
+    changes = {"batch_size": 64, "warmup_epochs": 0.0, "layer_decay": 1.0, "weight_decay": 1e37}
+    one_step = world.but(epochs=1, lr=1000.0, **changes)
     with pytest.raises(TrainingError, match="weights are not finite numbers after epoch 1"):
         train(*one_step, tmp_path / "out")
     assert not (tmp_path / "out").exists() and not (tmp_path / "out.run" / "state.pt").exists()
@@ -354,6 +355,7 @@ def test_every_kind_of_settings_trains(world: World, tmp_path: Path) -> None:
     kinds: list[dict[str, Any]] = [
         {"heads": "mlp", "head_init": "random", "score": "vocabulary", "regression": 0.0},
         {"heads": "shared", "score": "dot", "loss_on": "both", "absent_labels": "skip"},
+        {"heads": "shared", "pca_dim": 0, "head_init": "ridge", "loss_on": "local"},
         {"flip": True, "label_transform": "whiten", "ema": 0.5, "clip_grad": 1.0},
         {"pca_dim": 5, "head_init": "random", "frozen": "1"},
         {"validation": "none", "resize": "crop", "label_transform": "center"},
@@ -362,6 +364,16 @@ def test_every_kind_of_settings_trains(world: World, tmp_path: Path) -> None:
     for number, changes in enumerate(kinds):
         meta = train(*world.but(epochs=1, **changes), tmp_path / str(number))
         assert np.isfinite(meta.results["test"]["cosine"]["all"]["fused"]), changes
+
+
+def test_a_loss_on_one_stream_leaves_the_head_of_the_other_as_it_is(
+    world: World, tmp_path: Path
+) -> None:
+    train(*world.but(epochs=0), tmp_path / "start")
+    train(*world.but(loss_on="global"), tmp_path / "out")
+    start, found = weights(tmp_path / "start"), weights(tmp_path / "out")
+    changed = {name for name in start if not torch.equal(start[name], found[name])}
+    assert changed == {"global_head.weight", "global_head.bias"}
 
 
 @pytest.mark.slow

@@ -125,6 +125,19 @@ def test_a_tuned_prompt_can_be_tuned_further(world: World, tmp_path: Path) -> No
     assert meta.results["before"] == meta.results["test"]
 
 
+def test_augmented_photos_tune_another_prompt_the_same_for_any_workers(
+    world: World, tmp_path: Path
+) -> None:
+    augmented = but(world, flip=True, crop_scale=0.3, randaugment="rand-m9-mstd0.5-inc1")
+    train(*world, tmp_path / "plain")
+    meta = train(*augmented, tmp_path / "one")
+    train(*but(augmented, workers=1), tmp_path / "two")
+    assert torch.equal(context(tmp_path / "one"), context(tmp_path / "two"))
+    assert not torch.equal(context(tmp_path / "one"), context(tmp_path / "plain"))
+    plain = checkpoint.read_meta(tmp_path / "plain").results["before"]["cosine"]["all"]["fused"]
+    assert meta.results["before"]["cosine"]["all"]["fused"] == pytest.approx(plain, abs=0.02)
+
+
 def test_no_epochs_keep_the_template(world: World, tmp_path: Path) -> None:
     train(*but(world, epochs=0), tmp_path / "out")
     encoder = stage2.text_encoder(open_model(world.checkpoint))  # type: ignore[arg-type]

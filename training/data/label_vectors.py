@@ -11,6 +11,7 @@ from mkt_search.models.build import ClipModel
 from mkt_search.models.checkpoint import Prompt
 from mkt_search.models.clip import is_clip_folder, open_clip_weights
 from mkt_search.models.label_table import LabelTable
+from mkt_search.models.text import Lengths
 from mkt_search.types import LabelEncoder
 
 LabelTransform = Literal["none", "center", "whiten"]
@@ -23,6 +24,7 @@ class LabelSpec:
     Args:
         table: `.npz` or GloVe text; None for a text tower.
         text_model: NAME/TAG, NAME/FILE or the folder of an open_clip model; "" for a table.
+        lengths: of the vectors of a text tower: "one", or "own", those of the tower.
         transform: what is done to the vectors of a table; see `transform_table`.
         whiten_power: exponent of the variances that whitening divides by.
         whiten_shrink: fraction of the mean variance added to each variance first.
@@ -30,6 +32,7 @@ class LabelSpec:
 
     table: Path | None = None
     text_model: str = ""
+    lengths: Lengths = "one"
     transform: LabelTransform = "none"
     whiten_power: float = 0.25
     whiten_shrink: float = 1.0
@@ -55,7 +58,7 @@ def open_label_space(spec: LabelSpec) -> LabelSpace:
         ModelError: there is no such table or model.
     """
     if spec.table is None:
-        return _from_text_model(spec.text_model)
+        return _from_text_model(spec.text_model, spec.lengths)
     table = transform_table(
         LabelTable.read(spec.table),
         spec.transform,
@@ -65,14 +68,15 @@ def open_label_space(spec: LabelSpec) -> LabelSpace:
     return LabelSpace(table, table=table)
 
 
-def _from_text_model(spec: str) -> LabelSpace:
+def _from_text_model(spec: str, lengths: Lengths) -> LabelSpace:
     name, _, weights = spec.partition("/")
     if is_clip_folder(Path(spec).expanduser()):
         name, weights = str(Path(spec).expanduser().resolve()), ""
     elif Path(weights).expanduser().is_file():  # the checkpoint is used from other folders too
         weights = str(Path(weights).expanduser().resolve())
     model = ClipModel(open_clip_weights(spec), name=spec)
-    return LabelSpace(model.label_encoder(), prompt=Prompt(name, weights))
+    encoder = model.label_encoder().with_lengths(lengths)
+    return LabelSpace(encoder, prompt=Prompt(name, weights, lengths=lengths))
 
 
 def transform_table(

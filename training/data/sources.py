@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.models.normalizer import Normalizer
@@ -139,7 +139,7 @@ class PhotoSource:
 
     def __init__(
         self,
-        student: Student,
+        student: nn.Module,
         dataset: PhotoDataset,
         spec: ImageSpec,
         *,

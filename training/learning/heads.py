@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from mkt_search.models.student import HeadKind, Student
+from mkt_search.models.student import HeadKind, Student, give_bias
 from training.data.features import FeatureCache
 from training.data.task import Task
 from training.learning.losses import label_targets
@@ -65,6 +65,8 @@ def init_heads(
     """
     if is_resumed:
         add_empty_pca_heads(student, spec.pca_dim)
+        if spec.start == "ridge":
+            give_bias(student.global_head)
         return 0.0
     if spec.start == "teacher" and teacher is not None:
         set_teacher_heads(student, teacher)

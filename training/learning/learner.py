@@ -93,7 +93,7 @@ class Learner:
         rank = ranking_loss_of(streams, targets, spec.ranking, max_positives=max_positives)
         parts, total = {"rank": rank}, rank
         if spec.regression:
-            distance = regression_loss(*vectors, targets, self._labels)
+            distance = regression_loss(*vectors, targets, self._labels, on=spec.ranking.on)
             parts["regression"] = distance + self.penalty * self._squared_weights()
             total = total + spec.regression * parts["regression"]
         if teacher is not None:
@@ -163,7 +163,9 @@ class Learner:
         self.penalty = float(state["penalty"])
 
     def _squared_weights(self) -> Tensor:
-        heads = self.student.global_head, self.student.local_head  # a shared one counts twice
-        layers = [trainable_layer(head) for head in heads]
+        heads = {"global": self.student.global_head, "local": self.student.local_head}
+        if self._loss.ranking.on in heads:  # one stream learns
+            heads = {self._loss.ranking.on: heads[self._loss.ranking.on]}
+        layers = [trainable_layer(head) for head in heads.values()]  # a shared one counts twice
         weights = [layer.weight for layer in layers if isinstance(layer, nn.Linear)]
         return sum((w.square().sum() for w in weights), torch.zeros((), device=self._labels.device))

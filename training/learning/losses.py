@@ -9,7 +9,7 @@ from torch.nn import functional
 
 ScoreKind = Literal["dot", "cosine", "vocabulary"]
 AbsentLabels = Literal["keep", "skip"]
-LossOn = Literal["fused", "streams", "both"]
+LossOn = Literal["fused", "global", "local", "streams", "both"]
 DistillOn = Literal["raw", "unit"]
 
 
@@ -22,7 +22,8 @@ class RankingSpec:
         scale: factor of the scores before the margin.
         margin: how much a positive must score above a negative.
         absent: `skip` leaves out labels that no photo of the batch shows.
-        on: the scores that are ranked: fused, each stream, or both (the mean of all three losses).
+        on: the scores that are ranked: fused, those of one stream, of each stream, or both (the
+            mean of all three losses).
     """
 
     score: ScoreKind = "cosine"
@@ -142,6 +143,8 @@ def ranking_loss_of(
     """Return the ranking loss of the scores that `spec.on` names; targets (B, L)."""
     ranked = {
         "fused": [streams.fused],
+        "global": [streams.global_scores],
+        "local": [streams.local_scores],
         "streams": [streams.global_scores, streams.local_scores],
         "both": [streams.global_scores, streams.local_scores, streams.fused],
     }[spec.on]
@@ -171,7 +174,12 @@ def label_targets(targets: Tensor, labels: Tensor) -> Tensor:
 
 
 def regression_loss(
-    global_vectors: Tensor, patches: Tensor, targets: Tensor, labels: Tensor
+    global_vectors: Tensor,
+    patches: Tensor,
+    targets: Tensor,
+    labels: Tensor,
+    *,
+    on: LossOn = "fused",
 ) -> Tensor:
     """Return the mean squared distance of both streams to the photo's label target, summed.
 
@@ -182,13 +190,15 @@ def regression_loss(
         global_vectors: (B, D), not normalized.
         patches: (B, P, D), not normalized.
         targets: (B, L); photos without a positive are left out.
-        labels: (L, D), unit rows.
+        labels: (L, D).
+        on: `global` or `local` takes that stream alone.
     """
     has_positive = (targets > 0).any(dim=1)  # (B,)
     goal = label_targets(targets, labels)  # (B, D)
     by_global = (global_vectors - goal).square().sum(dim=-1)  # (B,)
     by_patch = (patches - goal[:, None]).square().sum(dim=-1).mean(dim=1)  # (B,)
-    return _mean_where(by_global + by_patch, has_positive)
+    distance = {"global": by_global, "local": by_patch}.get(on, by_global + by_patch)
+    return _mean_where(distance, has_positive)
 
 
 def distillation_loss(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mkt_search.errors import TrainingError
+from mkt_search.models.student import give_bias
 
 
 @dataclass(frozen=True)
@@ -136,5 +137,6 @@ def set_ridge_heads(
 @torch.no_grad()
 def _set(head: nn.Linear, solution: tuple[Tensor, Tensor]) -> None:
     weight, bias = solution
+    give_bias(head)
     head.weight.copy_(weight)
     head.bias.copy_(bias)

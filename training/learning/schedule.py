@@ -1,7 +1,8 @@
 """AdamW with layer-wise rates, and a learning rate with a warm-up and a cosine, both timm's.
 
 - Layer decay: each block learns at `layer_decay` of the rate of the next one.
-- Rate: rises linearly to the peak over the warm-up, then falls along half a cosine.
+- Rate: rises linearly from 0 to the peak over the warm-up, then falls along half a cosine, as in
+  the code of MKT (utils/lr_sched.py of https://github.com/sunanhe/MKT).
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ class WarmupCosine:
     Args:
         optimizers: their groups start with the peak rate, and a group's `lr_scale` multiplies it.
         steps: of the whole run.
-        warmup: steps of the linear rise; the last of them has the peak rate.
+        warmup: steps of the linear rise from 0; the step after them has the peak rate.
         lowest: rate at the end of the cosine.
     """
 
@@ -75,10 +76,8 @@ class WarmupCosine:
 
     def set_rate(self, step: int) -> None:
         """Give every group its rate for a step, counted from 0."""
-        # timm's warm-up starts at rate 0, which would waste a step: take each step's end instead.
-        updates = step + 1 if step < self._warmup else step
         for scheduler in self._schedulers:
-            scheduler.step_update(updates)
+            scheduler.step_update(step)
 
 
 def stage1_optimizer(student: Student, spec: OptimizerSpec) -> torch.optim.AdamW:

@@ -241,7 +241,8 @@ def set_teacher_heads(student: Student, teacher: Teacher) -> None:
                 f" {head.in_features} to {head.out_features}. Give --backbone-weights teacher."
             )
         head.weight.copy_(weight)
-        head.bias.zero_()
+        if head.bias is not None:
+            head.bias.zero_()
 
 
 @torch.no_grad()

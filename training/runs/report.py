@@ -6,6 +6,7 @@ from typing import Any
 from training.runs.history import Epoch
 
 STREAMS = ("global", "local", "fused")
+PARTS = ("P", "R", "F1")
 
 
 def epoch_line(epoch: Epoch) -> str:
@@ -18,13 +19,14 @@ def epoch_line(epoch: Epoch) -> str:
     ]
     maps = epoch.validation.get("cosine", {})
     if "unseen" in maps:
-        streams = maps["unseen"]
-        words.append(
-            f"ZSL mAP {streams['fused']:.4f} (global {streams['global']:.4f},"
-            f" local {streams['local']:.4f})"
-        )
-    if "all" in maps:
+        words.append(_zsl(maps["unseen"]))
+    if "all" in maps and maps["all"]["fused"] is not None:
         words.append(f"GZSL mAP {maps['all']['fused']:.4f}")
+    for name, found in epoch.validation.get("paper", {}).items():
+        words += [
+            f"{name} P/R/F1@{k} " + "/".join(f"{found[f'{part}@{k}']:.3f}" for part in PARTS)
+            for k in _depths(found)
+        ]
     return "  ".join([*words, f"lr {epoch.rate:.1e}", f"{epoch.seconds:.1f} s"])
 
 
@@ -36,7 +38,7 @@ def results_table(results: Mapping[str, Any]) -> str:
     lines = [f"mAP on {found['photos']:,} test photos    global   local   fused"]
     for scale in ("cosine", "vocabulary"):
         for labels, streams in found[scale].items():
-            numbers = "  ".join(f"{streams[name]:6.4f}" for name in STREAMS)
+            numbers = "  ".join(_number(streams[name]) for name in STREAMS)
             lines.append(f"{labels + ' labels, ' + scale:<27}  {numbers}")
     return "\n".join(lines)
 
@@ -54,5 +56,25 @@ def _before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> st
     ]
     title = f"mAP on {after['photos']:,} test photos"
     lines = [f"{title:<27}  before   tuned   change"]
-    lines += [f"{name:<27}  {old:6.4f}  {new:6.4f}  {new - old:+7.4f}" for name, old, new in rows]
+    for name, old, new in rows:
+        change = "–" if old is None or new is None else f"{new - old:+7.4f}"
+        lines.append(f"{name:<27}  {_number(old)}  {_number(new)}  {change:>7}")
     return "\n".join(lines)
+
+
+def _zsl(streams: Mapping[str, float | None]) -> str:
+    """Return the mAP over the unseen labels in words, or what it lacks."""
+    if streams["fused"] is None:
+        return "no ZSL mAP: no validation photo shows an unseen label"
+    by_stream = ", ".join(f"{name} {streams[name]:.4f}" for name in ("global", "local"))
+    return f"ZSL mAP {streams['fused']:.4f} ({by_stream})"
+
+
+def _depths(found: Mapping[str, float]) -> list[str]:
+    """Return the k of the metrics at k, as they are written."""
+    return [name.partition("@")[2] for name in found if name.startswith("F1@")]
+
+
+def _number(value: float | None) -> str:
+    """Return a mean with four decimals, or a dash for a mean over nothing."""
+    return "     –" if value is None else f"{value:6.4f}"

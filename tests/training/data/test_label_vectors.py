@@ -54,6 +54,18 @@ def test_a_table_is_transformed_and_goes_along(tmp_path: Path, transform: Any) -
     assert space.knows("7") and not space.knows("dog")
 
 
+def test_label_vectors_of_a_text_tower_may_keep_its_lengths(tmp_path: Path) -> None:
+    spec = tiny_clip(tmp_path)
+    one, own = (open_label_space(LabelSpec(text_model=spec, lengths=n)) for n in ("one", "own"))
+    labels = ["dog", "a red car", "label"]
+    plain, long = one.encoder.encode(labels), own.encoder.encode(labels)
+    lengths = np.linalg.norm(long, axis=1)
+    np.testing.assert_allclose(long, plain * lengths[:, None], atol=1e-6)
+    assert np.ptp(lengths) > 1e-4 and lengths[2] == pytest.approx(1)
+    assert own.prompt is not None and own.prompt.lengths == "own"
+    assert own.encoder.fingerprint != one.encoder.fingerprint
+
+
 def test_a_text_tower_knows_any_label(tmp_path: Path) -> None:
     spec = tiny_clip(tmp_path)
     space = open_label_space(LabelSpec(text_model=spec))

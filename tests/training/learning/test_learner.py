@@ -166,5 +166,5 @@ def test_weights_that_are_not_finite_are_noticed() -> None:
     found = learner()
     assert found.is_finite()
     with torch.no_grad():
-        found.student.get_parameter("global_head.bias")[0] = float("inf")
+        found.student.get_parameter("global_head.weight")[0] = float("inf")
     assert not found.is_finite()

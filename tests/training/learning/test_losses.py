@@ -147,6 +147,17 @@ def test_regression_loss_equals_a_loop_over_photos_and_patches() -> None:
     )
 
 
+def test_the_regression_of_both_streams_is_the_sum_of_each() -> None:
+    rng = np.random.default_rng(0)
+    targets, labels = some_targets(rng), torch.from_numpy(rng.normal(size=(5, 3)))
+    vectors = [torch.from_numpy(rng.normal(size=s)) for s in ((6, 3), (6, 4, 3))]
+    by = {
+        on: float(regression_loss(*vectors, targets, labels, on=on))  # type: ignore[arg-type]
+        for on in ("global", "local", "fused", "both")
+    }
+    assert by["fused"] == by["both"] == pytest.approx(by["global"] + by["local"])
+
+
 def test_regression_loss_is_zero_at_the_label_target() -> None:
     labels, targets = torch.eye(3), torch.tensor([[1, -1, 1]])
     goal = label_targets(targets, labels)
@@ -200,6 +211,9 @@ def test_the_loss_ranks_the_chosen_scores() -> None:
     targets = torch.tensor([[1, -1]])
     found = {
         on: float(ranking_loss_of(streams, targets, RankingSpec(scale=2, on=on)))
-        for on in ("fused", "streams", "both")
+        for on in ("fused", "global", "local", "streams", "both")
     }
-    assert found == {"fused": 5, "streams": (3 + 7) / 2, "both": (3 + 7 + 5) / 3}
+    assert found == {
+        **{"fused": 5, "global": 3, "local": 7},
+        **{"streams": (3 + 7) / 2, "both": (3 + 7 + 5) / 3},
+    }
