@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.models.build import Model
+from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos import decode as images
 from mkt_search.process import keep_freed_memory
 from mkt_search.scoring import StreamScores, score
@@ -70,10 +71,11 @@ def write_choice(corel: Corel, names: list[str], folder: Path, *, splits: int) -
     return files
 
 
-def encode_all(model: Model, files: list[Path]) -> Encoded:
+def encode_all(model: Model | PhotoEncoder, files: list[Path]) -> Encoded:
     """Encode photos: global vectors (N, D) and patches (N, P, D)."""
     keep_freed_memory()
-    encoder, spec = model.photo_encoder(), model.image
+    encoder = model.photo_encoder() if isinstance(model, Model) else model
+    spec = encoder.spec
     parts = []
     for start in range(0, len(files), BATCH_PHOTOS):
         pixels = [

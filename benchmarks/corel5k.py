@@ -3,11 +3,12 @@
     python benchmarks/corel5k.py --data ../shared/data --work runs/corel5k
 
 For each of three label splits, with the public commands: `mkt train stage1` on four fifths of the
-labels, `mkt init` and `mkt index` on all 4,999 photos, a search for every unseen label, and three
-tags a photo. Printed are the mean AP over unseen labels on the test photos by stream: from the
-search, from all patches, and from pooled vectors by both scale rules; and precision and recall of
-the tags. `--sheets` writes contact sheets of ten unseen labels. Finished steps are reused: delete
-the work folder to start over.
+labels, with the anchor and, as `plain`, without; `mkt init` and `mkt index` on all 4,999 photos, a
+search for every unseen label, and three tags a photo. Printed are the mean AP over unseen labels on
+the test photos by stream: from the search, from all patches, and from pooled vectors by both scale
+rules; precision and recall of the tags; and what the anchor adds, also for the labels of VOC photos
+that no training ever named. `--sheets` writes contact sheets of ten unseen labels. Finished steps
+are reused: delete the work folder to start over.
 
 The backbone is frozen; with `--finetune` its last blocks are trained too, on photos that are
 cropped, mirrored and changed by RandAugment. `--choose` compares the two without looking at test
@@ -23,6 +24,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,16 +32,19 @@ import numpy as np
 from corel import Corel, encode_all, every_patch, rank, read_corel, write_choice
 from pooling_methods import METHODS, over_vocabulary
 from results import Results, add_json_option, met
+from torch import nn
 
 from mkt_search import Library
 from mkt_search.datasets.read import read
 from mkt_search.datasets.split import LabelSplit
 from mkt_search.evaluation.metrics import mean_average_precision, top_labels
-from mkt_search.models.build import Model, open_model
+from mkt_search.models.build import CheckpointModel, Model, open_model
+from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.models.label_table import LabelTable
+from mkt_search.models.student import Student
 from mkt_search.scoring import StreamScores, scale
 from mkt_search.settings.config import DataConfig, IndexConfig
-from mkt_search.types import Pooling
+from mkt_search.types import Encoded, Pooling
 
 STREAMS = ("global", "local", "fused")
 STREAM_COLUMNS = {"global only": ".3f", "local only": ".3f", "fused": ".3f"}
@@ -47,9 +52,11 @@ RULES = ("cosine", "vocabulary")
 Row = tuple[str, str]  # where scores come from, and the scale rule
 MKT = (sys.executable, "-m", "mkt_search")
 SEARCH_AIM_MS = 10  # a warm search of 5,000 photos for 20 hits with boxes
+ANCHORED = {"plain": "the student alone", "frozen": "student and anchor"}
 CHOICE_SPLITS = 2  # label splits on which settings are chosen
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "frozen": (),
+    "plain": ("--anchor", 0),
     "finetuned": (
         *("--recipe", "finetune"),
         *("--image-height", 160, "--image-width", 224, "--top-k", 6),
@@ -74,6 +81,8 @@ def stage1(data: Path, out: Path, *settings: Any) -> dict[str, Any]:
             *("--label-table", data / "label_tables" / "glove_300d_names.npz"),
             *("--backbone", "mobilenetv2_100", "--backbone-arg", "pad_type=same"),
             *("--backbone-weights", data / "backbones/mobilenetv2_100_imagenet.safetensors"),
+            *("--classifier", data / "backbones/mobilenetv2_100_imagenet_head.safetensors"),
+            *("--class-names", data / "backbones/imagenet_classes.txt"),
             *("--mean", 0.5, 0.5, 0.5, "--std", 0.5, 0.5, 0.5),
             *("--out", out, *settings),
         )
@@ -101,7 +110,8 @@ def choose(data: Path, work: Path, corel: Corel, seeds: int, results: Results) -
     files = write_choice(corel, kept, folder, splits=CHOICE_SPLITS)
     results.fact("labels to choose on", len(kept))
     table = results.table("choice", {"settings": "", "split": "", **STREAM_COLUMNS})
-    for kind, settings in SETTINGS.items():
+    for kind in ("frozen", "finetuned"):
+        settings = SETTINGS[kind]
         for number, file in enumerate(files):
             meta = stage1(
                 *(data, folder / f"{kind}{number}", *settings, "--cache", work / "features"),
@@ -154,6 +164,69 @@ def table_rows(model: Model, corel: Corel, names: list[str]) -> dict[Row, Stream
         vectors = METHODS["cover"](scaled, model.grid, 16, k).vectors
         found["cover, m = 16", rule] = rank(labels, vectors, k)
     return found
+
+
+@dataclass(frozen=True)
+class Voc:
+    """Photos of VOC: their files, and the labels of each by file name."""
+
+    files: list[Path]
+    labels: dict[str, list[str]]
+
+    def score(self, model: Model, vectors: Encoded) -> float:
+        """Return the mAP of the fused score over the labels that training never named."""
+        assert isinstance(model, CheckpointModel)
+        trained, table = model.meta.trained, model.label_encoder()
+        assert isinstance(table, LabelTable)
+        named = {*trained["seen"], *trained["unseen"]}
+        shown = {label for file in self.files for label in self.labels[file.name]}
+        names = sorted(label for label in shown - named if label in table)
+        truth = [[1 if name in self.labels[f.name] else -1 for name in names] for f in self.files]
+        scores = rank(table.encode(names), every_patch(scale(vectors)), model.top_k)
+        return mean_average_precision(scores.fused, np.array(truth, np.int8)).standard
+
+
+def read_voc(data: Path) -> Voc:
+    """Read the photos of voc300/."""
+    labels = json.loads((data / "voc300" / "labels.json").read_text())
+    return Voc([data / "voc300" / "images" / file for file in sorted(labels)], labels)
+
+
+def anchor_rows(data: Path, work: Path, corel: Corel, seeds: int) -> dict[str, list[list[float]]]:
+    """Return mAP of unseen and seen labels on the test photos and of VOC labels, by student."""
+    voc = read_voc(data)
+    rows: dict[str, list[list[float]]] = {}
+    for seed in range(seeds):
+        for kind, title in ANCHORED.items():
+            model = open_model(train(data, work, seed, kind=kind))
+            assert isinstance(model, CheckpointModel)
+            found = model.meta.results["test"]["cosine"]
+            row = [found[group][name] for group in ("unseen", "seen") for name in STREAMS]
+            rows.setdefault(title, []).append(
+                [*row, voc.score(model, encode_all(model, voc.files))]
+            )
+        trained, encoder = model.meta.trained, model.label_encoder()
+        row = []
+        alone = encode_alone(model, [corel.folder / file for file in corel.test])
+        for group in ("unseen", "seen"):
+            scores = rank(encoder.encode(trained[group]), every_patch(scale(alone)), model.top_k)
+            streams = (scores.global_scores, scores.local_scores, scores.fused)
+            shown = corel.shown(corel.test, trained[group])
+            row += [mean_average_precision(stream, shown).standard for stream in streams]
+        of_voc = voc.score(model, encode_alone(model, voc.files))
+        rows.setdefault("anchor alone (ConSE, nothing trained)", []).append([*row, of_voc])
+    return rows
+
+
+def encode_alone(model: Model, files: list[Path]) -> Encoded:
+    """Encode photos with the anchor of a student and without its heads."""
+    student = model.student()
+    assert isinstance(student, Student)
+    for head in (student.global_head, student.local_head):
+        assert isinstance(head, nn.Linear)
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    return encode_all(PhotoEncoder(student, model.image), files)
 
 
 def rankings(library: Library, labels: list[str], files: list[str]) -> StreamScores:
@@ -256,7 +329,25 @@ def measure(given: argparse.Namespace, corel: Corel, results: Results) -> None:
     )
     for title, of_splits in tags.items():
         table.row(title, *np.mean(of_splits, axis=0).tolist())
+    table = results.table(
+        "anchor",
+        {
+            "": "",
+            **{f"{group}, {name}": ".3f" for group in ("unseen", "seen") for name in STREAMS},
+            "VOC, never named": ".3f",
+        },
+    )
+    for title, values in anchor_rows(given.data, given.work, corel, given.seeds).items():
+        table.row(title, *np.mean(values, axis=0).tolist())
+    chosen = [
+        json.loads((train(given.data, given.work, seed, kind="frozen") / "meta.json").read_text())
+        for seed in range(given.seeds)
+    ]
     print()
+    anchors = [meta["trained"]["anchor"] for meta in chosen]
+    results.fact("anchor weights", " ".join(f"{anchor['weight']:g}" for anchor in anchors))
+    results.fact("anchor classes", anchors[0]["classes"])
+    results.fact("anchor covered", anchors[0]["covered"])
     results.fact("label splits", given.seeds)
     results.fact("test photos", len(corel.test))
     results.fact("labels", len(every))

@@ -4,6 +4,7 @@ Only this module of training reads `Stage1Config` or `Stage2Config`. The checks 
 model, so a run that cannot work is refused at once.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from mkt_search.errors import TrainingError
 from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from training.data.augment import RANDAUGMENT_POLICY, Augmentation
 from training.data.label_vectors import LabelSpec
+from training.learning.anchor import AnchorSpec
 from training.learning.build import BackboneSpec, Channels
 from training.learning.heads import HeadInit
 from training.learning.losses import LossSpec, RankingSpec
@@ -23,7 +25,16 @@ TEACHER = "teacher"  # as the backbone's weights
 # Settings that say where things are and how fast they are computed, but do not change the result.
 _WITHOUT_EFFECT = {
     *("kind", "photos", "labels", "splits", "unseen", "label_table", "backbone_weights"),
-    *("recipe", "teacher", "cache", "workers", "device", "labels_at_once"),
+    *(
+        "classifier",
+        "class_names",
+        "recipe",
+        "teacher",
+        "cache",
+        "workers",
+        "device",
+        "labels_at_once",
+    ),
 }
 
 
@@ -35,6 +46,7 @@ class Stage1Plan:
         labels: the label vectors.
         backbone: the backbone and its input.
         heads: the heads and their start.
+        anchor: what is added to the vectors of the heads; None for nothing.
         teacher: the open_clip model that teaches; "" where nothing is asked of one.
         loss: the loss.
         optimizer: AdamW and its schedule.
@@ -45,6 +57,7 @@ class Stage1Plan:
     labels: LabelSpec
     backbone: BackboneSpec
     heads: HeadInit
+    anchor: AnchorSpec | None
     teacher: str
     loss: LossSpec
     optimizer: OptimizerSpec
@@ -101,6 +114,7 @@ def plan_stage1(config: Stage1Config, *, cache: Path) -> Stage1Plan:
         labels=_labels(config),
         backbone=_backbone(config),
         heads=HeadInit(config.heads, config.head_init, config.ridge, config.pca_dim),
+        anchor=_anchor(config),
         teacher=config.teacher if _uses_teacher(config) else "",
         loss=LossSpec(
             k=config.top_k,
@@ -201,6 +215,38 @@ def _backbone(config: Stage1Config) -> BackboneSpec:
         mean=_channels(config.mean, "mean"),
         std=std,
     )
+
+
+def _anchor(config: Stage1Config) -> AnchorSpec | None:
+    weight = None if config.anchor == "auto" else _share(config.anchor)
+    if weight == 0:
+        return None
+    if config.frozen != "all":  # what learns is no longer what the classifier was trained on
+        if weight is not None:
+            raise TrainingError(
+                f"--anchor {config.anchor} needs a backbone that does not learn; give --frozen all."
+            )
+        return None
+    weights = config.backbone_weights if config.backbone_weights != TEACHER else ""
+    classifier = config.classifier or weights
+    return AnchorSpec(
+        weight=weight,
+        classifier=Path(classifier) if classifier else None,
+        class_names=Path(config.class_names) if config.class_names else None,
+    )
+
+
+def _share(text: str) -> float:
+    """Return a number from 0 to below 1 in a setting that may be "auto"."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < 1:
+        raise TrainingError(
+            f'--anchor is "{text}"; it must be auto, or a number from 0 to below 1.'
+        )
+    return value
 
 
 def _ranking(config: Stage1Config | Stage2Config) -> RankingSpec:

@@ -20,6 +20,7 @@ import torch
 
 from mkt_search.datasets.dataset import Rows
 from mkt_search.models import checkpoint
+from mkt_search.models.anchor_choice import AnchorChoice, Point
 from mkt_search.models.checkpoint import Meta, hash_file
 from mkt_search.models.encoder import choose_device, choose_dtype
 from mkt_search.models.student import Student
@@ -30,6 +31,14 @@ from training.data.features import FeatureCache, compute_features
 from training.data.label_vectors import open_label_space
 from training.data.sources import FeatureSource, PhotoSource, Source, steps_per_epoch
 from training.data.task import Task, read_task, remarks, report_unreadable, task_provenance
+from training.learning.anchor import (
+    AnchorSpec,
+    choose_weight,
+    fit_anchor,
+    open_classifier,
+    weight_curve,
+    with_weight,
+)
 from training.learning.build import build_student, image_spec
 from training.learning.epoch import NotFinite, train_epoch
 from training.learning.evaluate import evaluate
@@ -107,6 +116,7 @@ def train(
         else:
             session.resume(saved)
             say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
+        session.give_anchor()
 
         # epochs
         for number in range(len(session.history) + 1, plan.optimizer.epochs + 1):
@@ -123,6 +133,7 @@ class Prepared:
     Args:
         student: with its initial heads.
         spec: what it sees.
+        features: of every photo, where they were computed.
         source: where its batches come from.
         penalty: of the ridge start.
         teacher_vectors: the teacher's vectors, where the loss distills.
@@ -132,6 +143,7 @@ class Prepared:
 
     student: Student
     spec: ImageSpec
+    features: FeatureCache | None
     source: Source
     penalty: float
     teacher_vectors: TeacherVectors | None
@@ -182,6 +194,7 @@ def prepare(
     return Prepared(
         student=student,
         spec=spec,
+        features=features,
         source=open_source(plan, task, student, spec, features),
         penalty=penalty,
         teacher_vectors=vectors,
@@ -238,6 +251,8 @@ class Session:
         self._run = run
         self._out = out
         self._progress = progress
+        self._say = remarks(progress, STEP)
+        self._anchor: dict[str, Any] | None = None
         self._unreadable_reported = prepared.unreadable_reported
         self._steps = steps_per_epoch(len(task.trainable), plan.optimizer.batch_size)
         labels = torch.from_numpy(task.vectors[: task.seen])
@@ -255,6 +270,42 @@ class Session:
         """Continue from the last epoch of a stopped run."""
         self.history = saved.history
         self._learner.load_state(saved.tensors)
+
+    def give_anchor(self) -> None:
+        """Give the student the anchor that the plan asks for, and report it.
+
+        Raises:
+            ModelError: the classifier does not fit the backbone, or no class name is known.
+            TrainingError: an anchor of a given weight cannot be had.
+        """
+        features, spec, say = self._prepared.features, self._plan.anchor, self._say
+        if spec is None or features is None:
+            return
+        student = self._prepared.student
+        classifier = open_classifier(spec, student, self._plan.backbone.image_size, say)
+        if classifier is None:
+            return
+        seed = self._plan.run.seed
+        anchor = fit_anchor(classifier, self._task, features, seed=seed)
+        curve: tuple[Point, ...] = ()
+        if spec.weight is None:
+            say("choosing the weight of the anchor on labels held out")
+            k = self._plan.loss.k
+            curve = weight_curve(anchor, student, self._task, features, k=k, seed=seed)
+            if not curve:
+                say(
+                    "no anchor: there are too few labels or photos to choose its weight on; give"
+                    " --anchor a number"
+                )
+                return
+        weight = choose_weight(curve) if spec.weight is None else spec.weight
+        found = AnchorChoice(weight, len(classifier.names), len(anchor.weight), curve)
+        self._anchor = found.provenance()
+        for sentence in found.sentences():
+            say(sentence)
+        weighted = with_weight(anchor, weight)
+        if weighted is not None:
+            student.anchor = weighted.to(choose_device(self._plan.run.device))
 
     def train_epoch(self, number: int) -> Epoch:
         """Train an epoch (from 1), validate, and write its state and its checkpoint.
@@ -331,11 +382,18 @@ class Session:
                 "is_finished": bool(results),
                 **task_provenance(task, self._run),
                 "teacher": self._prepared.teacher_info,
+                "anchor": self._anchor,
                 "epochs": [asdict(epoch) for epoch in self.history],
             },
             results=results,
         )
-        return checkpoint.write(self._out, meta, folded_state(student), labels=task.space.table)
+        return checkpoint.write(
+            self._out,
+            meta,
+            folded_state(student),
+            labels=task.space.table,
+            anchor=student.anchor.state_dict() if student.anchor is not None else None,
+        )
 
 
 def run_settings(
@@ -347,7 +405,7 @@ def run_settings(
     content.
     """
     teacher = teacher_fingerprint(plan.teacher) if plan.teacher else ""
-    weights = plan.backbone.weights
+    weights, anchor = plan.backbone.weights, plan.anchor
     backbone = teacher if weights == TEACHER else ""
     if isinstance(weights, Path) and weights.is_file():
         backbone = hash_file(weights)[:12]
@@ -357,4 +415,11 @@ def run_settings(
         "label vectors": task.space.encoder.fingerprint,
         "teacher weights": teacher,
         "backbone weights": backbone,
+        **(_anchor_settings(anchor) if anchor is not None else {}),
     }
+
+
+def _anchor_settings(spec: AnchorSpec) -> dict[str, str]:
+    """Return what decides an anchor, by content."""
+    files = {"classifier": spec.classifier, "class names": spec.class_names}
+    return {name: hash_file(p)[:12] if p and p.is_file() else "" for name, p in files.items()}

@@ -82,6 +82,9 @@ def evaluate(
             notes.append(event.message)
         progress(event)
 
+    for model in models:
+        for sentence in model.opened.remarks:
+            noted(Progress("models", message=f"{model.name}: {sentence}"))
     dataset, rows = select_photos(config.data, models, only=only, progress=noted)
     rules = make_rules(config.evaluate, dataset, kind=config.data.kind, progress=noted)
     report = evaluate_models(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mkt_search.errors import ModelError
 from mkt_search.models import checkpoint
+from mkt_search.models.anchor_choice import AnchorChoice
 from mkt_search.models.checkpoint import Meta, Prompt
 from mkt_search.models.label_table import LabelTable
 from mkt_search.types import ImageSpec, LabelEncoder
@@ -42,6 +43,11 @@ class Model(ABC):
     def opened(self) -> "Model":
         """The model itself; another object for one that is only recorded (`models.record`)."""
         return self
+
+    @property
+    def remarks(self) -> list[str]:
+        """What an evaluation should say of the model, as sentences."""
+        return []
 
     @property
     @abstractmethod
@@ -108,6 +114,12 @@ class CheckpointModel(Model):
         self.directory = directory
         self.meta = checkpoint.read_meta(directory)
 
+    @property
+    def remarks(self) -> list[str]:
+        """The anchor, and the curve that its weight was chosen on."""
+        found = AnchorChoice.of(self.meta.trained)
+        return found.sentences() if found else []
+
     @cached_property
     def fingerprint(self) -> str:
         """12 hex digits over the weights and how they are used; not the path or the provenance."""
@@ -151,7 +163,24 @@ class CheckpointModel(Model):
         _check_size(self.meta, state, source=source)
         student: Student | ClipStudent = _empty_student(self.meta)
         student.load(state, source=source)
+        if checkpoint.ANCHOR in self.meta.files:
+            self._give_anchor(student)
         return student.eval()
+
+    def _give_anchor(self, student: "Student | ClipStudent") -> None:
+        """Give the student the anchor of the checkpoint. Raises ModelError if it does not fit."""
+        from mkt_search.models.anchor import Anchor
+        from mkt_search.models.student import Student
+
+        source = str(self.directory / checkpoint.ANCHOR)
+        if not isinstance(student, Student):
+            raise ModelError(f"{source}: a tower of open_clip has no anchor")
+        student.anchor = Anchor.of(
+            self._tensors(checkpoint.ANCHOR),
+            channels=student.channels,
+            dim=self.meta.dim,
+            source=source,
+        )
 
     def label_encoder(self) -> LabelEncoder:
         """Return the label table, or the text tower with the learned prompt."""

@@ -4,6 +4,7 @@
     labels.npz            the label table, if that is the label encoder
     prompt.safetensors    `context` (C, W): the learned prompt, if the label encoder has one
     tower.safetensors     the text tower, if the checkpoint has its own
+    anchor.safetensors    the anchor of the student, if it has one
     meta.json             how to build the model, its provenance, its evaluation results
 
 `meta.json` has the SHA-256 of the other files: that makes the fingerprint cheap, and a replaced or
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from mkt_search.errors import ModelError
 from mkt_search.files import open_regular, read_text
 from mkt_search.models.allowed import OPEN_CLIP, TIMM, check_options
+from mkt_search.models.anchor_choice import AnchorChoice
 from mkt_search.models.label_table import LabelTable
 from mkt_search.paths import bare_name
 from mkt_search.types import MAX_DIM, MAX_PATCHES, ImageSpec, check_grid, check_whole
@@ -32,13 +34,16 @@ from mkt_search.types import MAX_DIM, MAX_PATCHES, ImageSpec, check_grid, check_
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
-META, STUDENT, LABELS, PROMPT, TOWER = (
+FORMAT = 2
+"""The newest format of a checkpoint: 2 has an anchor, any other is 1."""
+
+META, STUDENT, LABELS, PROMPT, TOWER, ANCHOR = (
     "meta.json",
     "student.safetensors",
     "labels.npz",
     "prompt.safetensors",
     "tower.safetensors",
+    "anchor.safetensors",
 )
 CLIP_CONFIG = "open_clip_config.json"  # marks a folder as an open_clip model
 CLIP_WEIGHTS = "open_clip_model.safetensors"  # beside it; open_clip's HF_SAFE_WEIGHTS_NAME
@@ -107,7 +112,7 @@ class Meta:
     trained: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    format: int = FORMAT
+    format: int = 1
 
     def __post_init__(self) -> None:
         check_whole("format", self.format, least=1, most=FORMAT)
@@ -133,6 +138,7 @@ class Meta:
         for name in ("settings", "photos"):
             if not isinstance(self.trained.get(name, {}), dict):
                 raise ValueError(f"{name} of the training is not an object")
+        AnchorChoice.of(self.trained)
 
 
 def read_meta(directory: Path) -> Meta:
@@ -171,7 +177,10 @@ def fingerprint(directory: Path) -> str:
     """
     meta = read_meta(directory)
     parts = [meta.library, meta.backbone, meta.options, meta.heads, meta.dim, meta.grid]
-    text = json.dumps([*parts, meta.image.as_key(), meta.files.get(STUDENT)], sort_keys=True)
+    parts += [meta.image.as_key(), meta.files.get(STUDENT)]
+    if ANCHOR in meta.files:
+        parts.append(meta.files[ANCHOR])
+    text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -211,6 +220,7 @@ def write(
     labels: LabelTable | None = None,
     context: "Tensor | None" = None,
     text: "Mapping[str, Tensor] | None" = None,
+    anchor: "Mapping[str, Tensor] | None" = None,
 ) -> Meta:
     """Write a checkpoint atomically; replace an existing one.
 
@@ -221,6 +231,7 @@ def write(
         labels: the label table to include.
         context: (C, W), the learned prompt, for a `meta.prompt`.
         text: the tensors of a text tower, for a `meta.prompt` whose weights are `TOWER`.
+        anchor: the tensors of the student's anchor.
 
     Returns:
         The meta as written.
@@ -232,11 +243,14 @@ def write(
         _save(student, folder / STUDENT)
         if text is not None:
             _save(text, folder / TOWER)
+        if anchor is not None:
+            _save(anchor, folder / ANCHOR)
         if labels is not None:
             labels.save(folder / LABELS)
         if context is not None:
             _save({"context": context}, folder / PROMPT)
-        meta = replace(meta, files={path.name: hash_file(path) for path in _entries(folder)})
+        files = {path.name: hash_file(path) for path in _entries(folder)}
+        meta = replace(meta, files=files, format=FORMAT if anchor is not None else meta.format)
         _save_meta(meta, folder)
     return meta
 

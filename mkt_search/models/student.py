@@ -3,6 +3,7 @@
     images (B, 3, H, W) --backbone--> cls (B, C), patches (B, P, C)
     global head: e_cls   = cls     -> (B, D)
     local head:  e_patch = patches -> (B, P, D)
+    anchor:      adds what the backbone's classifier knows, where there is one (`anchor.py`)
 
 After MKT (He et al., AAAI 2023, section 3.1; https://arxiv.org/abs/2207.01887). The backbone is any
 timm model: a ViT gives [cls | patches]; a CNN or a hierarchical backbone gives a feature map whose
@@ -16,7 +17,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import timm
 import torch
@@ -28,6 +29,9 @@ from mkt_search.errors import ModelError
 from mkt_search.files import open_regular
 from mkt_search.models import conv_vit as _conv_vit  # noqa: F401  registers its name
 from mkt_search.models.allowed import TIMM, check_options
+
+if TYPE_CHECKING:
+    from mkt_search.models.anchor import Anchor
 
 # Filters of warnings belong to the process: for a while they cannot be set, other threads run.
 warnings.filterwarnings("ignore", "Detected pickle protocol", module=r"torch\b")
@@ -51,7 +55,12 @@ class Student(nn.Module):
         local_head: (B, P, C) -> (B, P, D); may be `global_head` itself.
         dim: D, the length of a label vector.
         grid: rows and columns of patches, rows * columns = P.
+
+    Attributes:
+        anchor: None, or what is added to the vectors of the heads; the loss does not see it.
     """
+
+    anchor: "Anchor | None"
 
     def __init__(
         self,
@@ -66,8 +75,14 @@ class Student(nn.Module):
         self.backbone: Any = backbone  # timm is untyped
         self.global_head = global_head
         self.local_head = local_head
+        self.anchor = None
         self.dim = dim
         self.grid = grid
+
+    @property
+    def channels(self) -> int:
+        """C, the length of a feature of the backbone."""
+        return int(self.backbone.num_features)
 
     @property
     def is_convolutional(self) -> bool:
@@ -76,14 +91,19 @@ class Student(nn.Module):
 
     def forward(self, images: Tensor) -> StudentVectors:
         """Encode images (B, 3, H, W), already normalized."""
-        return self.project(*self.features(images))
+        return self.anchored(*self.features(images))
+
+    def anchored(self, cls: Tensor, patches: Tensor) -> StudentVectors:
+        """Apply the heads and add the anchor: (B, C), (B, P, C) -> (B, D), (B, P, D)."""
+        vectors = self.project(cls, patches)
+        return vectors if self.anchor is None else self.anchor.add(vectors, cls, patches)
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the inputs of the heads: cls (B, C) and patches (B, P, C)."""
         return split_streams(self.backbone, self.backbone.forward_features(images))
 
     def project(self, cls: Tensor, patches: Tensor) -> StudentVectors:
-        """Apply the heads: (B, C), (B, P, C) -> (B, D), (B, P, D)."""
+        """Apply the heads alone: (B, C), (B, P, C) -> (B, D), (B, P, D)."""
         return StudentVectors(self.global_head(cls), self.local_head(patches))
 
     def freeze(self, depth: int | Literal["all"]) -> None:
@@ -126,11 +146,12 @@ class Student(nn.Module):
         return self
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors of a checkpoint: every weight once, even if the heads are shared."""
+        """Return every weight once, even if the heads are shared, without the anchor."""
         return {
             name: tensor
             for name, tensor in self.state_dict().items()
             if not (self._is_shared and name.startswith("local_head."))
+            and not name.startswith("anchor.")
             and not name.endswith("num_batches_tracked")
         }
 

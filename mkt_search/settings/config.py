@@ -212,6 +212,19 @@ class Stage1Config:
         'Weights of the backbone: .safetensors, .pth, or teacher for its own ViT; "" is random.',
         is_path=True,
     )
+    anchor: str = setting(
+        "auto",
+        "Share of the backbone's classifier in the vectors: auto (chosen on labels held out) or a"
+        " number; 0 is none.",
+    )
+    classifier: str = setting(
+        "",
+        'Weights of that classifier; "" are in the file of the backbone.',
+        is_path=True,
+    )
+    class_names: str = setting(
+        "", 'Names of its classes, one a line; "" are those of ImageNet.', is_path=True
+    )
     frozen: str = setting("all", 'First blocks that do not learn: "all" or a number in quotes.')
     top_k: int = setting(8, "Best patches averaged by the local stream.", at_least=1)
     epochs: int = setting(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mkt_search.errors import MktError, TrainingError
 from mkt_search.models import checkpoint
@@ -414,3 +414,51 @@ def test_labels_may_come_from_a_text_tower(world: World, tmp_path: Path) -> None
     expected = open_model(tower).label_encoder().encode(["red", "a label never trained"])
     found = model.label_encoder().encode(["red", "a label never trained"])
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def colour_classifier(folder: Path) -> dict[str, Any]:
+    """Write a classifier of colours for the painted world's backbone; return its settings."""
+    generator = torch.Generator().manual_seed(0)
+    save_file(
+        {"fc.weight": torch.randn(3, 16, generator=generator), "fc.bias": torch.zeros(3)},
+        folder / "classifier.safetensors",
+    )
+    (folder / "names.txt").write_text("red\ngreen\nblue\n")
+    return {
+        "classifier": str(folder / "classifier.safetensors"),
+        "class_names": str(folder / "names.txt"),
+    }
+
+
+def test_an_anchor_is_added_beside_the_student_that_is_trained_without_it(
+    world: World, tmp_path: Path
+) -> None:
+    files = colour_classifier(tmp_path)
+    plain = train(*world.but(anchor="0"), tmp_path / "plain")
+    meta = train(*world.but(anchor="0.3", **files), tmp_path / "anchored")
+    assert_same_weights(tmp_path / "plain", tmp_path / "anchored")
+    assert plain.trained["anchor"] is None and checkpoint.ANCHOR not in plain.files
+    assert meta.trained["anchor"] == {"weight": 0.3, "classes": 3, "covered": 3, "curve": []}
+    pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    first, second = (
+        open_model(tmp_path / name).photo_encoder(device="cpu").encode(pixels)
+        for name in ("plain", "anchored")
+    )
+    assert not np.allclose(first.global_vectors, second.global_vectors)
+    assert plain.results != meta.results
+
+
+def test_a_chosen_weight_is_recorded_with_its_curve(world: World, tmp_path: Path) -> None:
+    events: list[Progress] = []
+    files = colour_classifier(tmp_path)
+    meta = train(*world.but(**files), tmp_path / "out", progress=events.append)
+    found = meta.trained["anchor"]
+    assert found["weight"] in [point["weight"] for point in found["curve"]]
+    assert any("3 of 3 class names have a label vector" in text for text in remarks(events))
+
+
+def test_an_anchor_needs_a_backbone_that_does_not_learn(world: World, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"--anchor 0\.3 needs a backbone that does not learn"):
+        train(*world.but(anchor="0.3", frozen="1"), tmp_path / "out")
+    with pytest.raises(TrainingError, match='--anchor is "much"; it must be auto, or a number'):
+        train(*world.but(anchor="much"), tmp_path / "out")

@@ -5,7 +5,7 @@ and runs the whole student; `VectorSource` reads cached vectors. Each gives the 
 same (seed, epoch).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,6 +26,10 @@ from training.data.photos import PhotoPixels, loader
 ORDER_STREAM, VIEW_STREAM, PIXEL_STREAM, LABEL_STREAM = 3, 4, 5, 6
 
 
+Heads = Callable[[Tensor, Tensor], StudentVectors]
+"""cls (B, C), patches (B, P, C) -> vectors."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Rows (B,) of a dataset, which of them are readable (B,), and the student's vectors."""
@@ -39,7 +43,7 @@ class Source(Protocol):
     """Gives the student's vectors of photos."""
 
     def training_batches(self, rows: Rows, epoch: int) -> Iterator[Batch]:
-        """Yield full batches in the epoch's order, augmented, with gradients."""
+        """Yield full batches in the epoch's order, augmented, with gradients, without anchor."""
 
     def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
         """Yield every row in the order given, as it is, without gradients."""
@@ -84,19 +88,21 @@ class FeatureSource:
         rng = np.random.default_rng([self._seed, VIEW_STREAM, epoch])
         order = shuffled(rows, seed=self._seed, epoch=epoch)
         for chosen in full_batches(order, self._batch_size):
-            yield self._batch(chosen, rng.integers(self._cache.views, size=len(chosen)))
+            views = rng.integers(self._cache.views, size=len(chosen))
+            yield self._batch(chosen, views, self._student.project)
 
     @torch.no_grad()
     def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
         """Yield batches in order, of view 0."""
         for start in range(0, len(rows), self._batch_size):
             chosen = rows[start : start + self._batch_size]
-            yield self._batch(chosen, np.zeros(len(chosen), np.int64))
+            views = np.zeros(len(chosen), np.int64)
+            yield self._batch(chosen, views, self._student.anchored)
 
-    def _batch(self, rows: Rows, views: NDArray[np.int64]) -> Batch:
+    def _batch(self, rows: Rows, views: NDArray[np.int64], heads: Heads) -> Batch:
         cls, patches = self._cache.get(rows, views)
         device = next(self._student.parameters()).device
-        vectors = self._student.project(to_device(cls, device), to_device(patches, device))
+        vectors = heads(to_device(cls, device), to_device(patches, device))
         return Batch(rows, self._cache.is_readable[rows], vectors)
 
 
