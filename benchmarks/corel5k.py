@@ -53,6 +53,7 @@ Row = tuple[str, str]  # where scores come from, and the scale rule
 MKT = (sys.executable, "-m", "mkt_search")
 SEARCH_AIM_MS = 10  # a warm search of 5,000 photos for 20 hits with boxes
 ANCHORED = {"plain": "the student alone", "frozen": "student and anchor"}
+ANCHOR_SPLITS = 3  # label splits on which students with and without anchor are compared
 CHOICE_SPLITS = 2  # label splits on which settings are chosen
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "frozen": (),
@@ -192,11 +193,11 @@ def read_voc(data: Path) -> Voc:
     return Voc([data / "voc300" / "images" / file for file in sorted(labels)], labels)
 
 
-def anchor_rows(data: Path, work: Path, corel: Corel, seeds: int) -> dict[str, list[list[float]]]:
+def anchor_rows(data: Path, work: Path, corel: Corel) -> dict[str, list[list[float]]]:
     """Return mAP of unseen and seen labels on the test photos and of VOC labels, by student."""
     voc = read_voc(data)
     rows: dict[str, list[list[float]]] = {}
-    for seed in range(seeds):
+    for seed in range(ANCHOR_SPLITS):
         for kind, title in ANCHORED.items():
             model = open_model(train(data, work, seed, kind=kind))
             assert isinstance(model, CheckpointModel)
@@ -337,15 +338,16 @@ def measure(given: argparse.Namespace, corel: Corel, results: Results) -> None:
             "VOC, never named": ".3f",
         },
     )
-    for title, values in anchor_rows(given.data, given.work, corel, given.seeds).items():
-        table.row(title, *np.mean(values, axis=0).tolist())
+    for title, splits in anchor_rows(given.data, given.work, corel).items():
+        table.row(title, *np.mean(np.array(splits), axis=0).tolist())
     chosen = [
         json.loads((train(given.data, given.work, seed, kind="frozen") / "meta.json").read_text())
-        for seed in range(given.seeds)
+        for seed in range(ANCHOR_SPLITS)
     ]
     print()
     anchors = [meta["trained"]["anchor"] for meta in chosen]
     results.fact("anchor weights", " ".join(f"{anchor['weight']:g}" for anchor in anchors))
+    results.fact("anchor splits", ANCHOR_SPLITS)
     results.fact("anchor classes", anchors[0]["classes"])
     results.fact("anchor covered", anchors[0]["covered"])
     results.fact("label splits", given.seeds)

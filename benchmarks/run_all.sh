@@ -14,7 +14,7 @@ data=${DATA:-../shared/data}
 work=${WORK:-runs}
 names=(
   first_search search retrieval tagging indexing decoding path_filter training_step
-  corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures
+  corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
 )
 
 measure() {
@@ -34,6 +34,7 @@ measure() {
       env GOMP_SPINCOUNT=20000 "$python" benchmarks/training_step.py --small --rounds 7 "${json[@]}" ;;
     corel5k)
       "$python" benchmarks/corel5k.py --data "$data" --work "$work/corel5k" --seeds 1 "${json[@]}" ;;
+    anchor_cost) "${one_thread[@]}" benchmarks/anchor_cost.py "${json[@]}" ;;
     pooling-corel5k)
       "$python" benchmarks/pooling.py --data "$data" --model "$work/corel5k/seed0/checkpoint" \
         "${json[@]}" ;;

@@ -150,7 +150,7 @@ def show_evaluations(found: "Sequence[Evaluation]", json_file: Path | None) -> N
 def _show_table(table: "Table") -> None:
     names = enumerate(table.columns)
     columns = [Column(name, is_number=i >= table.text_columns) for i, name in names]
-    show_table(columns, table.rows)
+    show_table(columns, table.rows, keeps_headings=True)
 
 
 def _write(file: Path, text: str) -> None:

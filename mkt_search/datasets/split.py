@@ -31,10 +31,14 @@ class PhotoSplit:
 
 @dataclass(frozen=True)
 class LabelSplit:
-    """Seen and unseen labels: sorted if drawn, in the dataset's order if published."""
+    """Seen and unseen labels: sorted if drawn, in the dataset's order if published.
+
+    `never_named` are labels that only an evaluation has: training heard of them in no way.
+    """
 
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
+    never_named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """From the scores of one entry to the rows of a report and the data of its plots."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.evaluation.metrics import LabelMetrics, Targets, label_metrics
 from mkt_search.evaluation.protocol import (
-    STREAMS,
     Group,
     GroupMetrics,
     PhotoScores,
@@ -34,20 +33,24 @@ class EntryMetrics:
     plots: PlotData
 
 
-def score_entry(entry: Entry, scored: PhotoScores, *, seen: int, rules: Rules) -> EntryMetrics:
+def score_entry(
+    entry: Entry, scored: PhotoScores, *, seen: int, never_named: int = 0, rules: Rules
+) -> EntryMetrics:
     """Measure every stream on every group of labels, on both scales.
 
     Args:
         entry: what was scored.
-        scored: its scores; the first `seen` labels are seen.
-        rules: the protocol.
+        scored: its scores; the first `seen` labels are seen, the last `never_named` never named.
+        rules: the protocol; P, R and F1 are those of seen and unseen labels.
     """
-    groups = label_groups(seen, scored.targets.shape[1])
+    groups = label_groups(seen, scored.targets.shape[1], never_named=never_named)
     rare = rarity_threshold(scored.targets, rules)
     cosine = {
         stream: label_metrics(scores, scored.targets, k=rules.depth)
         for stream, scores in scored.streams("cosine").items()
     }
+
+    measured: dict[tuple[Group, Stream], LabelMetrics] = {}
 
     def rows(scale: Scale) -> list[Row]:
         found = []
@@ -56,13 +59,15 @@ def score_entry(entry: Entry, scored: PhotoScores, *, seen: int, rules: Rules) -
             for stream, scores in part.streams(scale).items():
                 # A cosine does not depend on the other labels; the vocabulary scale does.
                 known = cosine[stream].only(columns) if scale == "cosine" else None
-                metrics = group_metrics(scores, part.targets, group, rules=rules, labels=known)
+                counted = replace(rules, f1_at=()) if group == "never named" else rules
+                metrics = group_metrics(scores, part.targets, group, rules=counted, labels=known)
                 found.append(_row(entry, stream, scale, group, metrics, rare))
+                if scale == "vocabulary":
+                    measured[group, stream] = metrics.labels
         return found
 
-    return EntryMetrics(
-        (*rows("vocabulary"), *rows("cosine")), _plot_data(entry, scored, groups, cosine)
-    )
+    found = (*rows("vocabulary"), *rows("cosine"))
+    return EntryMetrics(found, _plot_data(entry, scored, groups, measured))
 
 
 def histogram(scores: Vector, targets: Targets) -> Histogram:
@@ -89,19 +94,22 @@ def _plot_data(
     entry: Entry,
     scored: PhotoScores,
     groups: dict[Group, slice],
-    metrics: dict[Stream, LabelMetrics],
+    metrics: dict[tuple[Group, Stream], LabelMetrics],
 ) -> PlotData:
-    fused = scored.streams("cosine")["fused"]
-    curves = {
-        (group, stream): metrics[stream].only(columns).mean_curve()
-        for group, columns in groups.items()
-        for stream in STREAMS
-    }
-    histograms = {
-        group: histogram(fused[:, columns], scored.targets[:, columns])
-        for group, columns in groups.items()
-    }
-    return PlotData(entry, metrics["fused"].ap, metrics["fused"].positives, curves, histograms)
+    curves = {part: found.mean_curve() for part, found in metrics.items()}
+    histograms = {}
+    for group, columns in groups.items():
+        part = scored.only(columns)
+        histograms[group] = histogram(part.streams("vocabulary")["fused"], part.targets)
+    apart: tuple[Group, ...] = ("all", "never named")  # each label is in one of these
+    parts = [metrics[group, "fused"] for group in apart if group in groups]
+    return PlotData(
+        entry,
+        np.concatenate([part.ap for part in parts]),
+        np.concatenate([part.positives for part in parts]),
+        curves,
+        histograms,
+    )
 
 
 def _shares(values: Vector, edges: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -29,7 +29,8 @@ from mkt_search.evaluation.protocol import PhotoScores, Rules, rarity_threshold
 from mkt_search.evaluation.report import Entry, Prompt, Report
 from mkt_search.evaluation.score_dataset import Loading, score_photos
 from mkt_search.evaluation.score_stored import find_stored, score_stored
-from mkt_search.models.build import Model
+from mkt_search.models.build import AnchorAlone, CheckpointModel, Model, is_here, open_model
+from mkt_search.models.checkpoint import ANCHOR, stage1_of
 from mkt_search.models.label_table import LabelTable
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import Config
@@ -62,6 +63,9 @@ def evaluate(
 ) -> Report:
     """Evaluate models on the labeled photos of `[data]` by the rules of `[evaluate]`.
 
+    A student is compared with what it knew before training (`untrained`), unless stored vectors are
+    evaluated.
+
     Args:
         models: from `open_model`.
         config: `data` and `evaluate`; `model` has the device and number format.
@@ -82,6 +86,8 @@ def evaluate(
             notes.append(event.message)
         progress(event)
 
+    if stored is None:
+        models = [*models, *untrained(models, noted)]
     for model in models:
         for sentence in model.opened.remarks:
             noted(Progress("models", message=f"{model.name}: {sentence}"))
@@ -140,11 +146,45 @@ def evaluate_models(
         photos.keep_stored(stored)
     scorer = _Scorer(photos, config, stored, progress)
     metrics = [
-        score_entry(entry, scored, seen=len(dataset.labels.seen), rules=rules)
+        score_entry(
+            entry,
+            scored,
+            seen=len(dataset.labels.seen),
+            never_named=len(dataset.labels.never_named),
+            rules=rules,
+        )
         for model, title, by_prompt in zip(models, titles(models), vectors, strict=True)
         for entry, scored in scorer.scores(model, title, by_prompt)
     ]
     return _report(photos, metrics, rules=rules, made_at=made_at)
+
+
+def untrained(models: Sequence[Model], progress: ProgressCallback) -> list[Model]:
+    """Return what the students among models knew before training, to compare them with.
+
+    That is the anchor alone, and the raw teacher where its files are here and it is not among the
+    models.
+
+    Args:
+        models: the models.
+        progress: receives a remark on a teacher that is not compared.
+    """
+    found: list[Model] = []
+    for model in (each.opened for each in models):
+        if not isinstance(model, CheckpointModel):
+            continue
+        if ANCHOR in model.meta.files:
+            found.append(AnchorAlone(model))
+        teacher = stage1_of(model.meta.trained).get("teacher")
+        spec = teacher.get("model") if isinstance(teacher, dict) else None
+        if not isinstance(spec, str):
+            continue
+        if not is_here(spec):
+            sentence = f"the teacher {spec[:200]} is not compared; name it with --model"
+            progress(Progress("models", message=sentence))
+        elif all(each.fingerprint != teacher.get("fingerprint") for each in (*models, *found)):
+            found.append(open_model(spec))
+    return found
 
 
 def label_vectors(model: Model, labels: Sequence[str]) -> dict[Prompt, Vector]:
@@ -197,6 +237,7 @@ def _report(
         unreadable=photos.unreadable,
         seen=dataset.labels.seen,
         unseen=dataset.labels.unseen,
+        never_named=dataset.labels.never_named,
         rules=rules,
         rare=rarity_threshold(dataset.dataset.targets[photos.rows], rules),
         rows=tuple(row for entry in metrics for row in entry.rows),

@@ -64,7 +64,8 @@ def select_photos(
     """Read labeled photos and select the photos and labels to evaluate, the same for all models.
 
     The unseen labels are those in `data.unseen`, else those of the first model with a provenance,
-    else those that `data` splits off.
+    else those that `data` splits off. Other labels that a photo shows and every model can encode
+    are a group of their own, if no model's training named them.
 
     Args:
         data: `[data]` of mkt.toml.
@@ -73,7 +74,8 @@ def select_photos(
         progress: receives remarks about what is selected and left out.
 
     Returns:
-        The labeled photos, seen labels first, and the rows to evaluate.
+        The labeled photos, seen labels first, then unseen and never named ones, and the rows to
+        evaluate.
 
     Raises:
         DatasetError: the photos or their labels cannot be read or split.
@@ -88,7 +90,15 @@ def select_photos(
     if only == "test":
         for provenance in known:
             _compare_test_photos(data, published, provenance, len(rows), progress)
-    dataset = published.dataset.only((*labels.seen, *labels.unseen))
+    if known:
+        shown = published.dataset.shown_by(rows) > 0
+        others = [
+            label
+            for label, is_shown in zip(published.dataset.labels, shown, strict=True)
+            if is_shown
+        ]
+        labels = replace(labels, never_named=_never_named(others, labels, models, known, progress))
+    dataset = published.dataset.only((*labels.seen, *labels.unseen, *labels.never_named))
     _require_positives(dataset, rows, labels, only)
     return SplitDataset(dataset, photos, labels), rows
 
@@ -188,8 +198,6 @@ def _split_by_file(
     rest = [label for label in labels if label not in unseen]
     trained = {label for provenance in known for label in provenance.seen}
     seen = [label for label in rest if not known or label in trained]
-    left_out = sorted(set(rest) - set(seen))
-    _report_left_out(left_out, "neither trained on nor named unseen", progress)
     return LabelSplit(tuple(sorted(seen)), tuple(sorted(unseen)))
 
 
@@ -209,9 +217,32 @@ def _split_by_provenance(
     if lacking:
         count = count_noun(len(lacking), "label")
         _remark(progress, f"{count} of {provenance.model} on no photo: {first_few(lacking)}")
-    left_out = sorted(here - {*split.seen, *split.unseen})
-    _report_left_out(left_out, f"that {provenance.model} does not name", progress)
     return split
+
+
+def _never_named(
+    shown: Sequence[str],
+    labels: LabelSplit,
+    models: Sequence[Model],
+    known: Sequence[Provenance],
+    progress: ProgressCallback,
+) -> tuple[str, ...]:
+    """Return the labels that photos show and that no training named, and report the others.
+
+    Args:
+        shown: the labels that the photos show.
+        labels: the seen and unseen ones.
+        models: which must know a label.
+        known: the provenance of those that have one.
+        progress: receives remarks.
+    """
+    named = {label for found in known for label in (*found.seen, *found.unseen)}
+    rest = set(shown) - {*labels.seen, *labels.unseen}
+    tables = [t for t in (model.label_encoder() for model in models) if isinstance(t, LabelTable)]
+    unknown = {label for label in rest if not all(label in table for table in tables)}
+    _report_left_out(sorted(rest & named), "that another model's training named", progress)
+    _report_left_out(sorted((rest - named) & unknown), "with no vector in a label table", progress)
+    return tuple(sorted(rest - named - unknown))
 
 
 def _report_left_out(labels: Sequence[str], why: str, progress: ProgressCallback) -> None:

@@ -1,7 +1,7 @@
 """Plots of an evaluation as PNG: precision-recall curves, AP of each label, score histograms.
 
-Needs matplotlib, which is imported when a plot is drawn. All plots are on the cosine scale, as a
-library scores; the vocabulary scale changes with the set of labels.
+Needs matplotlib, which is imported when a plot is drawn. All plots are on the vocabulary scale, as
+the paper's table of the same page.
 """
 
 import io
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#3a6ea5", "#c1571a", "#2f8f6b", "#8f4fa8", "#b8860b", "#c04a6b", "#557a2c", "#5f5e59")
-SEEN, UNSEEN, FAINT = "#9db4cc", "#c1571a", "#5f5e59"
+SEEN, UNSEEN, NEVER_NAMED, FAINT = "#9db4cc", "#c1571a", "#2f8f6b", "#5f5e59"
 STYLES: dict[Stream, Any] = {"fused": "solid", "global": "dashed", "local": (0, (1, 1.2))}
 MAX_BARS = 40  # labels in one plot; of more labels, the best and the worst are drawn
 MAX_NAME_LENGTH = 28  # of a label, or of a title in a narrow place, in characters
@@ -108,7 +108,7 @@ def scores(report: Report) -> bytes:
                     f"{_short(data.entry.title)}: {_group_title(report, group)}", size=9
                 )
         for panel in panels[-1]:
-            panel.set_xlabel("fused score (cosine)")
+            panel.set_xlabel("fused score (vocabulary)")
         handles, names = panels[0][0].get_legend_handles_labels()
         canvas.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
 
@@ -121,7 +121,7 @@ def _draw_curves(panel: "Axes", report: Report, group: Group) -> None:
         streams += ["global", "local"]
     for number, data in enumerate(report.plot_data):
         for stream in streams:
-            row = report.find(data.entry, stream, group, "cosine")
+            row = report.find(data.entry, stream, group)
             curve = data.curves[group, stream]
             panel.plot(
                 np.linspace(0, 1, len(curve)),
@@ -138,7 +138,13 @@ def _draw_bars(
     panel: "Axes", report: Report, data: PlotData, kept: np.ndarray[Any, Any], positions: Any
 ) -> None:
     is_seen = kept < len(report.seen)
-    for name, chosen, colour in (("unseen", ~is_seen, UNSEEN), ("seen", is_seen, SEEN)):
+    is_named = kept < len(report.seen) + len(report.unseen)
+    groups = (
+        ("never named", ~is_named, NEVER_NAMED),
+        ("unseen", is_named & ~is_seen, UNSEEN),
+        ("seen", is_seen, SEEN),
+    )
+    for name, chosen, colour in groups:
         if chosen.any():
             panel.barh(
                 positions[chosen], data.ap[kept[chosen]], color=colour, height=0.72, label=name
@@ -192,8 +198,8 @@ def _png(draw: "Callable[[Figure], None]", *, width: float, height: float) -> by
 
 
 def _group_title(report: Report, group: Group) -> str:
-    counts = {"unseen": len(report.unseen), "seen": len(report.seen), "all": len(report.labels)}
-    return f"{counts[group]:,} {'' if group == 'all' else group + ' '}labels"
+    named = {"unseen": "unseen labels", "never named": "labels never named"}
+    return f"{report.count(group):,} {named.get(group, 'labels')}"
 
 
 def _short(text: str, length: int = MAX_NAME_LENGTH) -> str:

@@ -1,8 +1,9 @@
 """The protocol of an evaluation: from scores and targets of groups of labels to metrics.
 
 Labels are evaluated in groups: `unseen` alone is the paper's zero-shot protocol (ZSL); `all`, seen
-and unseen labels together, is the generalized one (GZSL). The paper's fused score divides each
-stream by its norm over exactly the labels of the group, so each group is scored separately.
+and unseen labels together, is the generalized one (GZSL). `never named` are labels that a
+checkpoint's training did not even split off; the paper has none. The paper's fused score divides
+each stream by its norm over exactly the labels of the group, so each group is scored separately.
 Training and `mkt evaluate` share this module. The references are https://github.com/sunanhe/MKT for
 NUS-WIDE and https://github.com/akshitac8/BiAM for Open Images.
 """
@@ -30,11 +31,16 @@ from mkt_search.types import Encoded, Vector
 
 Scale = Literal["vocabulary", "cosine"]
 Stream = Literal["global", "local", "fused"]
-Group = Literal["unseen", "seen", "all"]
+Group = Literal["unseen", "seen", "all", "never named"]
 ProtocolName = Literal["nus-wide", "open-images"]
 
 STREAMS: tuple[Stream, ...] = ("global", "local", "fused")
-PROTOCOLS: dict[Group, str] = {"unseen": "ZSL", "seen": "seen", "all": "GZSL"}
+PROTOCOLS: dict[Group, str] = {
+    "unseen": "ZSL",
+    "seen": "seen",
+    "all": "GZSL",
+    "never named": "never named",
+}
 F1_AT: dict[ProtocolName, tuple[int, ...]] = {"nus-wide": (3, 5), "open-images": (10, 20)}
 LABELS_PER_BLOCK = 1024
 
@@ -121,12 +127,17 @@ def score_encoded(
     return _halved(dots), _halved(cosines)
 
 
-def label_groups(seen: int, labels: int) -> dict[Group, slice]:
-    """Return the columns of each group that is not empty; the first `seen` labels are seen."""
+def label_groups(seen: int, labels: int, *, never_named: int = 0) -> dict[Group, slice]:
+    """Return the columns of each group that is not empty.
+
+    The first `seen` labels are seen, the last `never_named` were never named, the rest are unseen.
+    """
+    named = labels - never_named
     found: dict[Group, slice] = {
-        "unseen": slice(seen, labels),
+        "unseen": slice(seen, named),
         "seen": slice(0, seen),
-        "all": slice(0, labels),
+        "all": slice(0, named),
+        "never named": slice(named, labels),
     }
     return {name: columns for name, columns in found.items() if columns.start < columns.stop}
 

@@ -88,7 +88,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class PlotData:
-    """The data of an entry's plots, on the cosine scale.
+    """The data of an entry's plots, on the vocabulary scale, as the paper's table.
 
     `ap` and `positives` (L,) are those of the fused score, seen labels first; `curves` has the mean
     precision at R recall levels by (group, stream), `histograms` the scores by group.
@@ -121,21 +121,31 @@ class Report:
     rare: float
     rows: tuple[Row, ...]
     made_at: datetime
+    never_named: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     plot_data: tuple[PlotData, ...] = field(default=(), repr=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """All labels, the seen ones first."""
-        return (*self.seen, *self.unseen)
+        """All labels: seen, unseen, never named."""
+        return (*self.seen, *self.unseen, *self.never_named)
+
+    def count(self, group: Group) -> int:
+        """Return the number of labels of a group."""
+        named = len(self.seen) + len(self.unseen)
+        counts = {"seen": len(self.seen), "unseen": len(self.unseen), "all": named}
+        return counts.get(group, len(self.never_named))
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """The groups of labels that differ: without unseen or seen labels there is only one."""
-        if not self.seen:
-            return ("unseen",)
-        return ("unseen", "all") if self.unseen else ("all",)
+        """The groups of labels that differ; without unseen or seen labels, `all` is not one."""
+        has_any: dict[Group, bool] = {
+            "unseen": bool(self.unseen),
+            "all": bool(self.seen),
+            "never named": bool(self.never_named),
+        }
+        return tuple(group for group, is_there in has_any.items() if is_there)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -156,6 +166,8 @@ class Report:
     def summary(self) -> str:
         """Return a sentence about the photos and labels."""
         parts = [f"{len(self.seen):,} seen and {len(self.unseen):,} unseen labels"]
+        if self.never_named:
+            parts.append(f"{len(self.never_named):,} that no training named")
         if self.unreadable:
             parts.append(f"{count_noun(self.unreadable, 'unreadable photo')} left out")
         return f"{count_noun(self.photos, 'photo')} of {self.dataset}, {', '.join(parts)}"
@@ -195,7 +207,8 @@ class Report:
         rule = "as set" if self.rules.rare_below else "the median of all labels"
         return [
             "ZSL ranks the unseen labels only, GZSL seen and unseen labels together; each stream is"
-            " divided by its norm over exactly these labels. Counted as in the paper"
+            " divided by its norm over exactly these labels (the vocabulary scale, also of all"
+            " plots). Counted as in the paper"
             f" ({self.rules.name}): a label that no photo shows has AP 0{zero}.",
             "Retrieval ranks the photos of each label; means are over the labels that some photo"
             f" shows. A label with fewer than {self.rare:g} positives is rare ({rule}).",
@@ -213,7 +226,7 @@ class Report:
         """Return everything but the plots as plain values for JSON; NaN becomes None.
 
         `rows` has every metric; `labels` has the AP of each label's fused score in every entry, on
-        the cosine scale.
+        the vocabulary scale over seen and unseen labels, or over those never named.
         """
         about = ("dataset", "fingerprint", "photos", "unreadable")
         entries = [_entry_as_dict(entry) for entry in self.entries]
@@ -222,6 +235,7 @@ class Report:
             "made_at": self.made_at.isoformat(timespec="seconds"),
             "seen": list(self.seen),
             "unseen": list(self.unseen),
+            "never_named": list(self.never_named),
             "protocol": {**asdict(self.rules), "rare": self.rare},
             "notes": list(self.notes),
             "models": entries,
@@ -232,12 +246,11 @@ class Report:
     def _paper_columns(self, group: Group) -> list[str]:
         """Return the columns of a group; both means if some label is shown by no photo."""
         means = ["mAP", "mAP shown"] if self._has_labels_without_photos(group) else ["mAP"]
-        return means + [f"F1@{k}" for k in self.rules.f1_at]
+        return means + [f"F1@{k}" for k in self.rules.f1_at if group != "never named"]
 
     def _has_labels_without_photos(self, group: Group) -> bool:
-        counts = {"unseen": len(self.unseen), "seen": len(self.seen), "all": len(self.labels)}
         rows = (row for row in self.rows if row.labels == group)
-        return any(row.retrieval["all"]["labels"] < counts[group] for row in rows)
+        return any(row.retrieval["all"]["labels"] < self.count(group) for row in rows)
 
     def _paper_values(
         self, entry: Entry, stream: Stream, names: Mapping[Group, Sequence[str]]
@@ -253,6 +266,7 @@ class Report:
             yield {
                 "label": label,
                 "is_seen": column < len(self.seen),
+                "is_named": column < len(self.seen) + len(self.unseen),
                 "positives": max(positives, default=0),
                 "ap": ap,
             }

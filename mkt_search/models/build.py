@@ -4,6 +4,7 @@ Light to import and light to open: torch is loaded only when an encoder that nee
 a search with a label table never loads it.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
@@ -117,7 +118,7 @@ class CheckpointModel(Model):
     @property
     def remarks(self) -> list[str]:
         """The anchor, and the curve that its weight was chosen on."""
-        found = AnchorChoice.of(self.meta.trained)
+        found = AnchorChoice.of(checkpoint.stage1_of(self.meta.trained))
         return found.sentences() if found else []
 
     @cached_property
@@ -216,6 +217,63 @@ class CheckpointModel(Model):
         return tensors_of(data, source=str(self.directory / name))
 
 
+class AnchorAlone(Model):
+    """The anchor of a checkpoint without its heads: what its backbone knew before training.
+
+    Args:
+        model: a checkpoint with an anchor.
+    """
+
+    def __init__(self, model: CheckpointModel) -> None:
+        super().__init__(f"{model.name}, anchor alone")
+        self._model = model
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits over all that affects a photo's vectors."""
+        return hashlib.sha256(f"anchor of {self._model.fingerprint}".encode()).hexdigest()[:12]
+
+    @property
+    def image(self) -> ImageSpec:
+        """The student's input pixels."""
+        return self._model.image
+
+    @property
+    def dim(self) -> int:
+        """D, the length of every vector."""
+        return self._model.dim
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self._model.grid
+
+    @property
+    def top_k(self) -> int:
+        """The number of best patches that the local score averages."""
+        return self._model.top_k
+
+    @property
+    def label_fingerprint(self) -> str:
+        """The fingerprint of the label encoder."""
+        return self._model.label_fingerprint
+
+    def student(self) -> "TwoStream":
+        """Build the student with heads that give zero vectors."""
+        from mkt_search.models.student import Student
+
+        student = self._model.student()
+        assert isinstance(student, Student)  # a tower of open_clip has no anchor
+        for head in (student.global_head, student.local_head):
+            for parameter in head.parameters():
+                parameter.detach().zero_()
+        return student
+
+    def label_encoder(self) -> LabelEncoder:
+        """Return the label encoder of the checkpoint."""
+        return self._model.label_encoder()
+
+
 class ClipModel(Model):
     """An open_clip model: its image tower as the student, its text tower as the label encoder."""
 
@@ -290,6 +348,13 @@ def locate(spec: str | Path) -> str:
     """Return the folder of a built-in model, or the name itself."""
     name = str(spec)
     return {DEMO: str(DEMO_CHECKPOINT), DEMO_TEACHER: str(DEMO_CLIP)}.get(name, name)
+
+
+def is_here(spec: str) -> bool:
+    """Return True if a model can be opened without a download: built in, a folder or NAME/FILE."""
+    path = Path(locate(spec)).expanduser()
+    _, _, weights = spec.partition("/")
+    return path.is_dir() or (bool(weights) and Path(weights).expanduser().is_file())
 
 
 def open_model(spec: str | Path) -> Model:

@@ -138,7 +138,14 @@ class Meta:
         for name in ("settings", "photos"):
             if not isinstance(self.trained.get(name, {}), dict):
                 raise ValueError(f"{name} of the training is not an object")
-        AnchorChoice.of(self.trained)
+        AnchorChoice.of(stage1_of(self.trained))
+
+
+def stage1_of(trained: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the provenance of stage 1, which that of stage 2 contains."""
+    first = trained.get("stage1")
+    found = first.get("trained") if isinstance(first, dict) else None
+    return found if isinstance(found, dict) else trained
 
 
 def read_meta(directory: Path) -> Meta:

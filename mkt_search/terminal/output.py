@@ -35,9 +35,19 @@ class Column:
 
 
 def show_table(
-    columns: Sequence[Column], rows: Iterable[Sequence[str]], *, file: IO[str] | None = None
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[str]],
+    *,
+    file: IO[str] | None = None,
+    keeps_headings: bool = False,
 ) -> int:
     """Print rows: aligned under headings on a terminal, else tab-separated without them.
+
+    Args:
+        columns: the headings.
+        rows: a cell for each column.
+        file: stdout by default.
+        keeps_headings: print a line of headings in a pipe too, for tables whose columns vary.
 
     Returns:
         The number of rows.
@@ -48,6 +58,8 @@ def show_table(
         if rows:
             _show_aligned(columns, rows, file)
         return len(rows)
+    if keeps_headings:
+        click.echo("\t".join(column.name for column in columns), file=file)
     count = 0
     for row in rows:
         click.echo("\t".join(printable(cell) for cell in row), file=file)

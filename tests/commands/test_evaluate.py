@@ -48,7 +48,8 @@ DATA = ("--photos", "photos", "--labels", "labels.json")
 
 def test_every_stream_of_a_model_is_a_line(home: Path) -> None:
     result = mkt("evaluate", *DATA, *ALL, "--model", "student")
-    rows = columns(result)
+    headings, *rows = columns(result)
+    assert headings[:3] == ["model", "stream", "ZSL mAP"]
     assert [row[:2] for row in rows] == [["student", s] for s in ("global", "local", "fused")]
     assert all(0 <= float(cell) <= 1 for row in rows for cell in row[2:])
     assert len(rows[0]) == 2 + 4
@@ -59,14 +60,14 @@ def test_every_stream_of_a_model_is_a_line(home: Path) -> None:
 def test_several_models_are_evaluated_on_the_same_labels(home: Path, tmp_path: Path) -> None:
     prompted_model(tmp_path / "tuned")
     result = mkt("evaluate", *DATA, *ALL, "--model", "student", "--model", str(tmp_path / "tuned"))
-    rows = columns(result)
+    rows = columns(result)[1:]
     assert [row[0] for row in rows[::3]] == ["student", "tuned", "tuned, plain template"]
 
 
 def test_retrieval_prints_the_ranking_metrics(home: Path) -> None:
     rows = columns(mkt("evaluate", *DATA, *ALL, "--model", "student", "--retrieval"))
-    assert len(rows) == 2 * 2 * 3  # unseen and all; two scales; three streams
-    assert rows[3][:4] == ["student", "unseen", "cosine", "global"] and len(rows[0]) == 4 + 7
+    assert len(rows) == 2 * (1 + 2 * 3)  # unseen and all; headings, two scales, three streams
+    assert rows[4][:4] == ["student", "unseen", "cosine", "global"] and len(rows[0]) == 4 + 7
 
 
 def test_files_hold_the_whole_report(home: Path) -> None:
@@ -111,13 +112,13 @@ def test_settings_can_come_from_mkt_toml(home: Path) -> None:
 
 
 def test_the_librarys_model_is_the_default(home: Path) -> None:
-    assert columns(mkt("evaluate", *DATA, *ALL))[0][0] == "student"
+    assert columns(mkt("evaluate", *DATA, *ALL))[1][0] == "student"
 
 
 def test_stored_vectors_alone_or_beside_every_patch(home: Path) -> None:
-    alone = columns(mkt("evaluate", *DATA, *ALL, "--stored"))
+    alone = columns(mkt("evaluate", *DATA, *ALL, "--stored"))[1:]
     assert [row[0] for row in alone] == ["student, stored"] * 3
-    both = columns(mkt("evaluate", *DATA, *ALL, "--stored", "--patches"))
+    both = columns(mkt("evaluate", *DATA, *ALL, "--stored", "--patches"))[1:]
     assert [row[0] for row in both[::3]] == ["student", "student, stored"]
     assert both[3:] == alone
 
@@ -132,7 +133,7 @@ def test_results_are_kept_and_listed(home: Path) -> None:
         ("3", "home/photos", "student, stored", "12"),
         ("2", "home/photos", "student", "12"),
     ]
-    assert rows[1][5] == columns(first)[2][2]  # ZSL mAP of the fused score
+    assert rows[1][5] == columns(first)[3][2]  # ZSL mAP of the fused score
     kept = json.loads(mkt("evaluate", "--list", "--json", "-").stdout)
     assert kept[1]["settings"]["only"] == "all"
     assert kept[1]["dataset_fingerprint"] == kept[0]["dataset_fingerprint"]
@@ -146,7 +147,7 @@ def test_no_store_keeps_nothing(home: Path) -> None:
 def test_without_a_library_nothing_is_kept(bare: Path) -> None:
     result = mkt("evaluate", *DATA, *ALL, "--model", "student")
     assert "there is no library to keep the results in" in result.stderr
-    assert not (bare / ".mkt").exists() and len(columns(result)) == 3
+    assert not (bare / ".mkt").exists() and len(columns(result)) == 4
 
 
 def test_a_library_of_an_older_version_is_refused_before_any_work(home: Path) -> None:

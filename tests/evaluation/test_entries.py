@@ -51,12 +51,32 @@ def test_rows_have_the_metrics_of_their_scores(scored: PhotoScores) -> None:
         assert row.retrieval["all"]["nDCG@3"] == pytest.approx(np.nanmean(ndcg))
 
 
-def test_plots_are_on_the_cosine_scale(scored: PhotoScores) -> None:
+def test_labels_that_training_never_named_are_a_group_of_their_own(scored: PhotoScores) -> None:
+    found = score_entry(ENTRY, scored, seen=3, never_named=2, rules=RULES)
+    sizes = {"unseen": slice(3, 4), "seen": slice(0, 3), "all": slice(0, 4)}
+    assert {row.labels for row in found.rows} == {*sizes, "never named"}
+    without = score_entry(ENTRY, scored.only(slice(0, 4)), seen=3, rules=RULES)
+    for row in found.rows:
+        if row.labels == "never named":
+            part = scored.only(slice(4, 6))
+            scores = part.streams(row.scale)[row.stream]
+            assert row.standard == pytest.approx(
+                mean_average_precision(scores, part.targets).standard
+            )
+            assert set(row.paper) == {"mAP"}
+    named = [row.as_dict() for row in found.rows if row.labels != "never named"]
+    for row, expected in zip(named, without.rows, strict=True):
+        assert row["paper"] == expected.as_dict()["paper"]
+    assert len(found.plots.ap) == 6
+
+
+def test_plots_are_on_the_scale_of_the_papers_table(scored: PhotoScores) -> None:
     plots = score_entry(ENTRY, scored, seen=4, rules=RULES).plots
-    ap = average_precisions(scored.cosine.fused, scored.targets)
+    ap = average_precisions(scored.streams("vocabulary")["fused"], scored.targets)
     np.testing.assert_allclose(plots.ap, ap)
     assert plots.positives.tolist() == (scored.targets > 0).sum(axis=0).tolist()
-    curve = label_metrics(scored.cosine.local_scores[:, 4:], scored.targets[:, 4:])
+    part = scored.only(slice(4, 6))
+    curve = label_metrics(part.streams("vocabulary")["local"], part.targets)
     np.testing.assert_allclose(plots.curves["unseen", "local"], curve.mean_curve())
     assert plots.histograms.keys() == {"unseen", "seen", "all"}
 

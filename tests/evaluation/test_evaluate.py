@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mkt_search.datasets.read import SplitDataset
 from mkt_search.errors import CheckpointMismatch, ConfigError, EvaluationError, UnknownLabel
@@ -16,19 +18,24 @@ from mkt_search.evaluation.evaluate import (
     fingerprint,
     label_vectors,
     titles,
+    untrained,
 )
 from mkt_search.evaluation.labels import select_photos
 from mkt_search.evaluation.metrics import mean_average_precision, top_labels
 from mkt_search.evaluation.protocol import Group, Rules
 from mkt_search.evaluation.report import Report
 from mkt_search.library import Library
-from mkt_search.models.build import CheckpointModel
+from mkt_search.models import checkpoint
+from mkt_search.models.anchor import Anchor
+from mkt_search.models.anchor_choice import AnchorChoice, Point
+from mkt_search.models.build import AnchorAlone, CheckpointModel
 from mkt_search.progress import Progress
 from mkt_search.search.score_photo import score_photo
 from mkt_search.settings.config import Config, DataConfig, EvaluateConfig, ModelConfig
 from tests.command_line import mkt
-from tests.labeled import colour_model, labeled_photos, prompted_model
+from tests.labeled import colour_model, labeled_photos, prompted_model, record_training
 from tests.messages import Messages
+from tests.tiny import colour_student, colour_table, tiny_clip
 
 RULES = Rules(f1_at=(1,), depth=3)
 CONFIG = Config(model=ModelConfig(device="cpu", dtype="float32"))
@@ -173,6 +180,70 @@ def test_an_evaluation_reads_the_data_and_keeps_the_messages(
     assert f"seen and unseen labels are those of {student.name}" in report.notes
     assert Progress("student", 12, 12) in events
     assert report.settings["only"] == "all" and report.settings["evaluate"]["depth"] == 3
+
+
+def test_labels_that_training_never_named_are_measured_apart(home: Path, tmp_path: Path) -> None:
+    model = colour_model(tmp_path / "student")
+    record_training(tmp_path / "student", seen=["red"], unseen=["green"])
+    model = CheckpointModel(tmp_path / "student", name="student")
+    report = run(home, model)
+    assert report.never_named == ("blue", "yellow")
+    assert report.groups == ("unseen", "all", "never named")
+    row = report.find(report.entries[0], "local", "never named", "cosine")
+    assert row.standard == 1 and row.protocol == "never named"
+    assert report.paper_table().columns[-1] == "never named mAP"
+    assert report.find(report.entries[0], "local", "all").retrieval["all"]["labels"] == 2
+    assert "1 seen and 1 unseen labels, 2 that no training named" in report.summary()
+    by_label = {item["label"]: item["is_named"] for item in report.as_dict()["labels"]}
+    assert by_label == {"red": True, "green": True, "blue": False, "yellow": False}
+
+
+def anchored(folder: Path, **trained: object) -> CheckpointModel:
+    """The colour checkpoint with the classifier of three colours as its anchor."""
+    meta = checkpoint.read_meta(colour_model(folder).directory)
+    parts = 100 * torch.eye(3), torch.zeros(3), torch.eye(3, 8), torch.zeros(8), torch.zeros(8)
+    anchor, names = Anchor(*parts), ["red", "green", "blue"]
+    checkpoint.write(
+        folder,
+        replace(meta, trained={"seen": names, **trained}),
+        colour_student().state(),
+        labels=colour_table(),
+        anchor=anchor.state_dict(),
+    )
+    return CheckpointModel(folder, name=str(folder))
+
+
+def test_a_student_is_compared_with_what_it_knew_before_training(
+    home: Path, tmp_path: Path
+) -> None:
+    data = DataConfig(photos=str(home / "photos"), labels=str(home / "labels.json"), min_photos=1)
+    config = Config(model=CONFIG.model, data=data, evaluate=EvaluateConfig(f1_at=(1,)))
+    choice = AnchorChoice(0.5, classes=3, covered=3, curve=(Point(0, 0.25, 0.5),))
+    model = anchored(
+        tmp_path / "student",
+        anchor=choice.provenance(),
+        teacher={"model": "ViT-B-16/openai", "fingerprint": "0" * 12},
+    )
+    report = evaluate([model], config, only="all")
+    student, alone = report.entries
+    assert alone.title == f"{model.name}, anchor alone"
+    assert report.find(alone, "local", "all").standard == 1
+    notes = " ".join(report.notes)
+    assert "anchor of weight 0.5; 3 of 3 class names have a label vector" in notes
+    assert "by weight of the anchor: 0: 0.250 / 0.500" in notes
+    assert "the teacher ViT-B-16/openai is not compared; name it with --model" in notes
+    assert student.fingerprint != alone.fingerprint
+    pixels = np.full((1, 32, 32, 3), (255, 0, 0), np.uint8)
+    encoder = AnchorAlone(model).photo_encoder(device="cpu", dtype="float32")
+    np.testing.assert_allclose(encoder.encode(pixels).global_vectors, np.eye(1, 8), atol=1e-6)
+
+
+def test_the_raw_teacher_is_a_row_where_its_files_are_here(tmp_path: Path) -> None:
+    teacher = tiny_clip(tmp_path / "clip")
+    model = anchored(tmp_path / "student", teacher={"model": teacher, "fingerprint": "0" * 12})
+    found = untrained([model], lambda _: None)
+    assert [each.name for each in found] == [f"{model.name}, anchor alone", teacher]
+    assert untrained([*found[1:]], lambda _: None) == []
 
 
 def test_names_are_short_unless_two_models_share_them(tmp_path: Path) -> None:

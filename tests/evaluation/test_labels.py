@@ -74,7 +74,7 @@ def test_named_unseen_labels_take_precedence_over_every_provenance(
     messages = Messages()
     dataset, _ = select_photos(named, [models["red-green"]], progress=messages)
     assert (dataset.labels.seen, dataset.labels.unseen) == (("green", "red"), ("yellow",))
-    assert messages == ["left out 1 label neither trained on nor named unseen: blue"]
+    assert dataset.labels.never_named == ("blue",) and messages == []
     dataset, _ = select_photos(named, [models["none"]])
     assert dataset.labels.seen == ("blue", "green", "red")
 
@@ -93,9 +93,10 @@ def test_labels_on_no_photo_are_reported(data: DataConfig, tmp_path: Path) -> No
     record_training(tmp_path / "student", seen=["red", "cyan"], unseen=["blue"])
     model = CheckpointModel(tmp_path / "student", name="student")
     messages = Messages()
-    select_photos(data, [model], progress=messages)
+    dataset, _ = select_photos(data, [model], progress=messages)
     assert "1 label of student on no photo: cyan" in messages
-    assert "left out 2 labels that student does not name: green, yellow" in messages
+    assert dataset.labels.never_named == ("green", "yellow")
+    assert dataset.dataset.labels == ("red", "blue", "green", "yellow")
 
 
 def test_a_model_trained_on_an_unseen_label_is_refused(

@@ -184,7 +184,9 @@ def weight_curve(
     rows = rng.permutation(_drawn(task, cache, seed))
     labels = rng.permutation(task.seen)
     axes = _axes(student)
-    found = [_fold(anchor, axes, task, cache, rows, labels, fold, k=k) for fold in range(FOLDS)]
+    found = [
+        _held_out(anchor, axes, task, cache, rows, labels, number, k=k) for number in range(FOLDS)
+    ]
     usable = [means for means in found if np.isfinite(means).all()]  # (W, 2) each
     if not usable:
         return ()
@@ -192,21 +194,21 @@ def weight_curve(
     return tuple(Point(w, float(a), float(b)) for w, (a, b) in zip(WEIGHTS, means, strict=True))
 
 
-def _fold(
+def _held_out(
     anchor: Anchor,
     axes: Axes,
     task: Task,
     cache: FeatureCache,
     rows: Rows,
     labels: Rows,
-    fold: int,
+    number: int,
     *,
     k: int,
 ) -> list[tuple[float, float]]:
     """Return the mAP of held-out and of other labels in held-out photos, for each weight."""
-    is_held = np.arange(len(labels)) % FOLDS == fold
+    is_held = np.arange(len(labels)) % FOLDS == number
     held, kept = np.sort(labels[is_held]), np.sort(labels[~is_held])
-    photos = np.arange(len(rows)) % FOLDS == fold
+    photos = np.arange(len(rows)) % FOLDS == number
     shows_kept = (task.seen_targets[rows][:, kept] > 0).any(axis=1)
     learned, scored = np.sort(rows[~photos & shows_kept]), np.sort(rows[photos])
     if not len(learned) or not len(scored):

@@ -1,17 +1,16 @@
-"""The weight of an anchor is chosen on held-out seen labels of training photos, and on no other."""
+"""The weight of an anchor is chosen on seen labels and training photos that are held out."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from mkt_search.errors import ModelError, TrainingError
 from mkt_search.models.anchor import Classifier
-from mkt_search.models.anchor_choice import AnchorChoice, Point
+from mkt_search.models.anchor_choice import Point
 from mkt_search.progress import no_progress
 from mkt_search.types import ImageSpec
-from tests.painted import NAMES, painted_task
+from tests.painted import painted_task
 from tests.tiny import SIDE, colour_student
 from training.data.features import FeatureCache, compute_features
 from training.data.task import Task
@@ -115,14 +114,3 @@ def test_a_backbone_with_layers_before_its_classifier_has_no_anchor() -> None:
     for name, expected in (("mobilenetv2_035", True), ("mobilenetv3_small_050", False)):
         student = create_student(name, image_size=(32, 32), dim=4).eval()
         assert reads_cls(student, (32, 32)) == expected
-
-
-def test_the_record_of_a_choice_is_read_back_and_checked() -> None:
-    choice = AnchorChoice(0.2, classes=3, covered=2, curve=(Point(0, 0.1, 0.2),))
-    assert AnchorChoice.of({"anchor": choice.provenance()}) == choice
-    assert AnchorChoice.of({}) is None
-    assert "2 of 3 class names" in choice.sentences()[0]
-    for wrong in (7, {"curve": 3}, {**choice.provenance(), "weight": float("nan")}):
-        with pytest.raises(ValueError, match="anchor"):
-            AnchorChoice.of({"anchor": wrong})
-    assert np.isfinite(choice.weight) and len(NAMES) > 3
