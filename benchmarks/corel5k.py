@@ -206,6 +206,7 @@ def anchor_rows(data: Path, work: Path, corel: Corel) -> dict[str, list[list[flo
             rows.setdefault(title, []).append(
                 [*row, voc.score(model, encode_all(model, voc.files))]
             )
+        assert isinstance(model, CheckpointModel)
         trained, encoder = model.meta.trained, model.label_encoder()
         row = []
         alone = encode_alone(model, [corel.folder / file for file in corel.test])

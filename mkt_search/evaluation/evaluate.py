@@ -176,9 +176,9 @@ def untrained(models: Sequence[Model], progress: ProgressCallback) -> list[Model
         if ANCHOR in model.meta.files:
             found.append(AnchorAlone(model))
         teacher = stage1_of(model.meta.trained).get("teacher")
-        spec = teacher.get("model") if isinstance(teacher, dict) else None
-        if not isinstance(spec, str):
+        if not isinstance(teacher, dict) or not isinstance(teacher.get("model"), str):
             continue
+        spec: str = teacher["model"]
         if not is_here(spec):
             sentence = f"the teacher {spec[:200]} is not compared; name it with --model"
             progress(Progress("models", message=sentence))

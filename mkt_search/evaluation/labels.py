@@ -240,7 +240,9 @@ def _never_named(
     rest = set(shown) - {*labels.seen, *labels.unseen}
     tables = [t for t in (model.label_encoder() for model in models) if isinstance(t, LabelTable)]
     unknown = {label for label in rest if not all(label in table for table in tables)}
-    _report_left_out(sorted(rest & named), "that another model's training named", progress)
+    _report_left_out(
+        sorted(rest & named), "that a training named and this split does not", progress
+    )
     _report_left_out(sorted((rest - named) & unknown), "with no vector in a label table", progress)
     return tuple(sorted(rest - named - unknown))
 

@@ -74,7 +74,8 @@ def test_named_unseen_labels_take_precedence_over_every_provenance(
     messages = Messages()
     dataset, _ = select_photos(named, [models["red-green"]], progress=messages)
     assert (dataset.labels.seen, dataset.labels.unseen) == (("green", "red"), ("yellow",))
-    assert dataset.labels.never_named == ("blue",) and messages == []
+    assert dataset.labels.never_named == ()
+    assert messages == ["left out 1 label that a training named and this split does not: blue"]
     dataset, _ = select_photos(named, [models["none"]])
     assert dataset.labels.seen == ("blue", "green", "red")
 
