@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -131,11 +132,19 @@ def collections(data: Path, limit: int) -> Iterator[Photos]:
 
 def whole(path: Path) -> NDArray[np.float32]:
     """Return the gradients of a whole photo as a vector of length 1."""
-    gray = Image.open(path).convert("L").resize((WHOLE_SIDE, WHOLE_SIDE), Image.Resampling.BOX)
+    image = Image.open(path)
+    image.draft("L", (2 * WHOLE_SIDE, 2 * WHOLE_SIDE))
+    gray = image.convert("L").resize((WHOLE_SIDE, WHOLE_SIDE), Image.Resampling.BOX)
     down, right = np.gradient(np.asarray(gray, np.float32))
     gradients = np.concatenate([down.ravel(), right.ravel()]).astype(np.float32)
     length = np.float32(max(float(np.linalg.norm(gradients)), 1e-6))
     return np.asarray(gradients / length, np.float32)
+
+
+@cache
+def of_file(path: Path) -> bytes:
+    """Return the miniature of a photo."""
+    return miniature(Image.open(path).convert("RGB"))
 
 
 def edits_of(photos: Photos) -> dict[str, NDArray[np.float64]]:
@@ -153,13 +162,12 @@ def edits_of(photos: Photos) -> dict[str, NDArray[np.float64]]:
 def others_of(photos: Photos) -> dict[str, NDArray[np.float64]]:
     """Return the similarity of every photo to others: at random, of its series, most alike."""
     rng = np.random.default_rng(2)
-    miniatures = {path: miniature(Image.open(path).convert("RGB")) for path in photos.others}
     features = np.stack([whole(path) for path in photos.others])
     place = {path: i for i, path in enumerate(photos.others)}
     found: dict[str, list[float]] = {"random": [], "same series": [], "most alike": []}
 
     def compare(kind: str, path: Path, chosen: Sequence[Path]) -> None:
-        found[kind] += [similarity(miniatures[path], miniatures[c]) for c in chosen if c != path]
+        found[kind] += [similarity(of_file(path), of_file(c)) for c in chosen if c != path]
 
     for path in photos.files:
         compare("random", path, _some(photos.others, RANDOM, rng))
