@@ -15,6 +15,7 @@ work=${WORK:-runs}
 names=(
   first_search search retrieval tagging indexing decoding path_filter training_step
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
+  ablations
 )
 
 measure() {
@@ -32,6 +33,10 @@ measure() {
     path_filter) "${one_thread[@]}" benchmarks/path_filter.py "${json[@]}" ;;
     training_step)
       env GOMP_SPINCOUNT=20000 "$python" benchmarks/training_step.py --small --rounds 7 "${json[@]}" ;;
+    ablations)
+      "${one_thread[@]}" benchmarks/ablations.py --work "$work/ablations" \
+        --label-table "$data/label_tables/glove_300d_names.npz" --photos 800 --test 500 --epochs 2 \
+        "${json[@]}" ;;
     corel5k)
       "$python" benchmarks/corel5k.py --data "$data" --work "$work/corel5k" --seeds 1 "${json[@]}" ;;
     anchor_cost) "${one_thread[@]}" benchmarks/anchor_cost.py "${json[@]}" ;;
