@@ -28,6 +28,7 @@ SECTIONS = {
     },
     "Models": {
         "score": "mkt_search.commands.score:score",
+        "labels": "mkt_search.commands.labels:labels",
         "evaluate": "mkt_search.commands.evaluate:evaluate",
         "train": "training.cli:train",
         "import-mkt": "mkt_search.commands.import_mkt:import_mkt",

@@ -54,6 +54,13 @@ SCORE_COLUMNS = (
     help="Scale of the two streams: cosine, as in a library; vocabulary, each divided by its norm"
     " over these labels (the paper's); none, the products as they are.",
 )
+@advanced_option(
+    "--top-k",
+    metavar="N",
+    type=click.IntRange(min=1),
+    show_default="the model's",
+    help="Best patches averaged by the local stream.",
+)
 @click.option(
     "-k",
     "count",
@@ -71,6 +78,7 @@ def score(
     photos: tuple[Path, ...],
     labels_file: Path,
     fuse: Any,
+    top_k: int | None,
     count: int | None,
     as_json: bool,
     directory: Path | None,
@@ -86,7 +94,9 @@ def score(
     labels = read_vocabulary(labels_file)
     settings, model = _model(directory, take_settings(given))
     found = {
-        photo: score_photo(photo, labels, model, config=settings, fuse=fuse)[:count]
+        photo: score_photo(photo, labels, model, config=settings, fuse=fuse, top_k=top_k or 0)[
+            :count
+        ]
         for photo in photos
     }
     if as_json:

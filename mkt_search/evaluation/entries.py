@@ -100,7 +100,8 @@ def _plot_data(
     histograms = {}
     for group, columns in groups.items():
         part = scored.only(columns)
-        histograms[group] = histogram(part.streams("vocabulary")["fused"], part.targets)
+        for stream, scores in part.streams("vocabulary").items():
+            histograms[group, stream] = histogram(scores, part.targets)
     apart: tuple[Group, ...] = ("all", "never named")  # each label is in one of these
     parts = [metrics[group, "fused"] for group in apart if group in groups]
     return PlotData(

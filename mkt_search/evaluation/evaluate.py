@@ -354,7 +354,7 @@ class _Scorer:
             self.photos.dataset.dataset,
             self.photos.rows,
             labels,
-            k=model.top_k,
+            k=config.evaluate.top_k or model.top_k,
             loading=loading,
             step=title,
             progress=self.progress,
@@ -364,5 +364,6 @@ class _Scorer:
 
     def _look_up(self, stored: Stored, labels: Vector) -> PhotoScores:
         assert self.photos.content_ids is not None
-        scores = score_stored(stored.snapshot, self.photos.content_ids, labels)
+        k = self.config.evaluate.top_k
+        scores = score_stored(stored.snapshot, self.photos.content_ids, labels, k=k)
         return PhotoScores(scores, scores, self.photos.dataset.dataset.targets[self.photos.rows])

@@ -92,6 +92,27 @@ def average_precisions(scores: Vector, targets: Targets) -> Floats:
     return values
 
 
+def biam_average_precisions(scores: Vector, targets: Targets) -> Floats:
+    """Return the AP of each label as BiAM's code counts it for Open Images; NaN as above.
+
+    For a label it takes the photos whose target for the label is known, and ranks all of their
+    known pairs of photo and label together, not the label's scores alone (`compute_AP` in
+    util_openimages.py of https://github.com/akshitac8/BiAM). A label counts if such a photo shows
+    any label.
+
+    Raises:
+        ValueError: scores are NaN, or the shapes differ.
+    """
+    _check(scores, targets)
+    values = np.full(scores.shape[1], np.nan)
+    for label in range(scores.shape[1]):
+        is_known = targets[:, label] != 0
+        if (targets[is_known] > 0).any():
+            pairs = targets[is_known].ravel()
+            values[label] = _average_precision(_ranks(scores[is_known].ravel(), pairs))
+    return values
+
+
 def mean_average_precision(scores: Vector, targets: Targets) -> MeanAP:
     """Return the mean AP over labels, in the paper's and in the standard counting.
 

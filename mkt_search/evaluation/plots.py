@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mkt_search.errors import EvaluationError
-from mkt_search.evaluation.protocol import Group, Stream
+from mkt_search.evaluation.protocol import STREAMS, Group, Stream
 from mkt_search.evaluation.report import Histogram, PlotData, Report
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ def draw_all(report: Report) -> dict[str, bytes]:
     Raises:
         EvaluationError: matplotlib is not installed.
     """
-    found = {"precision-recall.png": precision_recall(report), "scores.png": scores(report)}
+    found = {
+        "precision-recall.png": precision_recall(report),
+        "scores.png": scores(report),
+        "streams.png": streams(report),
+    }
     for number, data in enumerate(report.plot_data, start=1):
         slug = (
             re.sub(r"[^A-Za-z0-9]+", "-", data.entry.title).strip("-")[-MAX_NAME_LENGTH:] or "model"
@@ -103,7 +107,7 @@ def scores(report: Report) -> bytes:
         panels = canvas.subplots(rows, columns, squeeze=False)
         for line, data in zip(panels, report.plot_data, strict=True):
             for panel, group in zip(line, report.groups, strict=True):
-                _draw_histogram(panel, data.histograms[group])
+                _draw_histogram(panel, data.histograms[group, "fused"])
                 panel.set_title(
                     f"{_short(data.entry.title)}: {_group_title(report, group)}", size=9
                 )
@@ -113,6 +117,27 @@ def scores(report: Report) -> bytes:
         canvas.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
 
     return _png(draw, width=5.2 * columns, height=0.9 + 1.9 * rows)
+
+
+def streams(report: Report) -> bytes:
+    """Return how the scores of each stream spread as PNG: a row for each entry (MKT, figure 4).
+
+    The labels are the unseen ones where there are any.
+    """
+    group = report.groups[0]
+
+    def draw(canvas: "Figure") -> None:
+        panels = canvas.subplots(len(report.plot_data), len(STREAMS), squeeze=False)
+        for line, data in zip(panels, report.plot_data, strict=True):
+            for panel, stream in zip(line, STREAMS, strict=True):
+                _draw_histogram(panel, data.histograms[group, stream])
+                panel.set_title(f"{_short(data.entry.title)}: {stream}", size=9)
+        for panel in panels[-1]:
+            panel.set_xlabel(f"score (vocabulary), {_group_title(report, group)}")
+        handles, names = panels[0][0].get_legend_handles_labels()
+        canvas.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
+
+    return _png(draw, width=3.6 * len(STREAMS), height=0.9 + 1.9 * len(report.plot_data))
 
 
 def _draw_curves(panel: "Axes", report: Report, group: Group) -> None:

@@ -22,6 +22,7 @@ from mkt_search.evaluation.metrics import (
     PrecisionRecall,
     Targets,
     average_precisions,
+    biam_average_precisions,
     label_metrics,
     mean_ap,
     top_labels,
@@ -32,7 +33,7 @@ from mkt_search.types import Encoded, Vector
 Scale = Literal["vocabulary", "cosine"]
 Stream = Literal["global", "local", "fused"]
 Group = Literal["unseen", "seen", "all", "never named"]
-ProtocolName = Literal["nus-wide", "open-images"]
+ProtocolName = Literal["nus-wide", "open-images", "biam"]
 
 STREAMS: tuple[Stream, ...] = ("global", "local", "fused")
 PROTOCOLS: dict[Group, str] = {
@@ -41,7 +42,10 @@ PROTOCOLS: dict[Group, str] = {
     "all": "GZSL",
     "never named": "never named",
 }
-F1_AT: dict[ProtocolName, tuple[int, ...]] = {"nus-wide": (3, 5), "open-images": (10, 20)}
+F1_AT: dict[ProtocolName, tuple[int, ...]] = {
+    **{"nus-wide": (3, 5), "open-images": (10, 20)},
+    "biam": (10, 20),
+}
 LABELS_PER_BLOCK = 1024
 
 
@@ -52,7 +56,7 @@ class Rules:
     Args:
         name: the counting of the paper's figures. `nus-wide` counts every photo and label;
             `open-images` leaves out photos that show no label of the group, and seen labels whose
-            targets are unknown on every photo.
+            targets are unknown on every photo; `biam` does too, and has the AP of BiAM's code.
         f1_at: labels given to every photo, for P, R and F1.
         depth: best photos of each label, for P, R, nDCG and mAP "at k".
         rare_below: a label with fewer positives is rare; 0 means the median of all labels.
@@ -145,7 +149,8 @@ def label_groups(seen: int, labels: int, *, never_named: int = 0) -> dict[Group,
 def paper_map(scores: Vector, targets: Targets, group: Group, *, rules: Rules) -> MeanAP:
     """Return the mean AP of a group (n, L) over the photos and labels that the rules count."""
     photos = _counted_photos(targets, rules)
-    ap = average_precisions(scores[photos], targets[photos])
+    aps = biam_average_precisions if rules.name == "biam" else average_precisions
+    ap = aps(scores[photos], targets[photos])
     return mean_ap(ap[_counted_labels(targets[photos], group, rules)])
 
 

@@ -79,7 +79,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Distributions of fused scores: (B + 1,) edges, and (B,) shares of positives and negatives."""
+    """Distributions of scores: (B + 1,) edges, and (B,) shares of positives and negatives."""
 
     edges: NDArray[np.float64]
     positives: NDArray[np.float64]
@@ -91,14 +91,14 @@ class PlotData:
     """The data of an entry's plots, on the vocabulary scale, as the paper's table.
 
     `ap` and `positives` (L,) are those of the fused score, seen labels first; `curves` has the mean
-    precision at R recall levels by (group, stream), `histograms` the scores by group.
+    precision at R recall levels by (group, stream), `histograms` the scores likewise.
     """
 
     entry: Entry
     ap: NDArray[np.float64]
     positives: NDArray[np.int64]
     curves: Mapping[tuple[Group, Stream], NDArray[np.float64]]
-    histograms: Mapping[Group, Histogram]
+    histograms: Mapping[tuple[Group, Stream], Histogram]
 
 
 @dataclass(frozen=True)

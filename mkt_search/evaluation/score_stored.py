@@ -24,9 +24,18 @@ def score_stored(
     content_ids: ContentIds,
     labels: Vector,
     *,
+    k: int = 0,
     similarities_per_block: int = SIMILARITIES_PER_BLOCK,
 ) -> StreamScores:
-    """Score stored photos for labels (L, D): (n, L) for each stream."""
+    """Score stored photos for labels (L, D): (n, L) for each stream.
+
+    Args:
+        snapshot: of the library.
+        content_ids: (n,), the photos.
+        labels: (L, D).
+        k: patches in the mean of the local score; 0 is the library's number.
+        similarities_per_block: bounds memory.
+    """
     encoding = snapshot.facts.encoding
     per_photo = (1 + encoding.m) * max(1, len(labels))
     size = min(MAX_PHOTOS_PER_BLOCK, max(1, similarities_per_block // per_photo))
@@ -35,7 +44,7 @@ def score_stored(
         block = slice(first, first + size)
         snapshot.checked_contents(content_ids[block])
         products, counts = snapshot.similarities(content_ids[block], labels)
-        scores = score_similarities(products, counts, k=encoding.top_k)
+        scores = score_similarities(products, counts, k=k or encoding.top_k)
         global_scores[block], local_scores[block] = scores.global_scores, scores.local_scores
     return StreamScores(global_scores, local_scores)
 

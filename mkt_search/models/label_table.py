@@ -15,7 +15,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from mkt_search.errors import ModelError, UnknownLabel
-from mkt_search.files import SMALL, open_regular
+from mkt_search.files import SMALL, open_regular, read_text
 from mkt_search.scoring import unit
 from mkt_search.spelling import label_key
 from mkt_search.types import Vector
@@ -26,6 +26,8 @@ _NO_TABLE = (  # what numpy and zipfile raise for files of another kind
     *(ValueError, KeyError, OSError, EOFError, MemoryError, NotImplementedError),
     *(zlib.error, zipfile.BadZipFile),
 )
+
+CONCEPTS = ("Concepts925.txt", "Concepts81.txt")  # the labels of MKT's label_emb.pt, in order
 
 Column = Literal["names", "words"]
 
@@ -62,7 +64,8 @@ class LabelTable:
     def read(
         cls, path: Path, *, center: bool = False, column: Column | None = None
     ) -> "LabelTable":
-        """Read a table from `.npz` (`names` or `words`, and `vectors`) or GloVe `.txt`, `.txt.gz`.
+        """Read a table from `.npz` (`names` or `words`, and `vectors`), GloVe `.txt` or `.txt.gz`,
+        or MKT's `label_emb.pt`, whose labels are in Concepts925.txt and Concepts81.txt beside it.
 
         Args:
             path: the file.
@@ -77,6 +80,8 @@ class LabelTable:
             with open_regular(path) as file:
                 if path.suffix == ".npz":
                     names, vectors = _read_npz(file, column, source=str(path))
+                elif path.suffix == ".pt":
+                    names, vectors = _read_tensors(file, path)
                 else:
                     names, vectors = _read_text(file, path)
         except FileNotFoundError:
@@ -224,6 +229,40 @@ def _read_npz(file: IO[bytes], column: Column | None, *, source: str) -> tuple[l
     ):
         raise ModelError(f"{path}: {len(names)} labels do not fit vectors {vectors.shape}")
     return [str(name) for name in names], vectors.astype(np.float32)
+
+
+def _read_tensors(file: IO[bytes], path: Path) -> tuple[list[str], Vector]:
+    """Read MKT's label vectors: a list of float tensors, or one (L, D), without their names.
+
+    Raises:
+        ModelError: it holds anything else, or the files beside it do not name as many labels.
+    """
+    import torch
+
+    from mkt_search.models.student import unreadable
+
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+        rows = torch.stack([row.detach().float().flatten() for row in found])
+    except Exception as error:  # a file of another kind raises nearly anything
+        raise ModelError(
+            f"{path} cannot be read as a list of label vectors ({unreadable(error)})"
+        ) from error
+    names = [name for file_ in CONCEPTS for name in _names(path.with_name(file_))]
+    if len(names) != len(rows):
+        raise ModelError(
+            f"{path} has {len(rows):,} label vectors without names, and {' and '.join(CONCEPTS)}"
+            f" beside it name {len(names):,}; put the files of the dataset beside it"
+        )
+    return names, rows.numpy()
+
+
+def _names(path: Path) -> list[str]:
+    """Return the labels of a file, one a line; none if there is no such file."""
+    if not path.is_file():
+        return []
+    lines = read_text(path, ModelError).splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _read_text(file: IO[bytes], path: Path) -> tuple[list[str], Vector]:

@@ -51,6 +51,7 @@ def score_photo(
     *,
     config: Config = DEFAULTS,
     fuse: Fuse = "cosine",
+    top_k: int = 0,
 ) -> list[LabelScore]:
     """Score a photo against labels, best first.
 
@@ -62,6 +63,7 @@ def score_photo(
         fuse: `cosine` as in a library; `vocabulary` divides each stream by its norm
             over exactly these labels, the paper's fusion; `none` takes the student's raw vectors.
             The score is the mean of the two streams in every case.
+        top_k: best patches averaged by the local stream; 0 is the model's own number.
 
     Raises:
         QueryError: the photo cannot be read.
@@ -70,7 +72,7 @@ def score_photo(
     """
     vectors = model.label_encoder().encode(labels)
     encoded = encode_photo(path, model, config)
-    of_views = fused(encoded, vectors, k=model.top_k, fuse=fuse)
+    of_views = fused(encoded, vectors, k=top_k or model.top_k, fuse=fuse)
     scores = of_best_view(of_views, [len(encoded.patches)])
     parts = zip(
         labels, scores.fused[0], scores.global_scores[0], scores.local_scores[0], strict=True

@@ -440,9 +440,15 @@ class Stage2Config:
 class EvaluateConfig:
     """How models are evaluated on labeled photos (`mkt evaluate`)."""
 
-    protocol: Literal["auto", "nus-wide", "open-images"] = setting(
+    protocol: Literal["auto", "nus-wide", "open-images", "biam"] = setting(
         "auto",
-        "Counting of the paper's metrics: nus-wide, open-images or auto (the dataset's).",
+        "Counting of the paper's metrics: nus-wide, open-images, biam or auto (the dataset's).",
+        advanced=True,
+    )
+    top_k: int = setting(
+        0,
+        "Best patches averaged by the local score; 0 is the model's own number.",
+        at_least=0,
         advanced=True,
     )
     f1_at: tuple[int, ...] = setting(

@@ -41,7 +41,8 @@ class EvaluateSettings(TypedDict, total=False):
     validation_fraction: float
     unseen_fraction: float
     split_seed: int
-    protocol: Literal["auto", "nus-wide", "open-images"]
+    protocol: Literal["auto", "nus-wide", "open-images", "biam"]
+    top_k: int
     f1_at: tuple[int, ...]
     depth: int
     rare_below: int

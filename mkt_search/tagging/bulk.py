@@ -24,6 +24,7 @@ MAX_VOCABULARY = 1 << 26  # bytes; a million labels have about 16 MB
 MAX_LABEL = 1_000  # characters of a line
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 HEADING = "label"  # as `mkt tags --csv` writes it
+KIND = "kind"  # of a label, such as "animal"
 NO_VOCABULARY = (".json", ".jsonl", ".xml", ".yaml", ".yml")
 """Text whose lines would be taken for labels."""
 
@@ -52,6 +53,31 @@ def read_vocabulary(path: Path | str) -> list[str]:
     if not found:
         raise QueryError(f"The vocabulary {path} has no labels. Write one a line.")
     return found
+
+
+def read_kinds(path: Path | str) -> dict[str, str]:
+    """Return the kind of each label: the column `kind` of a table; empty where there is none.
+
+    Raises:
+        QueryError: the file cannot be read.
+    """
+    kind = Path(path).suffix.lower()
+    if kind not in DELIMITERS:
+        return {}
+    lines = read_text(Path(path), QueryError, at_most=MAX_VOCABULARY).splitlines()
+    try:
+        rows = list(csv.reader(lines, delimiter=DELIMITERS[kind]))
+    except csv.Error as error:
+        raise QueryError(f"{path} cannot be read as a table ({error}).") from error
+    headings = [label_key(cell) for cell in rows[0]] if rows else []
+    if HEADING not in headings or KIND not in headings:
+        return {}
+    label, own = headings.index(HEADING), headings.index(KIND)
+    return {
+        clean_label(row[label]): clean_label(row[own])
+        for row in rows[1:]
+        if len(row) > max(label, own)
+    }
 
 
 def _column(path: Path | str, lines: Sequence[str], delimiter: str) -> list[str]:

@@ -41,6 +41,11 @@ def test_vocabulary_divides_by_the_norm_over_the_labels(library: Path, labels: P
     assert sum(value**2 for value in found.values()) == pytest.approx(1, abs=0.02)
 
 
+def test_top_k_is_the_number_of_patches_averaged(library: Path, labels: Path) -> None:
+    one, all_ = (scores(library, labels, "trip/mixed.png", "--top-k", k) for k in ("1", "9999"))
+    assert one["red"] > all_["red"] + 0.2  # one of its patches is red
+
+
 def test_k_limits_the_labels(library: Path, labels: Path) -> None:
     assert list(scores(library, labels, "blue.png", "-k", "1")) == ["blue"]
 

@@ -78,7 +78,11 @@ def test_plots_are_on_the_scale_of_the_papers_table(scored: PhotoScores) -> None
     part = scored.only(slice(4, 6))
     curve = label_metrics(part.streams("vocabulary")["local"], part.targets)
     np.testing.assert_allclose(plots.curves["unseen", "local"], curve.mean_curve())
-    assert plots.histograms.keys() == {"unseen", "seen", "all"}
+    assert plots.histograms.keys() == {
+        (group, stream)
+        for group in ("unseen", "seen", "all")
+        for stream in ("global", "local", "fused")
+    }
 
 
 def test_histograms_separate_positives_from_negatives() -> None:

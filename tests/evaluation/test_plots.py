@@ -31,6 +31,7 @@ def test_there_is_a_plot_of_each_kind_and_bars_for_each_entry(report: Report) ->
     assert list(found) == [
         "precision-recall.png",
         "scores.png",
+        "streams.png",
         "labels-1-student.png",
         "labels-2-student-plain-template.png",
     ]

@@ -93,6 +93,21 @@ def test_open_images_leaves_out_photos_without_positives_and_unknown_labels(
         assert (ratios.precision, ratios.recall, ratios.f1) == pytest.approx(expected)
 
 
+@given(st.integers(0, 10_000), st.sampled_from(["unseen", "all"]))
+def test_biam_ranks_all_known_pairs_of_the_photos_that_know_a_label(seed: int, group: str) -> None:
+    scores, targets = random_case(seed)
+    kept = [i for i in range(len(targets)) if (targets[i] == 1).any()]
+    s, t = scores[kept], targets[kept]
+    aps = []
+    for j in range(t.shape[1]):
+        if group == "unseen" or t[:, j].any():
+            known = [i for i in range(len(t)) if t[i, j]]
+            aps.append(slow_ap(s[known].ravel().tolist(), t[known].ravel().tolist()))
+    rules = Rules("biam", f1_at=(1, 2))
+    found = group_metrics(scores, targets, group, rules=rules)  # type: ignore[arg-type]
+    assert found.paper_map == pytest.approx(np.mean(aps) if aps else 0)
+
+
 def test_vocabulary_scores_are_normalized_over_the_group_alone() -> None:
     of_two = PhotoScores(
         StreamScores(np.array([[3, 4, 12]], np.float32), np.array([[0, 1, 0]], np.float32)),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mkt_search.errors import ModelError, UnknownLabel
 from mkt_search.models.label_table import LabelTable
@@ -41,6 +42,38 @@ def test_several_known_words_give_their_mean(table: LabelTable) -> None:
     np.testing.assert_allclose(table.encode(["red dog"]), [[0.5**0.5, 0.5**0.5]])
     assert "red dog" in table
     assert "red cat" not in table
+
+
+def test_mkt_s_label_vectors_get_their_names_from_the_files_beside_them(tmp_path: Path) -> None:
+    vectors = torch.tensor([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0]])
+    torch.save([row.half() for row in vectors], tmp_path / "label_emb.pt")
+    with pytest.raises(ModelError, match="has 3 label vectors without names, and Concepts925"):
+        LabelTable.read(tmp_path / "label_emb.pt")
+    (tmp_path / "Concepts925.txt").write_text("polar bear\nsnow\n")
+    (tmp_path / "Concepts81.txt").write_text("sky\n")
+    for content in ([row.half() for row in vectors], vectors):
+        torch.save(content, tmp_path / "label_emb.pt")
+        table = LabelTable.read(tmp_path / "label_emb.pt")
+        assert table.names == ("polar bear", "snow", "sky")
+        np.testing.assert_allclose(table.vectors, [[0.6, 0.8], [0, 1], [1, 0]], atol=1e-3)
+
+
+class Rogue:
+    """Would make a file if it was unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_label_vectors_with_code_in_them_are_refused(tmp_path: Path) -> None:
+    for content in (Rogue(tmp_path / "touched"), {"a": 1}, [torch.ones(2), torch.ones(3)]):
+        torch.save(content, tmp_path / "label_emb.pt")
+        with pytest.raises(ModelError, match="cannot be read as a list of label vectors"):
+            LabelTable.read(tmp_path / "label_emb.pt")
+    assert not (tmp_path / "touched").exists()
 
 
 def test_a_repeated_name_is_the_mean_of_its_unit_vectors() -> None:
