@@ -12,7 +12,14 @@ from mkt_search.models.build import Model
 from mkt_search.models.record import open_recorded
 from mkt_search.models.views import Views, encode_views
 from mkt_search.store.manifest import StoredEncoding
-from mkt_search.types import Encoded, Encoding, ImageSpec, PhotoVectors
+from mkt_search.types import (
+    DEFAULT_PATCH_VECTORS,
+    Encoded,
+    Encoding,
+    ImageSpec,
+    PatchVectors,
+    PhotoVectors,
+)
 
 if TYPE_CHECKING:
     from mkt_search.models.encoder import Dtype, PhotoEncoder
@@ -32,8 +39,16 @@ class Encoder(Protocol):
 class LazyEncoder:
     """The photo encoder of a model, built when it is first used: torch takes seconds to load."""
 
-    def __init__(self, model: Model, *, device: str = "auto", dtype: "Dtype" = "auto") -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        device: str = "auto",
+        dtype: "Dtype" = "auto",
+        patch_vectors: PatchVectors = DEFAULT_PATCH_VECTORS,
+    ) -> None:
         self._model = model
+        self._patch_vectors = patch_vectors
         self._device = device
         self._wanted_dtype: Dtype = dtype
         self._built: PhotoEncoder | None = None
@@ -56,7 +71,9 @@ class LazyEncoder:
     def build(self) -> "PhotoEncoder":
         """Return the photo encoder; build it at the first call. Raises ModelError."""
         if self._built is None:
-            self._built = self._model.photo_encoder(device=self._device, dtype=self._wanted_dtype)
+            self._built = self._model.photo_encoder(
+                device=self._device, dtype=self._wanted_dtype, patch_vectors=self._patch_vectors
+            )
         return self._built
 
     def encode(self, pixels: NDArray[np.uint8]) -> Encoded:
@@ -83,7 +100,12 @@ def reopened(stored: StoredEncoding, name: str, *, device: str = "auto") -> Lazy
             f"({stored.model}), but {model.name} is {model.fingerprint}; name the first with "
             "--model"
         )
-    encoder = LazyEncoder(model, device=device, dtype=cast("Dtype", stored.encoding.dtype))
+    encoder = LazyEncoder(
+        model,
+        device=device,
+        dtype=cast("Dtype", stored.encoding.dtype),
+        patch_vectors=stored.encoding.patch_vectors,
+    )
     encoder.build()
     return encoder
 

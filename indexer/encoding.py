@@ -11,17 +11,19 @@ from mkt_search.photos.decode import DECODER
 from mkt_search.settings.config import Config, find_setting
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.store import Store
-from mkt_search.types import Encoding, Precision
+from mkt_search.types import DEFAULT_PATCH_VECTORS, Encoding, PatchVectors, Precision
 
 if TYPE_CHECKING:
     from mkt_search.models.encoder import Dtype
 
-ENCODING_SETTINGS = (
-    "pooling",
-    "m",
-    "top_k",
-    "precision",
-)  # of [index]; they decide a stored vector
+ENCODING_SETTINGS = {
+    "pooling": "index",
+    "m": "index",
+    "top_k": "index",
+    "precision": "index",
+    "patch_vectors": "model",
+}
+"""The settings that decide a stored vector, and the section of each."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,11 @@ def resolve_encoding(
         rebuild: encode every photo again.
 
     Raises:
-        ConfigError: a precision was given for `all`, which is stored as float16.
+        ConfigError: a precision was given for `all`, which is stored as float16; or patch vectors
+            that the model does not give.
     """
-    same_model = stored is not None and stored.encoding.checkpoint == model.fingerprint
-    begins = rebuild and stored is not None and stored.state == "active"
+    same_model = _is_of(stored, model)
+    begins = _begins(stored, rebuild=rebuild)
     old = None if stored is None or begins else stored.encoding
     pooling = _given_or_kept(config, "pooling", old)
     rows, columns = model.grid
@@ -112,6 +115,7 @@ def resolve_encoding(
         precision=_precision(config, old, pooling=pooling),
         dtype=dtype,
         decoder=DECODER,
+        patch_vectors=wanted_patch_vectors(config, stored, model, rebuild=rebuild),
     )
     notice = _notice(config, stored.encoding, encoding) if stored is not None and begins else ""
     return EncodingPlan(encoding, model.name, rebuild, notice)
@@ -133,26 +137,66 @@ def check_decoder(stored: StoredEncoding) -> None:
 
 def wanted_dtype(config: Config, stored: StoredEncoding | None, model: Model) -> "Dtype":
     """Return the number format to run the student in: that of its stored vectors, if any."""
-    if (
-        config.model.dtype == "auto"
-        and stored is not None
-        and stored.encoding.checkpoint == model.fingerprint
-    ):
+    if config.model.dtype == "auto" and stored is not None and _is_of(stored, model):
         dtype: Dtype = stored.encoding.dtype  # type: ignore[assignment]
         return dtype
     return config.model.dtype
 
 
+def wanted_patch_vectors(
+    config: Config, stored: StoredEncoding | None, model: Model, *, rebuild: bool = False
+) -> PatchVectors:
+    """Return the form of patch vectors to encode with; "own" if the model gives only its own.
+
+    Raises:
+        ConfigError: one was given that the model does not give.
+    """
+    is_kept = stored is not None and _is_of(stored, model) and not _begins(stored, rebuild=rebuild)
+    old = stored.encoding if stored is not None and is_kept else None
+    wanted: PatchVectors = _given_or_kept(config, "patch_vectors", old)
+    found = model.patch_vectors(wanted)
+    if found != wanted and is_given(config, "patch_vectors"):
+        raise ConfigError(
+            f"{model.name} has no patch vectors {wanted}, only its own: {model.why_own}; leave out"
+            " --patch-vectors"
+        )
+    return found
+
+
+def newer_patch_vectors(encoding: Encoding, model: Model) -> str:
+    """Return a sentence if a rebuild would give better patch vectors than the model's own."""
+    better = model.patch_vectors(DEFAULT_PATCH_VECTORS)
+    if encoding.patch_vectors != "own" or better == "own":
+        return ""
+    return (
+        "this library was made with the tokens of the model's last block as patch vectors, which"
+        f" tell less where a label is than those that new libraries take (patch_vectors own ->"
+        f" {better}); `mkt index --rebuild` encodes every photo again, and all tags stay"
+    )
+
+
+def _is_of(stored: StoredEncoding | None, model: Model) -> bool:
+    return stored is not None and stored.encoding.checkpoint == model.fingerprint
+
+
+def _begins(stored: StoredEncoding | None, *, rebuild: bool) -> bool:
+    return rebuild and stored is not None and stored.state == "active"
+
+
 def _given_or_kept(config: Config, key: str, old: Encoding | None) -> Any:
-    """Return a setting of [index] that was given, else the library's, else the default."""
-    if old is not None and not _is_given(config, key):
+    """Return a setting that was given, else the library's, else the default."""
+    if old is not None and not is_given(config, key):
         return getattr(old, key)
-    return getattr(config.index, key)
+    return getattr(getattr(config, ENCODING_SETTINGS[key]), key)
 
 
-def _is_given(config: Config, key: str) -> bool:
-    """Return True if a setting of [index] comes from a flag, the environment or a file."""
-    return config.sources.get(f"index.{key}", "default") != "default"
+def is_given(config: Config, key: str) -> bool:
+    """Return True if a setting comes from a flag, the environment or a file."""
+    return config.sources.get(_name(key), "default") != "default"
+
+
+def _name(key: str) -> str:
+    return f"{ENCODING_SETTINGS[key]}.{key}"
 
 
 def _notice(config: Config, old: Encoding, new: Encoding) -> str:
@@ -161,12 +205,13 @@ def _notice(config: Config, old: Encoding, new: Encoding) -> str:
     if "all" in (old.pooling, new.pooling):
         changed = [key for key in changed if key not in ("m", "precision")]  # fixed by `all`
     if old.checkpoint != new.checkpoint:
-        changed = [key for key in changed if key != "top_k"]  # each checkpoint has its own
-    keys = [key for key in changed if not _is_given(config, key) and _is_still_taken(key, old)]
+        own = ("top_k", "patch_vectors")  # each checkpoint has its own
+        changed = [key for key in changed if key not in own]
+    keys = [key for key in changed if not is_given(config, key) and _is_still_taken(key, old)]
     if not keys:
         return ""
     changes = ", ".join(f"{key} {getattr(old, key)} -> {getattr(new, key)}" for key in keys)
-    flags = " ".join(f"{find_setting(f'index.{key}').flag} {getattr(old, key)}" for key in keys)
+    flags = " ".join(f"{find_setting(_name(key)).flag} {getattr(old, key)}" for key in keys)
     return f"the rebuild takes the default where nothing is given: {changes}; keep it with {flags}"
 
 
@@ -177,7 +222,7 @@ def _precision(config: Config, old: Encoding | None, *, pooling: str) -> Precisi
         pooled: Precision = _given_or_kept(config, "precision", None if kept else old)
         return pooled
     precision = kept.precision if kept else "fp16"
-    if _is_given(config, "precision") and config.index.precision != precision:
+    if is_given(config, "precision") and config.index.precision != precision:
         raise ConfigError(
             f"every patch is stored as float16, not {config.index.precision}: leave out precision, "
             "or choose `cover` or `topk`"
@@ -187,5 +232,5 @@ def _precision(config: Config, old: Encoding | None, *, pooling: str) -> Precisi
 
 def _is_still_taken(key: str, old: Encoding) -> bool:
     """Return True if an old value is still one that the setting takes."""
-    choices = find_setting(f"index.{key}").choices
+    choices = find_setting(_name(key)).choices
     return not choices or getattr(old, key) in choices

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from indexer.commit import Tally
 from indexer.encode import Encoder, LazyEncoder, reopened
-from indexer.encoding import EncodingPlan, model_name, recorded, resolve_encoding, wanted_dtype
+from indexer.encoding import (
+    EncodingPlan,
+    is_given,
+    model_name,
+    newer_patch_vectors,
+    recorded,
+    resolve_encoding,
+    wanted_dtype,
+    wanted_patch_vectors,
+)
 from indexer.exclude import Exclusions
 from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
 from indexer.scan import FileStatus, ScanResult, distinct_folders, scan_folders
@@ -69,7 +78,8 @@ def index_library(
     stamp = model_stamp(name)
     model = open_recorded(name, stored.encoding, stored.record) if stored else open_model(name)
     dtype = wanted_dtype(config, stored, model)
-    encoder = LazyEncoder(model, device=config.model.device, dtype=dtype)
+    form = wanted_patch_vectors(config, stored, model, rebuild=rebuild)
+    encoder = LazyEncoder(model, device=config.model.device, dtype=dtype, patch_vectors=form)
     plan = resolve_encoding(
         config, stored, model, dtype=dtype if dry_run else encoder.dtype, rebuild=rebuild
     )
@@ -84,7 +94,8 @@ def index_library(
         made_by = active.encoding
         if made_by.decoder != plan.encoding.decoder:
             raise CheckpointMismatch("an earlier version decoded the photos for the old vectors")
-        if (made_by.checkpoint, made_by.dtype) == (model.fingerprint, encoder.dtype):
+        ours = (model.fingerprint, encoder.dtype, form)
+        if (made_by.checkpoint, made_by.dtype, made_by.patch_vectors) == ours:
             return encoder
         return reopened(active, active.model, device=config.model.device)
 
@@ -97,6 +108,9 @@ def index_library(
         open_searched=open_searched,
         progress=progress,
     )
+    notice = newer_patch_vectors(plan.encoding, model) if encoder.is_built and not rebuild else ""
+    if notice and not is_given(config, "patch_vectors"):
+        progress(Progress(INDEXING, message=notice))
     if stored is not None and isinstance(model, RecordedModel):
         store.record_model(name, model.fingerprint, stored.record)  # also with a new encoding
     elif encoder.is_built:

@@ -220,8 +220,8 @@ class Library:
             check_content: read every photo again, to find edits that kept size and time.
             dry_run: return what would be done and change nothing.
             progress: called after every commit; may raise KeyboardInterrupt to stop there.
-            settings: settings of [index], and `device` and `dtype` of [model]. Those that decide a
-                stored vector are by default as the library has them.
+            settings: settings of [index], and `device`, `dtype` and `patch_vectors` of [model].
+                Those that decide a stored vector are by default as the library has them.
 
         Raises:
             ConfigError: a folder does not exist or has no photos, a pattern is not valid, or no

@@ -23,6 +23,10 @@ Vector = NDArray[np.float32]
 Pooling = Literal["cover", "topk", "all"]
 Precision = Literal["fp16", "int8", "int4"]
 """Of stored vectors: int8 or int4 if pooled, fp16 if every patch is stored."""
+PatchVectors = Literal["kk", "value", "own"]
+"""Of a CLIP: its last attention's values, near and alike ones averaged (kk) or each alone (value);
+or what the model itself gives for a patch (own), also for every trained student."""
+DEFAULT_PATCH_VECTORS: PatchVectors = "kk"
 Resize = Literal["squash", "crop"]
 Source = Literal["auto", "human", "imported"]
 DateSource = Literal["exif", "xmp", "gps", "name", "mtime"]
@@ -195,7 +199,8 @@ class PhotoVectors:
 class Encoding:
     """All that determines a stored vector; only vectors of the same encoding can be compared.
 
-    `decoder` is the version of `photos/` that decoded the photos; 1 where none was recorded.
+    `decoder` is the version of `photos/` that decoded the photos, and `patch_vectors` the form of
+    patch vectors that were pooled; 1 and "own" where none was recorded.
     """
 
     checkpoint: str
@@ -207,6 +212,7 @@ class Encoding:
     precision: Precision
     dtype: str = "float32"
     decoder: int = 1
+    patch_vectors: PatchVectors = "own"
 
     @property
     def patches(self) -> int:
@@ -223,12 +229,14 @@ class Encoding:
         """Return the JSON that the database stores, and whose digest every segment has.
 
         `pooling` is stored as `local`, its earlier name, and `scale` and `vocabulary`, which were
-        fields, as constants, and the first `decoder` not at all: otherwise the fingerprints of
-        existing libraries would change.
+        fields, as constants, and the first `decoder` and a model's own `patch_vectors` not at all:
+        otherwise the fingerprints of existing libraries would change.
         """
         settings = asdict(self)
         if self.decoder == 1:
             del settings["decoder"]
+        if self.patch_vectors == "own":
+            del settings["patch_vectors"]
         return settings | {"local": settings.pop("pooling"), "scale": "cosine", "vocabulary": ""}
 
     @classmethod
@@ -249,6 +257,8 @@ class Encoding:
                 raise TypeError(f"{name} is not text")
         if found.precision not in get_args(Precision):
             raise ValueError(f"there is no precision {found.precision[:40]!r}")
+        if found.patch_vectors not in get_args(PatchVectors):
+            raise ValueError(f"there are no patch vectors {str(found.patch_vectors)[:40]!r}")
         return found
 
 

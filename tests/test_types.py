@@ -57,3 +57,14 @@ def test_filters_that_no_photo_can_pass_are_refused() -> None:
         with pytest.raises(QueryError, match="on 2024-05-17 or later and before 2024-05-1"):
             Filters(after=day, before=before)
     assert Filters(after=day, before=day + timedelta(days=1)).tag is None
+
+
+def test_the_patch_vectors_of_the_model_itself_are_not_stored_and_others_are() -> None:
+    first = Encoding(CHECKPOINT, 512, (14, 14), "cover", 16, 18, "int8")
+    second = replace(first, patch_vectors="kk")
+    assert "patch_vectors" not in first.as_settings()
+    assert Encoding.from_settings(first.as_settings()).patch_vectors == "own"
+    assert Encoding.from_settings(second.as_settings()) == second
+    assert first.fingerprint != second.fingerprint
+    with pytest.raises(ValueError, match="no patch vectors 'qq'"):
+        Encoding.from_settings({**second.as_settings(), "patch_vectors": "qq"})

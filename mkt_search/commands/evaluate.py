@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 @setting_options("evaluate")
 @setting_option("model.device")
 @setting_option("model.dtype")
+@setting_option("model.patch_vectors")
 @library_option
 @click.pass_context
 def evaluate(

@@ -38,6 +38,7 @@ FLAGS = {  # by the beginning of a reason
 @setting_option("model.checkpoint")
 @setting_option("model.device")
 @setting_option("model.dtype")
+@setting_option("model.patch_vectors")
 @setting_option("index.batch_size")
 @setting_option("index.workers")
 @click.option(

@@ -72,6 +72,7 @@ SCORE_COLUMNS = (
 @setting_option("model.checkpoint")
 @setting_option("model.device")
 @setting_option("model.dtype")
+@setting_option("model.patch_vectors")
 @json_option
 @library_option
 def score(

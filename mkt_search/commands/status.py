@@ -97,6 +97,7 @@ def _rows(found: "Status") -> Iterator[tuple[str, str]]:
     yield "checkpoint", f"{found.encoding.checkpoint} ({found.model})" if found.encoding else "none"
     if found.encoding is not None:
         yield "stored", _stored(found.encoding)
+        yield "patch vectors", found.encoding.patch_vectors
     if found.retired:
         yield "retired", f"{found.retired} is no longer read; run `mkt index --rebuild`"
     size = f"{byte_size(found.bytes_segments)} in {count_noun(found.segments, 'segment')}"

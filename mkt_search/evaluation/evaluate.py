@@ -349,8 +349,15 @@ class _Scorer:
         loading = Loading(
             config.evaluate.batch_size, config.evaluate.workers, config.index.max_pixels
         )
+        form = config.model.patch_vectors
+        if self.stored is not None:  # both rows are of the same vectors
+            form = self.stored.snapshot.facts.encoding.patch_vectors
         readable, scored = score_photos(
-            model.photo_encoder(device=config.model.device, dtype=config.model.dtype),
+            model.photo_encoder(
+                device=config.model.device,
+                dtype=config.model.dtype,
+                patch_vectors=form,
+            ),
             self.photos.dataset.dataset,
             self.photos.rows,
             labels,

@@ -17,7 +17,7 @@ from mkt_search.models import checkpoint
 from mkt_search.models.anchor_choice import AnchorChoice
 from mkt_search.models.checkpoint import Meta, Prompt
 from mkt_search.models.label_table import LabelTable
-from mkt_search.types import ImageSpec, LabelEncoder
+from mkt_search.types import DEFAULT_PATCH_VECTORS, ImageSpec, LabelEncoder, PatchVectors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,9 +80,21 @@ class Model(ABC):
     def label_fingerprint(self) -> str:
         """The fingerprint of the label encoder, without building a text tower."""
 
+    @property
+    def why_own(self) -> str:
+        """Why the model gives only its own patch vectors; "" if it gives every form of them."""
+        return "a trained student gives patch vectors as it was trained to"
+
+    def patch_vectors(self, wanted: PatchVectors) -> PatchVectors:
+        """Return the form of the patch vectors that the model gives if `wanted` is asked for."""
+        return "own" if wanted != "own" and self.why_own else wanted
+
     @abstractmethod
-    def student(self) -> "TwoStream":
+    def student(self, patch_vectors: PatchVectors = DEFAULT_PATCH_VECTORS) -> "TwoStream":
         """Build the student in float32 on the CPU.
+
+        Args:
+            patch_vectors: their form; a model that has only its own gives these.
 
         Raises:
             ModelError: its weights are missing, damaged or do not fit.
@@ -96,15 +108,21 @@ class Model(ABC):
             ModelError: the model has none, or its files are missing or damaged.
         """
 
-    def photo_encoder(self, *, device: str = "auto", dtype: "Dtype" = "auto") -> "PhotoEncoder":
-        """Build the student on a device, ready to encode photos.
+    def photo_encoder(
+        self,
+        *,
+        device: str = "auto",
+        dtype: "Dtype" = "auto",
+        patch_vectors: PatchVectors = DEFAULT_PATCH_VECTORS,
+    ) -> "PhotoEncoder":
+        """Build the student on a device, ready to encode photos; arguments as for `student`.
 
         Raises:
             ModelError: as `student`; or this machine does not have the device.
         """
         from mkt_search.models.encoder import PhotoEncoder
 
-        return PhotoEncoder(self.student(), self.image, device=device, dtype=dtype)
+        return PhotoEncoder(self.student(patch_vectors), self.image, device=device, dtype=dtype)
 
 
 class CheckpointModel(Model):
@@ -157,7 +175,7 @@ class CheckpointModel(Model):
         tower = _text_weights(prompt, directory=self.directory).fingerprint
         return prompt_fingerprint(tower, prompt.template, self._context(), prompt.lengths)
 
-    def student(self) -> "TwoStream":
+    def student(self, patch_vectors: PatchVectors = DEFAULT_PATCH_VECTORS) -> "TwoStream":
         """Build the student and load its weights. Raises ModelError if they do not fit."""
         state = self._tensors(checkpoint.STUDENT)
         source = str(self.directory / checkpoint.STUDENT)
@@ -258,7 +276,7 @@ class AnchorAlone(Model):
         """The fingerprint of the label encoder."""
         return self._model.label_fingerprint
 
-    def student(self) -> "TwoStream":
+    def student(self, patch_vectors: PatchVectors = DEFAULT_PATCH_VECTORS) -> "TwoStream":
         """Build the student with heads that give zero vectors."""
         from mkt_search.models.student import Student
 
@@ -277,9 +295,13 @@ class AnchorAlone(Model):
 class ClipModel(Model):
     """An open_clip model: its image tower as the student, its text tower as the label encoder."""
 
-    def __init__(self, weights: "ClipWeights | ClipFolder", *, name: str) -> None:
+    def __init__(
+        self, weights: "ClipWeights | ClipFolder", *, name: str, why_own: str = ""
+    ) -> None:
+        """Name the model; `why_own` says why its own patch vectors are the best it has."""
         super().__init__(name)
         self._weights = weights
+        self._why_own = why_own
 
     @property
     def fingerprint(self) -> str:
@@ -314,9 +336,16 @@ class ClipModel(Model):
 
         return prompt_fingerprint(self._weights.fingerprint, checkpoint.TEMPLATE, None, "one")
 
-    def student(self) -> "ClipStudent":
+    @property
+    def why_own(self) -> str:
+        """Why the tower gives only its own patch vectors; "" if it gives every form of them."""
+        return self._why_own or self._student.why_own
+
+    def student(self, patch_vectors: PatchVectors = DEFAULT_PATCH_VECTORS) -> "ClipStudent":
         """Return a copy of the image tower: a `PhotoEncoder` casts it in place."""
-        return deepcopy(self._student)
+        student = deepcopy(self._student)
+        student.patch_vectors = "own" if self._why_own else patch_vectors
+        return student
 
     def label_encoder(self) -> "PromptedTextEncoder":
         """Return the text tower with the default template."""
@@ -330,7 +359,7 @@ class ClipModel(Model):
     def _student(self) -> "ClipStudent":
         from mkt_search.models.clip_student import clip_student
 
-        return clip_student(self._clip)
+        return clip_student(self._clip, "own")
 
     @cached_property
     def _label_encoder(self) -> "PromptedTextEncoder":
@@ -381,7 +410,9 @@ def open_model(spec: str | Path) -> Model:
         )
     from mkt_search.models.clip import open_clip_weights
 
-    return ClipModel(open_clip_weights(path), name=name)
+    is_demo = directory == DEMO_CLIP
+    why_own = "its training taught its patches what they show" if is_demo else ""
+    return ClipModel(open_clip_weights(path), name=name, why_own=why_own)
 
 
 def create_student(
@@ -423,7 +454,7 @@ def _empty_student(meta: Meta) -> "Student | ClipStudent":
     from mkt_search.models.clip import create_clip
     from mkt_search.models.clip_student import clip_student
 
-    return clip_student(create_clip(meta.backbone, **meta.options))
+    return clip_student(create_clip(meta.backbone, **meta.options), "own")
 
 
 def _check_size(meta: Meta, state: "Mapping[str, Tensor]", *, source: str) -> None:

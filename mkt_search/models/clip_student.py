@@ -1,16 +1,23 @@
 """CLIP's image tower as the student, so a user without a checkpoint can search.
 
-The global vector equals open_clip's `encode_image`. A patch vector is the result of the tower's
-last pooling over that patch alone: for CLIP's ViTs the token after the last norm, projected like
-the class token; for attention pooling (ResNet, SigLIP) the value of that one cell. Patch vectors
-are in the space of the labels without any training (Zhou et al., MaskCLIP, ECCV 2022;
-https://arxiv.org/abs/2112.01071).
+The global vector is open_clip's `encode_image`, to the bit. A patch vector is in the space of the
+labels without any training, in the form that fits how the tower was pooled in its training:
+
+    class token    OpenAI's, LAION's and other ViTs, EVA, MobileCLIP-B: the last attention's values,
+                   corrected (`models.last_block`); "own" is the token after the last block, which
+                   tells what the photo shows rather than where
+    attention      ResNet, SigLIP, PE: the patch pooled alone, that is its value (Zhou et al.,
+                   MaskCLIP, ECCV 2022; https://arxiv.org/abs/2112.01071)
+    mean           CLIPA, ConvNeXt, FastViT: the patch pooled alone
+
+One pass through the tower gives both.
 """
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from open_clip.modified_resnet import ModifiedResNet
@@ -19,13 +26,19 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mkt_search.errors import ModelError
+from mkt_search.models.last_block import corrected, gaussian_window, watched, why_not_corrected
 from mkt_search.models.student import (
     StudentVectors,
     check_fit,
     measure_backbone,
     split_streams,
 )
-from mkt_search.types import ImageSpec
+from mkt_search.types import DEFAULT_PATCH_VECTORS, ImageSpec, PatchVectors
+
+log = logging.getLogger(__name__)
+
+_ATTENTION = "it pools by attention, where a patch pooled alone is its value already"
+_MEAN = "it pools by the mean, which trains every patch in its place"
 
 
 class ClipStudent(nn.Module, ABC):
@@ -35,28 +48,40 @@ class ClipStudent(nn.Module, ABC):
         visual: the tower, `model.visual`.
         dim: D, the length of a label vector.
         grid: rows and columns of patches.
+        why_own: why the tower gives only its own patch vectors; "" if it gives every form.
     """
 
     is_convolutional = False
 
-    def __init__(self, visual: Any, *, dim: int, grid: tuple[int, int]) -> None:
+    def __init__(self, visual: Any, *, dim: int, grid: tuple[int, int], why_own: str = "") -> None:
         super().__init__()
         self.visual = visual
         self.dim = dim
         self.grid = grid
+        self.why_own = why_own
         self.image = image_spec(visual)
+        self._form: PatchVectors = "own"
 
+    @property
+    def patch_vectors(self) -> PatchVectors:
+        """The form of the patch vectors; one that the tower does not give becomes "own"."""
+        return self._form
+
+    @patch_vectors.setter
+    def patch_vectors(self, form: PatchVectors) -> None:
+        if form not in get_args(PatchVectors):
+            raise ValueError(f"there are no patch vectors {form!r}")
+        self._form = "own" if self.why_own else form
+        if self._form != form and self.why_own not in (_ATTENTION, _MEAN):
+            log.warning(
+                "the patch vectors are the tokens after the last block, which tell less where a"
+                " label is: %s, whose attention cannot be corrected",
+                self.why_own,
+            )
+
+    @abstractmethod
     def forward(self, images: Tensor) -> StudentVectors:
-        """Encode images (B, 3, H, W), already normalized."""
-        return self.project(*self.features(images))
-
-    @abstractmethod
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cls (B, C) and patches (B, P, C), just before the tower's projection."""
-
-    @abstractmethod
-    def project(self, cls: Tensor, patches: Tensor) -> StudentVectors:
-        """Apply the tower's projection: (B, C), (B, P, C) -> (B, D), (B, P, D)."""
+        """Encode images (B, 3, H, W), already normalized: (B, D) and (B, P, D), in one pass."""
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors of a checkpoint."""
@@ -72,32 +97,30 @@ class ClipStudent(nn.Module, ABC):
 class VitStudent(ClipStudent):
     """CLIP's ViT: [cls | patches] -> last norm -> projection."""
 
+    window: Tensor
+
     def __init__(self, visual: VisionTransformer) -> None:
         if visual.attn_pool is not None or visual.pool_type not in ("tok", "avg"):
             raise ModelError(
                 "this tower pools its patches with queries (CoCa), so patches have no vectors of"
                 " their own; take a plain one such as ViT-B-16"
             )
-        super().__init__(visual, dim=visual.output_dim, grid=visual.grid_size)
+        is_mean = visual.pool_type == "avg"
+        why = _MEAN if is_mean else why_not_corrected(visual.transformer.resblocks[-1])
+        super().__init__(visual, dim=visual.output_dim, grid=visual.grid_size, why_own=why)
+        self.register_buffer("window", gaussian_window(self.grid), persistent=False)
 
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cls (B, C) and patches (B, P, C), after the last norm."""
+    def forward(self, images: Tensor) -> StudentVectors:
+        """Encode images (B, 3, H, W), already normalized: (B, D) and (B, P, D), in one pass."""
         tower = self.visual
-        out = tower.forward_intermediates(
-            images, indices=1, intermediates_only=True, output_fmt="NLC", output_extra_tokens=True
-        )
-        cls, patches = out["image_intermediates_prefix"][0], out["image_intermediates"][0]
-        if tower.final_ln_after_pool:
-            pooled = cls[:, 0] if tower.pool_type == "tok" else patches.mean(dim=1)
-            return tower.ln_post(pooled), tower.ln_post(patches)
-        tokens = tower.ln_post(torch.cat([cls, patches], dim=1))  # (B, 1 + P, C)
-        patches = tokens[:, 1:]
-        return tokens[:, 0] if tower.pool_type == "tok" else patches.mean(dim=1), patches
-
-    def project(self, cls: Tensor, patches: Tensor) -> StudentVectors:
-        """Multiply by the projection that CLIP learned for the class token."""
-        projection = self.visual.proj
-        return StudentVectors(cls @ projection, patches @ projection)
+        block = tower.transformer.resblocks[-1]
+        with watched(block) as calls:
+            global_vectors = tower(images)
+        if self.patch_vectors == "own":
+            patches = calls[0].result[:, 1:]
+        else:
+            patches = corrected(block, calls[0], self.patch_vectors, prefix=1, window=self.window)
+        return StudentVectors(global_vectors, tower.ln_post(patches) @ tower.proj)
 
 
 class ResNetStudent(ClipStudent):
@@ -108,23 +131,23 @@ class ResNetStudent(ClipStudent):
     def __init__(self, visual: ModifiedResNet) -> None:
         pool = visual.attnpool
         side = math.isqrt(len(pool.positional_embedding) - 1)
-        super().__init__(visual, dim=pool.c_proj.out_features, grid=(side, side))
+        dim = pool.c_proj.out_features
+        super().__init__(visual, dim=dim, grid=(side, side), why_own=_ATTENTION)
 
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pooled map (B, D), and each cell (B, P, D) as if attended to alone."""
-        out = self.visual.forward_intermediates(images, indices=1, intermediates_only=True)
-        cells = out["image_intermediates"][0]  # (B, C, rows, columns)
+    def forward(self, images: Tensor) -> StudentVectors:
+        """Encode images (B, 3, H, W): each cell of the map as if all attention were on it."""
         pool = self.visual.attnpool
+        with watched(pool) as calls:
+            global_vectors = self.visual(images)
+        cells = calls[0].given  # (B, C, rows, columns)
         values = cells.flatten(2).mT + pool.positional_embedding[1:].to(cells.dtype)  # (B, P, C)
-        return pool(cells), pool.c_proj(pool.v_proj(values))
-
-    def project(self, cls: Tensor, patches: Tensor) -> StudentVectors:
-        """Return the inputs; the projection is part of the pooling."""
-        return StudentVectors(cls, patches)
+        return StudentVectors(global_vectors, pool.c_proj(pool.v_proj(values)))
 
 
 class TimmStudent(ClipStudent):
     """A timm backbone inside open_clip: SigLIP, ConvNeXt, EVA, MobileCLIP, PE."""
+
+    window: Tensor
 
     def __init__(self, visual: TimmModel, *, dim: int) -> None:
         trunk = visual.trunk
@@ -134,31 +157,48 @@ class TimmStudent(ClipStudent):
                 " take a plain one such as ViT-B-16"
             )
         _, grid = measure_backbone(trunk, visual.image_size)
-        super().__init__(visual, dim=dim, grid=grid)
+        super().__init__(visual, dim=dim, grid=grid, why_own=_why_own(trunk))
         self.is_convolutional = not hasattr(trunk, "num_prefix_tokens")
+        self.register_buffer("window", gaussian_window(grid), persistent=False)
 
-    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pooled features (B, C) and each patch pooled alone (B, P, C)."""
-        trunk = self.visual.trunk
-        features = trunk.forward_features(images)
-        _, patches = split_streams(trunk, features)  # (B, P, C)
+    def forward(self, images: Tensor) -> StudentVectors:
+        """Encode images (B, 3, H, W): each patch as if the tower had pooled it alone."""
+        trunk, head = self.visual.trunk, self.visual.head
+        if self.patch_vectors == "own":
+            features = trunk.forward_features(images)
+            _, patches = split_streams(trunk, features)  # (B, P, C)
+        else:
+            block = trunk.blocks[-1]
+            with watched(block) as calls:
+                features = trunk.forward_features(images)
+            prefix = int(trunk.num_prefix_tokens)
+            form = self.patch_vectors
+            patches = corrected(block, calls[0], form, prefix=prefix, window=self.window)
+            patches = trunk.norm(patches)
         alone = _as_features(trunk, patches.flatten(0, 1), features)
-        pooled = trunk.forward_head(alone)  # (B * P, C)
-        return trunk.forward_head(features), pooled.unflatten(0, patches.shape[:2])
-
-    def project(self, cls: Tensor, patches: Tensor) -> StudentVectors:
-        """Apply the head that open_clip puts on the trunk."""
-        head = self.visual.head
-        return StudentVectors(head(cls), head(patches))
+        pooled = head(trunk.forward_head(alone))  # (B * P, D)
+        return StudentVectors(
+            head(trunk.forward_head(features)), pooled.unflatten(0, patches.shape[:2])
+        )
 
 
-def clip_student(model: Any) -> ClipStudent:
+def clip_student(model: Any, patch_vectors: PatchVectors = DEFAULT_PATCH_VECTORS) -> ClipStudent:
     """Return the image tower of an open_clip model as a student.
+
+    Args:
+        model: the model; its tower is shared, not copied.
+        patch_vectors: the form of the patch vectors. A tower that has only its own gives these:
+            see `patch_vectors` and `why_own` of the result.
 
     Raises:
         ModelError: patches of such a tower have no vectors of their own.
     """
-    visual = model.visual
+    student = _student_of(model.visual)
+    student.patch_vectors = patch_vectors
+    return student
+
+
+def _student_of(visual: Any) -> ClipStudent:
     if isinstance(visual, VisionTransformer):
         return VitStudent(visual)
     if isinstance(visual, ModifiedResNet):
@@ -182,6 +222,16 @@ def image_spec(visual: Any) -> ImageSpec:
         raise ModelError(f'images resized by "{config["resize_mode"]}" are not supported')
     mean, std = tuple(config["mean"]), tuple(config["std"])
     return ImageSpec(height, width, mean, std, modes[config["resize_mode"]])  # type: ignore[arg-type]
+
+
+def _why_own(trunk: Any) -> str:
+    """Return in words why a timm backbone gives only its own patch vectors; "" if it gives all."""
+    pooling = getattr(trunk, "global_pool", "")
+    if getattr(trunk, "attn_pool", None) is not None:
+        return _ATTENTION
+    if pooling != "token" or not hasattr(trunk, "blocks"):
+        return _MEAN
+    return why_not_corrected(trunk.blocks[-1])
 
 
 def _as_features(trunk: Any, patches: Tensor, like: Tensor) -> Tensor:

@@ -16,7 +16,15 @@ from mkt_search.errors import ModelError
 from mkt_search.files import read_text
 from mkt_search.models import checkpoint
 from mkt_search.models.build import Model, locate, open_model
-from mkt_search.types import Encoding, ImageSpec, LabelEncoder, ModelRecord, Vector
+from mkt_search.types import (
+    DEFAULT_PATCH_VECTORS,
+    Encoding,
+    ImageSpec,
+    LabelEncoder,
+    ModelRecord,
+    PatchVectors,
+    Vector,
+)
 
 if TYPE_CHECKING:
     from mkt_search.models.encoder import TwoStream
@@ -117,9 +125,19 @@ class RecordedModel(Model):
         """The model itself."""
         return open_model(self.name)
 
-    def student(self) -> "TwoStream":
+    @property
+    def why_own(self) -> str:
+        """Why the model gives only its own patch vectors; "" if it gives every form of them."""
+        return self.opened.why_own
+
+    def patch_vectors(self, wanted: PatchVectors) -> PatchVectors:
+        """Return the form that the model gives if `wanted` is asked for."""
+        is_recorded = wanted in ("own", self._encoding.patch_vectors)
+        return wanted if is_recorded else self.opened.patch_vectors(wanted)
+
+    def student(self, patch_vectors: PatchVectors = DEFAULT_PATCH_VECTORS) -> "TwoStream":
         """Build the student in float32 on the CPU."""
-        return self.opened.student()
+        return self.opened.student(patch_vectors)
 
     def label_encoder(self) -> LabelEncoder:
         """Return a label encoder that opens the model's own when a label must be encoded."""

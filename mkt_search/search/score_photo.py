@@ -40,7 +40,11 @@ def encode_photo(path: Path, model: Model, config: Config) -> Encoded:
         )
     except PhotoError as error:
         raise QueryError(f"Cannot read the photo {path}: {error}.") from error
-    encoder = model.photo_encoder(device=config.model.device, dtype=config.model.dtype)
+    encoder = model.photo_encoder(
+        device=config.model.device,
+        dtype=config.model.dtype,
+        patch_vectors=config.model.patch_vectors,
+    )
     return encoder.encode(images.to_views(decoded, model.image))
 
 

@@ -47,6 +47,11 @@ class ModelConfig:
         "Number format of the model: auto (the faster one), bfloat16 or float32.",
         advanced=True,
     )
+    patch_vectors: Literal["kk", "value", "own"] = setting(
+        "kk",
+        "Patch vectors of a CLIP: kk or value (of its last attention), or own (its last tokens).",
+        advanced=True,
+    )
 
 
 @dataclass(frozen=True)

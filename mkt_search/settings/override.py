@@ -25,6 +25,7 @@ class IndexSettings(TypedDict, total=False):
     optimize_after: float
     device: str
     dtype: Literal["auto", "bfloat16", "float32"]
+    patch_vectors: Literal["kk", "value", "own"]
 
 
 class EvaluateSettings(TypedDict, total=False):
@@ -50,6 +51,7 @@ class EvaluateSettings(TypedDict, total=False):
     workers: int
     device: str
     dtype: Literal["auto", "bfloat16", "float32"]
+    patch_vectors: Literal["kk", "value", "own"]
 
 
 def override(config: Config, values: Mapping[str, Any]) -> Config:

@@ -11,6 +11,7 @@ from indexer.encoding import (
     EncodingPlan,
     check_decoder,
     model_name,
+    newer_patch_vectors,
     recorded,
     resolve_encoding,
     wanted_dtype,
@@ -113,6 +114,44 @@ def test_the_number_format_is_that_of_the_stored_vectors_unless_given(
     assert wanted_dtype(DEFAULT, stored(model, checkpoint="another one"), model) == "auto"
     config = load(tmp_path, flags={"model.dtype": "float32"})
     assert wanted_dtype(config, stored(model), model) == "float32"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A plain CLIP of random weights: 4 x 4 patches, 16 dimensions."""
+    return open_model(tiny_clip(tmp_path_factory.mktemp("clip")))
+
+
+def test_a_new_library_of_a_clip_takes_corrected_patch_vectors(clip: Model, model: Model) -> None:
+    assert resolved(DEFAULT, None, clip).encoding.patch_vectors == "kk"
+    assert resolved(DEFAULT, None, model).encoding.patch_vectors == "own"  # as it was trained
+
+
+def test_an_old_library_of_a_clip_keeps_its_patch_vectors_and_says_what_a_rebuild_takes(
+    clip: Model, model: Model
+) -> None:
+    old = stored(clip)
+    assert resolved(DEFAULT, old, clip).encoding.patch_vectors == "own"
+    assert "(patch_vectors own -> kk); `mkt index --rebuild`" in newer_patch_vectors(
+        old.encoding, clip
+    )
+    assert newer_patch_vectors(replace(old.encoding, patch_vectors="value"), clip) == ""
+    assert newer_patch_vectors(stored(model).encoding, model) == ""
+    plan = resolved(DEFAULT, old, clip, rebuild=True)
+    assert plan.encoding.patch_vectors == "kk"
+    assert "patch_vectors own -> kk" in plan.notice
+    assert "--patch-vectors own" in plan.notice
+    under_way = stored(clip, state="building", patch_vectors="value")
+    assert resolved(DEFAULT, under_way, clip, rebuild=True).encoding.patch_vectors == "value"
+
+
+def test_patch_vectors_that_a_model_does_not_have_are_refused(
+    clip: Model, model: Model, tmp_path: Path
+) -> None:
+    asked = load(tmp_path, flags={"model.patch_vectors": "value"})
+    assert resolved(asked, None, clip).encoding.patch_vectors == "value"
+    with pytest.raises(ConfigError, match="only its own: a trained student"):
+        resolved(asked, None, model)
 
 
 def named(name: str) -> Config:

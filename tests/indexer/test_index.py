@@ -24,7 +24,7 @@ from mkt_search.store import checks
 from mkt_search.store.store import Store
 from mkt_search.types import Pooling
 from tests.indexer.indexed import ENCODING, SPEC, Notes, bring_in, outcomes, photos, plan, vectors
-from tests.tiny import paint, tiny_checkpoint
+from tests.tiny import paint, tiny_checkpoint, tiny_clip
 
 
 def test_every_photo_is_stored_with_its_hash_facts_and_vectors(
@@ -329,3 +329,26 @@ def test_a_misspelled_folder_or_pattern_is_refused_before_the_model_is_loaded(
     with pytest.raises(ModelError, match="nowhere"):
         index_library(store, override(config, {"model.device": "nowhere"}), [tmp_path])
     assert store.active is None and outcomes(store) == []
+
+
+def test_an_old_library_of_a_clip_grows_as_it_was_made_and_says_what_a_rebuild_changes(
+    store: Store, tmp_path: Path
+) -> None:
+    given = {"model.checkpoint": tiny_clip(tmp_path / "clip"), "model.device": "cpu"}
+    old = override(Config(), {**given, "model.patch_vectors": "own"})
+    paint(tmp_path / "photos" / "1.png", "red")
+    notes = Notes()
+    index_library(store, old, [tmp_path / "photos"], progress=notes)
+    paint(tmp_path / "photos" / "2.png", "blue")
+    assert not any("patch_vectors" in message for message in notes.messages)
+    plain = override(Config(), given)
+    index_library(store, plain, progress=notes)
+    assert store.active is not None and store.active.encoding.patch_vectors == "own"
+    before = vectors(store)["2.png"]
+    assert any("patch_vectors own -> kk" in message for message in notes.messages)
+    index_library(store, plain, rebuild=True, progress=notes)
+    after = vectors(store)["2.png"]
+    np.testing.assert_array_equal(after[0], before[0])  # the global vector
+    assert np.abs(after[1:] - before[1:]).max() > 0.01
+    with pytest.raises(CheckpointMismatch, match="patch_vectors kk -> value"):
+        index_library(store, override(Config(), {**given, "model.patch_vectors": "value"}))

@@ -148,3 +148,17 @@ def test_the_stamp_of_a_tag_is_its_name_and_of_the_demo_its_files(
 def test_a_model_without_a_label_encoder_is_not_recorded(tmp_path: Path) -> None:
     checkpoint.write(tmp_path / "c", tiny_meta(), tiny_student().state())
     assert record_for(open_model(tmp_path / "c")) is None
+
+
+def test_a_recorded_clip_is_opened_only_to_ask_for_patch_vectors_it_was_not_recorded_with(
+    tmp_path: Path,
+) -> None:
+    model = open_model(tiny_clip(tmp_path))
+    encoding = replace(encoding_of(model), patch_vectors="value")
+    record = record_for(model)
+    assert record is not None
+    found = RecordedModel("no model of this name", encoding, record)
+    assert found.patch_vectors("value") == "value"
+    assert found.patch_vectors("own") == "own"
+    with pytest.raises(ModelError):
+        found.patch_vectors("kk")

@@ -223,8 +223,8 @@ def load_teacher_backbone(
 def set_teacher_heads(student: Student, teacher: Teacher) -> None:
     """Set both heads to the teacher's projection, so that they give its vectors.
 
-    With the teacher's own backbone e_cls is then CLIP's image vector, and e_patch the dense vectors
-    of MaskCLIP (Zhou et al., ECCV 2022; https://arxiv.org/abs/2112.01071).
+    With the teacher's own backbone e_cls is then CLIP's image vector, and e_patch its tokens after
+    the last block, projected like it.
 
     Raises:
         ModelError: the tower has no projection of its own.
