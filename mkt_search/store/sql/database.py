@@ -1,6 +1,7 @@
 """Open the database so that a commit survives a power cut and readers never wait for the writer."""
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -215,7 +216,7 @@ def check_schema(engine: Engine) -> None:
 
     Raises:
         SchemaOutdated: it is at another one.
-        LibraryDamaged: it holds code, see `refuse_code`.
+        LibraryDamaged: it holds code, see `refuse_code`; or the name of its migration is none.
     """
     refuse_code(engine)
     with reading(engine) as session:
@@ -225,7 +226,10 @@ def check_schema(engine: Engine) -> None:
                 "correct that under [library] in mkt.toml."
             )
         found = session.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if found is None or str(found) < HEAD:
+    is_name = isinstance(found, str) and re.fullmatch("[0-9]{4}", found)
+    if found is not None and not is_name:
+        raise LibraryDamaged(f"The database has an impossible schema ({found!r}). {WAY_OUT}")
+    if found is None or found < HEAD:
         raise SchemaOutdated(
             f"The library has schema {found}, this program needs {HEAD}. Run `mkt migrate`."
         )

@@ -71,6 +71,18 @@ def test_another_schema_is_refused(
         Store.open(store.directory, url=url)
 
 
+@pytest.mark.parametrize("version", ["nine", b"\xff\0"])
+def test_a_schema_that_no_version_has_is_damage(
+    store: Store, url: str | None, version: object
+) -> None:
+    if url is not None and isinstance(version, bytes):
+        pytest.skip("a server keeps the type of a column")
+    with transaction(store.catalog.engine) as session:
+        session.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+    with pytest.raises(LibraryDamaged, match=r"impossible schema .* from a backup"):
+        Store.open(store.directory, url=url)
+
+
 def test_the_first_schema_is_upgraded_and_its_rows_are_kept(
     tmp_path: Path, url: str | None
 ) -> None:

@@ -1,0 +1,227 @@
+"""The methods of `Library` that set tags, list and export them, and take them back."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
+from mkt_search.errors import QueryError
+from mkt_search.progress import ProgressCallback, no_progress
+from mkt_search.search.reader import LibraryReader
+from mkt_search.settings.config import Config
+from mkt_search.spelling import clean_label, distinct_labels
+from mkt_search.store.records import TagReport
+from mkt_search.store.store import Store
+from mkt_search.tagging import bulk as tagging
+from mkt_search.tagging import export
+from mkt_search.tagging.assign import TagRule, blocks_within
+from mkt_search.types import NO_FILTERS, Filters, Refusal, Tag
+
+SOURCES = ("auto", "human", "imported")
+
+
+class LibraryTags:
+    """The tags of a library. `Library` inherits these methods and sets the attributes."""
+
+    store: Store
+    config: Config
+    _reader: LibraryReader
+
+    def tag(
+        self,
+        vocabulary: Sequence[str],
+        *,
+        top: int = 0,
+        threshold: float | None = None,
+        dry_run: bool = False,
+        progress: ProgressCallback = no_progress,
+    ) -> TagReport:
+        """Tag every photo from stored vectors; the labels' earlier automatic tags are replaced.
+
+        Args:
+            vocabulary: labels, trained or not.
+            top: the most labels for a photo, best first; 0 is no limit.
+            threshold: labels must score at least this.
+            dry_run: report what would change and change nothing.
+            progress: called as work advances.
+
+        Raises:
+            QueryError, UnknownLabel, LibraryLocked, StoreError.
+        """
+        refuse_text(vocabulary)
+        labels = distinct_labels(vocabulary)
+        tagging.check_rule(top=top, threshold=threshold, labels=labels)
+        memory, encoding = self.config.tag.memory_mb, self._reader.stored().encoding
+        blocks = blocks_within(memory, encoding, len(labels), top=top)
+
+        def work(run: int | None) -> TagReport:
+            snapshot = self._reader.snapshot()
+            return tagging.tag(
+                self.store.catalog,
+                snapshot,
+                labels,
+                self._reader.vocabulary_vectors(labels, snapshot, progress),
+                rule=TagRule(top, threshold),
+                blocks=blocks,
+                run=run,
+                spill_folder=self.store.directory,
+                progress=progress,
+            )
+
+        if dry_run:
+            return work(None)
+        settings = {"labels": labels, "top": top, "threshold": threshold}
+        with self.store.writing("mkt tag"), self.store.run("tag", settings) as run:
+            return work(run.id)
+
+    def untag(self, run: int) -> TagReport:
+        """Delete the tags of a run and restore those it replaced; tags set by hand stay.
+
+        Raises:
+            QueryError: there is no such tag run, or it was reverted before.
+            LibraryLocked, StoreError.
+        """
+        with self.store.writing("mkt untag"):
+            return self.store.catalog.revert_run(run)
+
+    def add_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
+        """Tag pictures by hand; return how many photos did not have the tag yet.
+
+        The tag belongs to the picture: its copies have it too, and it stays with the picture
+        wherever that is moved, and when it is edited.
+
+        Raises:
+            QueryError: the label is empty, or a photo is not in the library, was never read, or
+                has changed since.
+            LibraryLocked, StoreError.
+        """
+        label = _label(label)
+        with self.store.writing("mkt tag --add"):
+            return self.store.catalog.add_tag(self._unchanged(photos), label)
+
+    def remove_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
+        """Remove a tag from pictures, whoever set it; return how many photos had it.
+
+        No run sets it on them, or on their copies, until you add it by hand or `allow_tag` it.
+
+        Raises:
+            QueryError: the label is empty, or a photo is not in the library or has changed since.
+            LibraryLocked, StoreError.
+        """
+        label = _label(label)
+        with self.store.writing("mkt tag --remove"):
+            return self.store.catalog.remove_tag(self._unchanged(photos), label)
+
+    def allow_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
+        """Let runs set a tag again that was removed by hand; return how many photos had it refused.
+
+        Raises:
+            QueryError: the label is empty, or a photo is not in the library.
+            LibraryLocked, StoreError.
+        """
+        label = _label(label)
+        ids = [self._reader.photo(path).id for path in as_paths(photos)]
+        with self.store.writing("mkt tag --allow"):
+            return self.store.catalog.allow_label(ids, label)
+
+    def refusals(
+        self,
+        *,
+        label: str | None = None,
+        photo: Path | str | None = None,
+        filters: Filters = NO_FILTERS,
+    ) -> Iterator[Refusal]:
+        """Yield the tags that were removed by hand and that no run may set, photo by photo.
+
+        Args:
+            label: only this label.
+            photo: only of this photo.
+            filters: conditions on the photos.
+
+        Raises:
+            QueryError: the photo is not in the library.
+        """
+        id_ = None if photo is None else self._reader.photo(photo).id
+        return self.store.catalog.refusals(label=label, photo=id_, filters=filters)
+
+    def _unchanged(self, photos: Path | str | Sequence[Path | str]) -> list[int]:
+        """Return the ids of photos whose files, if they exist now, are as the library knows them.
+
+        Raises:
+            QueryError: a photo is not in the library, or its file has changed: what a person says
+                of it would be recorded of another picture.
+        """
+        from indexer.walk import modified_ns
+
+        found = [self._reader.photo(path) for path in as_paths(photos)]
+        for photo in found:
+            try:
+                about = os.stat(photo.path)
+            except OSError:
+                continue  # on a disk that is away, say
+            if (about.st_size, modified_ns(about)) != (photo.size, photo.mtime_ns):
+                raise QueryError(
+                    f"{photo.path} has changed since it was indexed; run `mkt index` first."
+                )
+        return [photo.id for photo in found]
+
+    def tags(
+        self,
+        *,
+        label: str | None = None,
+        photo: Path | str | None = None,
+        source: str | None = None,
+        run: int | None = None,
+        filters: Filters = NO_FILTERS,
+    ) -> Iterator[Tag]:
+        """Yield the current tags, photo by photo.
+
+        Args:
+            label: only tags with this label.
+            photo: only tags of this photo.
+            source: only "auto", "human" or "imported" tags.
+            run: only tags of this run.
+            filters: conditions on the photos.
+
+        Raises:
+            QueryError: there is no such source or run, or the photo is not in the library.
+        """
+        refuse_unknown("source", source, SOURCES)
+        id_ = None if photo is None else self._reader.photo(photo).id
+        if run is not None:
+            self.store.catalog.check_tag_run(run)
+        return self.store.catalog.tags(
+            label=label, photo=id_, source=source, run=run, filters=filters
+        )
+
+    def export_tags(
+        self,
+        file: Path | str,
+        *,
+        label: str | None = None,
+        photo: Path | str | None = None,
+        source: str | None = None,
+        run: int | None = None,
+        filters: Filters = NO_FILTERS,
+        raw: bool = False,
+    ) -> int:
+        """Write tags to a .csv, .json or .parquet file; return how many.
+
+        The other arguments are those of `tags`. In CSV, text that a spreadsheet would take for a
+        formula gets an apostrophe in front, unless `raw`.
+
+        Raises:
+            QueryError: as for `tags`.
+            StoreError: the file cannot be written.
+            MktError: it has another suffix, or Parquet needs pyarrow.
+        """
+        found = self.tags(label=label, photo=photo, source=source, run=run, filters=filters)
+        return export.write(found, Path(file), raw=raw)
+
+
+def _label(label: str) -> str:
+    """Return a label as it is stored. Raises QueryError if it is empty."""
+    clean = clean_label(label)
+    if not clean:
+        raise QueryError("The label is empty.")
+    return clean

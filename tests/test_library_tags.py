@@ -1,0 +1,53 @@
+"""Tags from Python: set by a run or by hand, listed, exported, and taken back."""
+
+from pathlib import Path
+
+import pytest
+
+from mkt_search import Library
+from mkt_search.errors import QueryError
+
+RED, BLUE = "red.png", "blue.png"
+
+
+def labels(library: Library, name: str, **wanted: str) -> set[str]:
+    """Return the labels of a photo."""
+    return {tag.label for tag in library.tags(**wanted) if tag.path.name == name}  # type: ignore[arg-type]
+
+
+def test_a_run_sets_tags_and_is_taken_back_and_those_set_by_hand_stay(own_library: Path) -> None:
+    with Library.open(own_library) as library:
+        library.add_tag(own_library / "photos" / RED, "mine")
+        done = library.tag(["red", "blue"], top=1)
+        assert labels(library, RED) == {"red", "mine"} and labels(library, BLUE) == {"blue"}
+        assert labels(library, RED, source="auto") == {"red"}
+        library.untag(done.run)
+        assert labels(library, RED) == {"mine"} and labels(library, BLUE) == set()
+
+
+def test_a_label_that_was_removed_stays_away_until_it_is_allowed(own_library: Path) -> None:
+    photo = own_library / "photos" / BLUE
+    with Library.open(own_library) as library:
+        library.tag(["blue"])
+        assert library.remove_tag(photo, "Blue") == 1
+        assert [(found.path, found.label) for found in library.refusals()] == [(photo, "blue")]
+        assert library.tag(["blue"]).refused == 1 and labels(library, BLUE) == set()
+        assert library.allow_tag(photo, "blue") == 1 and not list(library.refusals())
+        library.tag(["blue"])
+        assert labels(library, BLUE) == {"blue"}
+
+
+def test_tags_are_exported_as_they_are_listed(own_library: Path, tmp_path: Path) -> None:
+    with Library.open(own_library) as library:
+        library.add_tag([own_library / "photos" / name for name in (RED, BLUE)], "=mine")
+        count = library.export_tags(tmp_path / "tags.csv", label="=mine")
+        assert count == len(list(library.tags(label="=mine"))) >= 2
+    assert (tmp_path / "tags.csv").read_text().count("'=mine") == count
+
+
+def test_a_label_without_letters_and_an_unknown_source_are_refused(own_library: Path) -> None:
+    with Library.open(own_library) as library:
+        with pytest.raises(QueryError, match="The label is empty"):
+            library.add_tag(own_library / "photos" / RED, " \u200b")
+        with pytest.raises(QueryError, match='no source "me"'):
+            library.tags(source="me")
