@@ -9,13 +9,14 @@ with Library.create("Pictures") as library:
     library.tag(["dog", "beach", "snow"], top=2)
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
 from mkt_search.errors import EvaluationError, QueryError, StoreError
+from mkt_search.library_tags import LibraryTags
 from mkt_search.models.build import Model, open_model
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.search import query as queries
@@ -29,27 +30,22 @@ from mkt_search.settings.override import (
     setting_names,
 )
 from mkt_search.settings.template import refuse_existing, write_settings
-from mkt_search.spelling import clean_label, distinct_labels
 from mkt_search.store import checks
 from mkt_search.store.checks import Problem
 from mkt_search.store.compact import CompactionPolicy, compact
 from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.optimize import Optimized, optimize
 from mkt_search.store.prune import prune
-from mkt_search.store.records import Evaluation, PhotoRecord, PruneReport, RunInfo, TagReport
+from mkt_search.store.records import Evaluation, PhotoRecord, PruneReport, RunInfo
 from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store
-from mkt_search.tagging import bulk as tagging
-from mkt_search.tagging import export
-from mkt_search.tagging.assign import TagRule, blocks_within
 from mkt_search.types import (
+    NO_FILTERS,
     Filters,
     Hit,
     LeftOut,
-    Refusal,
     RepairSummary,
     Summary,
-    Tag,
     Term,
     Vector,
 )
@@ -60,12 +56,10 @@ if TYPE_CHECKING:
     from mkt_search.evaluation.report import Report
     from mkt_search.search.score_photo import Fuse, LabelScore
 
-NO_FILTERS = Filters()
 STATES = ("indexed", "failed", "missing")
-SOURCES = ("auto", "human", "imported")
 
 
-class Library:
+class Library(LibraryTags):
     """A photo library: `open` or `create` one, then index, search, tag and iterate over its photos.
 
     Another process may write while this one reads; what it commits is found by the next call.
@@ -181,7 +175,7 @@ class Library:
         Raises:
             QueryError: there is no such state.
         """
-        _refuse_unknown("state", state, STATES)
+        refuse_unknown("state", state, STATES)
         return self.store.catalog.photos(state=state, filters=filters)
 
     def photo(self, path: Path | str) -> PhotoRecord:
@@ -285,7 +279,7 @@ class Library:
         return override(self.config, {"model.checkpoint": checkpoint, **values})
 
     def _folders(self, folders: Path | str | Sequence[Path | str]) -> list[Path]:
-        found = [Path(folder).expanduser() for folder in _paths(folders)]
+        found = [Path(folder).expanduser() for folder in as_paths(folders)]
         if not found and self.directory.name == FOLDER and not self.store.catalog.root_folders():
             return [self.directory.parent]
         return found
@@ -308,7 +302,7 @@ class Library:
             QueryError: no label is given, or one text instead of a list.
             UnknownLabel.
         """
-        _refuse_text(labels)
+        refuse_text(labels)
         if not labels:
             raise QueryError("No label is given; name at least one.")
         return self._reader.label_vectors(labels)
@@ -378,11 +372,11 @@ class Library:
         """
         from mkt_search.search.score_photo import score_photo
 
-        _refuse_text(labels)
+        refuse_text(labels)
         model = self.model
         return {
             path: score_photo(path, labels, model, config=self.config, fuse=fuse)
-            for path in map(Path, _paths(photos))
+            for path in map(Path, as_paths(photos))
         }
 
     # Evaluation
@@ -418,7 +412,7 @@ class Library:
         if patches and not stored:
             raise EvaluationError("patches=True needs stored=True; every patch is scored anyway.")
         config = override(self.config, setting_names(settings, ("data", "evaluate", "model")))
-        opened = [open_model(str(name)) for name in dict.fromkeys(_paths(models))] or [self.model]
+        opened = [open_model(str(name)) for name in dict.fromkeys(as_paths(models))] or [self.model]
         vectors = Stored(self.store.catalog, self.snapshot(), patches=patches) if stored else None
         return evaluate(opened, config, only=only, stored=vectors, progress=progress)
 
@@ -448,7 +442,7 @@ class Library:
         """
         from mkt_search.evaluation.ann_recall import measure
 
-        _refuse_text(labels)
+        refuse_text(labels)
         return measure(
             self.snapshot(),
             remembered=self.store.catalog.all_label_vectors(),
@@ -475,208 +469,15 @@ class Library:
         """Return the evaluations that are kept: the newest run first, an item for each model."""
         return self.store.catalog.evaluations()
 
-    # Tags
-
-    def tag(
-        self,
-        vocabulary: Sequence[str],
-        *,
-        top: int = 0,
-        threshold: float | None = None,
-        dry_run: bool = False,
-        progress: ProgressCallback = no_progress,
-    ) -> TagReport:
-        """Tag every photo from stored vectors; the labels' earlier automatic tags are replaced.
-
-        Args:
-            vocabulary: labels, trained or not.
-            top: the most labels for a photo, best first; 0 is no limit.
-            threshold: labels must score at least this.
-            dry_run: report what would change and change nothing.
-            progress: called as work advances.
-
-        Raises:
-            QueryError, UnknownLabel, LibraryLocked, StoreError.
-        """
-        _refuse_text(vocabulary)
-        labels = distinct_labels(vocabulary)
-        tagging.check_rule(top=top, threshold=threshold, labels=labels)
-        memory, encoding = self.config.tag.memory_mb, self._reader.stored().encoding
-        blocks = blocks_within(memory, encoding, len(labels), top=top)
-
-        def work(run: int | None) -> TagReport:
-            snapshot = self.snapshot()
-            return tagging.tag(
-                self.store.catalog,
-                snapshot,
-                labels,
-                self._reader.vocabulary_vectors(labels, snapshot, progress),
-                rule=TagRule(top, threshold),
-                blocks=blocks,
-                run=run,
-                spill_folder=self.directory,
-                progress=progress,
-            )
-
-        if dry_run:
-            return work(None)
-        settings = {"labels": labels, "top": top, "threshold": threshold}
-        with self.store.writing("mkt tag"), self.store.run("tag", settings) as run:
-            return work(run.id)
-
-    def untag(self, run: int) -> TagReport:
-        """Delete the tags of a run and restore those it replaced; tags set by hand stay.
-
-        Raises:
-            QueryError: there is no such tag run, or it was reverted before.
-            LibraryLocked, StoreError.
-        """
-        with self.store.writing("mkt untag"):
-            return self.store.catalog.revert_run(run)
-
-    def add_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
-        """Tag pictures by hand; return how many photos did not have the tag yet.
-
-        The tag belongs to the picture: its copies have it too, and it stays with the picture
-        wherever that is moved, and when it is edited.
-
-        Raises:
-            QueryError: the label is empty, or a photo is not in the library, was never read, or
-                has changed since.
-            LibraryLocked, StoreError.
-        """
-        label = _label(label)
-        with self.store.writing("mkt tag --add"):
-            return self.store.catalog.add_tag(self._unchanged(photos), label)
-
-    def remove_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
-        """Remove a tag from pictures, whoever set it; return how many photos had it.
-
-        No run sets it on them, or on their copies, until you add it by hand or `allow_tag` it.
-
-        Raises:
-            QueryError: the label is empty, or a photo is not in the library or has changed since.
-            LibraryLocked, StoreError.
-        """
-        label = _label(label)
-        with self.store.writing("mkt tag --remove"):
-            return self.store.catalog.remove_tag(self._unchanged(photos), label)
-
-    def allow_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
-        """Let runs set a tag again that was removed by hand; return how many photos had it refused.
-
-        Raises:
-            QueryError: the label is empty, or a photo is not in the library.
-            LibraryLocked, StoreError.
-        """
-        label = _label(label)
-        ids = [self.photo(path).id for path in _paths(photos)]
-        with self.store.writing("mkt tag --allow"):
-            return self.store.catalog.allow_label(ids, label)
-
-    def refusals(
-        self,
-        *,
-        label: str | None = None,
-        photo: Path | str | None = None,
-        filters: Filters = NO_FILTERS,
-    ) -> Iterator[Refusal]:
-        """Yield the tags that were removed by hand and that no run may set, photo by photo.
-
-        Args:
-            label: only this label.
-            photo: only of this photo.
-            filters: conditions on the photos.
-
-        Raises:
-            QueryError: the photo is not in the library.
-        """
-        id_ = None if photo is None else self.photo(photo).id
-        return self.store.catalog.refusals(label=label, photo=id_, filters=filters)
-
-    def _unchanged(self, photos: Path | str | Sequence[Path | str]) -> list[int]:
-        """Return the ids of photos whose files, if they exist now, are as the library knows them.
-
-        Raises:
-            QueryError: a photo is not in the library, or its file has changed: what a person says
-                of it would be recorded of another picture.
-        """
-        from indexer.walk import modified_ns
-
-        found = [self.photo(path) for path in _paths(photos)]
-        for photo in found:
-            try:
-                about = os.stat(photo.path)
-            except OSError:
-                continue  # on a disk that is away, say
-            if (about.st_size, modified_ns(about)) != (photo.size, photo.mtime_ns):
-                raise QueryError(
-                    f"{photo.path} has changed since it was indexed; run `mkt index` first."
-                )
-        return [photo.id for photo in found]
-
-    def tags(
-        self,
-        *,
-        label: str | None = None,
-        photo: Path | str | None = None,
-        source: str | None = None,
-        run: int | None = None,
-        filters: Filters = NO_FILTERS,
-    ) -> Iterator[Tag]:
-        """Yield the current tags, photo by photo.
-
-        Args:
-            label: only tags with this label.
-            photo: only tags of this photo.
-            source: only "auto", "human" or "imported" tags.
-            run: only tags of this run.
-            filters: conditions on the photos.
-
-        Raises:
-            QueryError: there is no such source or run, or the photo is not in the library.
-        """
-        _refuse_unknown("source", source, SOURCES)
-        id_ = None if photo is None else self.photo(photo).id
-        if run is not None:
-            self.store.catalog.check_tag_run(run)
-        return self.store.catalog.tags(
-            label=label, photo=id_, source=source, run=run, filters=filters
-        )
-
-    def export_tags(
-        self,
-        file: Path | str,
-        *,
-        label: str | None = None,
-        photo: Path | str | None = None,
-        source: str | None = None,
-        run: int | None = None,
-        filters: Filters = NO_FILTERS,
-        raw: bool = False,
-    ) -> int:
-        """Write tags to a .csv, .json or .parquet file; return how many.
-
-        The other arguments are those of `tags`. In CSV, text that a spreadsheet would take for a
-        formula gets an apostrophe in front, unless `raw`.
-
-        Raises:
-            QueryError: as for `tags`.
-            StoreError: the file cannot be written.
-            MktError: it has another suffix, or Parquet needs pyarrow.
-        """
-        found = self.tags(label=label, photo=photo, source=source, run=run, filters=filters)
-        return export.write(found, Path(file), raw=raw)
-
-    def runs(self) -> list[RunInfo]:
-        """Return every run, oldest first."""
-        return self.store.catalog.runs()
-
     # Maintenance
 
     def status(self) -> Status:
         """Return the state of the library in numbers."""
         return status(self.store)
+
+    def runs(self) -> list[RunInfo]:
+        """Return every run, oldest first."""
+        return self.store.catalog.runs()
 
     def verify(self, *, progress: ProgressCallback = no_progress) -> list[Problem]:
         """Check the database and every stored vector file; an empty list is a sound library."""
@@ -729,28 +530,3 @@ class Library:
     def migrate(self) -> None:
         """Bring the database to the schema of this version. Raises LibraryLocked, StoreError."""
         self.store.migrate()
-
-
-def _paths(named: Path | str | Sequence[Path | str]) -> Sequence[Path | str]:
-    """Return one path as a list, and several as they are."""
-    return [named] if isinstance(named, str | Path) else named
-
-
-def _label(label: str) -> str:
-    """Return a label as it is stored. Raises QueryError if it is empty."""
-    clean = clean_label(label)
-    if not clean:
-        raise QueryError("The label is empty.")
-    return clean
-
-
-def _refuse_text(labels: Sequence[str]) -> None:
-    """Raise QueryError for one text in place of a list, whose items would be its letters."""
-    if isinstance(labels, str):
-        raise QueryError(f'"{labels}" is one text, not a list of labels. Write ["{labels}"].')
-
-
-def _refuse_unknown(name: str, value: str | None, known: Sequence[str]) -> None:
-    """Raise QueryError for a value that could match nothing."""
-    if value is not None and value not in known:
-        raise QueryError(f'There is no {name} "{value}"; choose from {", ".join(known)}.')

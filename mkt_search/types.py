@@ -335,6 +335,9 @@ class Filters:
         return self == Filters()
 
 
+NO_FILTERS = Filters()
+
+
 @dataclass(frozen=True)
 class Hit:
     """A photo that a search found.

@@ -18,6 +18,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/demo/",),
     ("mkt_search/commands/",),
     ("mkt_search/library.py",),
+    ("mkt_search/library_tags.py",),
     ("indexer/", "training/"),
     ("mkt_search/evaluation/",),
     ("mkt_search/search/", "mkt_search/tagging/", "mkt_search/pages/"),
@@ -78,7 +79,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pyarrow": ("mkt_search/tagging/export.py",),
     "h5py": ("mkt_search/datasets/nus_wide.py",),
 }
-ROOFS = {"mkt_search/library.py", "mkt_search/cli.py"}
+ROOFS = {"mkt_search/library.py", "mkt_search/library_tags.py", "mkt_search/cli.py"}
 """The files of mkt_search that may import `indexer` and `training`."""
 
 STRANGERS = {"indexer": ("training",), "training": ("indexer", "mkt_search.store")}

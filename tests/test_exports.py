@@ -42,7 +42,8 @@ def test_every_public_name_is_there_and_explains_itself(name: str) -> None:
 @pytest.mark.parametrize("name", mkt_search.__all__)
 def test_every_member_of_a_public_class_explains_itself(name: str) -> None:
     value = getattr(mkt_search, name)
-    for member, found in vars(value).items() if inspect.isclass(value) else ():
+    ours = [base for base in getattr(value, "__mro__", ()) if base.__module__.startswith("mkt_")]
+    for member, found in (item for base in ours for item in vars(base).items()):
         is_method = inspect.isfunction(found) or isinstance(found, property | classmethod)
         if is_method and not member.startswith("_"):
             assert inspect.getdoc(found), f"{name}.{member} has no docstring"
