@@ -212,7 +212,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = shutil.which("mount")
-    call = [mount or "mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
+    call = [mount or "mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(disk)]
     if mount is None or subprocess.run(call, capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:

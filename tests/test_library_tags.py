@@ -28,12 +28,12 @@ def test_a_run_sets_tags_and_is_taken_back_and_those_set_by_hand_stay(own_librar
 def test_a_label_that_was_removed_stays_away_until_it_is_allowed(own_library: Path) -> None:
     photo = own_library / "photos" / BLUE
     with Library.open(own_library) as library:
-        library.tag(["blue"])
+        library.tag(["blue"], top=1)
         assert library.remove_tag(photo, "Blue") == 1
         assert [(found.path, found.label) for found in library.refusals()] == [(photo, "blue")]
-        assert library.tag(["blue"]).refused == 1 and labels(library, BLUE) == set()
+        assert library.tag(["blue"], top=1).refused == 1 and labels(library, BLUE) == set()
         assert library.allow_tag(photo, "blue") == 1 and not list(library.refusals())
-        library.tag(["blue"])
+        library.tag(["blue"], top=1)
         assert labels(library, BLUE) == {"blue"}
 
 

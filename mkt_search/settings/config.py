@@ -222,14 +222,6 @@ class Stage1Config:
         "Share of the backbone's classifier in the vectors: auto (chosen on labels held out) or a"
         " number; 0 is none.",
     )
-    classifier: str = setting(
-        "",
-        'Weights of that classifier; "" are in the file of the backbone.',
-        is_path=True,
-    )
-    class_names: str = setting(
-        "", 'Names of its classes, one a line; "" are those of ImageNet.', is_path=True
-    )
     frozen: str = setting("all", 'First blocks that do not learn: "all" or a number in quotes.')
     top_k: int = setting(8, "Best patches averaged by the local stream.", at_least=1)
     epochs: int = setting(
@@ -240,6 +232,18 @@ class Stage1Config:
     seed: int = setting(0, "Seed of initial weights, order and augmentation.", at_least=0)
     device: str = setting("auto", "Where training runs: auto, cpu, cuda or cuda:1.")
     workers: int = setting(2, "Processes that decode photos.", at_least=0)
+    classifier: str = setting(
+        "",
+        'Weights of the backbone\'s classifier; "" are in the file of the backbone.',
+        is_path=True,
+        advanced=True,
+    )
+    class_names: str = setting(
+        "",
+        'Names of the classifier\'s classes, one a line; "" are those of ImageNet.',
+        is_path=True,
+        advanced=True,
+    )
     image_height: int = setting(
         224, "Height of the student's input, in pixels.", at_least=1, advanced=True
     )

@@ -79,13 +79,14 @@ def test_files_hold_the_whole_report(home: Path) -> None:
     assert {row["protocol"] for row in found["rows"]} == {"ZSL", "GZSL", "seen"}
     assert "seen and unseen labels are those of student" in found["notes"]
     assert "| student | fused |" in (home / "e.md").read_text()
-    assert (home / "e.html").read_text().count("data:image/png;base64,") == 3
+    assert (home / "e.html").read_text().count("data:image/png;base64,") == 4
     assert {path.name for path in (home / "plots").iterdir()} == {
         "precision-recall.png",
         "scores.png",
+        "streams.png",
         "labels-1-student.png",
     }
-    assert "wrote 3 plots to plots" in result.stderr
+    assert "wrote 4 plots to plots" in result.stderr
 
 
 def test_json_on_stdout_replaces_the_table(home: Path) -> None:

@@ -57,7 +57,7 @@ def test_plots_need_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (tmp_path / "plots").exists()
 
 
-@pytest.mark.parametrize(("retrieval", "rows"), [(False, 6), (True, 24)])
+@pytest.mark.parametrize(("retrieval", "rows"), [(False, 7), (True, 26)])
 def test_a_table_is_printed(retrieval: bool, rows: int, capsys: pytest.CaptureFixture[str]) -> None:
     replace(NOWHERE, retrieval=retrieval).write(made())
     captured = capsys.readouterr()

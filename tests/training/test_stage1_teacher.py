@@ -56,7 +56,9 @@ def test_an_untrained_student_is_its_teacher(
     meta = train(*world.but(epochs=0, heads=heads), tmp_path / "out")
     photo = next(Path(world.data.photos).iterdir())
     models = [open_model(spec) for spec in (tmp_path / "out", clip)]
-    encoders = [model.photo_encoder(device="cpu", dtype="float32") for model in models]
+    encoders = [
+        model.photo_encoder(device="cpu", dtype="float32", patch_vectors="own") for model in models
+    ]
     assert encoders[0].spec == encoders[1].spec == meta.image
     image = images.decode(photo.read_bytes()).image
     pixels = images.to_pixels(image, meta.image)[None]
