@@ -203,6 +203,7 @@ class Store:
             self._take_database()
             with disk_errors(self.directory):
                 self.folder.mkdir(exist_ok=True)
+            self.catalog.write_back()
             self.delete_orphans()
             with suppress(StoreError):  # on a full disk, where `mkt prune` makes room
                 self.catalog.end_abandoned_runs()

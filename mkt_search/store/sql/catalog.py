@@ -50,6 +50,7 @@ from mkt_search.store.sql.database import (
     sqlite_file,
     sqlite_url,
     transaction,
+    write_back,
 )
 from mkt_search.types import Filters, PhotoFile, Refusal, Tag
 
@@ -376,6 +377,10 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         """Record the outcome of a run; one that has an outcome keeps it."""
         with transaction(self.engine) as session:
             runs.end(session, run, outcome, summary)
+
+    def write_back(self) -> None:
+        """Bring what was committed from the log into the file, to have room for more."""
+        write_back(self.engine)
 
     def end_abandoned_runs(self) -> None:
         """Call runs that a kill left open interrupted. Only the writer may."""

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -285,6 +285,22 @@ def size_of_tables(session: Session) -> int:
         " WHERE schemaname = current_schema()"
     )
     return int(connection.scalar(query) or 0)
+
+
+def write_back(engine: Engine) -> None:
+    """Copy the log of a SQLite database into its file, as far as readers and the disk allow.
+
+    The next commit then writes over the log. It would grow by every commit of a disk that was full
+    when the last command ended, until there is no room for its bytes in the file.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    connection = engine.raw_connection()
+    try:
+        with suppress(sqlite3.Error):
+            connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+    finally:
+        connection.close()
 
 
 def integrity_problems(session: Session) -> Iterator[tuple[str, str]]:
