@@ -1,4 +1,4 @@
-"""Are edited photos told from other photos? The miniatures of `photos/miniature.py` on real ones.
+"""Are edits distinguished from other photos? The miniatures of `photos/miniature.py` on real ones.
 
     python benchmarks/miniatures.py --data ../shared/data --json benchmarks/results/miniatures.json
 
