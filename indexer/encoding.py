@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mkt_search.errors import CheckpointMismatch, ConfigError
 from mkt_search.models.build import Model
 from mkt_search.models.checkpoint import is_checkpoint
+from mkt_search.models.recommended import DEFAULT
 from mkt_search.photos.decode import DECODER
 from mkt_search.settings.config import Config, find_setting
 from mkt_search.store.manifest import StoredEncoding
@@ -57,15 +58,9 @@ def recorded(store: Store, *, rebuild: bool = False) -> StoredEncoding | None:
 def model_name(config: Config, stored: StoredEncoding | None) -> str:
     """Return the name of the model to use, such that it is found from any folder.
 
-    Raises:
-        ConfigError: no model is named, and the library has none yet.
+    It is the model that is named, else the library's own, else the recommended default.
     """
-    name = config.model.checkpoint or (stored.model if stored else "")
-    if not name:
-        raise ConfigError(
-            "name the model that encodes the photos: --model with a checkpoint folder or with "
-            "NAME/TAG of open_clip (ViT-B-16/openai); or set checkpoint in mkt.toml"
-        )
+    name = config.model.checkpoint or (stored.model if stored else DEFAULT)
     folder = Path(name).expanduser()
     if is_checkpoint(folder):
         return str(folder.resolve())

@@ -27,6 +27,7 @@ SECTIONS = {
         "demo": "mkt_search.demo.cli:demo",
     },
     "Models": {
+        "models": "mkt_search.commands.models:models",
         "score": "mkt_search.commands.score:score",
         "labels": "mkt_search.commands.labels:labels",
         "evaluate": "mkt_search.commands.evaluate:evaluate",

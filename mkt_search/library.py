@@ -194,6 +194,7 @@ class Library(LibraryTags):
         retry: bool = False,
         check_content: bool = False,
         dry_run: bool = False,
+        offline: bool = False,
         progress: ProgressCallback = no_progress,
         **settings: Unpack[IndexSettings],
     ) -> Summary:
@@ -205,7 +206,8 @@ class Library(LibraryTags):
         Args:
             folders: folders or photos; by default all folders of the library or, if it has none,
                 the folder that holds `.mkt`.
-            model: a checkpoint folder or open_clip NAME/TAG; by default the library's own.
+            model: a checkpoint folder or open_clip NAME/TAG; by default the library's own, and for
+                a new library the first of `mkt models`.
             exclude: patterns as in .gitignore, relative to each folder of the library, of files and
                 folders to leave out.
             rebuild: encode every photo again, with another model or other settings. Searches use
@@ -213,13 +215,13 @@ class Library(LibraryTags):
             retry: try photos again that could not be read before.
             check_content: read every photo again, to find edits that kept size and time.
             dry_run: return what would be done and change nothing.
+            offline: refuse to download the weights of the model.
             progress: called after every commit; may raise KeyboardInterrupt to stop there.
             settings: settings of [index], and `device`, `dtype` and `patch_vectors` of [model].
                 Those that decide a stored vector are by default as the library has them.
 
         Raises:
-            ConfigError: a folder does not exist or has no photos, a pattern is not valid, or no
-                model is named.
+            ConfigError: a folder does not exist or has no photos, or a pattern is not valid.
             CheckpointMismatch: another model or other settings, without `rebuild`.
             ModelError, LibraryLocked, StoreError.
         """
@@ -235,6 +237,7 @@ class Library(LibraryTags):
                 retry=retry,
                 check_content=check_content,
                 dry_run=dry_run,
+                offline=offline,
                 progress=progress,
             )
         finally:

@@ -68,6 +68,7 @@ FLAGS = {  # by the beginning of a reason
     is_flag=True,
     help="Encode every photo again, with another model or other settings.",
 )
+@click.option("--offline", is_flag=True, help="Fail instead of downloading the model's weights.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and change nothing.")
 @json_option
 @library_option
@@ -78,6 +79,7 @@ def index(
     check_content: bool,
     rebuild: bool,
     dry_run: bool,
+    offline: bool,
     as_json: bool,
     directory: Path | None,
     **given: Any,
@@ -94,7 +96,8 @@ def index(
     a file .mktignore names, are left out; `mkt status --left-out` lists them.
     Every batch is committed: stop whenever you like, and run the command again to continue.
 
-    A model or setting that is not given is the library's own. To change one, add --rebuild:
+    A model or setting that is not given is the library's own; a new library takes the first model
+    of `mkt models`, and downloads its weights once. To change one, add --rebuild:
     searches use the old vectors until the last new one is there. A rebuild keeps the model, but
     takes the default of every other setting that is not given.
 
@@ -116,6 +119,7 @@ def index(
             retry=retry,
             check_content=check_content,
             dry_run=dry_run,
+            offline=offline,
             progress=progress,
         )
     if as_json:

@@ -34,4 +34,4 @@ def init(folder: Path, database: str | None) -> None:
     if not has_settings:
         say(f"wrote {printable(settings)}")
     say(f"{'found' if exists else 'created'} the library {printable(library)}")
-    say("Next: `mkt index FOLDER --model CHECKPOINT`, then `mkt search LABEL`.")
+    say("Next: `mkt index FOLDER`, then `mkt search LABEL`.")

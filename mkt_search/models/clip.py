@@ -80,6 +80,25 @@ class ClipWeights:
                 f"{_nearest(weights, tags)}; its tags: {', '.join(tags) or 'none'}"
             )
 
+    @property
+    def is_here(self) -> bool:
+        """True if the weights file is on this machine."""
+        if self._tag and not self._tag.get("hf_hub"):
+            name = Path(urlsplit(str(self._tag.get("url", ""))).path).name
+            return bool(name) and (Path.home() / ".cache" / "clip" / name).is_file()
+        return not self._tag or _cached(self._tag) is not None
+
+    @property
+    def source(self) -> str:
+        """The address that a tag's weights are downloaded from, or the path of the file."""
+        hub, url = self._tag.get("hf_hub"), self._tag.get("url")
+        return f"https://huggingface.co/{str(hub).rstrip('/')}" if hub else url or self.weights
+
+    @property
+    def file_name(self) -> str:
+        """The NAME that makes NAME/FILE this architecture when the file of the tag is copied."""
+        return quick_gelu_name(self.model) if self._quick_gelu else self.model
+
     @cached_property
     def path(self) -> Path:
         """The weights file; a tag is downloaded once, into open_clip's cache.
@@ -148,12 +167,10 @@ class ClipWeights:
         return {key: merged[key] for key in _PREPROCESS}
 
     def _offline_message(self) -> str:
-        hub, url = self._tag.get("hf_hub"), self._tag.get("url")
-        source = f"https://huggingface.co/{hub}" if hub else url or self.weights
-        name = quick_gelu_name(self.model) if self._quick_gelu else self.model
         return (
             f'the weights "{self.weights}" of {self.model} cannot be downloaded. Without a network,'
-            f" copy the file from {source} to this machine and use {name}/PATH/TO/FILE"
+            f" copy the file from {self.source} to this machine and use"
+            f" {self.file_name}/PATH/TO/FILE"
         )
 
 

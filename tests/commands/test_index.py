@@ -92,9 +92,37 @@ def test_a_dry_run_writes_nothing(home: Path, models: Path) -> None:
         assert len(library) == 0 and library.runs() == [] and library.status().roots == []
 
 
-def test_a_model_must_be_named_once(home: Path) -> None:
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty the hub's cache and cut the network."""
+
+    def unreachable(*_args: object, **_options: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_names: None)
+    monkeypatch.setattr("socket.getaddrinfo", unreachable)
+    monkeypatch.setattr("open_clip.download_pretrained", unreachable)
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_new_library_takes_the_default_model_and_says_what_it_downloads(home: Path) -> None:
     result = mkt("index", "photos", code=1)
-    assert result.stderr.startswith("Error: name the model") and "--model" in result.stderr
+    assert "downloading ViT-B-16/datacomp_xl_s13b_b90k, 598 MB from https://" in result.stderr
+    assert "license MIT" in result.stderr
+    assert "copy the file from https://" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_offline_refuses_a_download_with_the_way_out(home: Path) -> None:
+    result = mkt("index", "photos", "--offline", code=1)
+    assert "--offline forbids the download" in result.stderr
+    assert "--model ViT-B-16/PATH/TO/FILE" in result.stderr
+    assert "downloading" not in result.stderr
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_offline_indexes_with_a_model_that_is_here(home: Path, models: Path) -> None:
+    assert "indexed 8" in mkt("index", "photos", "--model", models / "tiny", "--offline").stderr
 
 
 @pytest.mark.parametrize("model", ["nowhere", "photos"])

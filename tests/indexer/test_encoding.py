@@ -17,6 +17,7 @@ from indexer.encoding import (
     wanted_dtype,
 )
 from mkt_search.errors import CheckpointMismatch, ConfigError
+from mkt_search.models import recommended
 from mkt_search.models.build import Model, open_model
 from mkt_search.photos.decode import DECODER
 from mkt_search.settings.config import Config, load
@@ -172,8 +173,7 @@ def test_a_model_is_named_so_that_it_is_found_from_any_folder(
 
 def test_a_model_that_is_not_named_is_that_of_the_library(model: Model) -> None:
     assert model_name(DEFAULT, stored(model)) == "the model"
-    with pytest.raises(ConfigError, match="name the model"):
-        model_name(DEFAULT, None)
+    assert model_name(DEFAULT, None) == recommended.DEFAULT
 
 
 @pytest.fixture
