@@ -15,6 +15,7 @@ work=${WORK:-runs}
 names=(
   first_search search retrieval tagging indexing decoding path_filter training_step
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
+  local_vectors
   ablations
 )
 
@@ -48,6 +49,8 @@ measure() {
       "${one_thread[@]}" benchmarks/panoramas.py --data "$data" \
         --model "$work/corel5k/seed0/checkpoint" "${json[@]}" ;;
     miniatures) "${one_thread[@]}" benchmarks/miniatures.py --data "$data" "${json[@]}" ;;
+    local_vectors)
+      "${one_thread[@]}" benchmarks/local_vectors.py --work "$work/local_vectors" "${json[@]}" ;;
     pooling_speed)
       env OMP_WAIT_POLICY=PASSIVE "$python" benchmarks/pooling_speed.py "${json[@]}" ;;
     *) echo "no results are called $1; there are ${names[*]}" >&2; exit 2 ;;
