@@ -170,7 +170,7 @@ class IndexPipeline:
         """
         compact(self.store, self.stored, CompactionPolicy(self.policy.merge_from_segments))
         if not self.store.finish_encoding(self.stored):
-            lacking = self.store.catalog.count_unencoded([self.stored.id])
+            lacking = self.store.catalog.count_unencoded(self.stored.id)
             self._progress(
                 Progress(
                     INDEXING,

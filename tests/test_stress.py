@@ -196,7 +196,8 @@ def read(home: Path, reader: int, seconds: float) -> None:
             library.close()
             library = Library.open(home)
         if number % VERIFY_EVERY == 0:
-            assert library.verify() == [], library.verify()
+            problems = library.verify()
+            assert problems == []
             library.status()
         label = " ".join([f"{reader} {number}", *chance.sample(WORDS, chance.randint(1, 5))])
         is_exact, started = chance.random() < 0.5, time.monotonic()

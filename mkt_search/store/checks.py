@@ -132,7 +132,12 @@ def _candidate_index_problems(store: Store) -> Iterator[Problem]:
         index = store.candidate_index(stored)
         if index is None or stored.retired:
             continue
-        file = _bad_index_file(store, stored, index)
+        try:
+            file = _bad_index_file(store, stored, index)
+        except LibraryDamaged:
+            if store.candidate_index(stored) == index:
+                raise
+            continue  # a rebuild has replaced the vectors since
         # a writer may have replaced the index since
         if file and store.candidate_index(stored) == index:
             what = "a file of the candidate index is missing or its bytes have changed"
@@ -154,9 +159,7 @@ def _bad_index_file(store: Store, stored: StoredEncoding, index: CandidateIndex)
 
 
 def _photo_problems(store: Store) -> Iterator[Problem]:
-    encodings = [stored.id for stored in store.encodings()]  # two while a rebuild is under way
-    lacking = store.catalog.count_unencoded(encodings) if encodings else 0
-    if lacking:
+    if lacking := store.catalog.count_unencoded():
         what = f"{lacking:,} photos have no vectors and cannot be found"
         fix = "`mkt repair`, or `mkt index` on their folder"
         yield Problem(what, DATABASE, fix, photos=True)

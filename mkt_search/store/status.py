@@ -76,7 +76,7 @@ def status(store: Store) -> Status:
 
 def _progress(store: Store, building: StoredEncoding) -> tuple[int, int]:
     total = store.catalog.count_indexed()
-    return total - store.catalog.count_unencoded([building.id]), total
+    return total - store.catalog.count_unencoded(building.id), total
 
 
 def _candidate_index(store: Store, active: StoredEncoding) -> CandidateIndexStatus | None:

@@ -9,8 +9,12 @@ import pytest
 from sqlalchemy import delete, text
 
 from mkt_search.progress import Progress
+from mkt_search.store import checks
+from mkt_search.store.ann.index_files import load_row_map
 from mkt_search.store.checks import verify
 from mkt_search.store.compact import CompactionPolicy, compact
+from mkt_search.store.manifest import CandidateIndex
+from mkt_search.store.records import Batch
 from mkt_search.store.sql.database import transaction
 from mkt_search.store.sql.schema import VectorRow
 from mkt_search.store.store import Store
@@ -97,6 +101,26 @@ def test_a_segment_that_is_merged_meanwhile_is_no_problem(
         return found
 
     monkeypatch.setattr(store.vectors, "segments", then_merge)
+    assert whats(store) == []
+
+
+def test_a_rebuild_that_ends_meanwhile_is_no_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = made.optimized(tmp_path, 600)
+
+    def then_rebuild(folder: Path, index: CandidateIndex) -> object:
+        monkeypatch.undo()
+        found = load_row_map(folder, index)
+        photos = [made.photo(tmp_path / "photos", f"p{i:03}.jpg", row=i) for i in range(600)]
+        with store.writing("test"):
+            stored = store.begin_encoding(made.encoding(m=3), model="made", rebuild=True)
+            batch = Batch(photos, (), made.vectors(600, m=3))
+            store.add(made.location(store, tmp_path / "photos"), stored, batch)
+            assert store.finish_encoding(stored)
+        return found
+
+    monkeypatch.setattr(checks, "load_row_map", then_rebuild)
     assert whats(store) == []
 
 

@@ -339,10 +339,10 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
                 encoded = contents.with_vectors(session, shas, encoding_ids)
                 yield from (photo for photo in some if photo.content not in encoded)
 
-    def count_unencoded(self, encoding_ids: Sequence[int]) -> int:
-        """Count the indexed photos without vectors under any of some encodings."""
+    def count_unencoded(self, encoding_id: int | None = None) -> int:
+        """Count the indexed photos without vectors under an encoding; None is for any encoding."""
         with reading(self._source) as session:
-            return vectors.count_unencoded(session, encoding_ids)
+            return vectors.count_unencoded(session, encoding_id)
 
     def count_live(self, encoding_id: int) -> int:
         """Count the contents with vectors and an indexed photo; copies share one."""

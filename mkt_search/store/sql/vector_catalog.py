@@ -80,7 +80,7 @@ class VectorCatalog:
         None means that nothing changed, because some indexed photos have no vectors under it.
         """
         with transaction(self._engine) as session:
-            if vectors.count_unencoded(session, [built.id]):
+            if vectors.count_unencoded(session, built.id):
                 return None
             others = [item for item in encodings.listed(session) if item.id != built.id]
             if any(o.encoding.checkpoint != built.encoding.checkpoint for o in others):

@@ -68,11 +68,11 @@ def count_live(session: Session, encoding_id: int) -> int:
     return session.scalar(select(func.count()).select_from(VectorRow).where(*is_live)) or 0
 
 
-def count_unencoded(session: Session, encoding_ids: Sequence[int]) -> int:
-    """Count the indexed photos without vectors under any of some encodings."""
-    has_vectors = exists().where(
-        VectorRow.content_id == Photo.content_id, VectorRow.encoding_id.in_(encoding_ids)
-    )
+def count_unencoded(session: Session, encoding_id: int | None = None) -> int:
+    """Count the indexed photos without vectors under an encoding; None is for any encoding."""
+    has_vectors = exists().where(VectorRow.content_id == Photo.content_id)
+    if encoding_id is not None:
+        has_vectors = has_vectors.where(VectorRow.encoding_id == encoding_id)
     query = select(func.count()).select_from(Photo)
     return session.scalar(query.where(Photo.state == "indexed", ~has_vectors)) or 0
 

@@ -227,5 +227,5 @@ def test_more_photos_than_fit_one_query(store: Store, root: Path) -> None:
     )
     assert list(store.catalog.unencoded_photos([stored.id])) == []
     other = store.begin_encoding(made.encoding(m=3), model="m", rebuild=True)
-    assert store.catalog.count_unencoded([other.id]) == 1_200
+    assert store.catalog.count_unencoded(other.id) == 1_200
     assert len(list(store.catalog.unencoded_photos([other.id]))) == 1_200

@@ -94,7 +94,7 @@ def test_photos_without_vectors_come_in_the_order_of_their_paths(
     add(catalog, encoding_id, "c.jpg", "a.jpg", "broken.jpg", with_vectors=False)
     found = [photo.relative for photo in catalog.unencoded_photos([encoding_id])]
     assert found == ["a.jpg", "c.jpg"]
-    assert catalog.count_unencoded([encoding_id]) == 2
+    assert catalog.count_unencoded(encoding_id) == 2
     assert catalog.count_live(encoding_id) == 2
 
 

@@ -47,8 +47,9 @@ def test_only_changed_contents_are_read_again(session: Session, stored: Stored) 
 
 
 def test_photos_without_vectors_are_counted(session: Session, stored: Stored) -> None:
-    assert vectors.count_unencoded(session, [stored.encoding]) == 1
-    assert vectors.count_unencoded(session, [stored.encoding + 1]) == 2  # b and the new one
+    assert vectors.count_unencoded(session, stored.encoding) == 1
+    assert vectors.count_unencoded(session, stored.encoding + 1) == 2  # b and the new one
+    assert vectors.count_unencoded(session) == 1
 
 
 def test_segments_are_listed_and_summed(session: Session, stored: Stored) -> None:
@@ -75,7 +76,7 @@ def test_rows_in_use_are_those_some_content_needs(session: Session, stored: Stor
 def test_a_deleted_segment_takes_its_rows_along(session: Session, stored: Stored) -> None:
     vectors.delete_segments(session, [1, 99])
     assert vectors.live(session, stored.encoding).tolist() == [[2, 0, stored.a]]
-    assert vectors.count_unencoded(session, [stored.encoding]) == 2
+    assert vectors.count_unencoded(session, stored.encoding) == 2
 
 
 def test_an_empty_library_has_no_rows(session: Session) -> None:
