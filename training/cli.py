@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,7 +163,13 @@ def demo(out: Path, small: bool) -> None:
 
 @contextlib.contextmanager
 def _callbacks() -> Iterator[dict[str, Any]]:
-    """Give the callbacks that show a run on stderr; after Ctrl-C, say how it is continued."""
+    """Give the callbacks that show a run on stderr; after Ctrl-C, say how it is continued.
+
+    Of the processes that `torchrun` started, only the first shows anything.
+    """
+    if not _is_first():
+        yield {}
+        return
     with show_progress(on_stop=lambda last: STOPPED) as show:
 
         def show_epoch(epoch: "Epoch") -> None:
@@ -177,5 +184,12 @@ def _settings(given: dict[str, Any]) -> config.Config:
 
 def _show_results(results: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
     """Print the results on stdout, and the command that uses the checkpoint on stderr."""
+    if not _is_first():
+        return
     click.echo(json.dumps(results, indent=2) if as_json else report.results_table(results))
     click.echo(f"wrote {out}; index photos with it: `mkt index --model {out} PHOTOS`", err=True)
+
+
+def _is_first() -> bool:
+    """Return False in all but the first of the processes that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"

@@ -11,7 +11,9 @@ OUT.run keeps the state of the run: a run that was killed continues after its la
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,7 @@ from training.learning.teacher import (
 from training.plans import TEACHER, Stage1Plan, plan_stage1, result_settings
 from training.runs.files import hold
 from training.runs.history import Epoch, EpochCallback, ignore_epoch
+from training.runs.processes import ALONE, Processes, join, process_device
 from training.runs.state import Run, SavedState, beside, require_writable
 
 STEP = "stage 1"  # the name of this work in progress events
@@ -88,9 +91,16 @@ def train(
         ModelError: a backbone, a teacher or label vectors cannot be loaded.
         TrainingError: the settings contradict each other, or a loss is not a number.
     """
+    # processes
+    config = replace(config, device=process_device(config.device))
+    processes = join(config.device)
+    if not processes.is_first:
+        progress, on_epoch = no_progress, ignore_epoch
+
     # settings
     plan = plan_stage1(config, cache=beside(out, ".run") / "features")
     folder = require_writable(out, restart=restart)
+    processes.require_parts(plan.optimizer.batch_size)
     say = remarks(progress, STEP)
     if config.teacher and not plan.teacher:
         say(
@@ -104,15 +114,25 @@ def train(
     if teacher is not None and plan.needs_label_space:
         require_label_space(teacher, task.vectors.shape[1])
 
-    with hold(folder):
+    with hold(folder) if processes.is_first else nullcontext():
         # student; a stopped run has its weights
         run = Run(out, run_settings(data, config, plan, task))
         saved = run.load() if run.is_started and not restart else None
-        prepared = prepare(plan, task, teacher, is_resumed=saved is not None, progress=progress)
+        processes.require_parts(len(task.trainable))
+        prepared = processes.first_then_others(
+            partial(
+                prepare,
+                *(plan, task, teacher, processes),
+                is_resumed=saved is not None,
+                progress=progress,
+            )
+        )
         del teacher  # its vectors are on disk; free its memory for the student
-        session = Session(plan, task, prepared, run, out, progress)
+        processes.share_weights(prepared.student)
+        session = Session(plan, task, prepared, run, out, processes, progress)
         if saved is None:
-            run.delete_state()  # now that nothing can be refused any more
+            if processes.is_first:
+                run.delete_state()  # now that nothing can be refused any more
         else:
             session.resume(saved)
             say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
@@ -155,6 +175,7 @@ def prepare(
     plan: Stage1Plan,
     task: Task,
     teacher: Teacher | None,
+    processes: Processes = ALONE,
     *,
     is_resumed: bool,
     progress: ProgressCallback,
@@ -195,7 +216,7 @@ def prepare(
         student=student,
         spec=spec,
         features=features,
-        source=open_source(plan, task, student, spec, features),
+        source=open_source(plan, task, student, spec, features, processes),
         penalty=penalty,
         teacher_vectors=vectors,
         teacher_info=teacher.provenance() if teacher else None,
@@ -209,11 +230,12 @@ def open_source(
     student: Student,
     spec: ImageSpec,
     features: FeatureCache | None,
+    processes: Processes = ALONE,
 ) -> Source:
     """Return the source of batches: cached features, or photos when blocks learn."""
     size, seed = plan.optimizer.batch_size, plan.run.seed
     if plan.is_frozen and features is not None:
-        return FeatureSource(student, features, batch_size=size, seed=seed)
+        return FeatureSource(student, features, batch_size=size, seed=seed, processes=processes)
     device = choose_device(plan.run.device)
     dtype = choose_dtype(plan.run.dtype, device, is_convolutional=student.is_convolutional)
     return PhotoSource(
@@ -225,6 +247,7 @@ def open_source(
         seed=seed,
         workers=plan.run.workers,
         in_bfloat16=dtype == "bfloat16",
+        processes=processes,
     )
 
 
@@ -242,8 +265,10 @@ class Session:
         prepared: Prepared,
         run: Run,
         out: Path,
+        processes: Processes,
         progress: ProgressCallback,
     ) -> None:
+        self._processes = processes
         self.history: list[Epoch] = []
         self._plan = plan
         self._task = task
@@ -264,6 +289,7 @@ class Session:
             steps_per_epoch=self._steps,
             penalty=prepared.penalty,
             fixed_norms=plan.backbone.weights is not None,
+            processes=processes,
         )
 
     def resume(self, saved: SavedState) -> None:
@@ -323,13 +349,16 @@ class Session:
                 steps_per_epoch=self._steps,
                 seed=self._plan.run.seed,
                 teacher=self._prepared.teacher_vectors,
+                processes=self._processes,
                 on_step=self._report_steps(number),
             )
         except NotFinite as error:
             raise self._run.failure(error, epoch=number) from error
         self._report(result.unreadable)
         with self._learner.evaluation_weights():
-            found, _ = self._evaluate(self._task.photos.validation)
+            found, _ = self._processes.from_first(
+                lambda: self._evaluate(self._task.photos.validation)
+            )
             epoch = Epoch(
                 number=number,
                 total=self._plan.optimizer.epochs,
@@ -339,13 +368,17 @@ class Session:
                 validation=found,
             )
         self.history.append(epoch)
-        self._run.save(self.history, self._learner.state())
-        with self._learner.evaluation_weights():
-            self._write({})
+        if self._processes.is_first:
+            self._run.save(self.history, self._learner.state())
+            with self._learner.evaluation_weights():
+                self._write({})
         return epoch
 
     def finish(self) -> Meta:
         """Write the checkpoint with the results on the test photos, and return its meta."""
+        return self._processes.from_first(self._finish)
+
+    def _finish(self) -> Meta:
         with self._learner.evaluation_weights():
             found, unreadable = self._evaluate(self._task.photos.test)
             if not self._prepared.unreadable_reported:  # these took part in no epoch

@@ -10,6 +10,7 @@ need no new index. Unless photos are augmented, the student's vectors of them ar
 """
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from training.learning.prompt import PromptLearner, labels_of_step
 from training.plans import Stage2Plan, plan_stage2, result_settings
 from training.runs.files import hold
 from training.runs.history import Epoch, EpochCallback, ignore_epoch
+from training.runs.processes import ALONE, Processes, join, process_device
 from training.runs.state import Run, SavedState, beside, require_writable
 
 STEP = "stage 2"  # the name of this work in progress events
@@ -75,11 +77,18 @@ def train(
         ModelError: the checkpoint cannot be opened, or its text tower cannot read a label.
         TrainingError: the settings contradict each other, or a loss is not a number.
     """
+    # processes
+    config = replace(config, device=process_device(config.device))
+    processes = join(config.device)
+    if not processes.is_first:
+        progress, on_epoch = no_progress, ignore_epoch
+
     # settings
     plan = plan_stage2(config, cache=beside(out, ".run") / "features")
     if source.resolve() == out.resolve():
         raise TrainingError(f"--out would replace the checkpoint {source}. Give another --out.")
     folder = require_writable(out, restart=restart)
+    processes.require_parts(plan.optimizer.batch_size)
     say = remarks(progress, STEP)
 
     # checkpoint and data
@@ -88,15 +97,19 @@ def train(
     task = read_task(data, LabelSpace(encoder, prompt=model.meta.prompt), progress)
     compare_provenance(model.meta, task, progress)
 
-    with hold(folder):
+    with hold(folder) if processes.is_first else nullcontext():
         # prompt, and the student's vectors of the photos, which are computed once
         run = Run(out, run_settings(data, config, task, model))
         saved = run.load() if run.is_started and not restart else None
-        learner = create_learner(plan, task, encoder, k=model.top_k)
-        photos = open_source(plan, task, model, progress)
-        session = Session(plan, task, model, learner, photos, run, out, progress)
+        processes.require_parts(len(task.trainable))
+        learner = create_learner(plan, task, encoder, processes, k=model.top_k)
+        photos = processes.first_then_others(
+            lambda: open_source(plan, task, model, processes, progress)
+        )
+        session = Session(plan, task, model, learner, photos, run, out, processes, progress)
         if saved is None:
-            run.delete_state()  # now that nothing can be refused any more
+            if processes.is_first:
+                run.delete_state()  # now that nothing can be refused any more
         else:
             session.resume(saved)
             say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
@@ -110,7 +123,12 @@ def train(
 
 
 def create_learner(
-    plan: Stage2Plan, task: Task, encoder: PromptedTextEncoder, *, k: int
+    plan: Stage2Plan,
+    task: Task,
+    encoder: PromptedTextEncoder,
+    processes: Processes = ALONE,
+    *,
+    k: int,
 ) -> PromptLearner:
     """Return the prompt that learns. Raises ModelError for a label that the tower cannot read."""
     dtype = choose_dtype(plan.run.dtype, choose_device(plan.run.device), is_convolutional=False)
@@ -123,11 +141,16 @@ def create_learner(
         steps_per_epoch=steps_per_epoch(len(task.trainable), plan.optimizer.batch_size),
         labels_at_once=plan.labels_at_once,
         in_bfloat16=dtype == "bfloat16",
+        processes=processes,
     )
 
 
 def open_source(
-    plan: Stage2Plan, task: Task, model: CheckpointModel, progress: ProgressCallback
+    plan: Stage2Plan,
+    task: Task,
+    model: CheckpointModel,
+    processes: Processes,
+    progress: ProgressCallback,
 ) -> VectorSource | PhotoSource:
     """Return the source of batches: vectors that are computed once, or augmented photos.
 
@@ -149,6 +172,7 @@ def open_source(
             seed=plan.run.seed,
             workers=plan.run.workers,
             in_bfloat16=dtype == "bfloat16",
+            processes=processes,
         )
     cache = compute_vectors(
         task.dataset,
@@ -158,7 +182,9 @@ def open_source(
         progress=progress,
     )
     report_unreadable(task, np.flatnonzero(~cache.is_readable), progress)
-    return VectorSource(cache, device=device, batch_size=size, seed=plan.run.seed)
+    return VectorSource(
+        cache, device=device, batch_size=size, seed=plan.run.seed, processes=processes
+    )
 
 
 class Session:
@@ -177,8 +203,10 @@ class Session:
         source: VectorSource | PhotoSource,
         run: Run,
         out: Path,
+        processes: Processes,
         progress: ProgressCallback,
     ) -> None:
+        self._processes = processes
         self.history: list[Epoch] = []
         self._plan = plan
         self._task = task
@@ -207,7 +235,9 @@ class Session:
             loss, rate = self._pass(number)
         except NotFinite as error:
             raise self._run.failure(error, epoch=number) from error
-        found = self._evaluate(self._task.photos.validation, self._tuned_vectors())
+        found = self._processes.from_first(
+            lambda: self._evaluate(self._task.photos.validation, self._tuned_vectors())
+        )
         epoch = Epoch(
             number=number,
             total=self._plan.optimizer.epochs,
@@ -217,12 +247,16 @@ class Session:
             validation=found,
         )
         self.history.append(epoch)
-        self._run.save(self.history, self._learner.state())
-        self._write({})
+        if self._processes.is_first:
+            self._run.save(self.history, self._learner.state())
+            self._write({})
         return epoch
 
     def finish(self) -> Meta:
         """Write the checkpoint with the results on the test photos, and return its meta."""
+        return self._processes.from_first(self._finish)
+
+    def _finish(self) -> Meta:
         rows = self._task.photos.test
         before = self._evaluate(rows, self._task.vectors)
         after = self._evaluate(rows, self._tuned_vectors())
@@ -241,9 +275,12 @@ class Session:
         unreadable: list[Rows] = []
         for step, batch in enumerate(self._source.training_batches(task.trainable, number)):
             targets = task.seen_targets[batch.rows] * batch.is_readable[:, None]  # (B, L)
-            columns = labels_of_step(targets, self._plan.labels_per_step, rng)
             truth = torch.from_numpy(targets).to(learner.context.device)
-            loss = learner.gradient(batch.vectors, truth, torch.from_numpy(columns))
+            is_shown = self._processes.any((truth > 0).any(dim=0)).cpu().numpy()  # (L,)
+            columns = labels_of_step(is_shown, self._plan.labels_per_step, rng)
+            loss = self._processes.sum(
+                learner.gradient(batch.vectors, truth, torch.from_numpy(columns))
+            )
             if not (torch.isfinite(loss) and learner.is_finite()):
                 raise NotFinite(
                     f"the loss is not a finite number in epoch {number}, batch {step + 1} (photos"
@@ -256,7 +293,8 @@ class Session:
         if not learner.context.isfinite().all():
             raise NotFinite(f"the weights are not finite numbers after epoch {number}")
         if not self._unreadable_reported:
-            report_unreadable(task, np.sort(np.concatenate(unreadable)), self._progress)
+            rows = self._processes.all_rows(np.concatenate(unreadable))
+            report_unreadable(task, rows, self._progress)
             self._unreadable_reported = True
         return float(np.mean(losses)), rate
 

@@ -18,6 +18,7 @@ from training.data.label_vectors import open_label_space
 from training.data.task import read_task
 from training.plans import plan_stage1, plan_stage2
 from training.runs.history import EpochCallback, ignore_epoch
+from training.runs.processes import join, process_device
 from training.runs.state import beside, require_writable
 
 
@@ -48,6 +49,8 @@ def train(
     Raises:
         MktError: as the stages do; what would stop stage 2 is refused before stage 1.
     """
+    if not join(process_device(first.device)).is_first:
+        progress, on_epoch = no_progress, ignore_epoch
     plan = plan_stage1(first, cache=Path())
     if plan.labels.table is not None:
         progress(Progress(stage1.STEP, message="a label table has no prompt to tune: stage 1 only"))

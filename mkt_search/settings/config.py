@@ -227,7 +227,7 @@ class Stage1Config:
     epochs: int = setting(
         4, "Passes over the training photos; 0 keeps the initial heads.", at_least=0
     )
-    batch_size: int = setting(64, "Photos per step.", at_least=1)
+    batch_size: int = setting(64, "Photos per step, of all processes together.", at_least=1)
     lr: float = setting(3e-4, "Peak learning rate.", at_most=1_000)
     seed: int = setting(0, "Seed of initial weights, order and augmentation.", at_least=0)
     device: str = setting("auto", "Where training runs: auto, cpu, cuda or cuda:1.")
@@ -383,7 +383,7 @@ class Stage2Config:
     """Tuning the prompt of a trained student (`mkt train stage2`)."""
 
     epochs: int = setting(4, "Passes over the training photos; 0 keeps the template.", at_least=0)
-    batch_size: int = setting(64, "Photos per step.", at_least=1)
+    batch_size: int = setting(64, "Photos per step, of all processes together.", at_least=1)
     lr: float = setting(1e-3, "Learning rate at the start of the cosine.", at_most=1_000)
     labels_per_step: int = setting(
         0,

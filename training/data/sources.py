@@ -2,7 +2,7 @@
 
 `FeatureSource` reads cached features and runs the heads; `PhotoSource` decodes and augments photos
 and runs the whole student; `VectorSource` reads cached vectors. Each gives the same batches for the
-same (seed, epoch).
+same (seed, epoch); of several processes each gives its part of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ from mkt_search.types import ImageSpec
 from training.data.augment import NO_CHANGE, Augmentation
 from training.data.features import FeatureCache
 from training.data.photos import PhotoPixels, loader
+from training.runs.processes import ALONE, Processes
 
 # The second number of a seed, so that each purpose draws from its own stream.
 ORDER_STREAM, VIEW_STREAM, PIXEL_STREAM, LABEL_STREAM = 3, 4, 5, 6
@@ -76,8 +77,15 @@ class FeatureSource:
     """Cached features through the student's heads."""
 
     def __init__(
-        self, student: Student, cache: FeatureCache, *, batch_size: int, seed: int
+        self,
+        student: Student,
+        cache: FeatureCache,
+        *,
+        batch_size: int,
+        seed: int,
+        processes: Processes = ALONE,
     ) -> None:
+        self._processes = processes
         self._student = student
         self._cache = cache
         self._batch_size = batch_size
@@ -89,7 +97,8 @@ class FeatureSource:
         order = shuffled(rows, seed=self._seed, epoch=epoch)
         for chosen in full_batches(order, self._batch_size):
             views = rng.integers(self._cache.views, size=len(chosen))
-            yield self._batch(chosen, views, self._student.project)
+            part = self._processes.part
+            yield self._batch(part(chosen), part(views), self._student.project)
 
     @torch.no_grad()
     def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
@@ -110,8 +119,15 @@ class VectorSource:
     """Cached vectors of a student that does not learn, on a device."""
 
     def __init__(
-        self, cache: FeatureCache, *, device: torch.device, batch_size: int, seed: int
+        self,
+        cache: FeatureCache,
+        *,
+        device: torch.device,
+        batch_size: int,
+        seed: int,
+        processes: Processes = ALONE,
     ) -> None:
+        self._processes = processes
         self._cache = cache
         self._device = device
         self._batch_size = batch_size
@@ -121,7 +137,7 @@ class VectorSource:
         """Yield shuffled batches."""
         order = shuffled(rows, seed=self._seed, epoch=epoch)
         for chosen in full_batches(order, self._batch_size):
-            yield self._batch(chosen)
+            yield self._batch(self._processes.part(chosen))
 
     def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
         """Yield batches in order."""
@@ -141,6 +157,7 @@ class PhotoSource:
         augmentation: of training photos.
         workers: processes that decode.
         in_bfloat16: run the student under autocast.
+        processes: that train together.
     """
 
     def __init__(
@@ -154,7 +171,9 @@ class PhotoSource:
         seed: int,
         workers: int,
         in_bfloat16: bool,
+        processes: Processes = ALONE,
     ) -> None:
+        self._processes = processes
         self.device = next(student.parameters()).device
         self.in_bfloat16 = in_bfloat16
         self._student = student
@@ -169,14 +188,15 @@ class PhotoSource:
     def training_batches(self, rows: Rows, epoch: int) -> Iterator[Batch]:
         """Yield shuffled batches of augmented photos."""
         order = shuffled(rows, seed=self._seed, epoch=epoch)
-        kept = np.concatenate(list(full_batches(order, self._batch_size)))
-        yield from self._batches(self.pixels(kept, epoch))
+        parts = [self._processes.part(batch) for batch in full_batches(order, self._batch_size)]
+        photos = self.pixels(np.concatenate(parts), epoch)
+        yield from self._batches(photos, len(parts[0]))
 
     @torch.no_grad()
     def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
         """Yield batches in order, of photos as they are."""
         photos = PhotoPixels(self._dataset, rows, self._spec, augmentation=NO_CHANGE)
-        yield from self._batches(photos)
+        yield from self._batches(photos, self._batch_size)
 
     def pixels(self, rows: Rows, epoch: int) -> PhotoPixels:
         """Return the augmented photos of an epoch."""
@@ -195,10 +215,10 @@ class PhotoSource:
             vectors = self._student(images)
         return StudentVectors(*(part.float() for part in vectors))
 
-    def _batches(self, photos: PhotoPixels) -> Iterator[Batch]:
+    def _batches(self, photos: PhotoPixels, batch_size: int) -> Iterator[Batch]:
         batches = loader(
             photos,
-            batch_size=self._batch_size,
+            batch_size=batch_size,
             workers=self._workers,
             pinned=self.device.type == "cuda",
             low_priority=self.device.type == "cpu",

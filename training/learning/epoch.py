@@ -13,6 +13,7 @@ from training.data.sources import Batch, Source
 from training.data.task import Task
 from training.learning.learner import Learner, TeacherBatch
 from training.learning.teacher import TeacherVectors
+from training.runs.processes import ALONE, Processes
 
 SYNC_EVERY_STEPS = 16  # between two reads of the losses, each of which waits for a GPU
 
@@ -39,6 +40,7 @@ def train_epoch(
     steps_per_epoch: int,
     seed: int,
     teacher: TeacherVectors | None = None,
+    processes: Processes = ALONE,
     on_step: Callable[[int], None] = lambda steps: None,
 ) -> EpochResult:
     """Pass once over the training photos.
@@ -47,6 +49,7 @@ def train_epoch(
         epoch: from 1.
         seed: that of the run; it decides the dropout of a backbone.
         teacher: for a loss that distills.
+        processes: that train together.
         on_step: receives how many steps of the epoch are done; it may raise to stop the run.
 
     Raises:
@@ -54,10 +57,10 @@ def train_epoch(
     """
     learner.train()
     targets = torch.from_numpy(task.seen_targets)  # (N, L)
-    losses = LossLog(task.files, epoch)
+    losses = LossLog(task.files, epoch, processes)
     rate = 0.0
     with torch.random.fork_rng():
-        torch.manual_seed(seed * 100_003 + epoch)
+        torch.manual_seed((seed * 100_003 + epoch) * processes.count + processes.number)
         for step, batch in enumerate(source.training_batches(task.trainable, epoch)):
             is_readable = torch.from_numpy(batch.is_readable)  # (B,)
             truth = targets[torch.from_numpy(batch.rows)] * is_readable[:, None]  # (B, L)
@@ -85,9 +88,13 @@ class LossLog:
     Args:
         files: rows of photos -> their names, for the error.
         epoch: from 1.
+        processes: whose shares are summed.
     """
 
-    def __init__(self, files: Callable[[Rows], list[str]], epoch: int) -> None:
+    def __init__(
+        self, files: Callable[[Rows], list[str]], epoch: int, processes: Processes = ALONE
+    ) -> None:
+        self._processes = processes
         self._files = files
         self._epoch = epoch
         self._names: list[str] = []
@@ -102,7 +109,7 @@ class LossLog:
             NotFinite: a loss so far is not a finite number.
         """
         self._names = list(losses)
-        values = torch.stack([loss.detach() for loss in losses.values()])
+        values = self._processes.sum(torch.stack([loss.detach() for loss in losses.values()]))
         self._pending.append((batch.rows, values))
         self._unreadable.append(batch.rows[~batch.is_readable])
         if len(self._pending) == SYNC_EVERY_STEPS:
@@ -116,7 +123,7 @@ class LossLog:
         """
         self._read()
         means = np.mean(np.array(self._values, np.float64), axis=0)
-        unreadable = np.sort(np.concatenate(self._unreadable))
+        unreadable = self._processes.all_rows(np.concatenate(self._unreadable))
         return dict(zip(self._names, means.tolist(), strict=True)), unreadable
 
     def _read(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mkt_search.errors import TrainingError
 from mkt_search.models.student import Student, StudentVectors
 from training.data.sources import to_device
 from training.learning.losses import (
@@ -20,6 +21,7 @@ from training.learning.losses import (
 from training.learning.pca import trainable_layer
 from training.learning.schedule import OptimizerSpec, WarmupCosine, stage1_optimizer
 from training.learning.weights import AveragedWeights, TrainableWeights
+from training.runs.processes import ALONE, Processes
 
 
 class TeacherBatch(NamedTuple):
@@ -42,6 +44,11 @@ class Learner:
         fixed_norms: keep the statistics of the backbone's batch norms. For loaded weights: they
             belong to the function that the heads start from, and weights whose norms were folded
             into convolutions carry placeholder statistics.
+        processes: that train together; each gives its part of a batch.
+
+    Raises:
+        TrainingError: several processes and batch norms that learn, whose statistics each would
+            take from its own part of a batch.
     """
 
     def __init__(
@@ -54,7 +61,14 @@ class Learner:
         steps_per_epoch: int,
         penalty: float = 0.0,
         fixed_norms: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
+        if processes.count > 1 and not fixed_norms and _has_learning_norms(student):
+            raise TrainingError(
+                "batch norms that learn their statistics cannot train in several processes; give"
+                " --backbone-weights, freeze the backbone, or start one process."
+            )
+        self._processes = processes
         self.student = student
         self.penalty = penalty
         self.optimizer = stage1_optimizer(student, optimizer)
@@ -81,24 +95,33 @@ class Learner:
     ) -> dict[str, Tensor]:
         """Return the loss of B photos and, where it has several, its parts, without a device sync.
 
+        Of several processes each returns its share; the loss is their sum.
+
         Args:
             vectors: the student's vectors of the photos.
             targets: (B, L), on the CPU.
             teacher: the teacher's vectors of the photos; needed when `distill` is above 0.
         """
-        spec = self._loss
+        spec, own = self._loss, self._processes
         max_positives = count_max_positives(targets)
         targets = to_device(targets, self.device)
         streams = two_stream_scores(self._labels, *vectors, k=spec.k, kind=spec.ranking.score)
-        rank = ranking_loss_of(streams, targets, spec.ranking, max_positives=max_positives)
+        rank = ranking_loss_of(
+            streams, targets, spec.ranking, max_positives=max_positives, processes=own
+        )
         parts, total = {"rank": rank}, rank
         if spec.regression:
-            distance = regression_loss(*vectors, targets, self._labels, on=spec.ranking.on)
-            parts["regression"] = distance + self.penalty * self._squared_weights()
+            distance = regression_loss(
+                *vectors, targets, self._labels, on=spec.ranking.on, processes=own
+            )
+            shrinkage = self.penalty * self._squared_weights()
+            parts["regression"] = distance + shrinkage / own.count
             total = total + spec.regression * parts["regression"]
         if teacher is not None:
             goal, is_known = (to_device(part, self.device) for part in teacher)
-            parts["distill"] = distillation_loss(vectors[0], goal, is_known, on=spec.distill_on)
+            parts["distill"] = distillation_loss(
+                vectors[0], goal, is_known, on=spec.distill_on, processes=own
+            )
             total = total + spec.distill * parts["distill"]
         return {"loss": total, **(parts if len(parts) > 1 else {})}
 
@@ -111,6 +134,7 @@ class Learner:
         self._schedule.set_rate(number)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self._processes.add_gradients(self.student.parameters())
         if self._clip_grad:
             nn.utils.clip_grad_norm_(self.student.parameters(), self._clip_grad)
         self.optimizer.step()
@@ -169,3 +193,12 @@ class Learner:
         layers = [trainable_layer(head) for head in heads.values()]  # a shared one counts twice
         weights = [layer.weight for layer in layers if isinstance(layer, nn.Linear)]
         return sum((w.square().sum() for w in weights), torch.zeros((), device=self._labels.device))
+
+
+def _has_learning_norms(student: Student) -> bool:
+    """Return True when the backbone has batch norms that are not frozen."""
+    return any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm)
+        and any(parameter.requires_grad for parameter in module.parameters())
+        for module in student.backbone.modules()
+    )

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.runs.processes import ALONE, Processes
+
 ScoreKind = Literal["dot", "cosine", "vocabulary"]
 AbsentLabels = Literal["keep", "skip"]
 LossOn = Literal["fused", "global", "local", "streams", "both"]
@@ -100,6 +102,7 @@ def ranking_loss(
     margin: float = 1.0,
     absent: AbsentLabels = "keep",
     max_positives: int | None = None,
+    processes: Processes = ALONE,
 ) -> Tensor:
     """Return the mean violation of `margin` over all (positive, negative) pairs of each photo.
 
@@ -114,10 +117,12 @@ def ranking_loss(
         absent: `skip` leaves out labels that no photo of the batch shows.
         max_positives: the most positives of any photo, or more; None counts them, which waits for
             a GPU.
+        processes: the batch is that of all of them, the result this one's share of the loss.
     """
     is_positive, is_negative = targets > 0, targets < 0  # (B, L)
     if absent == "skip":
-        is_negative = is_negative & is_positive.any(dim=0)
+        is_negative = is_negative & processes.any(is_positive.any(dim=0))
+    photos = processes.sum(is_positive.any(dim=1).sum()).clamp_min(1)
     if max_positives is None:
         max_positives = count_max_positives(targets)
     if not max_positives:
@@ -129,7 +134,7 @@ def ranking_loss(
     violation = (margin + scores[:, None, :] - positive[:, :, None]).clamp_min(0) * pairs
     count = (violation > 0).sum(dim=(1, 2)).clamp_min(1)
     by_photo = violation.sum(dim=(1, 2)) / count  # (B,), 0 for a photo without a positive
-    return by_photo.sum() / is_positive.any(dim=1).sum()
+    return by_photo.sum() / photos
 
 
 def count_max_positives(targets: Tensor) -> int:
@@ -138,7 +143,12 @@ def count_max_positives(targets: Tensor) -> int:
 
 
 def ranking_loss_of(
-    streams: Streams, targets: Tensor, spec: RankingSpec, *, max_positives: int | None = None
+    streams: Streams,
+    targets: Tensor,
+    spec: RankingSpec,
+    *,
+    max_positives: int | None = None,
+    processes: Processes = ALONE,
 ) -> Tensor:
     """Return the ranking loss of the scores that `spec.on` names; targets (B, L)."""
     ranked = {
@@ -157,6 +167,7 @@ def ranking_loss_of(
             margin=spec.margin,
             absent=spec.absent,
             max_positives=max_positives,
+            processes=processes,
         )
         for scores in ranked
     ]
@@ -180,6 +191,7 @@ def regression_loss(
     labels: Tensor,
     *,
     on: LossOn = "fused",
+    processes: Processes = ALONE,
 ) -> Tensor:
     """Return the mean squared distance of both streams to the photo's label target, summed.
 
@@ -192,17 +204,23 @@ def regression_loss(
         targets: (B, L); photos without a positive are left out.
         labels: (L, D).
         on: `global` or `local` takes that stream alone.
+        processes: as for `ranking_loss`.
     """
     has_positive = (targets > 0).any(dim=1)  # (B,)
     goal = label_targets(targets, labels)  # (B, D)
     by_global = (global_vectors - goal).square().sum(dim=-1)  # (B,)
     by_patch = (patches - goal[:, None]).square().sum(dim=-1).mean(dim=1)  # (B,)
     distance = {"global": by_global, "local": by_patch}.get(on, by_global + by_patch)
-    return _mean_where(distance, has_positive)
+    return _mean_where(distance, has_positive, processes)
 
 
 def distillation_loss(
-    global_vectors: Tensor, teacher: Tensor, is_known: Tensor, *, on: DistillOn = "raw"
+    global_vectors: Tensor,
+    teacher: Tensor,
+    is_known: Tensor,
+    *,
+    on: DistillOn = "raw",
+    processes: Processes = ALONE,
 ) -> Tensor:
     """Return the mean absolute difference between the student's global vectors and the teacher's.
 
@@ -214,14 +232,20 @@ def distillation_loss(
         global_vectors: (B, D), not normalized.
         teacher: (B, D), not normalized.
         is_known: (B,), False for photos without a teacher's vector, which are left out.
+        on: `raw` or `unit`, see above.
+        processes: as for `ranking_loss`.
     """
     if on == "unit":
         global_vectors, teacher = (
             functional.normalize(x, dim=-1) for x in (global_vectors, teacher)
         )
-    return _mean_where((global_vectors - teacher).abs().mean(dim=-1), is_known)
+    return _mean_where((global_vectors - teacher).abs().mean(dim=-1), is_known, processes)
 
 
-def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return the mean of the chosen values (B,), 0 where there is none, without a GPU sync."""
-    return torch.where(chosen, values, 0).sum() / chosen.sum().clamp_min(1)
+def _mean_where(values: Tensor, chosen: Tensor, processes: Processes) -> Tensor:
+    """Return this process's share of the mean of the chosen values (B,), without a GPU sync.
+
+    The mean is over all processes, and 0 where nothing is chosen.
+    """
+    count = processes.sum(chosen.sum()).clamp_min(1)
+    return torch.where(chosen, values, 0).sum() / count

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mkt_search.datasets.dataset import Rows, Targets
+from mkt_search.datasets.dataset import Rows
 from mkt_search.models.student import StudentVectors
 from mkt_search.models.text import PromptedTextEncoder
 from training.learning.losses import (
@@ -24,6 +25,7 @@ from training.learning.losses import (
     two_stream_scores,
 )
 from training.learning.schedule import OptimizerSpec, WarmupCosine
+from training.runs.processes import ALONE, Processes
 
 
 class PromptLearner:
@@ -38,6 +40,7 @@ class PromptLearner:
         steps_per_epoch: for the learning rate.
         labels_at_once: labels in the text tower at a time.
         in_bfloat16: run the tower under autocast; the context is always float32.
+        processes: that train together; each gives its part of a batch.
 
     Raises:
         ModelError: a label that the tower cannot read, or cannot tell from its prompt.
@@ -54,7 +57,9 @@ class PromptLearner:
         steps_per_epoch: int,
         labels_at_once: int,
         in_bfloat16: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
+        self._processes = processes
         encoder.freeze()
         start = encoder.template_context() if encoder.context is None else encoder.context
         self.context = nn.Parameter(start.detach().float().clone())
@@ -78,6 +83,8 @@ class PromptLearner:
     def gradient(self, photos: StudentVectors, targets: Tensor, columns: Tensor) -> Tensor:
         """Return the loss of B photos, and leave its gradient in the context.
 
+        Of several processes each returns its share; the gradient is that of all of them.
+
         Args:
             photos: e_cls (B, D) and e_patch (B, P, D), on the encoder's device.
             targets: (B, L) of all seen labels, on the same device.
@@ -87,13 +94,16 @@ class PromptLearner:
 
         def loss_of(streams: Tensor) -> Tensor:
             fused = fuse(streams[0], streams[1], kind=self._loss.score)
-            return ranking_loss_of(fused, chosen, self._loss)
+            return ranking_loss_of(fused, chosen, self._loss, processes=self._processes)
 
         def scores_of(some: Tensor) -> Tensor:
             return self._stream_scores(photos, some)
 
         self._optimizer.zero_grad()
-        return gradient_in_parts(scores_of, torch.split(columns, self._labels_at_once), loss_of)
+        pieces = torch.split(columns, self._labels_at_once)
+        loss = gradient_in_parts(scores_of, pieces, loss_of)
+        self._processes.add_gradients([self.context])
+        return loss
 
     def is_finite(self) -> bool:
         """Return True when the gradient is there and finite."""
@@ -161,18 +171,17 @@ def gradient_in_parts(
     return loss.detach()
 
 
-def labels_of_step(targets: Targets, count: int, rng: np.random.Generator) -> Rows:
+def labels_of_step(is_shown: NDArray[np.bool_], count: int, rng: np.random.Generator) -> Rows:
     """Return the columns of the labels that a step looks at, sorted.
 
     They are all that its photos show, filled up at random to `count`; 0 takes every label.
 
     Args:
-        targets: (B, L) of the step's photos.
+        is_shown: (L,), the labels that the step's photos show.
     """
-    columns = np.arange(targets.shape[1])
+    columns = np.arange(len(is_shown))
     if not count or count >= len(columns):
         return columns
-    is_shown = (targets > 0).any(axis=0)  # (L,)
     missing = max(count - int(is_shown.sum()), 0)
     drawn = rng.choice(columns[~is_shown], missing, replace=False)
     return np.sort(np.concatenate([columns[is_shown], drawn]))

@@ -290,7 +290,7 @@ def test_a_step_takes_every_shown_label_and_fills_up_to_the_count(
 ) -> None:
     targets = np.array(rows, np.int8)
     shown = np.flatnonzero((targets > 0).any(axis=0))
-    columns = labels_of_step(targets, count, np.random.default_rng(0))
+    columns = labels_of_step((targets > 0).any(axis=0), count, np.random.default_rng(0))
     assert set(shown) <= set(columns) and (np.diff(columns) > 0).all()
     width = targets.shape[1]
     assert len(columns) == (width if not count else min(max(count, len(shown)), width))
