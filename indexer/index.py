@@ -24,10 +24,8 @@ from indexer.exclude import Exclusions
 from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
 from indexer.scan import FileStatus, ScanResult, distinct_folders, scan_folders
 from mkt_search.display import count_noun
-from mkt_search.errors import CheckpointMismatch, ModelError, PhotoError
-from mkt_search.models.build import locate, open_model, weights_to_download
-from mkt_search.models.checkpoint import is_checkpoint
-from mkt_search.models.recommended import find_recommended
+from mkt_search.errors import CheckpointMismatch, PhotoError
+from mkt_search.models.build import open_model
 from mkt_search.models.record import RecordedModel, model_stamp, open_recorded, record_of
 from mkt_search.paths import path_to_text
 from mkt_search.photos.decode import read
@@ -50,7 +48,6 @@ def index_library(
     retry: bool = False,
     check_content: bool = False,
     dry_run: bool = False,
-    offline: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> Summary:
     """Index folders with the model and the settings of a configuration.
@@ -66,11 +63,10 @@ def index_library(
         retry: load photos again that failed before.
         check_content: read photos again whose size and time have not changed.
         dry_run: report what would be done and change nothing.
-        offline: refuse to download weights.
         progress: as for `index`.
 
     Raises:
-        As `index`, and ModelError if `offline` and the model's weights are not on this machine.
+        As `index`.
     """
     distinct_folders(folders)  # a misspelled one is refused before a model is loaded
     Exclusions.of(exclude)  # and so is a pattern
@@ -80,8 +76,6 @@ def index_library(
     stored = recorded(store, rebuild=rebuild)
     name = model_name(config, stored)
     stamp = model_stamp(name)
-    if offline or stored is None or rebuild:
-        _announce_download(name, offline=offline, progress=progress)
     model = open_recorded(name, stored.encoding, stored.record) if stored else open_model(name)
     dtype = wanted_dtype(config, stored, model)
     form = wanted_patch_vectors(config, stored, model, rebuild=rebuild)
@@ -122,30 +116,6 @@ def index_library(
     elif encoder.is_built:
         store.record_model(name, model.fingerprint, record_of(model, stamp=stamp))
     return summary
-
-
-def _announce_download(name: str, *, offline: bool, progress: ProgressCallback) -> None:
-    """Say what opening a model will download, and how large it is.
-
-    Raises:
-        ModelError: it needs a download, and `offline` forbids one.
-    """
-    if is_checkpoint(Path(locate(name)).expanduser()) and not offline:
-        return
-    weights = weights_to_download(name)
-    if weights is None:
-        return
-    known = find_recommended(f"{weights.model}/{weights.weights}")
-    size = f", {known.megabytes:,} MB" if known else ""
-    if offline:
-        raise ModelError(
-            f"the weights of {weights.model}/{weights.weights}{size} are not on this machine, and"
-            f" --offline forbids the download; run once without it, or copy the file from"
-            f" {weights.source} and use --model {weights.file_name}/PATH/TO/FILE"
-        )
-    license = f", license {known.license}" if known else ""
-    message = f"downloading {weights.model}/{weights.weights}{size} from {weights.source}{license}"
-    progress(Progress(INDEXING, message=message))
 
 
 def policy_of(config: Config) -> IndexPolicy:

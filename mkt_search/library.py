@@ -215,7 +215,7 @@ class Library(LibraryTags):
             retry: try photos again that could not be read before.
             check_content: read every photo again, to find edits that kept size and time.
             dry_run: return what would be done and change nothing.
-            offline: refuse to download the weights of the model.
+            offline: fail with ModelError instead of downloading the weights of the model.
             progress: called after every commit; may raise KeyboardInterrupt to stop there.
             settings: settings of [index], and `device`, `dtype` and `patch_vectors` of [model].
                 Those that decide a stored vector are by default as the library has them.
@@ -226,20 +226,21 @@ class Library(LibraryTags):
             ModelError, LibraryLocked, StoreError.
         """
         from indexer.index import index_library
+        from mkt_search.models.download_policy import downloads
 
         try:
-            return index_library(
-                self.store,
-                self._config_with(model, settings),
-                self._folders(folders),
-                exclude=[exclude] if isinstance(exclude, str) else exclude,
-                rebuild=rebuild,
-                retry=retry,
-                check_content=check_content,
-                dry_run=dry_run,
-                offline=offline,
-                progress=progress,
-            )
+            with downloads(offline=offline, progress=progress):
+                return index_library(
+                    self.store,
+                    self._config_with(model, settings),
+                    self._folders(folders),
+                    exclude=[exclude] if isinstance(exclude, str) else exclude,
+                    rebuild=rebuild,
+                    retry=retry,
+                    check_content=check_content,
+                    dry_run=dry_run,
+                    progress=progress,
+                )
         finally:
             if model is not None and not dry_run:
                 self._reader.use_recorded_model()

@@ -301,12 +301,12 @@ class ClipModel(Model):
         """Name the model; `why_own` says why its own patch vectors are the best it has."""
         super().__init__(name)
         self._why_own = why_own
-        self.weights = weights
+        self._weights = weights
 
     @property
     def fingerprint(self) -> str:
         """12 hex digits over the architecture, the preprocessing and the weights file."""
-        return self.weights.fingerprint
+        return self._weights.fingerprint
 
     @property
     def image(self) -> ImageSpec:
@@ -334,7 +334,7 @@ class ClipModel(Model):
         """The fingerprint of the label encoder, without building a text tower."""
         from mkt_search.models.text import prompt_fingerprint
 
-        return prompt_fingerprint(self.weights.fingerprint, checkpoint.TEMPLATE, None, "one")
+        return prompt_fingerprint(self._weights.fingerprint, checkpoint.TEMPLATE, None, "one")
 
     @property
     def why_own(self) -> str:
@@ -353,7 +353,7 @@ class ClipModel(Model):
 
     @cached_property
     def _clip(self) -> Any:
-        return self.weights.load()
+        return self._weights.load()
 
     @cached_property
     def _student(self) -> "ClipStudent":
@@ -367,9 +367,9 @@ class ClipModel(Model):
 
         return PromptedTextEncoder(
             self._clip,
-            self.weights.tokenizer(),
+            self._weights.tokenizer(),
             template=checkpoint.TEMPLATE,
-            tower=self.weights.fingerprint,
+            tower=self._weights.fingerprint,
         )
 
 
@@ -413,23 +413,6 @@ def open_model(spec: str | Path) -> Model:
     is_demo = directory == DEMO_CLIP
     why_own = "its training taught its patches what they show" if is_demo else ""
     return ClipModel(open_clip_weights(path), name=name, why_own=why_own)
-
-
-def weights_to_download(spec: str | Path) -> "ClipWeights | None":
-    """Return the open_clip weights that a model needs and this machine lacks; None if it has all.
-
-    Raises:
-        ModelError: there is no such model.
-    """
-    from mkt_search.models.clip import ClipWeights
-
-    model = open_model(spec)
-    weights: ClipWeights | ClipFolder | None = None
-    if isinstance(model, ClipModel):
-        weights = model.weights
-    elif isinstance(model, CheckpointModel) and model.meta.prompt is not None:
-        weights = _text_weights(model.meta.prompt, directory=model.directory)
-    return weights if isinstance(weights, ClipWeights) and not weights.is_here else None
 
 
 def create_student(

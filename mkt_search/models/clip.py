@@ -5,28 +5,23 @@ its tag was trained with (QuickGELU for OpenAI's weights), and a local file gets
 of its model's tags.
 """
 
-import contextlib
 import difflib
 import hashlib
 import importlib
 import json
 import logging
 import pickle
-import socket
-import threading
-import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import huggingface_hub
 import open_clip
 import timm
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -35,6 +30,8 @@ from mkt_search.files import read_text
 from mkt_search.models import conv_vit as _conv_vit  # noqa: F401  registers its name
 from mkt_search.models.allowed import Check, check_description
 from mkt_search.models.checkpoint import CLIP_CONFIG, MAX_TEXT, hash_file, is_checkpoint
+from mkt_search.models.download import DownloadForbidden, HubFile
+from mkt_search.models.recommended import find_recommended
 from mkt_search.models.student import check_fit, unreadable
 from mkt_search.models.torchscript import is_torchscript, read_torchscript
 
@@ -44,11 +41,11 @@ _log.setLevel(logging.CRITICAL)
 for _module in ("factory", "model", "timm_model"):
     importlib.import_module(f"open_clip.{_module}").logging = _log  # type: ignore[attr-defined]
 
-_HUB_FILES = [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
+_HUB_FILES = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
 _PREPROCESS = ("mean", "std", "resize_mode", "interpolation")
 _NO_WEIGHTS = (  # what open_clip raises for files of another kind
     *(RuntimeError, OSError, pickle.UnpicklingError),
-    *(KeyError, ValueError, AttributeError, TypeError, AssertionError),
+    *(KeyError, ValueError, AttributeError, TypeError, AssertionError, SafetensorError),
 )
 _NO_IMAGE_TOWER = dict(image_size=8, patch_size=8, width=8, head_width=8, layers=1)
 
@@ -80,38 +77,37 @@ class ClipWeights:
                 f"{_nearest(weights, tags)}; its tags: {', '.join(tags) or 'none'}"
             )
 
-    @property
-    def is_here(self) -> bool:
-        """True if the weights file is on this machine."""
-        if self._tag and not self._tag.get("hf_hub"):
-            name = Path(urlsplit(str(self._tag.get("url", ""))).path).name
-            return bool(name) and (Path.home() / ".cache" / "clip" / name).is_file()
-        return not self._tag or _cached(self._tag) is not None
-
-    @property
-    def source(self) -> str:
-        """The address that a tag's weights are downloaded from, or the path of the file."""
-        hub, url = self._tag.get("hf_hub"), self._tag.get("url")
-        return f"https://huggingface.co/{str(hub).rstrip('/')}" if hub else url or self.weights
-
-    @property
-    def file_name(self) -> str:
-        """The NAME that makes NAME/FILE this architecture when the file of the tag is copied."""
-        return quick_gelu_name(self.model) if self._quick_gelu else self.model
-
     @cached_property
     def path(self) -> Path:
-        """The weights file; a tag is downloaded once, into open_clip's cache.
+        """The weights file; a tag is downloaded once, into the cache of the hub.
 
         Raises:
             ModelError: it cannot be downloaded.
         """
         if not self._tag:
             return Path(self.weights).expanduser()
+        file = _hub_file(self._tag)
+        known = find_recommended(f"{self.model}/{self.weights}")
         try:
-            return _cached(self._tag) or _download(self._tag)
+            return file.cached or file.download(
+                f"{self.model}/{self.weights}",
+                remark=f" (license: {known.license})" if known else "",
+            )
+        except DownloadForbidden:
+            size = f", {known.megabytes:,} MB," if known else ""
+            raise ModelError(
+                f"the weights of {self.model}/{self.weights}{size} are not on this machine, and"
+                f" --offline forbids the download; run once without it, or"
+                f" {self._way_out(file)}"
+            ) from None
+        except ModelError:
+            raise
         except Exception as error:  # the hub, a proxy or the disk may fail in any way
-            raise ModelError(self._offline_message()) from error
+            raise ModelError(
+                f'the weights "{self.weights}" of {self.model} cannot be downloaded'
+                f" ({unreadable(error)}); run the command again to continue. Without a network,"
+                f" {self._way_out(file)}"
+            ) from error
 
     @cached_property
     def fingerprint(self) -> str:
@@ -166,12 +162,9 @@ class ClipWeights:
         merged: dict[str, Any] = merge_preprocess_dict(asdict(PreprocessCfg()), agreed)
         return {key: merged[key] for key in _PREPROCESS}
 
-    def _offline_message(self) -> str:
-        return (
-            f'the weights "{self.weights}" of {self.model} cannot be downloaded. Without a network,'
-            f" copy the file from {self.source} to this machine and use"
-            f" {self.file_name}/PATH/TO/FILE"
-        )
+    def _way_out(self, file: HubFile) -> str:
+        name = quick_gelu_name(self.model) if self._quick_gelu else self.model
+        return f"copy the file from {file.address} to this machine and use {name}/PATH/TO/FILE"
 
 
 class ClipFolder:
@@ -365,23 +358,11 @@ def _misfit(path: Path, model: str, error: Exception) -> str:
     return f"{path} does not hold the weights of {model}: {unreadable(error)}"
 
 
-def _cached(tag: dict[str, Any]) -> Path | None:
-    """Return a tag's file in the hub's cache on this machine, without using the network."""
-    repository, _, name = str(tag.get("hf_hub", "")).rpartition("/")
-    names = [Path(name).stem + ".safetensors", name] if name else _HUB_FILES
-    for file in names if repository else []:
-        path = huggingface_hub.try_to_load_from_cache(repository, file)
-        if isinstance(path, str):
-            return Path(path)
-    return None
-
-
-def _download(tag: dict[str, Any]) -> Path:
-    if tag.get("hf_hub") and not urllib.request.getproxies():
-        # fail now if the name does not resolve, not after a minute of retries
-        socket.getaddrinfo(urlsplit(huggingface_hub.constants.ENDPOINT).hostname, None)
-    with _quiet_download():
-        return Path(open_clip.download_pretrained(tag))
+def _hub_file(tag: dict[str, Any]) -> HubFile:
+    """Return the file of a tag; as safetensors, where the hub has it so."""
+    repository, _, name = str(tag["hf_hub"]).rpartition("/")
+    names = (str(Path(name).with_suffix(".safetensors")), name) if name else _HUB_FILES
+    return HubFile(repository, names)
 
 
 def _tags(model: str) -> list[dict[str, Any]]:
@@ -393,19 +374,3 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     names = {item.casefold(): item for item in known}
     near = difflib.get_close_matches(name.casefold(), names, n=3)
     return f"; did you mean {' or '.join(names[item] for item in near)}?" if near else ""
-
-
-_downloading = threading.Lock()
-
-
-@contextlib.contextmanager
-def _quiet_download() -> Iterator[None]:
-    """Silence the hub's logger; one download at a time, since the level belongs to the process."""
-    logger = logging.getLogger("huggingface_hub")
-    with _downloading:
-        level = logger.level
-        logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -16,6 +17,7 @@ from mkt_search.store.sql.database import transaction
 from mkt_search.store.sql.schema import EncodingRow, SegmentRow, VectorRow
 from mkt_search.types import Encoding, Pooling, Summary
 from tests.command_line import columns, mkt
+from tests.hub import Hub, local_hub
 from tests.tiny import COLOURS, colour_checkpoint, paint, tiny_checkpoint
 
 
@@ -93,34 +95,35 @@ def test_a_dry_run_writes_nothing(home: Path, models: Path) -> None:
 
 
 @pytest.fixture
-def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Empty the hub's cache and cut the network."""
-
-    def unreachable(*_args: object, **_options: object) -> None:
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_names: None)
-    monkeypatch.setattr("socket.getaddrinfo", unreachable)
-    monkeypatch.setattr("open_clip.download_pretrained", unreachable)
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on this machine without weights, and an empty cache."""
+    with local_hub(tmp_path / "cache", monkeypatch) as served:
+        yield served
 
 
-@pytest.mark.usefixtures("no_weights")
-def test_a_new_library_takes_the_default_model_and_says_what_it_downloads(home: Path) -> None:
+def test_a_new_library_takes_the_default_model_and_says_what_it_downloads(
+    home: Path, hub: Hub
+) -> None:
+    repository = "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K"
+    file = f"{repository}/open_clip_model.safetensors"
+    hub.files[file] = bytes(3_000_000)
+    hub.damaged.add(file)  # so that no model of this size is built
     result = mkt("index", "photos", code=1)
-    assert "downloading ViT-B-16/datacomp_xl_s13b_b90k, 598 MB from https://" in result.stderr
-    assert "license MIT" in result.stderr
-    assert "copy the file from https://" in result.stderr and "Traceback" not in result.stderr
+    first, last = result.stderr.splitlines()
+    assert first.startswith("downloading ViT-B-16/datacomp_xl_s13b_b90k: 3 MB from http")
+    assert first.endswith(f"/{repository} (license: MIT)")
+    assert last.startswith("Error: the download of ViT-B-16/datacomp_xl_s13b_b90k was damaged")
 
 
-@pytest.mark.usefixtures("no_weights")
-def test_offline_refuses_a_download_with_the_way_out(home: Path) -> None:
+def test_offline_refuses_a_download_with_the_way_out(home: Path, hub: Hub) -> None:
     result = mkt("index", "photos", "--offline", code=1)
+    assert "ViT-B-16/datacomp_xl_s13b_b90k, 598 MB, are not on this machine" in result.stderr
     assert "--offline forbids the download" in result.stderr
-    assert "--model ViT-B-16/PATH/TO/FILE" in result.stderr
-    assert "downloading" not in result.stderr
+    assert "use ViT-B-16/PATH/TO/FILE" in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and hub.ranges == []
 
 
-@pytest.mark.usefixtures("no_weights")
+@pytest.mark.usefixtures("hub")
 def test_offline_indexes_with_a_model_that_is_here(home: Path, models: Path) -> None:
     assert "indexed 8" in mkt("index", "photos", "--model", models / "tiny", "--offline").stderr
 
