@@ -1,4 +1,4 @@
-"""Whether this thread may download now, and who hears of it. Light to import."""
+"""Whether this thread may download now, and where that is reported. Light to import."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from mkt_search.progress import ProgressCallback
 
 @dataclass(frozen=True)
 class DownloadPolicy:
-    """`offline` forbids downloads; `progress` hears of them, and None is the log."""
+    """`offline` forbids downloads; `progress` receives their events, and None is the log."""
 
     offline: bool = False
     progress: ProgressCallback | None = None

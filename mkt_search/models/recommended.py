@@ -1,4 +1,4 @@
-"""Models of open_clip that this project recommends: license, size and published accuracy.
+"""Models of open_clip that this project recommends: license, size, speed, published accuracy.
 
 Read a license again before you rely on it: its owner may change it.
 """
@@ -27,6 +27,8 @@ class Recommended:
         license_source: the address of the license, or of the page that states it.
         commercial: True if that license allows commercial use.
         megabytes: size of the weights in float32, in units of 10^6 bytes.
+        speed: photos per second relative to ViT-B-16, on a CPU in float32
+            (`benchmarks/model_speed.py`).
         imagenet: published zero-shot accuracy on ImageNet, in percent.
         source: where the accuracy was published.
     """
@@ -36,6 +38,7 @@ class Recommended:
     license_source: str
     commercial: bool
     megabytes: int
+    speed: float
     imagenet: float
     source: str
 
@@ -50,6 +53,7 @@ RECOMMENDED = (
         license_source="https://huggingface.co/laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K",
         commercial=True,
         megabytes=598,
+        speed=1.0,
         imagenet=73.5,
         source=_RESULTS,
     ),
@@ -59,6 +63,7 @@ RECOMMENDED = (
         license_source="https://github.com/openai/CLIP/blob/main/LICENSE",
         commercial=True,
         megabytes=598,
+        speed=1.0,
         imagenet=68.3,
         source=_RESULTS,
     ),
@@ -68,6 +73,7 @@ RECOMMENDED = (
         license_source="https://huggingface.co/google/siglip2-base-patch16-256",
         commercial=True,
         megabytes=1_501,
+        speed=0.74,
         imagenet=79.1,
         source=_SIGLIP2,
     ),
@@ -77,6 +83,7 @@ RECOMMENDED = (
         license_source=_PE,
         commercial=True,
         megabytes=1_791,
+        speed=0.89,
         imagenet=78.4,
         source=_PE,
     ),
@@ -86,6 +93,7 @@ RECOMMENDED = (
         license_source="https://huggingface.co/apple/DFN2B-CLIP-ViT-B-16",
         commercial=False,
         megabytes=598,
+        speed=1.0,
         imagenet=76.2,
         source=_RESULTS,
     ),
@@ -95,6 +103,7 @@ RECOMMENDED = (
         license_source=f"{_MOBILECLIP}/LICENSE_MODELS",
         commercial=False,
         megabytes=397,
+        speed=1.04,
         imagenet=77.2,
         source=f"{_MOBILECLIP}/README.md",
     ),

@@ -6,10 +6,10 @@ from mkt_search.models.recommended import DEFAULT, RECOMMENDED
 from tests.command_line import columns, mkt
 
 
-def test_lists_models_with_license_size_and_published_accuracy() -> None:
+def test_lists_models_with_license_size_speed_and_published_accuracy() -> None:
     rows = columns(mkt("models"))
     found = next(row for row in rows if DEFAULT in row)
-    assert found[:5] == [DEFAULT, "MIT", "yes", "598", "73.5"]
+    assert found[:6] == [DEFAULT, "MIT", "yes", "598", "1.00", "73.5"]
     assert [row[0] for row in rows if "/" in row[0]] == [model.name for model in RECOMMENDED]
 
 

@@ -1,5 +1,8 @@
 """Recommended models exist in open_clip and have the sizes stated; everyone may use the default."""
 
+import json
+from pathlib import Path
+
 import open_clip
 import pytest
 import torch
@@ -18,6 +21,14 @@ def test_the_size_is_that_of_its_weights_in_float32(model: Recommended) -> None:
         built = open_clip.create_model(model.name.partition("/")[0], device="meta")
     size = sum(4 * tensor.numel() for tensor in built.state_dict().values())
     assert round(size / 1e6) == model.megabytes
+
+
+def test_the_speed_is_the_one_that_was_measured() -> None:
+    results = Path(__file__).parents[2] / "benchmarks" / "results" / "model_speed.json"
+    rows = json.loads(results.read_text())["tables"]["speed"]["rows"]
+    measured = {name: speed for name, *_, speed in rows}
+    for model in RECOMMENDED:
+        assert model.speed == pytest.approx(measured[model.name.partition("/")[0]], abs=0.005)
 
 
 def test_the_default_allows_commercial_use() -> None:
