@@ -96,6 +96,11 @@ def _is_path_below(value: str) -> None:
         raise ValueError(f"the path {value[:80]!r} leads out of its folder")
 
 
+def _is_side(value: int) -> None:
+    if value < 1:
+        raise ValueError(f"a photo with a side of {value} pixels")
+
+
 def _is_miniature(value: bytes) -> None:
     sides = value[:2]
     if len(sides) < 2 or min(sides) < SHORTEST_SIDE or len(value) != 2 + sides[0] * sides[1]:
@@ -122,6 +127,9 @@ PathBelow = Checked(_BYTEWISE, str, _is_path_below)
 
 FileName = Checked(String(), str, bare_name)
 """The name of a file in a folder of the library."""
+
+Side = Checked(Integer(), int, _is_side)
+"""A width or height in pixels."""
 
 Miniature = Checked(LargeBinary(), bytes, _is_miniature)
 """An image as `photos.miniature` makes it."""

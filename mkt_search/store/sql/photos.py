@@ -18,6 +18,7 @@ from mkt_search.store.records import (
 )
 from mkt_search.store.sql import hand_tags
 from mkt_search.store.sql.checksums import checked, is_sound
+from mkt_search.store.sql.columns import impossible
 from mkt_search.store.sql.filters import HAS_COPY, filtered
 from mkt_search.store.sql.roots import roots_below
 from mkt_search.store.sql.schema import Content, Photo, Root, TagRow, VectorRow
@@ -149,6 +150,8 @@ def _record_of(photo: Any, root: Path, sha: bytes | None) -> PhotoRecord:
     facts = None
     if photo.width is not None:
         values = {name: getattr(photo, name) for name in PhotoFacts.__dataclass_fields__}
+        if None in (values["height"], values["format"], values["orientation"]):
+            raise impossible("a photo with a width and without its other facts")
         facts = PhotoFacts(**values)
     return PhotoRecord(
         photo.id,

@@ -23,6 +23,7 @@ from mkt_search.store.sql.columns import (
     Number,
     PathBelow,
     Sha256,
+    Side,
     Text,
     Time,
     Whole,
@@ -115,8 +116,8 @@ class Photo(Base):
     state: Mapped[str]
     error: Mapped[str | None]
     replaced: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    width: Mapped[int | None]
-    height: Mapped[int | None]
+    width: Mapped[int | None] = mapped_column(Side)
+    height: Mapped[int | None] = mapped_column(Side)
     format: Mapped[str | None]
     orientation: Mapped[int | None]
     taken_at: Mapped[datetime | None] = mapped_column(index=True)
