@@ -119,7 +119,8 @@ def evaluate_models(
     """Score photos for their labels with every model.
 
     A model encodes each photo once, with every patch; its vectors are not kept. A model with a
-    learned prompt is also evaluated with its plain template.
+    learned prompt, and a CLIP that averages over several templates, is also evaluated with its
+    plain template.
 
     Args:
         models: from `open_model`; photos that one cannot read are left out for the next.
@@ -139,7 +140,8 @@ def evaluate_models(
     config = config or Config()
     rules = rules or make_rules(config.evaluate, dataset, progress=progress)
     check_rules(rules, dataset)
-    vectors = [label_vectors(model, dataset.dataset.labels) for model in models]
+    templates = config.model.templates
+    vectors = [label_vectors(model, dataset.dataset.labels, templates) for model in models]
     photos = _Photos(dataset, dataset.photos.test if rows is None else rows, progress)
     if stored is not None:
         _check_models(models, stored)
@@ -187,8 +189,15 @@ def untrained(models: Sequence[Model], progress: ProgressCallback) -> list[Model
     return found
 
 
-def label_vectors(model: Model, labels: Sequence[str]) -> dict[Prompt, Vector]:
-    """Return the vectors (L, D) of labels by prompt: the learned prompt and the plain template.
+def label_vectors(
+    model: Model, labels: Sequence[str], templates: Sequence[str] = ()
+) -> dict[Prompt, Vector]:
+    """Return the vectors (L, D) of labels by prompt, the plain template last.
+
+    Args:
+        model: the model.
+        labels: the labels.
+        templates: those over which a plain CLIP averages; none is the plain one alone.
 
     Raises:
         UnknownLabel: a label is not in the model's table.
@@ -201,7 +210,16 @@ def label_vectors(model: Model, labels: Sequence[str]) -> dict[Prompt, Vector]:
 
     assert isinstance(encoder, PromptedTextEncoder)
     if encoder.context is None:
-        return {"template": vectors}
+        averaged = model.label_encoder(templates)
+        is_plain = averaged.fingerprint == encoder.fingerprint
+        return (
+            {"template": vectors}
+            if is_plain
+            else {
+                "templates": averaged.encode(labels),
+                "template": vectors,
+            }
+        )
     return {"learned": vectors, "template": _template_vectors(encoder, labels)}
 
 

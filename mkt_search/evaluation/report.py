@@ -13,7 +13,7 @@ from mkt_search.display import count_noun
 from mkt_search.evaluation.protocol import PROTOCOLS, STREAMS, Group, Rules, Scale, Stream
 from mkt_search.evaluation.tables import Table, as_cell
 
-Prompt = Literal["learned", "template", "table"]
+Prompt = Literal["learned", "templates", "template", "table"]
 Vectors = Literal["patches", "stored"]
 Metrics = Mapping[str, Mapping[str, float]]
 

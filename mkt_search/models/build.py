@@ -6,7 +6,7 @@ a search with a label table never loads it.
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -101,11 +101,17 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def label_encoder(self) -> LabelEncoder:
-        """Return the label encoder, always the same object.
+    def label_encoder(self, templates: Sequence[str] = ()) -> LabelEncoder:
+        """Return the label encoder, always the same object for the same templates.
+
+        Args:
+            templates: texts with one "{}" each for the label, over which a plain CLIP averages;
+                none is its one default template. A trained checkpoint keeps what it was trained
+                with.
 
         Raises:
-            ModelError: the model has none, or its files are missing or damaged.
+            ModelError: the model has none, or its files are missing or damaged; or a template does
+                not have exactly one "{}".
         """
 
     def photo_encoder(
@@ -201,8 +207,8 @@ class CheckpointModel(Model):
             source=source,
         )
 
-    def label_encoder(self) -> LabelEncoder:
-        """Return the label table, or the text tower with the learned prompt."""
+    def label_encoder(self, templates: Sequence[str] = ()) -> LabelEncoder:
+        """Return the label table, or the text tower with the prompt of its training."""
         return self._label_encoder
 
     @cached_property
@@ -287,7 +293,7 @@ class AnchorAlone(Model):
                 parameter.detach().zero_()
         return student
 
-    def label_encoder(self) -> LabelEncoder:
+    def label_encoder(self, templates: Sequence[str] = ()) -> LabelEncoder:
         """Return the label encoder of the checkpoint."""
         return self._model.label_encoder()
 
@@ -300,6 +306,7 @@ class ClipModel(Model):
     ) -> None:
         """Name the model; `why_own` says why its own patch vectors are the best it has."""
         super().__init__(name)
+        self._averaged: dict[tuple[str, ...], LabelEncoder] = {}
         self._why_own = why_own
         self._weights = weights
 
@@ -347,9 +354,16 @@ class ClipModel(Model):
         student.patch_vectors = "own" if self._why_own else patch_vectors
         return student
 
-    def label_encoder(self) -> "PromptedTextEncoder":
-        """Return the text tower with the default template."""
-        return self._label_encoder
+    def label_encoder(self, templates: Sequence[str] = ()) -> LabelEncoder:
+        """Return the text tower with templates; none is its one default template."""
+        if not templates:
+            return self.plain_encoder
+        key = tuple(templates)
+        if key not in self._averaged:
+            from mkt_search.models.templates import TemplatesEncoder
+
+            self._averaged[key] = TemplatesEncoder(self.plain_encoder, templates)
+        return self._averaged[key]
 
     @cached_property
     def _clip(self) -> Any:
@@ -362,7 +376,8 @@ class ClipModel(Model):
         return clip_student(self._clip, "own")
 
     @cached_property
-    def _label_encoder(self) -> "PromptedTextEncoder":
+    def plain_encoder(self) -> "PromptedTextEncoder":
+        """The text tower in its one default template, in which training uses it."""
         from mkt_search.models.text import PromptedTextEncoder
 
         return PromptedTextEncoder(
@@ -377,6 +392,11 @@ def locate(spec: str | Path) -> str:
     """Return the folder of a built-in model, or the name itself."""
     name = str(spec)
     return {DEMO: str(DEMO_CHECKPOINT), DEMO_TEACHER: str(DEMO_CLIP)}.get(name, name)
+
+
+def takes_templates(spec: str) -> bool:
+    """Return True if a model is a plain CLIP, whose labels are put into templates."""
+    return not checkpoint.is_checkpoint(Path(locate(spec)).expanduser())
 
 
 def is_here(spec: str) -> bool:

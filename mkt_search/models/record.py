@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from mkt_search.errors import ModelError
 from mkt_search.files import read_text
 from mkt_search.models import checkpoint
-from mkt_search.models.build import Model, locate, open_model
+from mkt_search.models.build import Model, locate, open_model, takes_templates
+from mkt_search.models.templates import templates_fingerprint
 from mkt_search.types import (
     DEFAULT_PATCH_VECTORS,
     Encoding,
@@ -139,16 +140,17 @@ class RecordedModel(Model):
         """Build the student in float32 on the CPU."""
         return self.opened.student(patch_vectors)
 
-    def label_encoder(self) -> LabelEncoder:
+    def label_encoder(self, templates: Sequence[str] = ()) -> LabelEncoder:
         """Return a label encoder that opens the model's own when a label must be encoded."""
-        return RecordedLabelEncoder(self)
+        return RecordedLabelEncoder(self, templates if takes_templates(self.name) else ())
 
 
 class RecordedLabelEncoder:
     """The label encoder of a recorded model: known by its fingerprint, opened to encode."""
 
-    def __init__(self, model: RecordedModel) -> None:
+    def __init__(self, model: RecordedModel, templates: Sequence[str]) -> None:
         self._model = model
+        self._templates = templates
 
     @property
     def dim(self) -> int:
@@ -158,11 +160,12 @@ class RecordedLabelEncoder:
     @property
     def fingerprint(self) -> str:
         """A short content hash: under the same one, the same labels have the same vectors."""
-        return self._model.label_fingerprint
+        plain = self._model.label_fingerprint
+        return templates_fingerprint(plain, self._templates) if self._templates else plain
 
     def encode(self, labels: Sequence[str]) -> Vector:
         """Return (L, D) float32. Raises ModelError, UnknownLabel."""
-        return self._model.opened.label_encoder().encode(labels)
+        return self._model.opened.label_encoder(self._templates).encode(labels)
 
 
 def _checkpoint_parts(folder: Path) -> list[object]:

@@ -93,8 +93,7 @@ class PromptedTextEncoder:
         lengths: Lengths = "one",
         device: torch.device | str = "cpu",
     ) -> None:
-        if template.count("{}") != 1:
-            raise ModelError(f'the template "{template}" needs exactly one {{}} for the label')
+        _check_template(template)
         self.template = template
         self._tower = tower
         self._model = model.to(device).eval()
@@ -109,6 +108,18 @@ class PromptedTextEncoder:
         self.dim = word.shape[1]
         self._word_length = float(np.linalg.norm(word))
         self._length = self._word_length if lengths == "own" else None
+
+    def with_template(self, template: str) -> "PromptedTextEncoder":
+        """Return an encoder of the same tower with another template and no learned context.
+
+        Raises:
+            ModelError: the template does not have exactly one "{}".
+        """
+        _check_template(template)
+        other = copy.copy(self)
+        other.template, other.context = template, None
+        other._layout = _Layout(self._layout.tokenizer, template)
+        return other
 
     def with_lengths(self, lengths: Lengths) -> "PromptedTextEncoder":
         """Return an encoder of the same tower and prompt that scales as `lengths` says."""
@@ -228,6 +239,11 @@ class PromptedTextEncoder:
             )
 
 
+def _check_template(template: str) -> None:
+    if template.count("{}") != 1:
+        raise ModelError(f'the template "{template}" needs exactly one {{}} for the label')
+
+
 class _Layout:
     """Finds the tokens of the label and of the context in a filled template.
 
@@ -235,7 +251,7 @@ class _Layout:
     """
 
     def __init__(self, tokenizer: Any, template: str) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._template = template
         self._length = int(tokenizer.context_length)
         empty, word = tokenizer(["", "photo"])
@@ -251,7 +267,7 @@ class _Layout:
         The tokenizer truncates silently, so a text is read with room for two more tokens first.
         """
         filled = [self._template.replace("{}", label) for label in labels]
-        longer = self._tokenizer(filled, context_length=self._length + 2)
+        longer = self.tokenizer(filled, context_length=self._length + 2)
         too_long = (longer[:, self._length] != self.padding).nonzero().flatten()
         if len(too_long):
             number = int(too_long[0])
@@ -260,7 +276,7 @@ class _Layout:
                 f" {self._count_all(filled[number]):,} tokens, and the text tower reads"
                 f" {self._length}; shorten it"
             )
-        return self._tokenizer(filled)  # type: ignore[no-any-return]
+        return self.tokenizer(filled)  # type: ignore[no-any-return]
 
     def context_positions(self, labels: Sequence[str], ids: Tensor) -> Tensor:
         """Return (L, T) bool: a mask of the context tokens, the same number in every row.
@@ -283,14 +299,14 @@ class _Layout:
 
     def _content(self, text: str) -> list[int]:
         """Return the ids of a text without special tokens and padding."""
-        ids = self._tokenizer([text])[0]
+        ids = self.tokenizer([text])[0]
         end = self._start + self._count(ids) - self._specials
         return [int(i) for i in ids[self._start : end]]
 
     def _count_all(self, text: str) -> int:
         """Return the number of tokens of a text of any length; none is of less than a byte."""
         longest = self._specials + len(text.encode()) + 1
-        return self._count(self._tokenizer([text], context_length=longest)[0])
+        return self._count(self.tokenizer([text], context_length=longest)[0])
 
     def _count(self, ids: Tensor) -> int:
         """Return the number of tokens before the padding."""

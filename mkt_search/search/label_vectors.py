@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mkt_search.errors import StoreError, UnknownLabel
+from mkt_search.models.label_file import LabelFile
 from mkt_search.progress import Progress, ProgressCallback
 from mkt_search.spelling import clean_label
 from mkt_search.store.catalog import Catalog
@@ -15,21 +16,33 @@ STEP = "reading labels"
 
 
 class LabelVectors:
-    """The label vectors a library remembers. Only one thread may call `of` at a time."""
+    """The label vectors a library remembers. Only one thread may call `of` at a time.
 
-    def __init__(self, catalog: Catalog) -> None:
-        """Remember in a library's catalog."""
+    Remembered is the vector of a text under the fingerprint of an encoder, templates included. The
+    mean over a label's phrases is not, so no change of phrases or templates leaves an old vector in
+    use.
+
+    Args:
+        catalog: remembers them.
+        file: the phrases of labels.
+    """
+
+    def __init__(self, catalog: Catalog, file: LabelFile | None = None) -> None:
         self._catalog = catalog
+        self._file = file or LabelFile()
         self._known: dict[str, dict[str, Vector]] = {}  # by fingerprint of the encoder
 
     def of(self, labels: Sequence[str], encoder: LabelEncoder) -> Vector:
         """Return (L, D) unit vectors. Raises UnknownLabel."""
-        labels = list(map(clean_label, labels))
         known = self._known.setdefault(encoder.fingerprint, {})
-        new = [label for label in dict.fromkeys(labels) if label not in known]
-        if new:
-            known.update(self._remembered(encoder, new))
-        return np.stack([known[label] for label in labels])
+
+        def vectors_of(texts: Sequence[str]) -> Vector:
+            new = [text for text in dict.fromkeys(texts) if text not in known]
+            if new:
+                known.update(self._remembered(encoder, new))
+            return np.stack([known[text] for text in texts])
+
+        return self._file.vectors(list(map(clean_label, labels)), vectors_of)
 
     def of_vocabulary(
         self, labels: Sequence[str], encoder: LabelEncoder, progress: ProgressCallback
@@ -39,17 +52,21 @@ class LabelVectors:
         Raises:
             UnknownLabel: names every unknown label of the vocabulary.
         """
+
+        def vectors_of(texts: Sequence[str]) -> Vector:
+            found = self._remembered(encoder, texts)
+            return np.stack([found[text] for text in texts])
+
         labels = list(map(clean_label, labels))
         vectors = np.empty((len(labels), encoder.dim), np.float32)
         for first in range(0, len(labels), LABELS_PER_ENCODING):
             progress(Progress(STEP, first, len(labels)))
             piece = labels[first : first + LABELS_PER_ENCODING]
             try:
-                found = self._remembered(encoder, piece)
+                vectors[first : first + LABELS_PER_ENCODING] = self._file.vectors(piece, vectors_of)
             except UnknownLabel:
-                encoder.encode(labels)  # raises for every unknown label, not only for this piece's
+                self._file.vectors(labels, encoder.encode)  # names every unknown label
                 raise
-            vectors[first : first + LABELS_PER_ENCODING] = [found[label] for label in piece]
         return vectors
 
     def _remembered(self, encoder: LabelEncoder, labels: Sequence[str]) -> dict[str, Vector]:

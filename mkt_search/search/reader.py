@@ -1,6 +1,7 @@
 """The current state of a library: vectors, model and label vectors, and searches over them."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Lock, RLock
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from mkt_search.errors import LibraryDamaged, LibraryNotFound, QueryError
 from mkt_search.models.build import Model
+from mkt_search.models.label_file import read_label_file
 from mkt_search.progress import ProgressCallback
 from mkt_search.scoring import mean_of_views, unit
 from mkt_search.search.hits import hits_of
@@ -20,7 +22,7 @@ from mkt_search.store.interfaces import ContentIds, Snapshot, VectorStore, Weigh
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.store import Store
-from mkt_search.types import Filters, Hit, ImageSpec, Term, Vector
+from mkt_search.types import Filters, Hit, ImageSpec, LabelEncoder, Term, Vector
 
 
 class LibraryReader:
@@ -36,11 +38,15 @@ class LibraryReader:
         self._store = store
         self._config = config
         self._models = LibraryModel(store, model)
-        self._labels = LabelVectors(store.catalog)
         self._vectors: VectorStore | None = None
         self._snapshot: Snapshot | None = None
         self._lock = RLock()  # of the snapshot
         self._labels_lock = Lock()  # encoding a label takes long, and is no reason not to search
+
+    @cached_property
+    def _labels(self) -> LabelVectors:
+        """The label vectors; a faulty file of labels is no reason not to index."""
+        return LabelVectors(self._store.catalog, read_label_file(self._config.model.label_file))
 
     def close(self) -> None:
         """Release the vectors in memory."""
@@ -104,12 +110,15 @@ class LibraryReader:
         self, labels: Sequence[str], snapshot: Snapshot, progress: ProgressCallback
     ) -> Vector:
         """Return (L, D) as `label_vectors` does, but keep none of them in memory."""
-        encoder = self._models.of(snapshot.facts.stored).label_encoder()
+        encoder = self._encoder(self._models.of(snapshot.facts.stored))
         return self._labels.of_vocabulary(labels, encoder, progress)
 
     def _label_vectors(self, labels: Sequence[str], model: Model) -> Vector:
         with self._labels_lock:
-            return self._labels.of(labels, model.label_encoder())
+            return self._labels.of(labels, self._encoder(model))
+
+    def _encoder(self, model: Model) -> LabelEncoder:
+        return model.label_encoder(self._config.model.templates)
 
     # Photos and queries
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mkt_search.errors import PhotoError, QueryError
 from mkt_search.models.build import Model
+from mkt_search.models.label_file import read_label_file
 from mkt_search.photos import decode as images
 from mkt_search.scoring import HALF, StreamScores, fuse_over_labels, of_best_view, scale, score
 from mkt_search.settings.config import Config
@@ -63,7 +64,8 @@ def score_photo(
         path: the photo.
         labels: labels that the model's label encoder can encode.
         model: the student and the label encoder.
-        config: the device, the number format and the pixel cap.
+        config: the device, the number format, the pixel cap, and the templates and phrases of
+            labels.
         fuse: `cosine` as in a library; `vocabulary` divides each stream by its norm
             over exactly these labels, the paper's fusion; `none` takes the student's raw vectors.
             The score is the mean of the two streams in every case.
@@ -74,7 +76,8 @@ def score_photo(
         UnknownLabel: a label is not in the model's label table.
         ModelError.
     """
-    vectors = model.label_encoder().encode(labels)
+    encoder = model.label_encoder(config.model.templates)
+    vectors = read_label_file(config.model.label_file).vectors(labels, encoder.encode)
     encoded = encode_photo(path, model, config)
     of_views = fused(encoded, vectors, k=top_k or model.top_k, fuse=fuse)
     scores = of_best_view(of_views, [len(encoded.patches)])

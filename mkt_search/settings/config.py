@@ -18,6 +18,7 @@ from mkt_search.settings import toml as config_file
 from mkt_search.settings.setting import Setting, check, nearest, parse, setting
 
 FILE = "mkt.toml"
+LABELS_FILE = "labels.toml"
 FOLDER = ".mkt"
 
 
@@ -50,6 +51,17 @@ class ModelConfig:
     patch_vectors: Literal["kk", "value", "own"] = setting(
         "kk",
         "Patch vectors of a CLIP: kk or value (of its last attention), or own (its last tokens).",
+        advanced=True,
+    )
+    templates: tuple[str, ...] = setting(
+        ("There is a {} in the scene", "a photo of a {}.", "a photo of the {}.", "itap of a {}."),
+        "Texts around a label, averaged by a CLIP without a prompt of its own.",
+        advanced=True,
+    )
+    label_file: str = setting(
+        "",
+        f'File of phrases of labels; "" is {LABELS_FILE} beside mkt.toml or .mkt, if it is there.',
+        is_path=True,
         advanced=True,
     )
 
@@ -550,6 +562,9 @@ def load(
     for item in settings():
         value, sources[item.name] = _pick(item, flags or {}, environ, file_values)
         values[item.section][item.key] = value
+    labels = home / LABELS_FILE if home else None
+    if labels is not None and not values["model"]["label_file"] and labels.exists():
+        values["model"]["label_file"] = str(labels)
     return Config(
         **{name: part(**values[name]) for name, part in SECTIONS.items()}, sources=sources
     )

@@ -52,6 +52,7 @@ class EvaluateSettings(TypedDict, total=False):
     device: str
     dtype: Literal["auto", "bfloat16", "float32"]
     patch_vectors: Literal["kk", "value", "own"]
+    templates: tuple[str, ...]
 
 
 def override(config: Config, values: Mapping[str, Any]) -> Config:

@@ -28,7 +28,7 @@ from mkt_search.library import Library
 from mkt_search.models import checkpoint
 from mkt_search.models.anchor import Anchor
 from mkt_search.models.anchor_choice import AnchorChoice, Point
-from mkt_search.models.build import AnchorAlone, CheckpointModel
+from mkt_search.models.build import AnchorAlone, CheckpointModel, open_model
 from mkt_search.progress import Progress
 from mkt_search.search.score_photo import score_photo
 from mkt_search.settings.config import Config, DataConfig, EvaluateConfig, ModelConfig
@@ -123,6 +123,16 @@ def test_the_plain_template_is_that_of_the_untuned_checkpoint(
     assert list(tuned) == ["learned", "template"] and list(plain) == ["template"]
     np.testing.assert_allclose(tuned["template"], plain["template"], atol=1e-6)
     assert np.abs(tuned["learned"] - tuned["template"]).max() > 0.01
+
+
+def test_a_clip_is_evaluated_with_its_templates_beside_the_plain_one(tmp_path: Path) -> None:
+    model, labels = open_model(tiny_clip(tmp_path)), ["red", "blue"]
+    found = label_vectors(model, labels, ("a {}", "{}"))
+    assert list(found) == ["templates", "template"]
+    np.testing.assert_array_equal(found["template"], label_vectors(model, labels)["template"])
+    assert np.abs(found["templates"] - found["template"]).max() > 0.01
+    tuned = prompted_model(tmp_path / "tuned")
+    assert list(label_vectors(tuned, labels, ("a {}", "{}"))) == ["learned", "template"]
 
 
 def test_photos_that_cannot_be_read_are_counted_and_reported(

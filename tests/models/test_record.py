@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -88,6 +89,18 @@ def test_a_recorded_model_has_the_facts_of_the_model(
     assert "opened" not in vars(found)
     assert labels.encode(["red"]).shape == (1, 16)
     assert found.top_k == model.top_k
+
+
+@every_model
+def test_a_recorded_model_averages_over_the_templates_that_the_model_does(
+    tmp_path: Path, make: Callable[[Path], str | Path]
+) -> None:
+    model, templates = open_model(make(tmp_path / "c")), ("a photo of a {}.", "{}")
+    recorded = open_recorded(model.name, encoding_of(model), record_for(model))
+    expected, labels = model.label_encoder(templates), recorded.label_encoder(templates)
+    assert labels.fingerprint == expected.fingerprint
+    assert "opened" not in vars(recorded)
+    np.testing.assert_array_equal(labels.encode(["red"]), expected.encode(["red"]))
 
 
 @every_model

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mkt_search.errors import LibraryLocked, UnknownLabel
+from mkt_search.models.label_file import LabelFile
 from mkt_search.progress import Progress, no_progress
 from mkt_search.search.label_vectors import LABELS_PER_ENCODING, STEP, LabelVectors
 from mkt_search.store.catalog import Catalog
@@ -73,6 +74,28 @@ def test_another_encoder_has_vectors_of_its_own(catalog: Catalog) -> None:
     vectors.of(["dog"], CountingEncoder())
     vectors.of(["dog"], other)
     assert other.encoded == ["dog"]
+
+
+def test_a_change_of_phrases_leaves_no_old_vector_in_use(catalog: Catalog) -> None:
+    encoder = CountingEncoder()
+    plain = LabelVectors(catalog).of(["crane"], encoder)
+    file = LabelFile({"crane": ("tower crane", "gru")})
+    described = LabelVectors(catalog, file).of(["crane", "dog"], encoder)
+    expected = file.vectors(["crane", "dog"], lambda texts: np.stack([*map(vector_of, texts)]))
+    np.testing.assert_allclose(described, expected, atol=1e-6)
+    np.testing.assert_array_equal(
+        LabelVectors(catalog, file).of_vocabulary(["crane", "dog"], encoder, no_progress), described
+    )
+    np.testing.assert_array_equal(LabelVectors(catalog).of(["crane"], encoder), plain)
+    assert encoder.encoded == ["crane", "tower crane", "gru", "dog"]
+
+
+def test_a_phrase_that_the_table_lacks_is_named(catalog: Catalog) -> None:
+    vectors = LabelVectors(catalog, LabelFile({"crane": ("gru?",)}))
+    with pytest.raises(UnknownLabel, match=r"gru\?"):
+        vectors.of(["crane"], CountingEncoder())
+    with pytest.raises(UnknownLabel, match=r"gru\?"):
+        vectors.of_vocabulary(["dog", "crane"], CountingEncoder(), no_progress)
 
 
 def test_a_vocabulary_is_encoded_in_pieces(catalog: Catalog) -> None:

@@ -4,15 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from mkt_search.errors import LibraryNotFound, QueryError
+from mkt_search.errors import ConfigError, LibraryNotFound, QueryError
+from mkt_search.library import Library
 from mkt_search.search.reader import LibraryReader
 from mkt_search.search.search import Explanation
 from mkt_search.settings.config import Config
 from mkt_search.store.sql.catalog import SqlCatalog
 from mkt_search.store.store import Store
 from mkt_search.types import Filters, Term
+from tests.tiny import paint, tiny_clip
 
 
 @pytest.fixture
@@ -108,3 +111,42 @@ def test_a_commit_between_vectors_and_facts_starts_the_search_again(
     monkeypatch.setattr(reader, "snapshot", before_a_commit)
     assert names(reader, Term(label="green")) != ["green.png"]
     writer.close()
+
+
+def test_phrases_beside_the_library_say_what_a_label_is(own_library: Path) -> None:
+    (own_library / "labels.toml").write_text('[grass]\nphrases = ["green"]\n', encoding="utf-8")
+    with Library.open(own_library) as library:
+        assert library.search("grass", k=1)[0].path.name == "green.png"
+        np.testing.assert_array_equal(*library.label_vectors(["grass", "green"]))
+    (own_library / "labels.toml").write_text('[grass]\nphrases = ["blue"]\n', encoding="utf-8")
+    with Library.open(own_library) as library:
+        np.testing.assert_array_equal(*library.label_vectors(["grass", "blue"]))
+
+
+def test_a_faulty_file_of_phrases_is_a_sentence_where_labels_are_used(own_library: Path) -> None:
+    (own_library / "labels.toml").write_text("[grass", encoding="utf-8")
+    with Library.open(own_library) as library:
+        assert library.index([own_library / "photos"]).indexed == 0
+        with pytest.raises(ConfigError, match=r"labels\.toml: not valid TOML"):
+            library.search("green")
+
+
+def test_other_templates_give_other_vectors_and_index_nothing_again(tmp_path: Path) -> None:
+    """Vectors of photos do not depend on templates; those of labels are never mixed up."""
+    paint(tmp_path / "photos" / "red.png", "red")
+    with Library.create(tmp_path) as library:
+        library.index([tmp_path / "photos"], model=tiny_clip(tmp_path / "clip"))
+        default = library.label_vectors(["red"])
+    found = {}
+    for templates in (["{}"], ["{}", "a {}"], []):
+        (tmp_path / "mkt.toml").write_text(f"[model]\ntemplates = {templates}\n")
+        with Library.open(tmp_path) as library:
+            assert library.index().indexed == 0
+            found[len(templates)] = library.label_vectors(["red"])
+            np.testing.assert_array_equal(
+                found[len(templates)], library.model.label_encoder(templates).encode(["red"])
+            )
+    (tmp_path / "mkt.toml").unlink()
+    with Library.open(tmp_path) as library:
+        np.testing.assert_array_equal(library.label_vectors(["red"]), default)
+    assert len({vector.tobytes() for vector in (default, *found.values())}) == 4

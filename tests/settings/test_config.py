@@ -318,3 +318,13 @@ def test_named_folder_without_a_library_is_refused(home: Path) -> None:
         named_library(home)
     with pytest.raises(LibraryNotFound, match="no library in"):
         named_library(home / ".mkt")
+
+
+def test_labels_toml_beside_the_library_is_the_default_file_of_labels(home: Path) -> None:
+    assert load(home).model.label_file == ""
+    (home / ".mkt").mkdir()
+    (home / "labels.toml").touch()
+    (home / "below").mkdir()
+    assert load(home / "below").model.label_file == str(home / "labels.toml")
+    write(home, '[model]\nlabel_file = "other.toml"')
+    assert load(home).model.label_file == "other.toml"

@@ -75,7 +75,7 @@ def _from_text_model(spec: str, lengths: Lengths) -> LabelSpace:
     elif Path(weights).expanduser().is_file():  # the checkpoint is used from other folders too
         weights = str(Path(weights).expanduser().resolve())
     model = ClipModel(open_clip_weights(spec), name=spec)
-    encoder = model.label_encoder().with_lengths(lengths)
+    encoder = model.plain_encoder.with_lengths(lengths)
     return LabelSpace(encoder, prompt=Prompt(name, weights, lengths=lengths))
 
 
