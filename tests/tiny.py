@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
+from timm.models import eva, fastvit, register_model, vision_transformer
 from torch import nn
 
 from mkt_search.models import checkpoint
@@ -163,7 +164,38 @@ TOWERS: dict[str, dict[str, Any]] = {
     "map": {"timm_model_name": "test_vit3", "timm_pool": "map", "timm_proj": "", "image_size": 160},
     "tokens": {"timm_model_name": "test_vit", "timm_pool": "", "image_size": 160},
     "convnext": {"timm_model_name": "test_convnext", "timm_pool": "avg", "image_size": 160},
+    "openai": {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
+    "sig-lip2": {  # open_clip takes another tokenizer for a name with "siglip"
+        **{"timm_model_name": "tiny_siglip2", "timm_pool": "map", "timm_proj": "none"},
+        "image_size": 32,
+    },
+    "pe-core": {"timm_model_name": "tiny_pe_core", "timm_pool": "map", "image_size": 32},
+    "mobileclip2": {"timm_model_name": "tiny_mobileclip2", "timm_pool": "avg", "image_size": 128},
 }
+_SHRUNKEN = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
+
+
+@register_model  # type: ignore[untyped-decorator]
+def tiny_siglip2(**options: Any) -> nn.Module:
+    """Build the tower of ViT-B-16-SigLIP2, shrunken."""
+    model: nn.Module = vision_transformer.vit_base_patch16_siglip_256(**options, **_SHRUNKEN)
+    return model
+
+
+@register_model  # type: ignore[untyped-decorator]
+def tiny_pe_core(**options: Any) -> nn.Module:
+    """Build the tower of PE-Core-B-16, shrunken."""
+    model: nn.Module = eva.vit_pe_core_base_patch16_224(**options, **_SHRUNKEN)
+    return model
+
+
+@register_model  # type: ignore[untyped-decorator]
+def tiny_mobileclip2(**options: Any) -> nn.Module:
+    """Build the tower of MobileCLIP2-S2, shrunken."""
+    model: nn.Module = fastvit.fastvit_mci2(
+        **options, layers=(1, 1, 1, 1), embed_dims=(8, 16, 32, 32)
+    )
+    return model
 
 
 def tiny_clip(folder: Path, tower: str = "vit", *, seed: int = 0) -> str:
@@ -180,6 +212,7 @@ def tiny_clip(folder: Path, tower: str = "vit", *, seed: int = 0) -> str:
     config = {
         "embed_dim": 16,
         "vision_cfg": TOWERS[tower],
+        "quick_gelu": tower == "openai",
         "text_cfg": {"context_length": 24, "width": 32, "heads": 2, "layers": 2},
     }
     folder.mkdir(parents=True, exist_ok=True)
