@@ -4,7 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def deep_tiff(
     photometric: int,
     *,
     extra: tuple[int, ...] = (),
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     packed: bool = False,
     planar: bool = False,
     predictor: int = 1,
