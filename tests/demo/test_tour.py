@@ -145,7 +145,7 @@ def test_the_report_has_the_commands_and_the_numbers(toured: Path) -> None:
     rows = table_rows(json.loads((toured / "evaluation.json").read_text()))
     assert {row["model"] for row in rows} >= {"demo", "demo-teacher"}
     assert {row["stream"] for row in rows} == {"global", "local", "fused"}
-    assert {row["prompt"] for row in rows} == {"template", "learned"}
+    assert {row["prompt"] for row in rows} == {"templates", "template", "learned"}
     for row in rows:
         assert f"{row['gzsl']:.3f}" in text
 
