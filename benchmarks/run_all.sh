@@ -16,7 +16,7 @@ names=(
   first_search search retrieval tagging indexing decoding path_filter training_step
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
   local_vectors
-  ablations model_speed
+  ablations model_speed templates
 )
 
 measure() {
@@ -40,6 +40,7 @@ measure() {
         "${json[@]}" ;;
     corel5k)
       "$python" benchmarks/corel5k.py --data "$data" --work "$work/corel5k" --seeds 1 "${json[@]}" ;;
+    templates) "${one_thread[@]}" benchmarks/templates.py "${json[@]}" ;;
     model_speed) "${one_thread[@]}" benchmarks/model_speed.py "${json[@]}" ;;
     anchor_cost) "${one_thread[@]}" benchmarks/anchor_cost.py "${json[@]}" ;;
     pooling-corel5k)
