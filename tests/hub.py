@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 COMMIT = "c0ffee" * 6 + "beef"
+FAIL = -1  # instead of the bytes after which a download ends
 CHUNK = 1_000  # bytes that the hub's library reads at a time
 
 
@@ -19,8 +20,8 @@ class Hub:
     """Serves files as the Hugging Face hub does.
 
     `files` maps "OWNER/NAME/FILE" to bytes. `cuts` says after how many bytes each of the next
-    downloads ends. `ranges` are the first bytes that downloads asked for. Names in `damaged` are
-    announced with the hash of other bytes.
+    downloads ends, or `FAIL` for one that is refused. `ranges` are the first bytes that downloads
+    asked for. Names in `damaged` are announced with the hash of other bytes.
     """
 
     def __init__(self) -> None:
@@ -41,6 +42,13 @@ class Hub:
             return
         wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
         first = int(wanted[1]) if wanted else 0
+        is_download = request.command == "GET"
+        cut = self.cuts.pop(0) if self.cuts and is_download else len(content)
+        if is_download:
+            self.ranges.append(first)
+        if cut == FAIL:
+            request.send_error(403)
+            return
         request.send_response(206 if wanted else 200)
         announced = b"other bytes" if name in self.damaged else content
         request.send_header("ETag", f'"{hashlib.sha256(announced).hexdigest()}"')
@@ -49,10 +57,8 @@ class Hub:
         if wanted:
             request.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
         request.end_headers()
-        if request.command == "GET":
-            self.ranges.append(first)
-            length = self.cuts.pop(0) if self.cuts else len(content)
-            request.wfile.write(content[first : first + length])
+        if is_download:
+            request.wfile.write(content[first : first + cut])
             request.close_connection = True
 
 

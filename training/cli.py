@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mkt_search.display import printable
+from mkt_search.models.download_policy import downloads
 from mkt_search.process import keep_freed_memory, let_idle_threads_sleep
 from mkt_search.progress import Progress
 from mkt_search.settings import config
@@ -170,7 +171,7 @@ def _callbacks() -> Iterator[dict[str, Any]]:
     if not _is_first():
         yield {}
         return
-    with show_progress(on_stop=lambda last: STOPPED) as show:
+    with show_progress(on_stop=lambda last: STOPPED) as show, downloads(progress=show):
 
         def show_epoch(epoch: "Epoch") -> None:
             show(Progress("", message=report.epoch_line(epoch)))

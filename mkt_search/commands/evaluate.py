@@ -12,6 +12,7 @@ from mkt_search.commands.evaluation_output import Output, output_options, show_e
 from mkt_search.commands.open_library import library_folder
 from mkt_search.display import printable
 from mkt_search.errors import LibraryNotFound, StoreError
+from mkt_search.models.download_policy import downloads
 from mkt_search.progress import ProgressCallback
 from mkt_search.settings import config
 from mkt_search.terminal.options import (
@@ -114,7 +115,7 @@ def evaluate(
     names = names or tuple(filter(None, [settings.model.checkpoint]))
     is_needed = stored or not names
     with _library_in_reach(directory, settings, is_needed=is_needed, is_used=keep) as library:
-        with show_progress() as progress:
+        with show_progress() as progress, downloads(progress=progress):
             if library is None:
                 report = _without_library(names, settings, only, progress)
             else:

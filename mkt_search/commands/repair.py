@@ -10,6 +10,7 @@ import click
 from mkt_search.commands.index import stopped
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, duration
+from mkt_search.models.download_policy import downloads
 from mkt_search.process import keep_freed_memory
 from mkt_search.terminal.options import (
     Command,
@@ -44,6 +45,7 @@ def repair(ctx: click.Context, /, as_json: bool, directory: Path | None, **given
     with (
         open_library(directory, take_settings(given)) as library,
         show_progress("checking the library", on_stop=stopped) as progress,
+        downloads(progress=progress),
     ):
         summary = library.repair(progress=progress)
     if as_json:

@@ -9,6 +9,7 @@ import click
 
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, printable
+from mkt_search.models.download_policy import downloads
 from mkt_search.spelling import label_key
 from mkt_search.terminal.options import (
     COUNT,
@@ -165,7 +166,7 @@ def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: b
     from mkt_search.tagging.bulk import read_vocabulary
 
     settings, labels = library.config.tag, read_vocabulary(vocabulary)
-    with show_progress("opening the model") as progress:
+    with show_progress("opening the model") as progress, downloads(progress=progress):
         report = library.tag(
             labels,
             top=settings.top,

@@ -21,7 +21,7 @@ _policy: ContextVar[DownloadPolicy] = ContextVar("downloads", default=_DEFAULT)
 
 
 @contextmanager
-def downloads(*, offline: bool, progress: ProgressCallback) -> Iterator[None]:
+def downloads(*, progress: ProgressCallback, offline: bool = False) -> Iterator[None]:
     """Report downloads to `progress` while the block runs; `offline` forbids them."""
     token = _policy.set(DownloadPolicy(offline, progress))
     try:

@@ -12,7 +12,7 @@ from mkt_search.models.build import open_model
 from mkt_search.models.download import DownloadForbidden, HubFile
 from mkt_search.models.download_policy import downloads
 from mkt_search.progress import Progress
-from tests.hub import CHUNK, Hub, local_hub
+from tests.hub import CHUNK, FAIL, Hub, local_hub
 from tests.tiny import tiny_clip
 
 FILE = HubFile("owner/weights", ("weights.safetensors", "weights.bin"))
@@ -53,7 +53,7 @@ def test_the_first_name_that_the_hub_has_is_taken(hub: Hub) -> None:
 
 
 def test_a_download_that_a_person_stopped_is_continued_by_the_next(hub: Hub) -> None:
-    with pytest.raises(KeyboardInterrupt), downloads(offline=False, progress=Interrupt(5)):
+    with pytest.raises(KeyboardInterrupt), downloads(progress=Interrupt(5)):
         FILE.download("some weights")
     assert FILE.cached is None
     assert FILE.download("some weights").read_bytes() == CONTENT
@@ -69,7 +69,7 @@ def test_a_connection_that_is_cut_is_continued_at_once(hub: Hub) -> None:
 def test_a_download_is_announced_with_its_size_and_counted_in_megabytes(hub: Hub) -> None:
     hub.files["owner/weights/weights.bin"] = bytes(2_000_000)
     events: list[Progress] = []
-    with downloads(offline=False, progress=events.append):
+    with downloads(progress=events.append):
         FILE.download("some weights", remark=" (license: MIT)")
     first, *counts, last = events
     assert first.message.startswith("downloading some weights: 2 MB from http://127.0.0.1:")
@@ -96,7 +96,7 @@ def test_offline_nothing_is_asked_of_the_network(hub: Hub) -> None:
 
 
 def test_bytes_that_are_not_the_file_are_refused_and_forgotten(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), downloads(offline=False, progress=Interrupt(5)):
+    with pytest.raises(KeyboardInterrupt), downloads(progress=Interrupt(5)):
         FILE.download("some weights")
     (part,) = tmp_path.rglob("*.part")
     part.write_bytes(bytes(part.stat().st_size))
@@ -131,8 +131,19 @@ def test_a_tag_of_open_clip_gives_the_model_of_its_file(tagged: Hub, tmp_path: P
 
 def test_a_hub_that_fails_is_one_sentence_with_the_way_out(tagged: Hub) -> None:
     tagged.files.clear()
-    message = 'the weights "tag" of tiny-vit cannot be downloaded .*; run the command again'
+    message = r'the weights "tag" of tiny-vit cannot be downloaded .*; run the command again'
     with pytest.raises(ModelError, match=message) as caught:
         _ = open_model("tiny-vit/tag").fingerprint
     assert "\n" not in str(caught.value)
     assert "use tiny-vit/PATH/TO/FILE" in str(caught.value)
+
+
+def test_a_download_that_fails_half_way_is_one_sentence_and_continued_later(tagged: Hub) -> None:
+    tagged.cuts = [4 * CHUNK, FAIL]
+    with pytest.raises(
+        ModelError, match=r"cannot be downloaded .*; run the command again"
+    ) as caught:
+        _ = open_model("tiny-vit/tag").fingerprint
+    assert "\n" not in str(caught.value)
+    assert len(open_model("tiny-vit/tag").fingerprint) == 12
+    assert tagged.ranges == [0, 4 * CHUNK, 4 * CHUNK]
