@@ -11,7 +11,7 @@ from mkt_search.terminal.output import Column, show_json, show_table
 COLUMNS = (
     Column("model"),
     Column("license"),
-    Column("commercial use"),
+    Column("commercial"),
     Column("MB", is_number=True),
     Column("speed", is_number=True),
     Column("ImageNet %", is_number=True),
@@ -26,8 +26,8 @@ def models(as_json: bool) -> None:
 
     The first is what `mkt index` takes for a new library when no model is named. The speed is
     photos per second on a CPU, relative to ViT-B-16. The accuracy is zero-shot on ImageNet, as
-    published; searches of your photos may rank the models otherwise.
-    `--json` has the source of each license too.
+    published; searches of your photos may rank the models otherwise. `--json` has the addresses of
+    licenses and sources.
 
     \b
     Example:
@@ -47,7 +47,7 @@ def models(as_json: bool) -> None:
                 f"{model.megabytes:,}",
                 f"{model.speed:.2f}",
                 f"{model.imagenet:.1f}",
-                model.source,
+                model.source.title,
             )
             for model in RECOMMENDED
         ),

@@ -6,15 +6,27 @@ Read a license again before you rely on it: its owner may change it.
 from dataclasses import dataclass
 
 MIT, APACHE = "MIT", "Apache-2.0"
-APPLE = "apple-amlr, research only"
+APPLE = "apple-amlr"
 """Apple Machine Learning Research Model license: "does not include any commercial exploitation"."""
-_RESULTS = "https://github.com/mlfoundations/open_clip/blob/main/docs/openclip_results.csv"
-_SIGLIP2 = (
-    "https://github.com/google-research/big_vision/blob/main/"
-    "big_vision/configs/proj/image_text/README_siglip2.md"
-)
-_PE = "https://github.com/facebookresearch/perception_models/blob/main/apps/pe/README.md"
+_BIG_VISION = "https://github.com/google-research/big_vision/blob/main/big_vision/configs/proj"
+_PE_README = "https://github.com/facebookresearch/perception_models/blob/main/apps/pe/README.md"
 _MOBILECLIP = "https://github.com/apple/ml-mobileclip/blob/main"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a figure was published: a short title, and the address of the page."""
+
+    title: str
+    address: str
+
+
+_RESULTS = Source(
+    "open_clip", "https://github.com/mlfoundations/open_clip/blob/main/docs/openclip_results.csv"
+)
+_SIGLIP2 = Source("SigLIP 2", f"{_BIG_VISION}/image_text/README_siglip2.md")
+_PE = Source("PE", _PE_README)
+_MOBILECLIP2 = Source("MobileCLIP2", f"{_MOBILECLIP}/README.md")
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class Recommended:
     megabytes: int
     speed: float
     imagenet: float
-    source: str
+    source: Source
 
 
 DEFAULT = "ViT-B-16/datacomp_xl_s13b_b90k"
@@ -80,7 +92,7 @@ RECOMMENDED = (
     Recommended(
         name="PE-Core-B-16/meta",
         license=APACHE,
-        license_source=_PE,
+        license_source=_PE_README,
         commercial=True,
         megabytes=1_791,
         speed=0.89,
@@ -105,7 +117,7 @@ RECOMMENDED = (
         megabytes=397,
         speed=1.04,
         imagenet=77.2,
-        source=f"{_MOBILECLIP}/README.md",
+        source=_MOBILECLIP2,
     ),
 )
 

@@ -40,4 +40,5 @@ def test_the_default_allows_commercial_use() -> None:
 def test_the_default_comes_first_and_every_fact_names_its_source() -> None:
     assert RECOMMENDED[0].name == DEFAULT
     for model in RECOMMENDED:
-        assert model.source.startswith("https://") and model.license_source.startswith("https://")
+        for address in (model.source.address, model.license_source):
+            assert address.startswith("https://")
