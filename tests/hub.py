@@ -21,7 +21,8 @@ class Hub:
 
     `files` maps "OWNER/NAME/FILE" to bytes. `cuts` says after how many bytes each of the next
     downloads ends, or `FAIL` for one that is refused. `ranges` are the first bytes that downloads
-    asked for. Names in `damaged` are announced with the hash of other bytes.
+    asked for. Names in `damaged` are announced with the hash of other bytes, those in `tags` with
+    another tag.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Hub:
         self.cuts: list[int] = []
         self.ranges: list[int] = []
         self.damaged: set[str] = set()
+        self.tags: dict[str, str] = {}
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Answer a request for "/OWNER/NAME/resolve/main/FILE"."""
@@ -51,7 +53,8 @@ class Hub:
             return
         request.send_response(206 if wanted else 200)
         announced = b"other bytes" if name in self.damaged else content
-        request.send_header("ETag", f'"{hashlib.sha256(announced).hexdigest()}"')
+        tag = self.tags.get(name, hashlib.sha256(announced).hexdigest())
+        request.send_header("ETag", f'"{tag}"')
         request.send_header("X-Repo-Commit", COMMIT)
         request.send_header("Content-Length", str(len(content) - first))
         if wanted:

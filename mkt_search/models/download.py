@@ -24,6 +24,7 @@ from mkt_search.errors import ModelError
 from mkt_search.locks import hold
 from mkt_search.models.checkpoint import hash_file
 from mkt_search.models.download_policy import DownloadPolicy, download_policy
+from mkt_search.paths import bare_name
 from mkt_search.progress import Progress, ProgressCallback
 
 MEGABYTE = 10**6
@@ -78,11 +79,11 @@ class HubFile:
 
     def _complete(self, facts: HfFileMetadata, what: str, remark: str) -> None:
         """Download what is missing of the bytes, unless another process is doing it."""
-        policy = download_policy()
+        policy, etag = download_policy(), bare_name(facts.etag)
         cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
         folder = repo_folder_name(repo_id=self.repository, repo_type="model")
-        blob = cache / folder / "blobs" / str(facts.etag)  # where the hub's library looks for it
-        lock = cache / ".locks" / folder / f"{facts.etag}.lock"  # which it holds, too
+        blob = cache / folder / "blobs" / etag  # where the hub's library looks for it
+        lock = cache / ".locks" / folder / f"{etag}.lock"  # which it holds, too
         lock.parent.mkdir(parents=True, exist_ok=True)
         with hold(lock, f"download of {what}", wait=True):
             if not blob.is_file():
@@ -108,7 +109,7 @@ def _fetch(
     facts: HfFileMetadata, blob: Path, *, what: str, progress: ProgressCallback | None
 ) -> None:
     """Download the rest of a file into its part, check it and make it the blob."""
-    part = blob.with_suffix(".part")
+    part = blob.with_name(f"{blob.name}.part")
     with open(part, "ab") as file:
         if facts.size and file.tell() > facts.size:  # something else wrote to it
             file.seek(0)
@@ -121,8 +122,8 @@ def _fetch(
             displayed_filename=what,
             tqdm_class=_bar(progress, what) if progress else None,
         )
-    digest = str(facts.etag)
-    if re.fullmatch("[0-9a-f]{64}", digest) and hash_file(part) != digest:
+    is_hash = re.fullmatch("[0-9a-f]{64}", blob.name)  # of the content; that of small files is not
+    if is_hash and hash_file(part) != blob.name:
         part.unlink()
         raise ModelError(f"the download of {what} was damaged; run it again")
     part.replace(blob)

@@ -147,3 +147,11 @@ def test_a_download_that_fails_half_way_is_one_sentence_and_continued_later(tagg
     assert "\n" not in str(caught.value)
     assert len(open_model("tiny-vit/tag").fingerprint) == 12
     assert tagged.ranges == [0, 4 * CHUNK, 4 * CHUNK]
+
+
+def test_the_tag_of_a_file_leads_nowhere_else(tagged: Hub, tmp_path: Path) -> None:
+    tagged.tags["owner/tiny/open_clip_model.safetensors"] = "../../../elsewhere"
+    with pytest.raises(ModelError, match="cannot be downloaded") as caught:
+        _ = open_model("tiny-vit/tag").fingerprint
+    assert "is not the name of a file" in str(caught.value)
+    assert not list(tmp_path.rglob("elsewhere*"))
