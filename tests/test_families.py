@@ -62,6 +62,7 @@ def cell(box: Box, grid: tuple[int, int]) -> int:
     return row * columns + column
 
 
+@pytest.mark.slow
 @every_family
 def test_the_family_draws_its_box_around_the_best_patch(tower: str, photos: Path) -> None:
     spec = tiny_clip(photos.parent / "clip", tower)
@@ -77,6 +78,7 @@ def test_the_family_draws_its_box_around_the_best_patch(tower: str, photos: Path
         assert hit.local_part == pytest.approx(float(patches.max()), abs=2e-3)
 
 
+@pytest.mark.slow
 @every_family
 def test_the_family_is_pooled_searched_and_tagged(tower: str, photos: Path) -> None:
     spec = tiny_clip(photos.parent / "clip", tower)
