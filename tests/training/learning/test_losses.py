@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mkt_search import scoring
 from mkt_search.types import Encoded
 from training.learning.losses import (
+    AbsentLabels,
     RankingSpec,
     Streams,
     count_max_positives,
@@ -19,6 +20,7 @@ from training.learning.losses import (
     regression_loss,
     two_stream_scores,
 )
+from training.runs.processes import ALONE, Processes
 
 SEEDS = st.integers(0, 10_000)
 
@@ -217,3 +219,44 @@ def test_the_loss_ranks_the_chosen_scores() -> None:
         **{"fused": 5, "global": 3, "local": 7},
         **{"streams": (3 + 7) / 2, "both": (3 + 7 + 5) / 3},
     }
+
+
+class Exchange(Processes):
+    """One of several processes; it notes what it gives, and gets totals where they are known."""
+
+    def __init__(self, number: int, count: int, totals: list[torch.Tensor]) -> None:
+        super().__init__(number, count)
+        self.given: list[torch.Tensor] = []
+        self.totals = totals
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.given.append(tensor)
+        return self.totals[len(self.given) - 1] if self.totals else tensor
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.integers(2, 4), st.sampled_from(["keep", "skip"]))
+def test_the_shares_of_several_processes_are_the_loss_of_the_batch(
+    seed: int, count: int, absent: AbsentLabels
+) -> None:
+    rng = np.random.default_rng(seed)
+    targets = some_targets(rng)  # of a part, some rows have no positive, some labels none
+    scores, known = torch.from_numpy(rng.normal(size=targets.shape)), targets[:, 0] > 0
+    vectors = torch.from_numpy(rng.normal(size=(6, 3, 4)))  # (B, P, D)
+    labels = torch.from_numpy(rng.normal(size=(5, 4)))
+
+    def loss(rows: torch.Tensor, processes: Processes) -> float:
+        mine, truth = vectors[rows], targets[rows]
+        ranking = ranking_loss(scores[rows], truth, absent=absent, processes=processes)
+        distance = regression_loss(mine[:, 0], mine, truth, labels, processes=processes)
+        teacher = distillation_loss(mine[:, 0], mine[:, 1], known[rows], processes=processes)
+        return float(ranking + 3 * distance + 5 * teacher)
+
+    parts = torch.arange(6).tensor_split(count)
+    first = [Exchange(number, count, []) for number in range(count)]
+    for part, process in zip(parts, first, strict=True):
+        loss(part, process)
+    given = zip(*(process.given for process in first), strict=True)
+    totals = [torch.stack(of_all).sum(dim=0) for of_all in given]
+    shares = [loss(part, Exchange(n, count, totals)) for n, part in enumerate(parts)]
+    assert sum(shares) == pytest.approx(loss(torch.arange(6), ALONE))
