@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from mkt_search.terminal.options import (
 )
 from mkt_search.terminal.progress import show_progress
 from training.runs import report
+from training.runs.launch import launched
 
 if TYPE_CHECKING:
     from training.runs.history import Epoch
@@ -168,7 +168,7 @@ def _callbacks() -> Iterator[dict[str, Any]]:
 
     Of the processes that `torchrun` started, only the first shows anything.
     """
-    if not _is_first():
+    if launched()[0] > 0:
         yield {}
         return
     with show_progress(on_stop=lambda last: STOPPED) as show, downloads(progress=show):
@@ -185,12 +185,7 @@ def _settings(given: dict[str, Any]) -> config.Config:
 
 def _show_results(results: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
     """Print the results on stdout, and the command that uses the checkpoint on stderr."""
-    if not _is_first():
+    if launched()[0] > 0:
         return
     click.echo(json.dumps(results, indent=2) if as_json else report.results_table(results))
     click.echo(f"wrote {out}; index photos with it: `mkt index --model {out} PHOTOS`", err=True)
-
-
-def _is_first() -> bool:
-    """Return False in all but the first of the processes that `torchrun` started."""
-    return os.environ.get("RANK", "0") == "0"

@@ -12,7 +12,6 @@ pieces, each with a backward pass; one sum after the last is shorter and exact.
 import atexit
 import contextlib
 import datetime
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +25,7 @@ from torch import Tensor, distributed, nn
 from mkt_search.datasets.dataset import Rows
 from mkt_search.errors import TrainingError
 from mkt_search.models.encoder import choose_device
+from training.runs.launch import launched, local_number
 
 LONGEST_WAIT = datetime.timedelta(days=2)
 """For the first process, which computes features and results alone. `torchrun` ends the others when
@@ -158,7 +158,8 @@ def join(device: str) -> Processes:
     Raises:
         TrainingError: another process cannot be reached.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    number, count = launched()
+    if count == 1:
         return ALONE
     if not distributed.is_initialized():
         own = choose_device(device)
@@ -170,12 +171,12 @@ def join(device: str) -> Processes:
         atexit.register(distributed.destroy_process_group)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _on_end)
-    return Processes(distributed.get_rank(), distributed.get_world_size())
+    return Processes(number, count)
 
 
 def process_device(device: str) -> str:
     """Return the device of this process: of several on one machine, each has a GPU of its own."""
-    number = os.environ.get("LOCAL_RANK")
+    number = local_number()
     wants_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     return f"cuda:{number}" if number is not None and wants_gpu else device
 

@@ -15,6 +15,7 @@ from mkt_search.errors import TrainingError
 from mkt_search.models import checkpoint
 from tests.painted import World, painted_world
 from tests.training.runs.several import WORLD, train_all
+from training.runs.launch import launched
 from training.runs.processes import ALONE, ENDED, Processes, process_device
 
 ROOT = Path(__file__).parents[3]
@@ -109,8 +110,10 @@ def test_one_process_alone_adds_nothing() -> None:
 
 
 def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert process_device("cuda") == "cuda" and process_device("cpu") == "cpu"
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    assert process_device("cuda") == "cuda:3"
+    for name, value in {"RANK": "7", "WORLD_SIZE": "8", "LOCAL_RANK": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert launched() == (0, 1) and process_device("cuda") == "cuda"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    assert launched() == (7, 8) and process_device("cuda") == "cuda:3"
     assert process_device("cpu") == "cpu" and process_device("cuda:1") == "cuda:1"
