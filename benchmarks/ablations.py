@@ -2,13 +2,15 @@
 
     python benchmarks/ablations.py --work runs/ablations --label-table glove_300d_names.npz
 
-Each row is a student trained from the same teacher on the same photos with one setting changed:
-the weight of distillation, the patches that the local stream averages, the scores in the loss, the
-initial heads. A student of one stream is trained by that stream's score alone, and measured by it;
-that of the local stream distills nothing, because the teacher has one vector a photo. Other rows
-compare label vectors: those of CLIP with a plain and a learned prompt, and those of a table. Every
-row has the same labels: those that the table knows. Printed are the mean AP over unseen labels
-(ZSL) by stream and over all labels (GZSL), F1@3 and F1@5, by the vocabulary scale, on test photos.
+Each student learns from the same teacher on the same photos, with and without distillation, with
+both streams or with one. A student of one stream is trained and tuned by that stream's score
+alone, and measured by it; that of the local stream distills nothing, because the teacher has one
+vector a photo. Each is measured with the template and with a prompt learned for it. Label vectors
+of CLIP are compared with those of a table on heads that start at random and distill nothing. Every
+row has the same labels: those that the table knows. Printed are, by the vocabulary scale on test
+photos, the mean AP over unseen labels (ZSL) by stream and over all labels (GZSL), F1@3 and F1@5,
+and the ZSL mean AP by the cosine scale, the library's. A student of one stream has that stream's.
+`--settings` adds a table of students with one setting changed.
 
 The teacher is WORK/clip, of `mkt train demo`, or else the built-in one. `--photos`, `--test` and
 `--epochs` set the cost of a row; finished rows are reused. benchmarks/corel5k.py measures students
@@ -34,7 +36,7 @@ from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from training import stage1, stage2
 from training.demo.build import CLIP, Recipe, prepare_data
 
-FIGURES = ("ZSL global", "ZSL local", "ZSL fused", "GZSL fused", "F1@3", "F1@5")
+FIGURES = ("ZSL global", "ZSL local", "ZSL fused", "ZSL cosine", "GZSL", "F1@3", "F1@5")
 
 
 def say(event: Progress) -> None:
@@ -43,20 +45,27 @@ def say(event: Progress) -> None:
         print(event.message, file=sys.stderr, flush=True)
 
 
-def variants(base: Stage1Config, table: Path | None) -> Iterator[tuple[str, Stage1Config]]:
-    """Yield a name and the settings of each row; the first is the default."""
-    yield "default", base
-    yield "global stream alone", replace(base, loss_on="global")
-    yield "local stream alone", replace(base, loss_on="local", distill=0.0)
-    yield "loss on each stream", replace(base, loss_on="streams")
-    yield "distill 0", replace(base, distill=0.0)
-    at_random = replace(base, head_init="random", distill=0.0)
-    yield "heads at random, distill 0", at_random
+def students(base: Stage1Config, table: Path | None) -> Iterator[tuple[str, Stage1Config]]:
+    """Yield a name and the settings of each student of the paper's ablations."""
+    alone = replace(base, distill=0.0)
+    yield "the teacher, not trained", replace(alone, epochs=0)
+    yield "both streams", base
+    yield "both streams, no distillation", alone
+    yield "global stream", replace(base, loss_on="global")
+    yield "global stream, no distillation", replace(alone, loss_on="global")
+    yield "local stream, no distillation", replace(alone, loss_on="local")
+    at_random = replace(alone, head_init="random")
+    yield "heads at random, no distillation", at_random
     if table is not None:
         yield (
-            "heads at random, distill 0, GloVe",
+            "heads at random, no distillation, GloVe",
             replace(at_random, text_model="", label_table=str(table)),
         )
+
+
+def changed_settings(base: Stage1Config) -> Iterator[tuple[str, Stage1Config]]:
+    """Yield a name and the settings of students with one setting of `base` changed."""
+    yield "loss on each stream", replace(base, loss_on="streams")
     for weight in (0.3, 3.0, 10.0):
         yield f"distill {weight:g}", replace(base, distill=weight)
     for k in (1, 8, 16):
@@ -87,13 +96,15 @@ def with_common_labels(data: DataConfig, work: Path, table: Path | None) -> Data
 
 def figures(test: dict[str, Any], settings: Stage1Config) -> list[float | None]:
     """Return the figures of a row, in the order of FIGURES; None where it was not trained for."""
-    streams, everything = (test["vocabulary"][name] for name in ("unseen", "all"))
+    zsl, everything = (test["vocabulary"][name] for name in ("unseen", "all"))
+    cosine = test["cosine"]["unseen"]
     if settings.loss_on in ("global", "local"):
         own = settings.loss_on
-        zsl = [streams[name] if name == own else None for name in ("global", "local", "fused")]
-        return [*zsl, everything[own], None, None]
+        streams = [zsl[name] if name == own else None for name in ("global", "local", "fused")]
+        return [*streams, cosine[own], everything[own], None, None]
+    streams = [zsl[name] for name in ("global", "local", "fused")]
     f1 = [test["paper"]["GZSL"][f"F1@{k}"] for k in (3, 5)]
-    return [*(streams[name] for name in ("global", "local", "fused")), everything["fused"], *f1]
+    return [*streams, cosine["fused"], everything["fused"], *f1]
 
 
 def trained(data: DataConfig, settings: Stage1Config, out: Path) -> dict[str, Any]:
@@ -117,10 +128,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of photos and students")
     parser.add_argument("--label-table", type=Path, help="GloVe vectors; .npz or text")
-    parser.add_argument("--photos", type=int, default=4_000, help="train photos")
-    parser.add_argument("--test", type=int, default=2_000, help="test photos")
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--only", default="", help="rows whose name starts with this")
+    parser.add_argument("--photos", type=int, default=Recipe().train, help="train photos")
+    parser.add_argument("--test", type=int, default=Recipe().test, help="test photos")
+    parser.add_argument("--epochs", type=int, default=Recipe().student.epochs)
+    parser.add_argument("--settings", action="store_true", help="change single settings, too")
     add_json_option(parser)
     args = parser.parse_args()
     recipe = replace(Recipe(), train=args.photos, test=args.test)
@@ -137,19 +148,30 @@ def main() -> None:
         teacher=clip,
         cache=str(work / "cache"),
     )
-    rows = [(n, s) for n, s in variants(base, args.label_table) if n.startswith(args.only)]
     results = Results(args.json)
     columns = {"student": "", "prompt": "", **dict.fromkeys(FIGURES, ".3f")}
     table = results.table("ablations", columns)
-    for name, settings in rows:
+    for name, settings in students(base, args.label_table):
         out = work / name.replace(" ", "-").replace(",", "")
-        table.row(name, "template", *figures(trained(data, settings, out), settings))
-        if name == "default":
-            test = tuned(data, recipe.prompt, out, work / "default-tuned")
+        has_prompt = not settings.label_table
+        table.row(
+            name, "template" if has_prompt else "", *figures(trained(data, settings, out), settings)
+        )
+        if has_prompt:
+            prompt = replace(recipe.prompt, loss_on=settings.loss_on)
+            test = tuned(data, prompt, out, out.with_name(f"{out.name}-tuned"))
             table.row(name, "learned", *figures(test, settings))
+        if not results.facts:
             for group in ("seen", "unseen"):
                 results.fact(f"{group} labels", len(checkpoint.read_meta(out).trained[group]))
         results.save()  # so that a benchmark that is stopped leaves its rows
+    if args.settings:
+        del columns["prompt"]
+        table = results.table("settings", columns)
+        for name, settings in changed_settings(base):
+            out = work / name.replace(" ", "-")
+            table.row(name, *figures(trained(data, settings, out), settings))
+            results.save()
 
 
 if __name__ == "__main__":

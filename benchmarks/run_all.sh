@@ -36,8 +36,7 @@ measure() {
       env GOMP_SPINCOUNT=20000 "$python" benchmarks/training_step.py --small --rounds 7 "${json[@]}" ;;
     ablations)
       "${one_thread[@]}" benchmarks/ablations.py --work "$work/ablations" \
-        --label-table "$data/label_tables/glove_300d_names.npz" --photos 800 --test 500 --epochs 2 \
-        "${json[@]}" ;;
+        --label-table "$data/label_tables/glove_300d_names.npz" "${json[@]}" ;;
     corel5k)
       "$python" benchmarks/corel5k.py --data "$data" --work "$work/corel5k" --seeds 1 "${json[@]}" ;;
     templates) "${one_thread[@]}" benchmarks/templates.py "${json[@]}" ;;
