@@ -12,6 +12,7 @@ MktError                      a sentence with a way out; the CLI prints it and e
 │   ├── LibraryDamaged        a segment is missing or its bytes changed
 │   └── SchemaOutdated        the database needs `mkt migrate`
 ├── QueryError                a search or a filter that cannot be understood
+├── CalibrationError          a calibrator that is missing, damaged or of another model
 ├── DatasetError              labeled photos, or the files that describe them
 ├── EvaluationError           models and labeled photos that cannot be evaluated together
 └── TrainingError             a training run
@@ -64,6 +65,10 @@ class SchemaOutdated(StoreError):
 
 class QueryError(MktError):
     """A query or a filter cannot be understood."""
+
+
+class CalibrationError(MktError):
+    """A calibrator cannot be made, read or used with these scores."""
 
 
 class DatasetError(MktError):

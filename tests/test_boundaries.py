@@ -22,6 +22,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("indexer/", "training/"),
     ("mkt_search/evaluation/",),
     ("mkt_search/search/", "mkt_search/tagging/", "mkt_search/pages/"),
+    ("mkt_search/calibration/",),
     ("mkt_search/store/", "mkt_search/models/", "mkt_search/datasets/", "mkt_search/demo/scenes/"),
     ("mkt_search/terminal/",),
     ("mkt_search/photos/", "mkt_search/settings/"),

@@ -1,0 +1,1 @@
+"""Calibration: from a score to the probability that a photo shows a label."""
