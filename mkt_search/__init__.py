@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mkt_search.errors import (
+        CalibrationError,
         CheckpointMismatch,
         ConfigError,
         DatasetError,
@@ -72,6 +73,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Box",
+    "CalibrationError",
     "CheckpointMismatch",
     "Config",
     "ConfigError",
@@ -127,6 +129,7 @@ __all__ = [
 _NAMES_BY_MODULE = {
     "errors": (
         *("CheckpointMismatch", "ConfigError", "DatasetError", "EvaluationError", "LibraryDamaged"),
+        *("CalibrationError",),
         *("LibraryLocked", "LibraryNotFound", "MktError", "ModelError", "PhotoError", "QueryError"),
         *("SchemaOutdated", "StoreError", "TrainingError", "UnknownLabel"),
     ),

@@ -31,6 +31,7 @@ SECTIONS = {
         "score": "mkt_search.commands.score:score",
         "labels": "mkt_search.commands.labels:labels",
         "evaluate": "mkt_search.commands.evaluate:evaluate",
+        "calibrate": "mkt_search.commands.calibrate:calibrate",
         "train": "training.cli:train",
         "import-mkt": "mkt_search.commands.import_mkt:import_mkt",
     },

@@ -15,11 +15,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
+from mkt_search.calibration.calibrator import Calibrator
 from mkt_search.errors import EvaluationError, QueryError, StoreError
 from mkt_search.library_tags import LibraryTags
 from mkt_search.models.build import Model, open_model
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.search import query as queries
+from mkt_search.search.probability import Wanted
 from mkt_search.search.reader import LibraryReader
 from mkt_search.search.search import Explanation
 from mkt_search.settings.config import FILE, FOLDER, Config, find_library, load, named_library
@@ -325,7 +327,9 @@ class Library(LibraryTags):
         self,
         query: str | Sequence[Term],
         *,
-        k: int = 20,
+        k: int | None = None,
+        precision: float | None = None,
+        min_p: float | None = None,
         filters: Filters = NO_FILTERS,
         boxes: bool = True,
         exact: bool = False,
@@ -335,21 +339,30 @@ class Library(LibraryTags):
 
         Args:
             query: `dog`, `dog + beach - person`, `2*dog + 0.5*beach`, or a list of terms.
-            k: hits wanted.
+            k: hits wanted, 20 by default; the most of them if a precision or min_p is given, by
+                default any number.
+            precision: as many hits as have together this expected precision: the mean of their p.
+            min_p: only hits whose probability is at least this.
             filters: conditions every hit must meet.
             boxes: compute where in each photo the local part comes from.
             exact: do not use the candidate index, whatever recall the settings ask for.
             explanation: receives the plan of the search and the time of each step.
 
         Raises:
+            CalibrationError: p is asked for, and there is no calibrator.
             QueryError, UnknownLabel, ModelError, StoreError.
         """
         terms = queries.merged(queries.parse(query) if isinstance(query, str) else list(query))
-        if k < 1:
+        if k is not None and k < 1:
             raise QueryError(f"-k {k} asks for no photo; name at least 1.")
+        for name, share in (("--precision", precision), ("--min-p", min_p)):
+            if share is not None and not 0 < share <= 1:
+                raise QueryError(f"{name} {share:g} is no probability: name one above 0, up to 1.")
+        asks_for_p = precision is not None or min_p is not None
         return self._reader.search(
             terms,
-            k=k,
+            k=20 if k is None else k,
+            wanted=Wanted(precision, min_p, k) if asks_for_p else None,
             filters=filters,
             recall=1.0 if exact else self.config.search.recall,
             boxes=boxes,
@@ -419,6 +432,51 @@ class Library(LibraryTags):
         opened = [open_model(str(name)) for name in dict.fromkeys(as_paths(models))] or [self.model]
         vectors = Stored(self.store.catalog, self.snapshot(), patches=patches) if stored else None
         return evaluate(opened, config, only=only, stored=vectors, progress=progress)
+
+    def calibrate(
+        self,
+        *,
+        leave_out: Sequence[str] = (),
+        progress: ProgressCallback = no_progress,
+        **settings: Unpack[EvaluateSettings],
+    ) -> Calibrator:
+        """Fit a calibrator on labeled photos, and keep it: hits then have a probability.
+
+        The photos need not be in the library, but should be of its kind. Some hundred are enough.
+
+        Args:
+            leave_out: labels not to fit on, to test the calibrator with.
+            progress: receives counts of photos, and remarks.
+            settings: those of [data], such as `photos` and `labels`, and how the model runs.
+
+        Raises:
+            CalibrationError: there are too few photos or labels, or the file cannot be written.
+            DatasetError: the photos or their labels cannot be read.
+            CheckpointMismatch, ConfigError, LibraryLocked, ModelError.
+        """
+        from indexer.pooling.pool import pool
+        from mkt_search.calibration import file as calibrators
+        from mkt_search.evaluation.calibrate import calibrate
+
+        refuse_text(leave_out)
+        config = override(self.config, setting_names(settings, ("data", "evaluate", "model")))
+        encoding = self._reader.stored().encoding
+        found = calibrate(
+            self.model,
+            config,
+            self._reader.stamp(),
+            lambda encoded, views: pool(encoded, encoding, views=views),
+            self._reader.label_vectors,
+            leave_out=leave_out,
+            progress=progress,
+        )
+        with self.store.writing("mkt calibrate"):
+            calibrators.save(found, self.directory / calibrators.FILE)
+        return found
+
+    def calibrator(self) -> Calibrator | None:
+        """Return the calibrator of the library, else of its checkpoint; None if none fits."""
+        return self._reader.calibrator().calibrator
 
     def evaluate_ann(
         self,

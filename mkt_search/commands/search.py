@@ -23,6 +23,7 @@ from mkt_search.terminal.options import (
 from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
+    from mkt_search.calibration.selection import Expected
     from mkt_search.search.search import Explanation
     from mkt_search.types import Hit, Term
 
@@ -33,6 +34,7 @@ HIT_COLUMNS = (
     Column("local", is_number=True),
     Column("path"),
 )
+P_COLUMN = Column("p", is_number=True)  # after the rank, where there is a calibrator
 
 
 class SearchCommand(Command):
@@ -63,6 +65,15 @@ class SearchCommand(Command):
     multiple=True,
     type=click.Path(path_type=Path),
     help="Find photos that look like this one; may be repeated.",
+)
+@click.option(
+    "--precision",
+    metavar="X",
+    type=float,
+    help="Show as many photos as are expected to be right to this share, say 0.9.",
+)
+@click.option(
+    "--min-p", metavar="X", type=float, help="Show the photos with this probability or more."
 )
 @setting_option("search.k")
 @setting_option("search.recall")
@@ -99,6 +110,8 @@ def search(
     paths: bool,
     null: bool,
     html: Path | None,
+    precision: float | None,
+    min_p: float | None,
     exact: bool,
     explain: bool,
     directory: Path | None,
@@ -127,6 +140,7 @@ def search(
     if not (query or like):
         raise click.UsageError('Say what to look for: mkt search "dog + beach", or --like PHOTO.')
     filters, flags = take_filters(given), take_settings(given)
+    asks_for_p = precision is not None or min_p is not None
     terms = query_language.terms(query, unwanted=unwanted, like=like)
     for note in filter(None, map(query_language.note, query)):
         say(note)
@@ -134,22 +148,38 @@ def search(
         settings = library.config.search
         explanation = Explained()
         hits = library.search(
-            terms, k=settings.k, filters=filters, exact=exact, explanation=explanation
+            terms,
+            k=flags["search.k"] if asks_for_p else settings.k,
+            precision=precision,
+            min_p=min_p,
+            filters=filters,
+            exact=exact,
+            explanation=explanation,
         )
         asked = describe(terms)
         if html is not None:
             _write_sheet(html, hits, asked, settings.thumbnail)
         if as_json:
-            show_json([as_data(hit) for hit in hits])
+            shown = [as_data(hit) for hit in hits]
+            show_json(_with_match(shown, hits, explanation) if asks_for_p else shown)
         elif paths or null:
             _show_paths(hits, b"\0" if null else b"\n")
         elif html is None:
-            show_table(HIT_COLUMNS, (_row(rank, hit) for rank, hit in enumerate(hits, start=1)))
+            rank_column, *others = HIT_COLUMNS
+            p_column = [P_COLUMN] if any(hit.p is not None for hit in hits) else []
+            columns = [rank_column, *p_column, *others]
+            show_table(columns, (_row(rank, hit) for rank, hit in enumerate(hits, start=1)))
         if note := dates_note((hit.date_source for hit in hits), filters, "hit"):
             say(note)
         if explain:
             say(explained(explanation))
-        if not hits:
+        if asks_for_p and hits:
+            say(_expected(hits))
+        if sentence := _match_sentence(explanation, asked):
+            say(sentence)
+        elif asks_for_p and not hits and len(library):
+            say(f"No photo is probable enough to be a hit for {asked}.")
+        elif not hits:
             say(_nothing_found(asked, searched=len(library), is_filtered=not filters.is_empty))
 
 
@@ -190,6 +220,7 @@ def as_data(hit: "Hit") -> dict[str, Any]:
     return {
         "photo": hit.photo_id,
         "path": path_as_text(hit.path),
+        **({} if hit.p is None else {"p": hit.p}),
         "score": hit.score,
         "global": hit.global_part,
         "local": hit.local_part,
@@ -205,7 +236,44 @@ def as_data(hit: "Hit") -> dict[str, Any]:
 
 def _row(rank: int, hit: "Hit") -> tuple[str, ...]:
     parts = (hit.score, hit.global_part, hit.local_part)
-    return (f"{rank:,}", *(f"{part:.4f}" for part in parts), printable(hit.path))
+    p = () if hit.p is None else (f"{hit.p:.2f}",)
+    return (f"{rank:,}", *p, *(f"{part:.4f}" for part in parts), printable(hit.path))
+
+
+def _with_match(
+    shown: list[dict[str, Any]], hits: "Sequence[Hit]", explanation: "Explanation"
+) -> dict[str, Any]:
+    """Return hits with what is expected of them, as JSON values."""
+    expected = _expected_counts(hits)
+    return {
+        "match": explanation.match,
+        "expected": {"photos": expected.photos, "wrong": expected.wrong},
+        "hits": shown,
+    }
+
+
+def _expected_counts(hits: "Sequence[Hit]") -> "Expected":
+    import numpy as np
+
+    from mkt_search.calibration.selection import Expected
+
+    return Expected.of(np.array([hit.p or 0.0 for hit in hits]))
+
+
+def _expected(hits: "Sequence[Hit]") -> str:
+    counts = _expected_counts(hits)
+    return f"{count_noun(counts.photos, 'photo')}, {counts.wrong:.3g} of them expected to be wrong."
+
+
+def _match_sentence(explanation: "Explanation", asked: str) -> str:
+    if explanation.match == "none":
+        return f"Nothing here looks clearly like {asked}; --min-p 0.1 shows what comes nearest."
+    if explanation.match == "unknown":
+        return (
+            f"Cannot tell whether anything here shows {asked}: on labels whose truth is known, the "
+            "scores of this model do not tell it either."
+        )
+    return ""
 
 
 def _show_paths(hits: "Sequence[Hit]", end: bytes) -> None:

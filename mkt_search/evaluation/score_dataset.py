@@ -76,7 +76,7 @@ def score_photos(
     read: list[int] = []
     done = 0
     progress(Progress(step, 0, len(rows)))
-    for batch in _batches(dataset, rows, encoder.spec, loading or Loading()):
+    for batch in read_batches(dataset, rows, encoder.spec, loading or Loading()):
         if batch.photos:
             encoded = encode_views(encoder, batch.photos)
             views = [len(photo) for photo in batch.photos]
@@ -99,7 +99,7 @@ def score_photos(
 
 
 @dataclass(frozen=True)
-class _Batch:
+class Batch:
     """The readable rows of a batch of `size` photos, and the views of each."""
 
     readable: list[int]
@@ -107,13 +107,14 @@ class _Batch:
     size: int
 
 
-def _batches(
+def read_batches(
     dataset: PhotoDataset, rows: Rows, spec: ImageSpec, loading: Loading
-) -> Iterator[_Batch]:
+) -> Iterator[Batch]:
+    """Yield photos in batches as a student wants them; those that cannot be read are left out."""
     photos = _load(dataset, rows, spec, loading)
     while loaded := list(islice(photos, loading.batch_size)):
         kept = [(row, views) for row, views in loaded if views is not None]
-        yield _Batch([row for row, _ in kept], [views for _, views in kept], len(loaded))
+        yield Batch([row for row, _ in kept], [views for _, views in kept], len(loaded))
 
 
 def _load(

@@ -74,7 +74,13 @@ class Card:
         return self.thumbnail.width / self.thumbnail.height
 
     def bar(self, part: float) -> float:
-        """Return the length of the bar of a part of a score in percent; 0 if negative."""
+        """Return the length of the bar of a part of a score in percent; 0 if negative.
+
+        Both parts together are as long as p, if that is known.
+        """
+        if self.hit.p is not None:
+            total = max(self.hit.global_part, 0.0) + max(self.hit.local_part, 0.0)
+            return 100 * self.hit.p * max(part, 0.0) / (total or 1.0)
         return max(0.0, 100 * part / self.longest)
 
 

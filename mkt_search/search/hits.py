@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mkt_search.errors import LibraryDamaged
 from mkt_search.photos.crop import PANORAMA_DECODER, views, visible_box
 from mkt_search.search.boxes import boxes_of
@@ -22,6 +25,7 @@ def hits_of(
     *,
     label: Vector | None = None,
     spec: ImageSpec | None = None,
+    p: NDArray[np.float64] | None = None,
 ) -> list[Hit]:
     """Return a hit for every content found, in the same order.
 
@@ -32,6 +36,7 @@ def hits_of(
         filters: conditions that copies must meet as well.
         label: (D,), whose local part the boxes show; None leaves boxes out.
         spec: how the student sees a photo, for the boxes.
+        p: (k,), the probabilities of what was found, if they are known.
 
     Raises:
         LibraryDamaged: a vector or a row of the database has changed since it was written.
@@ -61,6 +66,7 @@ def hits_of(
                 score=float(found.scores[i]),
                 global_part=float(found.global_scores[i]),
                 local_part=float(found.local_scores[i]),
+                p=None if p is None else float(p[i]),
                 boxes=boxes,
                 copies=tuple(copy.path for copy in copies),
                 taken_at=first.facts.taken_at if first.facts else None,

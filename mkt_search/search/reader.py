@@ -1,21 +1,26 @@
 """The current state of a library: vectors, model and label vectors, and searches over them."""
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock, RLock
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mkt_search.errors import LibraryDamaged, LibraryNotFound, QueryError
-from mkt_search.models.build import Model
+from mkt_search.calibration import file as calibrators
+from mkt_search.calibration.calibrator import Calibrator, Stamp
+from mkt_search.calibration.quality import BEST
+from mkt_search.errors import CalibrationError, LibraryDamaged, LibraryNotFound, QueryError
+from mkt_search.models.build import Model, locate
 from mkt_search.models.label_file import read_label_file
 from mkt_search.progress import ProgressCallback
 from mkt_search.scoring import mean_of_views, unit
 from mkt_search.search.hits import hits_of
 from mkt_search.search.label_vectors import LabelVectors
 from mkt_search.search.library_model import LibraryModel
-from mkt_search.search.search import Explanation, search
+from mkt_search.search.probability import Probability, Wanted, search_by_p
+from mkt_search.search.search import Explanation, Found, search
 from mkt_search.settings.config import Config
 from mkt_search.store.catalog import Catalog
 from mkt_search.store.interfaces import ContentIds, Snapshot, VectorStore, WeightedQuery
@@ -40,6 +45,7 @@ class LibraryReader:
         self._models = LibraryModel(store, model)
         self._vectors: VectorStore | None = None
         self._snapshot: Snapshot | None = None
+        self._calibrator: tuple[tuple[object, ...], calibrators.Found] | None = None
         self._lock = RLock()  # of the snapshot
         self._labels_lock = Lock()  # encoding a label takes long, and is no reason not to search
 
@@ -102,6 +108,20 @@ class LibraryReader:
         with self._lock:
             return self._models.of(self._snapshot.facts.stored if self._snapshot else self.stored())
 
+    def stamp(self) -> Stamp:
+        """Return what decides the scores of the library. Raises as `model`."""
+        return Stamp.of(self.stored().encoding, self._encoder(self.model()).fingerprint)
+
+    def calibrator(self) -> calibrators.Found:
+        """Return the calibrator of the scores: the library's own, else that of its checkpoint."""
+        folders = [self._store.directory, Path(locate(self.model().name)).expanduser()]
+        files = [folder / calibrators.FILE for folder in folders]
+        stamp = self.stamp()
+        state = (stamp, *map(_state, files))
+        if self._calibrator is None or self._calibrator[0] != state:
+            self._calibrator = state, calibrators.find(folders, stamp)
+        return self._calibrator[1]
+
     def label_vectors(self, labels: Sequence[str]) -> Vector:
         """Return (L, D) unit vectors of labels. Raises UnknownLabel."""
         return self._label_vectors(labels, self.model())
@@ -140,6 +160,7 @@ class LibraryReader:
         filters: Filters,
         recall: float,
         boxes: bool = True,
+        wanted: Wanted | None = None,
         explanation: Explanation,
     ) -> list[Hit]:
         """Return the k best photos for a weighted sum of terms, best first.
@@ -150,6 +171,7 @@ class LibraryReader:
             filters: conditions every hit must meet.
             recall: share of the best photos that a candidate index must find.
             boxes: compute where in each photo the local part comes from.
+            wanted: of the probability of hits, instead of k.
             explanation: receives the plan of the search and the time of each step.
         """
         weights = np.array([term.weight for term in terms], np.float32)  # (T,)
@@ -169,11 +191,52 @@ class LibraryReader:
                 query = WeightedQuery(vectors, weights)
                 with explanation.step("filter"):
                     allowed = _allowed(catalog, filters)
-                found = search(
-                    snapshot, query, k, allowed=allowed, recall=recall, explanation=explanation
+                best = partial(
+                    search,
+                    snapshot,
+                    query,
+                    allowed=allowed,
+                    recall=recall,
+                    explanation=explanation,
                 )
+                found, p = self._found(terms, query, snapshot, best, k, wanted, explanation)
                 with explanation.step("photos and boxes"):
-                    return hits_of(catalog, snapshot, found, filters, label=label, spec=spec)
+                    return hits_of(catalog, snapshot, found, filters, label=label, spec=spec, p=p)
+
+    def _found(
+        self,
+        terms: Sequence[Term],
+        query: WeightedQuery,
+        snapshot: Snapshot,
+        best: Callable[[int], Found],
+        k: int,
+        wanted: Wanted | None,
+        explanation: Explanation,
+    ) -> tuple[Found, NDArray[np.float64] | None]:
+        """Return the hits that are wanted, else the k best, and their probabilities if known."""
+        with explanation.step("calibrator"):
+            calibrator, why = self._calibrator_for(terms)
+            probability = Probability.of(calibrator, query) if calibrator else None
+        if wanted is not None:
+            if probability is None:
+                raise CalibrationError(f"{why} Then p is not known, and cannot be asked for.")
+            found, p, explanation.match = search_by_p(best, probability, snapshot, wanted)
+            return found, p
+        found = best(k)
+        if probability is None:
+            return found, None
+        with explanation.step("probabilities"):
+            p = probability.at(snapshot, found)
+            if k >= BEST:
+                explanation.match = probability.match(p)
+        return found, p
+
+    def _calibrator_for(self, terms: Sequence[Term]) -> tuple[Calibrator | None, str]:
+        """Return the calibrator of a query, or None and the reason."""
+        if any(term.label is None for term in terms):
+            return None, "Likeness to a photo has no probability."
+        found = self.calibrator()
+        return found.calibrator, f"{found.why} Make one with `mkt calibrate`."
 
     def _term_vectors(self, terms: Sequence[Term], snapshot: Snapshot) -> Vector:
         """Return (T, D), one unit vector a term."""
@@ -215,6 +278,15 @@ class LibraryReader:
 
         model = self._models.of(snapshot.facts.stored)
         return mean_of_views(encode_photo(path, model, self._config).global_vectors)
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is replaced; None if there is none."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size
 
 
 def _allowed(catalog: Catalog, filters: Filters) -> ContentIds | None:

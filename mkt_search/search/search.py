@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mkt_search.scoring import patch_weights, score_similarities
 from mkt_search.search.plan import DEFAULT, Plan, SearchPolicy, may_use_index, plan
@@ -24,6 +26,8 @@ from mkt_search.types import Vector
 class Explanation:
     """The plan of a search, what came of it, and the milliseconds of each step.
 
+    `match` says whether the library shows the label of the query, as far as its calibrator can
+    tell; it is None without one, and for a query that is not one label.
     `candidates` photos were scored because the candidate index found them, and `newer` ones because
     it does not have them.
     """
@@ -31,6 +35,7 @@ class Explanation:
     plan: Plan | None = None
     candidates: int = 0
     newer: int = 0
+    match: Literal["yes", "none", "unknown"] | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -54,6 +59,10 @@ class Found:
     def scores(self) -> Vector:
         """(k,): the fused scores."""
         return self.global_scores + self.local_scores
+
+    def at(self, rows: NDArray[np.int64]) -> "Found":
+        """Return some of the photos, in this order."""
+        return Found(self.content_ids[rows], self.global_scores[rows], self.local_scores[rows])
 
 
 def search(

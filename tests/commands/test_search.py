@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mkt_search import Library
+from mkt_search.calibration.file import FILE, save
 from mkt_search.commands import search
 from mkt_search.terminal import output
 from mkt_search.types import Term
+from tests.calibration.made import calibrator_of
 from tests.command_line import columns, mkt, paths
 
 
@@ -266,3 +269,33 @@ def test_an_address_after_like_is_refused(library: Path) -> None:
 )
 def test_a_query_is_described_as_it_is_written(label: str, shown: str) -> None:
     assert search.describe([Term(label=label, weight=2), Term(label="x")]) == f"2*{shown} + x"
+
+
+def test_a_precision_shows_p_and_how_many_are_expected_to_be_wrong(own_library: Path) -> None:
+    with Library.open(own_library) as opened:
+        save(calibrator_of(opened), opened.directory / FILE)
+    result = mkt("search", "red", "--precision", "0.5", "--library", own_library)
+    assert "expected to be wrong" in result.stderr
+    p = [float(row[1]) for row in columns(result)]
+    assert p == sorted(p, reverse=True)
+    data = json.loads(
+        mkt("search", "red", "--precision", "0.5", "--json", "--library", own_library).stdout
+    )
+    assert data["match"] == "yes"
+    assert data["expected"]["photos"] == len(data["hits"]) == len(p)
+    assert [hit["p"] for hit in data["hits"]] == sorted(
+        (hit["p"] for hit in data["hits"]), reverse=True
+    )
+
+
+def test_a_label_that_is_not_there_is_said_and_is_no_error(own_library: Path) -> None:
+    with Library.open(own_library) as opened:
+        save(calibrator_of(opened, present_from=1.0), opened.directory / FILE)
+    given = ("search", "red", "--precision", "0.5", "--library", own_library)
+    assert "Nothing here looks clearly like red" in mkt(*given).stderr
+    assert json.loads(mkt(*given, "--json").stdout)["match"] == "none"
+
+
+def test_a_precision_without_a_calibrator_says_how_to_make_one(library: Path) -> None:
+    result = mkt("search", "red", "--precision", "0.9", "--library", library, code=1)
+    assert "mkt calibrate" in result.stderr

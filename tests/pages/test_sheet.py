@@ -151,3 +151,11 @@ def test_written_file_is_the_sheet(tmp_path: Path) -> None:
     file = tmp_path / "s.html"
     sheet.write(file, [], query="dög \udcff", side=64, made_at=NOW)
     assert "dög" in file.read_text(encoding="utf-8")
+
+
+def test_the_bar_shows_the_probability_if_it_is_known(tmp_path: Path) -> None:
+    path = photo(tmp_path, "a.png")
+    [card] = sheet.cards([hit(path, p=0.5, global_part=0.3, local_part=0.1)], 64)
+    assert (card.bar(0.3), card.bar(0.1)) == pytest.approx((37.5, 12.5))
+    page = sheet.render([hit(path, p=0.5)], query="dog", side=64, made_at=NOW)
+    assert "p 0.50" in page
