@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
+from mkt_search.calibration.calibrator import Calibrator
 from mkt_search.errors import QueryError
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.search.reader import LibraryReader
@@ -15,6 +16,7 @@ from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging import export
 from mkt_search.tagging.assign import TagRule, blocks_within
+from mkt_search.tagging.by_precision import ByPrecision
 from mkt_search.types import NO_FILTERS, Filters, Refusal, Tag
 
 SOURCES = ("auto", "human", "imported")
@@ -33,6 +35,7 @@ class LibraryTags:
         *,
         top: int = 0,
         threshold: float | None = None,
+        precision: float | None = None,
         dry_run: bool = False,
         progress: ProgressCallback = no_progress,
     ) -> TagReport:
@@ -42,26 +45,41 @@ class LibraryTags:
             vocabulary: labels, trained or not.
             top: the most labels for a photo, best first; 0 is no limit.
             threshold: labels must score at least this.
+            precision: each label gets as many photos as are expected to be right to this share,
+                each with p of at least 0.05; in place of a threshold. A label that no photo looks
+                clearly like gets none.
             dry_run: report what would change and change nothing.
             progress: called as work advances.
 
         Raises:
+            CalibrationError: a precision is asked for, and there is no calibrator that can tell.
             QueryError, UnknownLabel, LibraryLocked, StoreError.
         """
         refuse_text(vocabulary)
         labels = distinct_labels(vocabulary)
-        tagging.check_rule(top=top, threshold=threshold, labels=labels)
+        calibrator: Calibrator | None = None
+        if precision is None:
+            tagging.check_rule(top=top, threshold=threshold, labels=labels)
+        else:
+            tagging.check_precision(precision, top=top, threshold=threshold, labels=labels)
+            calibrator = self._reader.calibrator().needed()
         memory, encoding = self.config.tag.memory_mb, self._reader.stored().encoding
         blocks = blocks_within(memory, encoding, len(labels), top=top)
 
         def work(run: int | None) -> TagReport:
             snapshot = self._reader.snapshot()
+            vectors = self._reader.vocabulary_vectors(labels, snapshot, progress)
+            rule, chooser = TagRule(top, threshold), None
+            if calibrator is not None and precision is not None:
+                chooser = ByPrecision(calibrator, vectors, precision)
+                rule = TagRule(top, chooser.lowest_scores)
             return tagging.tag(
                 self.store.catalog,
                 snapshot,
                 labels,
-                self._reader.vocabulary_vectors(labels, snapshot, progress),
-                rule=TagRule(top, threshold),
+                vectors,
+                rule=rule,
+                by_precision=chooser,
                 blocks=blocks,
                 run=run,
                 spill_folder=self.store.directory,
@@ -71,6 +89,8 @@ class LibraryTags:
         if dry_run:
             return work(None)
         settings = {"labels": labels, "top": top, "threshold": threshold}
+        if precision is not None:
+            settings["precision"] = precision
         with self.store.writing("mkt tag"), self.store.run("tag", settings) as run:
             return work(run.id)
 

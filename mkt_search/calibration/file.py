@@ -80,6 +80,12 @@ class Found:
     calibrator: Calibrator | None
     why: str = ""
 
+    def needed(self) -> Calibrator:
+        """Return the calibrator. Raises CalibrationError with the reason if there is none."""
+        if self.calibrator is None:
+            raise CalibrationError(f"{self.why} Make one with `mkt calibrate`.")
+        return self.calibrator
+
 
 def find(folders: Iterable[Path], stamp: Stamp) -> Found:
     """Return the calibrator of some scores from the first folder that has one.

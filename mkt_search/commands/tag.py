@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,13 @@ LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
 )
 @setting_option("tag.top")
 @setting_option("tag.threshold")
+@click.option(
+    "--precision",
+    metavar="X",
+    type=float,
+    help="Tag with each label as many photos as are expected to be right to this share, say 0.9, in"
+    " place of --threshold.",
+)
 @setting_option("tag.memory_mb")
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
 @click.option(
@@ -70,6 +78,7 @@ LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
 def tag(
     photos: tuple[Path, ...],
     vocabulary: Path | None,
+    precision: float | None,
     dry_run: bool,
     add: tuple[str, ...],
     remove: tuple[str, ...],
@@ -91,6 +100,7 @@ def tag(
     \b
     Examples:
       mkt tag --vocabulary labels.txt --top 3 --dry-run
+      mkt tag --vocabulary labels.txt --precision 0.9
       mkt tag a.jpg b.jpg --add "my dog" --remove cat
     """
     by_hand = bool(photos or add or remove or allow)
@@ -108,11 +118,17 @@ def tag(
         raise click.UsageError(f"{flag} goes with --vocabulary.")
     if vocabulary is not None:
         _leave_threads_to_blocks()
-    with open_library(directory, take_settings(given)) as library:
+    flags = take_settings(given)
+    if precision is not None and (by_hand or flags["tag.threshold"] is not None):
+        raise click.UsageError("--precision goes with --vocabulary, in place of --threshold.")
+    with open_library(directory, flags) as library:
         if vocabulary is None:
             _by_hand(library, photos, add, remove, allow)
-        else:
-            _by_score(library, vocabulary, dry_run=dry_run, as_json=as_json)
+            return
+        settings = library.config.tag
+        if precision is not None:
+            settings = replace(settings, top=flags["tag.top"] or 0)
+        _by_score(library, vocabulary, settings, precision, dry_run=dry_run, as_json=as_json)
 
 
 def _refuse_two_wishes(wishes: Mapping[str, Sequence[str]]) -> None:
@@ -162,15 +178,24 @@ def _rest(photos: tuple[Path, ...], count: int, why: str) -> str:
     return f" ({rest:,} {why})" if rest else ""
 
 
-def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: bool) -> None:
+def _by_score(
+    library: "Library",
+    vocabulary: Path,
+    settings: "TagConfig",
+    precision: float | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     from mkt_search.tagging.bulk import read_vocabulary
 
-    settings, labels = library.config.tag, read_vocabulary(vocabulary)
+    labels = read_vocabulary(vocabulary)
     with show_progress("opening the model") as progress, downloads(progress=progress):
         report = library.tag(
             labels,
             top=settings.top,
-            threshold=settings.threshold,
+            threshold=settings.threshold if precision is None else None,
+            precision=precision,
             dry_run=dry_run,
             progress=progress,
         )
@@ -179,7 +204,7 @@ def _by_score(library: "Library", vocabulary: Path, *, dry_run: bool, as_json: b
     else:
         counts = sorted(report.by_label.items(), key=lambda item: (-item[1], item[0]))
         show_table(LABEL_COLUMNS, ((label, f"{count:,}") for label, count in counts))
-    say(_summary(report, settings, dry_run=dry_run))
+    say(_summary(report, settings, precision, dry_run=dry_run))
 
 
 def as_data(report: "TagReport") -> dict[str, Any]:
@@ -196,9 +221,13 @@ def as_data(report: "TagReport") -> dict[str, Any]:
     }
 
 
-def _summary(report: "TagReport", settings: "TagConfig", *, dry_run: bool) -> str:
+def _summary(
+    report: "TagReport", settings: "TagConfig", precision: float | None, *, dry_run: bool
+) -> str:
     limit = f"at most {settings.top:,} a photo" if settings.top else "any number a photo"
     rule = f"{limit}, scores from {settings.threshold:g}"
+    if precision is not None:
+        rule = f"{limit}, expected precision of each label {precision:g}"
     add, remove, keep = ("would add", "remove", "keep") if dry_run else ("added", "removed", "kept")
     added = f"{add} {count_noun(report.added, 'tag')}"
     counted = f"{added}, {remove} {report.removed:,}, {keep} {report.kept:,}"

@@ -29,10 +29,17 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TagRule:
-    """At most `top` labels a photo, best first (0: any number), that score `threshold` or more."""
+    """At most `top` labels a photo, best first (0: any number), that score `threshold` or more.
+
+    The threshold is one for all, or one for each label of the vocabulary, (L,).
+    """
 
     top: int
-    threshold: float | None
+    threshold: float | Vector | None
+
+    def of(self, labels: slice) -> float | Vector | None:
+        """Return the threshold of some labels."""
+        return self.threshold[labels] if isinstance(self.threshold, np.ndarray) else self.threshold
 
 
 @dataclass(frozen=True)
@@ -229,8 +236,9 @@ def select_labels(scores: Vector, rule: TagRule, first: int = 0) -> LabelAssignm
     """
     n, labels = scores.shape
     is_selected = np.ones((n, labels), np.bool_)
-    if rule.threshold is not None:
-        np.greater_equal(scores, rule.threshold, out=is_selected)
+    threshold = rule.of(slice(first, first + labels))
+    if threshold is not None:
+        np.greater_equal(scores, threshold, out=is_selected)
     if 0 < rule.top < labels:
         last = np.partition(scores, labels - rule.top, axis=1)[:, labels - rule.top]  # (n,)
         is_selected &= scores >= last[:, None]

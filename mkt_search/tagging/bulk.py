@@ -18,6 +18,7 @@ from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.records import TagReport
 from mkt_search.store.spill import SpillFile
 from mkt_search.tagging.assign import Blocks, TagRule, assign_labels
+from mkt_search.tagging.by_precision import ByPrecision
 from mkt_search.types import Vector
 
 MAX_VOCABULARY = 1 << 26  # bytes; a million labels have about 16 MB
@@ -115,6 +116,17 @@ def check_rule(*, top: int, threshold: float | None, labels: Sequence[str]) -> N
         )
 
 
+def check_precision(
+    precision: float, *, top: int, threshold: float | None, labels: Sequence[str]
+) -> None:
+    """Raise QueryError for a precision that cannot be asked for."""
+    if not 0 < precision <= 1:
+        raise QueryError(f"--precision {precision:g} is none: name one above 0, up to 1.")
+    if threshold is not None:
+        raise QueryError("--precision takes the place of --threshold; leave one of them out.")
+    check_rule(top=top, threshold=0.0, labels=labels)
+
+
 def tag(
     catalog: TagCatalog,
     snapshot: Snapshot,
@@ -125,6 +137,7 @@ def tag(
     blocks: Blocks,
     run: int | None,
     spill_folder: Path,
+    by_precision: ByPrecision | None = None,
     progress: ProgressCallback = no_progress,
 ) -> TagReport:
     """Assign labels to every photo, then replace these labels' automatic tags in one transaction.
@@ -138,6 +151,7 @@ def tag(
         blocks: what is scored together.
         run: the run that the tags belong to; None writes nothing and reports what would change.
         spill_folder: where assignments wait on disk until all are known.
+        by_precision: chooses among what the rule gives.
         progress: called as work advances.
 
     Raises:
@@ -148,8 +162,27 @@ def tag(
         progress(Progress(SCORING, done, total))
         for content_ids, found in assign_labels(snapshot, vectors, rule, blocks):
             spill.add(content_ids[found.photos], found.labels, found.scores)
+            if by_precision is not None:
+                by_precision.count(found.labels, found.scores)
             done += len(content_ids)
             progress(Progress(SCORING, done, total))
-        if run is None:
-            return catalog.preview_tag_run(labels, spill)
-        return catalog.apply_tag_run(run, labels, spill, step=WRITING, progress=progress)
+        if by_precision is None:
+            return _keep(catalog, labels, spill, run, progress)
+        with SpillFile(spill_folder) as chosen:
+            expected = by_precision.choose(spill, chosen)
+            sentence = f"{expected.wrong:,.3g} of {expected.photos:,} tags are expected to be wrong"
+            progress(Progress(SCORING, message=sentence))
+            return _keep(catalog, labels, chosen, run, progress)
+
+
+def _keep(
+    catalog: TagCatalog,
+    labels: Sequence[str],
+    spill: SpillFile,
+    run: int | None,
+    progress: ProgressCallback,
+) -> TagReport:
+    """Write assignments as the tags of a run; without one, report what would change."""
+    if run is None:
+        return catalog.preview_tag_run(labels, spill)
+    return catalog.apply_tag_run(run, labels, spill, step=WRITING, progress=progress)
