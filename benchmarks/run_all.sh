@@ -15,7 +15,7 @@ work=${WORK:-runs}
 names=(
   first_search search retrieval tagging indexing decoding path_filter training_step
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
-  local_vectors
+  local_vectors teacher_anchor
   ablations model_speed templates
 )
 
@@ -50,6 +50,8 @@ measure() {
       "${one_thread[@]}" benchmarks/panoramas.py --data "$data" \
         --model "$work/corel5k/seed0/checkpoint" "${json[@]}" ;;
     miniatures) "${one_thread[@]}" benchmarks/miniatures.py --data "$data" "${json[@]}" ;;
+    teacher_anchor)
+      "${one_thread[@]}" benchmarks/teacher_anchor.py --work "$work/teacher_anchor" "${json[@]}" ;;
     local_vectors)
       "${one_thread[@]}" benchmarks/local_vectors.py --work "$work/local_vectors" "${json[@]}" ;;
     pooling_speed)

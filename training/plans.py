@@ -18,6 +18,7 @@ from training.learning.build import BackboneSpec, Channels
 from training.learning.heads import HeadInit
 from training.learning.losses import LossSpec, RankingSpec
 from training.learning.schedule import OptimizerSpec
+from training.learning.teacher_anchor import TeacherAnchorSpec
 from training.runs.spec import RunSpec
 
 TEACHER = "teacher"  # as the backbone's weights
@@ -46,7 +47,8 @@ class Stage1Plan:
         labels: the label vectors.
         backbone: the backbone and its input.
         heads: the heads and their start.
-        anchor: what is added to the vectors of the heads; None for nothing.
+        anchor: what keeps the knowledge from before training: a classifier's part in the vectors,
+            or the teacher's share of the weights; None for nothing.
         teacher: the open_clip model that teaches; "" where nothing is asked of one.
         loss: the loss.
         optimizer: AdamW and its schedule.
@@ -57,7 +59,7 @@ class Stage1Plan:
     labels: LabelSpec
     backbone: BackboneSpec
     heads: HeadInit
-    anchor: AnchorSpec | None
+    anchor: AnchorSpec | TeacherAnchorSpec | None
     teacher: str
     loss: LossSpec
     optimizer: OptimizerSpec
@@ -217,14 +219,18 @@ def _backbone(config: Stage1Config) -> BackboneSpec:
     )
 
 
-def _anchor(config: Stage1Config) -> AnchorSpec | None:
+def _anchor(config: Stage1Config) -> AnchorSpec | TeacherAnchorSpec | None:
     weight = None if config.anchor == "auto" else _share(config.anchor)
     if weight == 0:
         return None
+    if config.backbone_weights == config.head_init == TEACHER:
+        return TeacherAnchorSpec(weight)
     if config.frozen != "all":  # what learns is no longer what the classifier was trained on
         if weight is not None:
             raise TrainingError(
-                f"--anchor {config.anchor} needs a backbone that does not learn; give --frozen all."
+                f"--anchor {config.anchor} needs a backbone that does not learn, or a student that"
+                " starts as its teacher; give --frozen all, or --teacher NAME/TAG"
+                " --backbone-weights teacher --head-init teacher."
             )
         return None
     weights = config.backbone_weights if config.backbone_weights != TEACHER else ""

@@ -9,6 +9,7 @@ Label vectors are fixed; the heads learn, and as many blocks of the backbone as 
 OUT.run keeps the state of the run: a run that was killed continues after its last epoch.
 """
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -55,6 +56,8 @@ from training.learning.teacher import (
     require_label_space,
     teacher_fingerprint,
 )
+from training.learning.teacher_anchor import EPOCHS_OVER, TeacherAnchorSpec, fold_tasks
+from training.learning.teacher_anchor import weight_curve as teacher_curve
 from training.plans import TEACHER, Stage1Plan, plan_stage1, result_settings
 from training.runs.files import hold
 from training.runs.history import Epoch, EpochCallback, ignore_epoch
@@ -62,6 +65,9 @@ from training.runs.processes import ALONE, Processes, join, process_device
 from training.runs.state import Run, SavedState, beside, require_writable
 
 STEP = "stage 1"  # the name of this work in progress events
+TOO_FEW = (
+    "no anchor: there are too few labels or photos to choose its weight on; give --anchor a number"
+)
 
 
 def train(
@@ -127,7 +133,6 @@ def train(
                 progress=progress,
             )
         )
-        del teacher  # its vectors are on disk; free its memory for the student
         processes.share_weights(prepared.student)
         session = Session(plan, task, prepared, run, out, processes, progress)
         if saved is None:
@@ -136,7 +141,8 @@ def train(
         else:
             session.resume(saved)
             say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
-        session.give_anchor()
+        session.give_anchor(teacher)
+        del teacher  # its vectors are on disk; free its memory for the student
 
         # epochs
         for number in range(len(session.history) + 1, plan.optimizer.epochs + 1):
@@ -251,6 +257,32 @@ def open_source(
     )
 
 
+def create_learner(
+    plan: Stage1Plan, task: Task, prepared: Prepared, processes: Processes
+) -> Learner:
+    """Return the prepared student with its loss and its optimizer."""
+    labels = torch.from_numpy(task.vectors[: task.seen])
+    return Learner(
+        prepared.student,
+        labels.to(choose_device(plan.run.device)),
+        plan.loss,
+        plan.optimizer,
+        steps_per_epoch=steps_per_epoch(len(task.trainable), plan.optimizer.batch_size),
+        penalty=prepared.penalty,
+        fixed_norms=plan.backbone.weights is not None,
+        keeps_start=isinstance(plan.anchor, TeacherAnchorSpec),
+        processes=processes,
+    )
+
+
+def for_folds(plan: Stage1Plan) -> Stage1Plan:
+    """Return the plan of the students of folds, which learn in fewer epochs."""
+    epochs = -(-plan.optimizer.epochs // EPOCHS_OVER)
+    share = epochs / plan.optimizer.epochs
+    warmup = share * plan.optimizer.warmup_epochs
+    return replace(plan, optimizer=replace(plan.optimizer, epochs=epochs, warmup_epochs=warmup))
+
+
 class Session:
     """A run between its first and its last epoch.
 
@@ -280,33 +312,89 @@ class Session:
         self._anchor: dict[str, Any] | None = None
         self._unreadable_reported = prepared.unreadable_reported
         self._steps = steps_per_epoch(len(task.trainable), plan.optimizer.batch_size)
-        labels = torch.from_numpy(task.vectors[: task.seen])
-        self._learner = Learner(
-            prepared.student,
-            labels.to(choose_device(plan.run.device)),
-            plan.loss,
-            plan.optimizer,
-            steps_per_epoch=self._steps,
-            penalty=prepared.penalty,
-            fixed_norms=plan.backbone.weights is not None,
-            processes=processes,
-        )
+        self._learner = create_learner(plan, task, prepared, processes)
 
     def resume(self, saved: SavedState) -> None:
         """Continue from the last epoch of a stopped run."""
         self.history = saved.history
+        self._anchor = json.loads(saved.tensors["anchor"])
         self._learner.load_state(saved.tensors)
 
-    def give_anchor(self) -> None:
+    def give_anchor(self, teacher: Teacher | None) -> None:
         """Give the student the anchor that the plan asks for, and report it.
+
+        Args:
+            teacher: that the student starts as, if it does.
 
         Raises:
             ModelError: the classifier does not fit the backbone, or no class name is known.
             TrainingError: an anchor of a given weight cannot be had.
         """
-        features, spec, say = self._prepared.features, self._plan.anchor, self._say
-        if spec is None or features is None:
-            return
+        spec = self._plan.anchor
+        if isinstance(spec, TeacherAnchorSpec):
+            self._keep_teacher(spec, teacher)
+        elif spec is not None and self._prepared.features is not None:
+            self._add_classifier(spec, self._prepared.features)
+
+    def _keep_teacher(self, spec: TeacherAnchorSpec, teacher: Teacher | None) -> None:
+        """Give the teacher its share of the weights, as a stopped run chose it or chosen now."""
+        if not self._plan.optimizer.epochs:
+            return  # the student is its teacher
+        found = AnchorChoice.of({"anchor": self._anchor})
+        if found is None and spec.weight is not None:
+            found = AnchorChoice(spec.weight)
+        if found is None:
+            self._say("choosing the teacher's share of the weights on labels held out")
+            try:
+                curve = teacher_curve(
+                    fold_tasks(self._task, seed=self._plan.run.seed),
+                    lambda part: self._train_student(part, teacher),
+                    k=self._plan.loss.k,
+                    processes=self._processes,
+                )
+            except NotFinite as error:
+                raise self._run.failure(error, epoch=1) from error
+            if not curve:
+                self._say(TOO_FEW)
+                return
+            found = AnchorChoice(choose_weight(curve), curve=curve)
+        self._record(found)
+        self._learner.start_share = found.weight
+
+    def _train_student(self, part: Task, teacher: Teacher | None) -> tuple[Learner, Source]:
+        """Return a student that learned from a part, and the source of its vectors."""
+        plan = for_folds(self._plan)
+        own = self._processes
+        prepared = own.first_then_others(
+            partial(prepare, *(plan, part, teacher, own), is_resumed=False, progress=no_progress)
+        )
+        own.share_weights(prepared.student)
+        learner = create_learner(plan, part, prepared, own)
+        steps = steps_per_epoch(len(part.trainable), plan.optimizer.batch_size)
+        for number in range(1, plan.optimizer.epochs + 1):
+            name = f"students of folds, epoch {number} of {plan.optimizer.epochs}"
+            train_epoch(
+                learner,
+                prepared.source,
+                part,
+                number,
+                steps_per_epoch=steps,
+                seed=plan.run.seed,
+                teacher=prepared.teacher_vectors,
+                processes=own,
+                on_step=self._report_steps(name, steps),
+            )
+        return learner, prepared.source
+
+    def _record(self, found: AnchorChoice) -> None:
+        """Record and report how the anchor was chosen."""
+        self._anchor = found.provenance()
+        for sentence in found.sentences():
+            self._say(sentence)
+
+    def _add_classifier(self, spec: AnchorSpec, features: FeatureCache) -> None:
+        """Give the student the part of its backbone's classifier."""
+        say = self._say
         student = self._prepared.student
         classifier = open_classifier(spec, student, self._plan.backbone.image_size, say)
         if classifier is None:
@@ -319,16 +407,10 @@ class Session:
             k = self._plan.loss.k
             curve = weight_curve(anchor, student, self._task, features, k=k, seed=seed)
             if not curve:
-                say(
-                    "no anchor: there are too few labels or photos to choose its weight on; give"
-                    " --anchor a number"
-                )
+                say(TOO_FEW)
                 return
         weight = choose_weight(curve) if spec.weight is None else spec.weight
-        found = AnchorChoice(weight, len(classifier.names), len(anchor.weight), curve)
-        self._anchor = found.provenance()
-        for sentence in found.sentences():
-            say(sentence)
+        self._record(AnchorChoice(weight, len(classifier.names), len(anchor.weight), curve))
         weighted = with_weight(anchor, weight)
         if weighted is not None:
             student.anchor = weighted.to(choose_device(self._plan.run.device))
@@ -340,6 +422,7 @@ class Session:
             TrainingError: a loss or a weight is not a number; the epoch before is kept.
         """
         began = time.monotonic()
+        name = f"epoch {number} of {self._plan.optimizer.epochs}"
         try:
             result = train_epoch(
                 self._learner,
@@ -350,7 +433,7 @@ class Session:
                 seed=self._plan.run.seed,
                 teacher=self._prepared.teacher_vectors,
                 processes=self._processes,
-                on_step=self._report_steps(number),
+                on_step=self._report_steps(name, self._steps),
             )
         except NotFinite as error:
             raise self._run.failure(error, epoch=number) from error
@@ -369,7 +452,8 @@ class Session:
             )
         self.history.append(epoch)
         if self._processes.is_first:
-            self._run.save(self.history, self._learner.state())
+            anchor = {"anchor": json.dumps(self._anchor)}
+            self._run.save(self.history, {**self._learner.state(), **anchor})
             with self._learner.evaluation_weights():
                 self._write({})
         return epoch
@@ -389,9 +473,8 @@ class Session:
         task, source = self._task, self._prepared.source
         return evaluate(task, source, rows, task.vectors, k=self._plan.loss.k)
 
-    def _report_steps(self, epoch: int) -> Callable[[int], None]:
-        name = f"epoch {epoch} of {self._plan.optimizer.epochs}"
-        return lambda done: self._progress(Progress(name, done, self._steps))
+    def _report_steps(self, name: str, total: int) -> Callable[[int], None]:
+        return lambda done: self._progress(Progress(name, done, total))
 
     def _report(self, unreadable: Rows) -> None:
         if not self._unreadable_reported:
@@ -448,7 +531,7 @@ def run_settings(
         "label vectors": task.space.encoder.fingerprint,
         "teacher weights": teacher,
         "backbone weights": backbone,
-        **(_anchor_settings(anchor) if anchor is not None else {}),
+        **(_anchor_settings(anchor) if isinstance(anchor, AnchorSpec) else {}),
     }
 
 

@@ -28,8 +28,8 @@ class AnchorChoice:
     """The weight of an anchor and the curve that it was chosen on.
 
     Args:
-        weight: share of the anchor in the vectors, 0 to below 1.
-        classes: of the classifier.
+        weight: share of the anchor in the vectors, or of the teacher's weights, 0 to below 1.
+        classes: of the classifier; 0 for an anchor of the teacher's weights.
         covered: classes whose names have a label vector.
         curve: the first point has weight 0; empty if the weight was given.
 
@@ -38,15 +38,15 @@ class AnchorChoice:
     """
 
     weight: float
-    classes: int
-    covered: int
+    classes: int = 0
+    covered: int = 0
     curve: tuple[Point, ...] = ()
 
     def __post_init__(self) -> None:
         if not is_finite(self.weight) or not 0 <= self.weight < 1:
             raise ValueError("the weight of the anchor must be from 0 to below 1")
-        check_whole("classes of the anchor", self.classes, least=1, most=1 << 24)
-        check_whole("covered classes of the anchor", self.covered, least=1, most=self.classes)
+        check_whole("classes of the anchor", self.classes, least=0, most=1 << 24)
+        check_whole("covered classes of the anchor", self.covered, least=0, most=self.classes)
         if len(self.curve) > MOST_POINTS:
             raise ValueError("the anchor's curve is too long")
 
@@ -73,7 +73,8 @@ class AnchorChoice:
     def sentences(self) -> list[str]:
         """Return the choice and its curve in words."""
         covered = f"{self.covered:,} of {self.classes:,} class names have a label vector"
-        found = [f"anchor of weight {self.weight:g}; {covered}"]
+        what = covered if self.classes else "that is the teacher's share of the weights"
+        found = [f"anchor of weight {self.weight:g}; {what}"]
         if self.curve:
             points = ", ".join(
                 f"{p.weight:g}: {p.held_out:.3f} / {p.trained:.3f}" for p in self.curve

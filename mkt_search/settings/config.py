@@ -231,8 +231,8 @@ class Stage1Config:
     )
     anchor: str = setting(
         "auto",
-        "Share of the backbone's classifier in the vectors: auto (chosen on labels held out) or a"
-        " number; 0 is none.",
+        "Share of the teacher in the weights, or of the backbone's classifier in the vectors: auto"
+        " (chosen on labels held out) or a number; 0 is none.",
     )
     frozen: str = setting("all", 'First blocks that do not learn: "all" or a number in quotes.')
     top_k: int = setting(8, "Best patches averaged by the local stream.", at_least=1)

@@ -24,6 +24,12 @@ def test_a_choice_is_shown_with_its_curve() -> None:
     assert len(AnchorChoice(0.2, classes=3, covered=2).sentences()) == 1
 
 
+def test_the_share_of_a_teacher_is_shown_without_classes() -> None:
+    assert AnchorChoice(0.3).sentences() == [
+        "anchor of weight 0.3; that is the teacher's share of the weights"
+    ]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -157,6 +157,7 @@ def everything_at_once(folder: Path) -> World:
         backbone_weights="teacher",
         head_init="teacher",
         frozen="1",
+        anchor="0.3",
         ema=0.9,
         flip=True,
         crop_scale=0.3,

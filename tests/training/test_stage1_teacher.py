@@ -16,6 +16,7 @@ from mkt_search.progress import Progress
 from tests.painted import World, painted_world
 from tests.tiny import tiny_clip
 from tests.training.test_stage1 import remarks
+from training.runs.history import Epoch
 from training.stage1 import train
 
 TWIN = ("patch_size=8", "embed_dim=32", "depth=2", "num_heads=2")
@@ -42,6 +43,7 @@ def world(tmp_path: Path, clip: str) -> World:
         resize="crop",
         score="vocabulary",
         frozen="1",
+        anchor="0",
     )
 
 
@@ -182,3 +184,56 @@ def test_its_backbone_may_be_used_in_another_label_space(world: World, tmp_path:
     table = str(tmp_path / "table.npz")
     changed = world.but(label_table=table, text_model="", head_init="random", epochs=0)
     assert train(*changed, tmp_path / "out").dim == 8
+
+
+def test_the_teachers_share_lies_between_student_and_teacher(world: World, tmp_path: Path) -> None:
+    for name, changes in {
+        "teacher": {"epochs": 0},
+        "student": {},
+        "anchored": {"anchor": "0.25"},
+        "mean": {"anchor": "0.25", "ema": 0.9},
+        "plain mean": {"ema": 0.9},
+    }.items():
+        train(*world.but(**changes), tmp_path / name)
+    teacher, student, mean = (weights(tmp_path / x) for x in ("teacher", "student", "plain mean"))
+    for name, found in weights(tmp_path / "anchored").items():
+        torch.testing.assert_close(found, 0.75 * student[name] + 0.25 * teacher[name])
+        of_mean = weights(tmp_path / "mean")[name]
+        torch.testing.assert_close(of_mean, 0.75 * mean[name] + 0.25 * teacher[name])
+    meta = checkpoint.read_meta(tmp_path / "anchored")
+    assert meta.trained["anchor"] == {"weight": 0.25, "classes": 0, "covered": 0, "curve": []}
+    assert meta.format == 1 and checkpoint.ANCHOR not in meta.files
+
+
+@pytest.mark.slow
+def test_a_chosen_share_is_recorded_with_its_curve_and_kept_by_a_resumed_run(
+    world: World, tmp_path: Path
+) -> None:
+    changed = world.but(anchor="auto")
+    meta = train(*changed, tmp_path / "whole")
+    found = meta.trained["anchor"]
+    assert found["weight"] in [point["weight"] for point in found["curve"]]
+    assert found["curve"][0]["weight"] == 0
+
+    def stop(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(*changed, tmp_path / "stopped", on_epoch=stop)
+    events: list[Progress] = []
+    again = train(*changed, tmp_path / "stopped", progress=events.append)
+    assert again.trained["anchor"] == found
+    assert not any("choosing" in sentence for sentence in remarks(events))
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    model = open_model(tmp_path / "whole")
+    assert any("teacher's share of the weights" in sentence for sentence in model.remarks)
+
+
+def test_a_share_of_a_teacher_that_the_student_does_not_start_as_is_refused(
+    world: World, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="or a student that starts as its teacher"):
+        train(*world.but(anchor="0.3", head_init="random"), tmp_path / "out")
+    with pytest.raises(TrainingError, match="--backbone-weights teacher needs a teacher"):
+        train(*world.but(anchor="0.3", teacher=""), tmp_path / "out")

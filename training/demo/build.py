@@ -48,6 +48,7 @@ STUDENT = Stage1Config(
     image_width=SIDE,
     mean=conv_vit.MEAN,
     std=conv_vit.STD,
+    anchor="0",
     frozen="0",
     top_k=4,
     regression=0.0,

@@ -20,7 +20,7 @@ from training.learning.losses import (
 )
 from training.learning.pca import trainable_layer
 from training.learning.schedule import OptimizerSpec, WarmupCosine, stage1_optimizer
-from training.learning.weights import AveragedWeights, TrainableWeights
+from training.learning.weights import AveragedWeights, TrainableWeights, interpolated
 from training.runs.processes import ALONE, Processes
 
 
@@ -44,7 +44,11 @@ class Learner:
         fixed_norms: keep the statistics of the backbone's batch norms. For loaded weights: they
             belong to the function that the heads start from, and weights whose norms were folded
             into convolutions carry placeholder statistics.
+        keeps_start: keep the weights before the first step, for `start_share`.
         processes: that train together; each gives its part of a batch.
+
+    Attributes:
+        start_share: share of the weights before the first step in `evaluation_weights`.
 
     Raises:
         TrainingError: several processes and batch norms that learn, whose statistics each would
@@ -61,6 +65,7 @@ class Learner:
         steps_per_epoch: int,
         penalty: float = 0.0,
         fixed_norms: bool = False,
+        keeps_start: bool = False,
         processes: Processes = ALONE,
     ) -> None:
         if processes.count > 1 and not fixed_norms and _has_learning_norms(student):
@@ -78,6 +83,8 @@ class Learner:
         self._fixed_norms = fixed_norms
         self._weights = TrainableWeights(student)
         self._average = AveragedWeights(self._weights, optimizer.ema) if optimizer.ema else None
+        self.start_share = 0.0
+        self._start = self._copied() if keeps_start else {}
         self._schedule = WarmupCosine(
             [self.optimizer],
             steps=optimizer.epochs * steps_per_epoch,
@@ -156,12 +163,18 @@ class Learner:
 
     @contextlib.contextmanager
     def evaluation_weights(self) -> Iterator[Student]:
-        """Lend the student in evaluation mode, with its averaged weights if there are any."""
+        """Lend the student in evaluation mode.
+
+        It has its averaged weights if there are any, and the start's share in them.
+        """
         was_training = self.student.training
         own: dict[str, Tensor] = {}
-        if self._average is not None:
-            own = {name: tensor.clone() for name, tensor in self._weights.state_dict().items()}
-            self._weights.load_state_dict(self._average.weights())
+        if self._average is not None or self.start_share:
+            own = self._copied()
+            lent = self._average.weights() if self._average is not None else own
+            self._weights.load_state_dict(
+                interpolated(lent, self._start, self.start_share) if self.start_share else lent
+            )
         try:
             yield self.student.eval()
         finally:
@@ -176,6 +189,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "average": self._average.state() if self._average else {},
             "penalty": self.penalty,
+            "start": self._start,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -185,6 +199,11 @@ class Learner:
         if self._average is not None:
             self._average.load_state(state["average"])
         self.penalty = float(state["penalty"])
+        self._start = {name: own.to(self.device) for name, own in state["start"].items()}
+
+    def _copied(self) -> dict[str, Tensor]:
+        """Return a copy of the weights."""
+        return {name: tensor.clone() for name, tensor in self._weights.state_dict().items()}
 
     def _squared_weights(self) -> Tensor:
         heads = {"global": self.student.global_head, "local": self.student.local_head}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
@@ -68,6 +69,16 @@ class AveragedWeights:
         """Continue from a state."""
         self._steps = int(state["steps"])
         self._average.module.load_state_dict(state["weights"])
+
+
+def interpolated(
+    weights: Mapping[str, Tensor], others: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Return (1 - share) weights + share others; whole numbers stay those of `weights`."""
+    return {
+        name: torch.lerp(own, others[name], share) if own.is_floating_point() else own
+        for name, own in weights.items()
+    }
 
 
 def _flat(name: str) -> str:

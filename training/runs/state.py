@@ -21,7 +21,7 @@ from mkt_search.models import checkpoint
 from training.runs.files import save
 from training.runs.history import Epoch
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

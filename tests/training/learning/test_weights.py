@@ -6,7 +6,7 @@ import torch
 from mkt_search.models.build import create_student
 from mkt_search.models.student import Student
 from tests.training.learning.test_schedule import vit
-from training.learning.weights import AveragedWeights, TrainableWeights
+from training.learning.weights import AveragedWeights, TrainableWeights, interpolated
 
 
 def names(student: Student) -> set[str]:
@@ -81,3 +81,11 @@ def test_an_average_continues_from_its_state() -> None:
         average.update()
     for name, tensor in first.weights().items():
         assert torch.equal(tensor, second.weights()[name]), name
+
+
+def test_interpolated_weights_are_between_both_and_counters_stay() -> None:
+    own = {"a": torch.tensor([0.0, 1.0]), "steps": torch.tensor(3)}
+    others = {"a": torch.tensor([1.0, 3.0]), "steps": torch.tensor(0)}
+    found = interpolated(own, others, 0.25)
+    torch.testing.assert_close(found["a"], torch.tensor([0.25, 1.5]))
+    assert int(found["steps"]) == 3
