@@ -56,7 +56,12 @@ from training.learning.teacher import (
     require_label_space,
     teacher_fingerprint,
 )
-from training.learning.teacher_anchor import EPOCHS_OVER, TeacherAnchorSpec, fold_tasks
+from training.learning.teacher_anchor import (
+    EPOCHS_OVER,
+    TeacherAnchorSpec,
+    choose_share,
+    fold_tasks,
+)
 from training.learning.teacher_anchor import weight_curve as teacher_curve
 from training.plans import TEACHER, Stage1Plan, plan_stage1, result_settings
 from training.runs.files import hold
@@ -357,7 +362,7 @@ class Session:
             if not curve:
                 self._say(TOO_FEW)
                 return
-            found = AnchorChoice(choose_weight(curve), curve=curve)
+            found = AnchorChoice(choose_share(curve), curve=curve)
         self._record(found)
         self._learner.start_share = found.weight
 

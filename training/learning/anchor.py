@@ -36,9 +36,7 @@ FOLDS = 4
 MOST_PHOTOS = 4_500  # that the choice and the means are made on
 BATCH_PHOTOS = 128
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
-NEARLY = (
-    0.02  # of the best mAP of held-out labels, or of its distance to 1, may a smaller weight lose
-)
+NEARLY = 0.98  # of the best mAP of held-out labels, for a smaller weight to be taken
 RIDGE = 0.004  # of the heads that the choice is made with, in total variances of cls
 
 Axes = Callable[[Tensor], Tensor]
@@ -162,8 +160,7 @@ def with_weight(anchor: Anchor, weight: float) -> Anchor | None:
 
 def choose_weight(curve: Sequence[Point]) -> float:
     """Return the smallest weight that finds held-out labels nearly as well as the best does."""
-    best = max(point.held_out for point in curve)
-    enough = best - NEARLY * min(best, 1 - best)
+    enough = NEARLY * max(point.held_out for point in curve)
     return min(point.weight for point in curve if point.held_out >= enough)
 
 

@@ -8,8 +8,7 @@ import pytest
 from mkt_search.models.anchor_choice import Point
 from tests.painted import painted_task
 from training.data.task import Task
-from training.learning.anchor import choose_weight
-from training.learning.teacher_anchor import FOLDS, STUDENTS, fold_tasks, weight_curve
+from training.learning.teacher_anchor import FOLDS, STUDENTS, choose_share, fold_tasks, weight_curve
 from training.runs.processes import ALONE
 
 
@@ -51,6 +50,7 @@ def test_without_folds_there_is_no_curve(task: Task) -> None:
     assert weight_curve(iter(()), refuse, k=1, processes=ALONE) == ()  # type: ignore[arg-type]
 
 
-def test_near_a_perfect_score_a_smaller_weight_may_lose_less() -> None:
-    curve = [Point(0.0, 0.88, 0.9), Point(0.2, 0.899, 0.9), Point(0.3, 0.9, 0.9)]
-    assert choose_weight(curve) == 0.2
+def test_the_share_serves_labels_held_out_and_labels_trained_on() -> None:
+    curve = [Point(0.0, 0.2, 0.9), Point(0.2, 0.5, 0.8), Point(0.3, 0.6, 0.6)]
+    assert choose_share(curve) == 0.2
+    assert choose_share([Point(0.0, 0.5, 0.5), Point(0.2, 0.5, 0.5)]) == 0
