@@ -26,6 +26,7 @@ from indexer.pooling.pool import pool
 from mkt_search.library import Library
 from mkt_search.models.build import open_model
 from mkt_search.scoring import score
+from mkt_search.settings.config import Config
 from mkt_search.store.optimize import optimize
 from mkt_search.store.records import Batch
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
@@ -249,7 +250,8 @@ def answers_while(writer: Writer, home: Path, seconds: float) -> list[Answer]:
 
 def check(writer: Writer, answers: list[Answer], home: Path) -> Counter[str]:
     """Compare every answer with those of the states that it may be of; count the answers."""
-    encoder, counts, recalls = open_model(str(home / "clip")).label_encoder(), Counter[str](), []
+    counts, recalls = Counter[str](), []
+    encoder = open_model(str(home / "clip")).label_encoder(Config().model.templates)
 
     @cache
     def stored(encoding: Encoding) -> tuple[Vector, Vector, Vector]:

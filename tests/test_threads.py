@@ -17,6 +17,7 @@ from indexer.pooling.pool import pool
 from mkt_search.library import Library
 from mkt_search.models.build import open_model
 from mkt_search.scoring import score
+from mkt_search.settings.config import Config
 from mkt_search.store.store import Store
 from mkt_search.types import Encoded, Hit, PhotoVectors
 from tests import made
@@ -112,7 +113,8 @@ def check(found: list[Found], home: Path, vectors: PhotoVectors) -> None:
     with Library.open(home) as library:
         active = library.store.active
     assert active is not None
-    labels = open_model(str(home / "clip")).label_encoder().encode([one.label for one in found])
+    encoder = open_model(str(home / "clip")).label_encoder(Config().model.templates)
+    labels = encoder.encode([one.label for one in found])
     arrays = made.as_stored(vectors, active.encoding)
     scores = score(labels, *arrays, k=active.encoding.top_k).fused.T  # (L, n)
     ends = [FIRST + PER_BATCH * batch for batch in range(N_BATCHES + 1)]
