@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mkt_search.evaluation.report import Report
     from mkt_search.library import Library
     from mkt_search.models.build import Model, open_model
+    from mkt_search.models.vocabulary import read_vocabulary
     from mkt_search.progress import Progress, ProgressCallback, no_progress
     from mkt_search.search.plan import Plan
     from mkt_search.search.score_photo import LabelScore, score_photo
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
         TagReport,
     )
     from mkt_search.store.status import Status
-    from mkt_search.tagging.bulk import read_vocabulary
     from mkt_search.types import (
         Box,
         Encoding,
@@ -148,7 +148,7 @@ _NAMES_BY_MODULE = {
     "store.optimize": ("Optimized",),
     "store.records": ("Evaluation", "PhotoRecord", "PruneReport", "RunInfo", "TagReport"),
     "store.status": ("Status",),
-    "tagging.bulk": ("read_vocabulary",),
+    "models.vocabulary": ("read_vocabulary",),
     "types": (
         *("Box", "Encoding", "Filters", "Hit", "LeftOut", "PhotoFacts", "Refusal"),
         *("RepairSummary", "Summary", "Tag", "Term"),

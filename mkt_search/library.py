@@ -178,7 +178,7 @@ class Library(LibraryTags):
             QueryError: there is no such state.
         """
         refuse_unknown("state", state, STATES)
-        return self.store.catalog.photos(state=state, filters=filters)
+        return self.store.catalog.photos(state=state, filters=self._reader.named(filters))
 
     def photo(self, path: Path | str) -> PhotoRecord:
         """Return a photo by its path. Raises QueryError if it is not in the library."""
@@ -363,7 +363,7 @@ class Library(LibraryTags):
             terms,
             k=20 if k is None else k,
             wanted=Wanted(precision, min_p, k) if asks_for_p else None,
-            filters=filters,
+            filters=self._reader.named(filters),
             recall=1.0 if exact else self.config.search.recall,
             boxes=boxes,
             explanation=explanation if explanation is not None else Explanation(),

@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
 from mkt_search.calibration.calibrator import Calibrator
 from mkt_search.errors import QueryError
+from mkt_search.models.vocabulary import Vocabulary
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.search.reader import LibraryReader
 from mkt_search.settings.config import Config
-from mkt_search.spelling import clean_label, distinct_labels
+from mkt_search.spelling import clean_label
 from mkt_search.store.records import TagReport
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
@@ -42,7 +44,7 @@ class LibraryTags:
         """Tag every photo from stored vectors; the labels' earlier automatic tags are replaced.
 
         Args:
-            vocabulary: labels, trained or not.
+            vocabulary: labels, trained or not; a synonym of `labels.toml` is its label.
             top: the most labels for a photo, best first; 0 is no limit.
             threshold: labels must score at least this.
             precision: each label gets as many photos as are expected to be right to this share,
@@ -56,7 +58,9 @@ class LibraryTags:
             QueryError, UnknownLabel, LibraryLocked, StoreError.
         """
         refuse_text(vocabulary)
-        labels = distinct_labels(vocabulary)
+        labels = self._reader.label_file.distinct_names(vocabulary)
+        if isinstance(vocabulary, Vocabulary):
+            labels = Vocabulary(labels, vocabulary.about)
         calibrator: Calibrator | None = None
         if precision is None:
             tagging.check_rule(top=top, threshold=threshold, labels=labels)
@@ -115,7 +119,7 @@ class LibraryTags:
                 has changed since.
             LibraryLocked, StoreError.
         """
-        label = _label(label)
+        label = self.label_name(label)
         with self.store.writing("mkt tag --add"):
             return self.store.catalog.add_tag(self._unchanged(photos), label)
 
@@ -128,7 +132,7 @@ class LibraryTags:
             QueryError: the label is empty, or a photo is not in the library or has changed since.
             LibraryLocked, StoreError.
         """
-        label = _label(label)
+        label = self.label_name(label)
         with self.store.writing("mkt tag --remove"):
             return self.store.catalog.remove_tag(self._unchanged(photos), label)
 
@@ -139,10 +143,25 @@ class LibraryTags:
             QueryError: the label is empty, or a photo is not in the library.
             LibraryLocked, StoreError.
         """
-        label = _label(label)
+        label = self.label_name(label)
         ids = [self._reader.photo(path).id for path in as_paths(photos)]
         with self.store.writing("mkt tag --allow"):
             return self.store.catalog.allow_label(ids, label)
+
+    def label_name(self, label: str) -> str:
+        """Return the label as tags have it: the one that a synonym of `labels.toml` stands for.
+
+        Raises:
+            QueryError: the label is empty.
+            ConfigError: `labels.toml` cannot be read.
+        """
+        clean = clean_label(self._reader.label_file.name(label))
+        if not clean:
+            raise QueryError("The label is empty.")
+        return clean
+
+    def _name(self, label: str | None) -> str | None:
+        return None if label is None else self._reader.label_file.name(label)
 
     def refusals(
         self,
@@ -162,7 +181,9 @@ class LibraryTags:
             QueryError: the photo is not in the library.
         """
         id_ = None if photo is None else self._reader.photo(photo).id
-        return self.store.catalog.refusals(label=label, photo=id_, filters=filters)
+        return self.store.catalog.refusals(
+            label=self._name(label), photo=id_, filters=self._reader.named(filters)
+        )
 
     def _unchanged(self, photos: Path | str | Sequence[Path | str]) -> list[int]:
         """Return the ids of photos whose files, if they exist now, are as the library knows them.
@@ -194,7 +215,7 @@ class LibraryTags:
         run: int | None = None,
         filters: Filters = NO_FILTERS,
     ) -> Iterator[Tag]:
-        """Yield the current tags, photo by photo.
+        """Yield the current tags, photo by photo, each with the parents of its label.
 
         Args:
             label: only tags with this label.
@@ -210,9 +231,17 @@ class LibraryTags:
         id_ = None if photo is None else self._reader.photo(photo).id
         if run is not None:
             self.store.catalog.check_tag_run(run)
-        return self.store.catalog.tags(
-            label=label, photo=id_, source=source, run=run, filters=filters
+        found = self.store.catalog.tags(
+            label=self._name(label),
+            photo=id_,
+            source=source,
+            run=run,
+            filters=self._reader.named(filters),
         )
+        file = self._reader.label_file
+        if not file.parents:
+            return found
+        return (replace(tag, parents=file.ancestors(tag.label)) for tag in found)
 
     def export_tags(
         self,
@@ -237,11 +266,3 @@ class LibraryTags:
         """
         found = self.tags(label=label, photo=photo, source=source, run=run, filters=filters)
         return export.write(found, Path(file), raw=raw)
-
-
-def _label(label: str) -> str:
-    """Return a label as it is stored. Raises QueryError if it is empty."""
-    clean = clean_label(label)
-    if not clean:
-        raise QueryError("The label is empty.")
-    return clean

@@ -29,6 +29,8 @@ or what the model itself gives for a patch (own), also for every trained student
 DEFAULT_PATCH_VECTORS: PatchVectors = "kk"
 Resize = Literal["squash", "crop"]
 Source = Literal["auto", "human", "imported"]
+LEVEL = "|"
+"""Separates the levels of a hierarchy, as other programs for photos write it: `animal|dog`."""
 DateSource = Literal["exif", "xmp", "gps", "name", "mtime"]
 """Where a photo's date comes from; the last two are the name and the time of the file."""
 
@@ -365,8 +367,8 @@ class Hit:
 class Tag:
     """A label on a photo; `score` is None for tags set by a person.
 
-    `is_missing` is True if the file was gone, or another picture had its name, when the library
-    last looked.
+    `parents` are those of the label in `labels.toml`, from the topmost down. `is_missing` is True
+    if the file was gone, or another picture had its name, when the library last looked.
     """
 
     path: Path
@@ -375,6 +377,12 @@ class Tag:
     source: Source
     run: int | None = None
     is_missing: bool = False
+    parents: tuple[str, ...] = ()
+
+    @property
+    def hierarchy(self) -> str:
+        """The label below its parents, such as `animal|dog`."""
+        return LEVEL.join((*self.parents, self.label))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def calibrate(leave_out: Path | None, as_json: bool, directory: Path | None, **g
       mkt calibrate --photos labeled --labels labels.json
     """
     from mkt_search.calibration import quality
-    from mkt_search.tagging.bulk import read_vocabulary
+    from mkt_search.models.vocabulary import read_vocabulary
 
     kept_back = read_vocabulary(leave_out) if leave_out is not None else ()
     with open_library(directory, take_settings(given)) as library:

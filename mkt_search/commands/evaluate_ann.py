@@ -116,7 +116,7 @@ def ann(
 
 
 def _labels(labels: tuple[str, ...], file: Path | None) -> list[str]:
-    from mkt_search.tagging.bulk import read_vocabulary
+    from mkt_search.models.vocabulary import read_vocabulary
 
     if not all(map(clean_label, labels)):
         raise click.UsageError("A LABEL is empty; write what to look for.")

@@ -1,4 +1,4 @@
-"""`mkt labels`: which labels lie near each other, by models and label tables."""
+"""`mkt labels`: a vocabulary by group, and which labels lie near each other."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,18 +22,34 @@ COLUMNS = (
     Column("kind"),
 )
 
+VOCABULARY_COLUMNS = (
+    Column("group"),
+    Column("label"),
+    Column("parents"),
+    Column("synonyms"),
+    Column("phrases"),
+)
+
 
 @click.command(cls=Command)
 @click.option(
     "--labels",
+    "--vocabulary",
     "labels_file",
-    metavar="FILE",
+    metavar="VOCABULARY",
     required=True,
     type=click.Path(path_type=Path),
-    help="The labels, one per line; or a table with the columns label and kind.",
+    help="File of labels, one a line, or a table with the columns label and kind, or a .toml file. "
+    "Or one that ships: everyday.",
 )
 @click.option(
-    "--near", metavar="LABEL", multiple=True, required=True, help="A label; repeat it for more."
+    "--near",
+    metavar="LABEL",
+    multiple=True,
+    help="Show the labels nearest to this one; repeat it for more.",
+)
+@click.option(
+    "--toml", "as_toml", is_flag=True, help="Print the .toml file itself, to edit a copy of it."
 )
 @click.option(
     "--model",
@@ -64,25 +80,38 @@ COLUMNS = (
 def labels(
     labels_file: Path,
     near: tuple[str, ...],
+    as_toml: bool,
     names: tuple[str, ...],
     tables: tuple[Path, ...],
     count: int,
     as_json: bool,
 ) -> None:
-    """Show the labels nearest to a label, by the label vectors of models and tables.
+    """List a vocabulary by group, or show the labels nearest to a label.
 
-    A model with a learned prompt is shown with it and with its plain template. If the vocabulary
-    has a column "kind", the share of a label's nearest ones that are of its kind is given too, as a
-    mean over all labels: the precision of figure 3 of the paper.
+    With --near, labels are compared by the label vectors of models and tables. A model with a
+    learned prompt is shown with it and with its plain template. If the vocabulary has kinds (a
+    column "kind", or the groups of a .toml file), the share of a label's nearest ones that are of
+    its kind is given too, as a mean over all labels: the precision of figure 3 of the paper.
 
     \b
-    Example:
+    Examples:
+      mkt labels --vocabulary everyday
+      mkt labels --vocabulary everyday --toml > my-labels.toml
       mkt labels --labels labels.csv --near dog --model student --label-table glove.txt
     """
     from mkt_search.evaluation.nearest_labels import nearest_labels, precision_of_kinds
+    from mkt_search.models.vocabulary import read_kinds, read_vocabulary
     from mkt_search.spelling import distinct_labels
-    from mkt_search.tagging.bulk import read_kinds, read_vocabulary
 
+    if not near:
+        if names or tables:
+            raise click.UsageError(
+                "--model and --label-table compare labels; name one with --near."
+            )
+        _show_vocabulary(labels_file, as_toml=as_toml, as_json=as_json)
+        return
+    if as_toml:
+        raise click.UsageError("--toml prints a vocabulary; leave out --near.")
     kinds = read_kinds(labels_file)
     words = distinct_labels([*read_vocabulary(labels_file), *near])
     asked = distinct_labels(near)
@@ -112,6 +141,63 @@ def labels(
         if part["precision"] is not None:
             share = f"{part['precision']:.3f} of the {count} nearest labels are of a label's kind"
             say(f"{part['vectors']}: {share}")
+
+
+def _show_vocabulary(name: Path, *, as_toml: bool, as_json: bool) -> None:
+    from mkt_search.display import count_noun
+    from mkt_search.files import read_text
+    from mkt_search.models.vocabulary import (
+        MAX_VOCABULARY,
+        TABLES,
+        read_kinds,
+        read_vocabulary,
+        vocabulary_file,
+    )
+    from mkt_search.spelling import label_key
+    from mkt_search.types import LEVEL
+
+    vocabulary, groups = read_vocabulary(name), read_kinds(name)
+    if as_toml:
+        if as_json:
+            raise click.UsageError("--toml and --json exclude each other; give one of them.")
+        file = vocabulary_file(name)
+        if file.suffix.lower() != TABLES:
+            raise click.UsageError(f"--toml prints a vocabulary that is a {TABLES} file.")
+        click.echo(read_text(file, QueryError, at_most=MAX_VOCABULARY), nl=False)
+        return
+    order = {group: place for place, group in enumerate(dict.fromkeys(groups.values()))}
+    labels = sorted(vocabulary, key=lambda label: order.get(groups.get(label, ""), len(order)))
+    about = vocabulary.about
+    found: list[dict[str, Any]] = [
+        {
+            "group": groups.get(label, ""),
+            "label": label,
+            "parents": about.ancestors(label),
+            "synonyms": about.synonyms.get(label_key(label), ()),
+            "phrases": [text for text in about.texts(label) if text != label],
+        }
+        for label in labels
+    ]
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        VOCABULARY_COLUMNS,
+        (
+            (
+                one["group"],
+                one["label"],
+                LEVEL.join(one["parents"]),
+                ", ".join(one["synonyms"]),
+                "; ".join(one["phrases"]),
+            )
+            for one in found
+        ),
+    )
+    parts = [count_noun(len(labels), "label")]
+    if order:
+        parts.append(f"in {count_noun(len(order), 'group')}")
+    say(" ".join(parts))
 
 
 def _vectors(

@@ -89,8 +89,8 @@ def score(
 
     A PHOTO need not be in the library. The model is that of --model, else the library's.
     """
+    from mkt_search.models.vocabulary import read_vocabulary
     from mkt_search.search.score_photo import score_photo
-    from mkt_search.tagging.bulk import read_vocabulary
 
     labels = read_vocabulary(labels_file)
     settings, model = _model(directory, take_settings(given))

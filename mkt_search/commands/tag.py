@@ -36,9 +36,10 @@ LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
 @click.argument("photos", nargs=-1, metavar="[PHOTO]...", type=click.Path(path_type=Path))
 @click.option(
     "--vocabulary",
-    metavar="FILE",
+    metavar="VOCABULARY",
     type=click.Path(path_type=Path),
-    help="File of labels to score every photo against, one a line; # starts a comment.",
+    help="File of labels to score every photo against, one a line; # starts a comment. Or one that "
+    "ships: everyday.",
 )
 @setting_option("tag.top")
 @setting_option("tag.threshold")
@@ -99,8 +100,8 @@ def tag(
 
     \b
     Examples:
-      mkt tag --vocabulary labels.txt --top 3 --dry-run
-      mkt tag --vocabulary labels.txt --precision 0.9
+      mkt tag --vocabulary everyday --top 3 --dry-run
+      mkt tag --vocabulary everyday --precision 0.9
       mkt tag a.jpg b.jpg --add "my dog" --remove cat
     """
     by_hand = bool(photos or add or remove or allow)
@@ -112,7 +113,6 @@ def tag(
         raise click.UsageError(
             "Give --vocabulary FILE, or a PHOTO with --add LABEL, --remove LABEL or --allow LABEL."
         )
-    _refuse_two_wishes({"--add": add, "--remove": remove, "--allow": allow})
     if by_hand and (dry_run or as_json):
         flag = "--dry-run" if dry_run else "--json"
         raise click.UsageError(f"{flag} goes with --vocabulary.")
@@ -159,6 +159,10 @@ def _by_hand(
     remove: Sequence[str],
     allow: Sequence[str],
 ) -> None:
+    add, remove, allow = (
+        [library.label_name(one) for one in part] for part in (add, remove, allow)
+    )
+    _refuse_two_wishes({"--add": add, "--remove": remove, "--allow": allow})
     for label in add:
         count = library.add_tag(photos, label)
         rest = _rest(photos, count, "had it")
@@ -187,7 +191,7 @@ def _by_score(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    from mkt_search.tagging.bulk import read_vocabulary
+    from mkt_search.models.vocabulary import read_vocabulary
 
     labels = read_vocabulary(vocabulary)
     with show_progress("opening the model") as progress, downloads(progress=progress):

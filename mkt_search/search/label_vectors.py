@@ -6,6 +6,7 @@ import numpy as np
 
 from mkt_search.errors import StoreError, UnknownLabel
 from mkt_search.models.label_file import LabelFile
+from mkt_search.models.vocabulary import about_labels
 from mkt_search.progress import Progress, ProgressCallback
 from mkt_search.spelling import clean_label
 from mkt_search.store.catalog import Catalog
@@ -49,6 +50,8 @@ class LabelVectors:
     ) -> Vector:
         """Return (L, D) as `of` does, but encode in pieces and keep none of them in memory.
 
+        Phrases of the vocabulary count for labels to which `labels.toml` gives none.
+
         Raises:
             UnknownLabel: names every unknown label of the vocabulary.
         """
@@ -57,15 +60,16 @@ class LabelVectors:
             found = self._remembered(encoder, texts)
             return np.stack([found[text] for text in texts])
 
+        file = about_labels(labels, self._file)
         labels = list(map(clean_label, labels))
         vectors = np.empty((len(labels), encoder.dim), np.float32)
         for first in range(0, len(labels), LABELS_PER_ENCODING):
             progress(Progress(STEP, first, len(labels)))
             piece = labels[first : first + LABELS_PER_ENCODING]
             try:
-                vectors[first : first + LABELS_PER_ENCODING] = self._file.vectors(piece, vectors_of)
+                vectors[first : first + LABELS_PER_ENCODING] = file.vectors(piece, vectors_of)
             except UnknownLabel:
-                self._file.vectors(labels, encoder.encode)  # names every unknown label
+                file.vectors(labels, encoder.encode)  # names every unknown label
                 raise
         return vectors
 

@@ -1,6 +1,7 @@
 """The current state of a library: vectors, model and label vectors, and searches over them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock, RLock
@@ -13,7 +14,7 @@ from mkt_search.calibration.calibrator import Calibrator, Stamp
 from mkt_search.calibration.quality import BEST
 from mkt_search.errors import CalibrationError, LibraryDamaged, LibraryNotFound, QueryError
 from mkt_search.models.build import Model, locate
-from mkt_search.models.label_file import read_label_file
+from mkt_search.models.label_file import LabelFile, read_label_file
 from mkt_search.progress import ProgressCallback
 from mkt_search.scoring import mean_of_views, unit
 from mkt_search.search.hits import hits_of
@@ -52,7 +53,18 @@ class LibraryReader:
     @cached_property
     def _labels(self) -> LabelVectors:
         """The label vectors; a faulty file of labels is no reason not to index."""
-        return LabelVectors(self._store.catalog, read_label_file(self._config.model.label_file))
+        return LabelVectors(self._store.catalog, self.label_file)
+
+    @cached_property
+    def label_file(self) -> LabelFile:
+        """What `labels.toml` says of labels. Raises ConfigError."""
+        return read_label_file(self._config.model.label_file)
+
+    def named(self, filters: Filters) -> Filters:
+        """Return filters that name the label of a tag, where they name a synonym of it."""
+        if filters.tag is None:
+            return filters
+        return replace(filters, tag=self.label_file.name(filters.tag))
 
     def close(self) -> None:
         """Release the vectors in memory."""

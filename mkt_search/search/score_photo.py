@@ -10,6 +10,7 @@ import numpy as np
 from mkt_search.errors import PhotoError, QueryError
 from mkt_search.models.build import Model
 from mkt_search.models.label_file import read_label_file
+from mkt_search.models.vocabulary import about_labels
 from mkt_search.photos import decode as images
 from mkt_search.scoring import HALF, StreamScores, fuse_over_labels, of_best_view, scale, score
 from mkt_search.settings.config import Config
@@ -62,7 +63,7 @@ def score_photo(
 
     Args:
         path: the photo.
-        labels: labels that the model's label encoder can encode.
+        labels: labels that the model's label encoder can encode; a synonym is its label.
         model: the student and the label encoder.
         config: the device, the number format, the pixel cap, and the templates and phrases of
             labels.
@@ -77,7 +78,9 @@ def score_photo(
         ModelError.
     """
     encoder = model.label_encoder(config.model.templates)
-    vectors = read_label_file(config.model.label_file).vectors(labels, encoder.encode)
+    file = about_labels(labels, read_label_file(config.model.label_file))
+    labels = file.distinct_names(labels)
+    vectors = file.vectors(labels, encoder.encode)
     encoded = encode_photo(path, model, config)
     of_views = fused(encoded, vectors, k=top_k or model.top_k, fuse=fuse)
     scores = of_best_view(of_views, [len(encoded.patches)])

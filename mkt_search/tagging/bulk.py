@@ -4,15 +4,12 @@ Assignments stream through a spill file into one transaction: nothing in memory 
 photos, and other writers wait only while tags are written.
 """
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from mkt_search.errors import QueryError
-from mkt_search.files import read_text
 from mkt_search.progress import Progress, ProgressCallback, no_progress
-from mkt_search.spelling import clean_label, distinct_labels, label_key
 from mkt_search.store.catalog import TagCatalog
 from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.records import TagReport
@@ -21,82 +18,7 @@ from mkt_search.tagging.assign import Blocks, TagRule, assign_labels
 from mkt_search.tagging.by_precision import ByPrecision
 from mkt_search.types import Vector
 
-MAX_VOCABULARY = 1 << 26  # bytes; a million labels have about 16 MB
-MAX_LABEL = 1_000  # characters of a line
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-HEADING = "label"  # as `mkt tags --csv` writes it
-KIND = "kind"  # of a label, such as "animal"
-NO_VOCABULARY = (".json", ".jsonl", ".xml", ".yaml", ".yml")
-"""Text whose lines would be taken for labels."""
-
 SCORING, WRITING = "scoring photos", "writing tags"
-
-
-def read_vocabulary(path: Path | str) -> list[str]:
-    """Read labels, one a line; skip blank lines, comments that start with #, and repeats.
-
-    A `.csv` or `.tsv` file gives its column `label`, or its only column.
-
-    Raises:
-        QueryError: the file cannot be read, is not UTF-8 text, holds no label, or is a table that
-            does not say which column has the labels.
-    """
-    lines = read_text(Path(path), QueryError, at_most=MAX_VOCABULARY).splitlines()
-    kind = Path(path).suffix.lower()
-    if kind in NO_VOCABULARY:
-        raise QueryError(f"{path} is no vocabulary: write labels as text, one a line, or as .csv.")
-    if kind in DELIMITERS:
-        lines = _column(path, lines, DELIMITERS[kind])
-    for number, line in enumerate(lines, start=1):
-        if len(line) > MAX_LABEL or "\0" in line:
-            raise QueryError(f"{path}:{number}: not a label. Write one a line.")
-    found = [label for label in distinct_labels(lines) if not label.startswith("#")]
-    if not found:
-        raise QueryError(f"The vocabulary {path} has no labels. Write one a line.")
-    return found
-
-
-def read_kinds(path: Path | str) -> dict[str, str]:
-    """Return the kind of each label: the column `kind` of a table; empty where there is none.
-
-    Raises:
-        QueryError: the file cannot be read.
-    """
-    kind = Path(path).suffix.lower()
-    if kind not in DELIMITERS:
-        return {}
-    lines = read_text(Path(path), QueryError, at_most=MAX_VOCABULARY).splitlines()
-    try:
-        rows = list(csv.reader(lines, delimiter=DELIMITERS[kind]))
-    except csv.Error as error:
-        raise QueryError(f"{path} cannot be read as a table ({error}).") from error
-    headings = [label_key(cell) for cell in rows[0]] if rows else []
-    if HEADING not in headings or KIND not in headings:
-        return {}
-    label, own = headings.index(HEADING), headings.index(KIND)
-    return {
-        clean_label(row[label]): clean_label(row[own])
-        for row in rows[1:]
-        if len(row) > max(label, own)
-    }
-
-
-def _column(path: Path | str, lines: Sequence[str], delimiter: str) -> list[str]:
-    """Return the labels of a table. Raises QueryError unless one column has them."""
-    try:
-        rows = [row for row in csv.reader(lines, delimiter=delimiter) if any(map(clean_label, row))]
-    except csv.Error as error:
-        raise QueryError(f"{path} cannot be read as a table ({error}).") from error
-    headings = [label_key(cell) for cell in rows[0]] if rows else []
-    if HEADING in headings:
-        column = headings.index(HEADING)
-        return [row[column] for row in rows[1:] if len(row) > column]
-    if any(len(row) > 1 for row in rows):
-        raise QueryError(
-            f'{path} is a table and none of its columns has the heading "{HEADING}". Name the '
-            "column with the labels so, or write one label a line in a .txt file."
-        )
-    return [row[0] for row in rows]
 
 
 def check_rule(*, top: int, threshold: float | None, labels: Sequence[str]) -> None:

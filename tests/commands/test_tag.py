@@ -142,7 +142,7 @@ def test_search_finds_only_photos_with_a_tag(home: Path) -> None:
 
 def test_label_with_a_line_break_is_printed_on_one_line(home: Path) -> None:
     result = mkt("tag", "photos/red.png", "--add", "my\ndog")
-    assert result.stderr == 'added "my\\ndog" to 1 photo\n'
+    assert result.stderr == 'added "my dog" to 1 photo\n'
 
 
 def test_dry_run_reports_what_would_change(home: Path) -> None:

@@ -121,3 +121,18 @@ def test_runs_have_no_csv_or_parquet(home: Path, options: tuple[str, ...]) -> No
 @pytest.mark.parametrize("options", [("--label", "x"), ("--run", "1"), ("--path", "a")])
 def test_runs_are_not_filtered(home: Path, options: tuple[str, str]) -> None:
     assert "--runs lists every run" in mkt("tags", "--runs", *options, code=2).stderr
+
+
+def test_exports_show_a_label_below_its_parents(home: Path) -> None:
+    (home / "labels.toml").write_text('[water]\n[sea]\nparent = "water"\nsynonyms = ["ocean"]\n')
+    assert 'added "sea" to 1 photo' in mkt("tag", "photos/blue.png", "--add", "ocean").stderr
+    (row,) = csv.DictReader(io.StringIO(mkt("tags", "--csv").stdout))
+    assert row["hierarchy"] == "water|sea"
+    (tag,) = json.loads(mkt("tags", "--label", "ocean", "--json").stdout)
+    assert (tag["label"], tag["hierarchy"]) == ("sea", "water|sea")
+
+
+def test_one_label_under_two_names_is_one_wish(home: Path) -> None:
+    (home / "labels.toml").write_text('[sea]\nsynonyms = ["ocean"]\n')
+    arguments = ["photos/blue.png", "--add", "sea", "--remove", "ocean"]
+    assert '"sea" is in --add and --remove' in mkt("tag", *arguments, code=2).stderr

@@ -98,6 +98,25 @@ def test_no_file_is_no_phrases() -> None:
         ('[dog]\nphrases = [" "]', "has an empty phrase; leave it out"),
         ('[dog]\nphrases = ["a"]\n[DOG]', r"\[DOG\] is there twice, in another spelling"),
         (f"[dog]\nphrases = {[str(n) for n in range(101)]}", "has 101 phrases; keep 100"),
+        ('["\u200b"]', "is an empty label; leave it out"),
+        ("[dog]\nparent = 3", r"\[dog\]: parent must be one text in quotes"),
+        ('[dog]\ngroup = " "', r"\[dog\]: group must be one text in quotes"),
+        ('[dog]\nsynonyms = "pup"', "synonyms must be a list of texts in quotes"),
+        ('[dog]\nsynonyms = [""]', "has an empty synonym; leave it out"),
+        ('[dog]\nsynonyms = ["CAT"]\n[cat]', 'the synonym "CAT" is a label of its own'),
+        ('[dog]\nsynonyms = ["Dog"]', 'the synonym "Dog" is a label of its own'),
+        (
+            '[dog]\nsynonyms = ["pet"]\n[cat]\nsynonyms = ["Pet"]',
+            r'\[cat\]: "Pet" is a synonym of "dog" already',
+        ),
+        ('[dog]\nparent = "animal"', r'the parent "animal" has no table; add \[animal\]'),
+        ('[dog]\nparent = "animl"\n[animal]', 'no table; did you mean "animal"?'),
+        ('[dog]\nparent = "Dog"', r"\[dog\] is below itself \(dog < dog\); take out one parent"),
+        (
+            '[a]\nparent = "b"\n[b]\nparent = "c"\n[c]\nparent = "b"',
+            r"is below itself \(a < b < c < b\)",
+        ),
+        ('["a|b"]\nparent = "c"\n[c]', r'"\|" separates the levels of a hierarchy'),
         ("[dog", "not valid TOML"),
         ("a = " + "[" * 5_000, "too deep|not valid TOML"),
     ],
@@ -112,3 +131,47 @@ def test_anything_else_is_one_sentence(tmp_path: Path, text: str, words: str) ->
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
         read_label_file(str(tmp_path / "nowhere.toml"))
+
+
+FAMILY = """
+[animal]
+group = "animals"
+
+[Dog]
+parent = "ANIMAL"
+synonyms = ["puppy", "doggy"]
+
+[poodle]
+parent = "dog"
+
+[crane]
+group = "machines"
+phrases = ["a tower crane"]
+"""
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> LabelFile:
+    (tmp_path / "labels.toml").write_text(FAMILY, encoding="utf-8")
+    return read_label_file(str(tmp_path / "labels.toml"))
+
+
+def test_a_synonym_names_its_label_in_every_spelling(family: LabelFile) -> None:
+    assert family.name("PUPPY") == "Dog" and family.name("cat") == "cat"
+    assert family.distinct_names(["doggy", "cat", "dog", "puppy"]) == ["Dog", "cat"]
+
+
+def test_a_synonym_has_no_part_in_a_vector(family: LabelFile) -> None:
+    assert family.texts("dog") == ("dog",) and family.texts("puppy") == ("puppy",)
+
+
+def test_a_label_is_below_its_parents_and_in_the_group_of_the_nearest(family: LabelFile) -> None:
+    assert family.ancestors("poodle") == ("animal", "Dog") and family.ancestors("crane") == ()
+    assert family.groups["poodle"] == "animals" and family.groups["crane"] == "machines"
+
+
+def test_phrases_of_another_file_count_for_labels_without_their_own(family: LabelFile) -> None:
+    other = LabelFile({"crane": ("a bird",), "dog": ("a dog that barks",)})
+    both = family.with_phrases_of(other)
+    assert both.texts("crane") == ("a tower crane",)
+    assert both.texts("dog") == ("a dog that barks",)
