@@ -35,7 +35,7 @@ FORMAT = 1
 MAX_BYTES = 500_000
 MAX_REFERENCES = 1_000
 MAX_TEXT = 200  # characters of a fingerprint
-NONE = "There is no calibrator for this model."
+NONE = "There is no calibrator for this model. Make one with `mkt calibrate`."
 
 
 def save(calibrator: Calibrator, path: Path) -> None:
@@ -75,15 +75,19 @@ def save(calibrator: Calibrator, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Found:
-    """The calibrator to use, or None and the reason why there is none."""
+    """The calibrator to use, or None and the reason with the way out.
+
+    `is_unusable` says that there is a file, which is damaged or of other scores.
+    """
 
     calibrator: Calibrator | None
     why: str = ""
+    is_unusable: bool = False
 
     def needed(self) -> Calibrator:
         """Return the calibrator. Raises CalibrationError with the reason if there is none."""
         if self.calibrator is None:
-            raise CalibrationError(f"{self.why} Make one with `mkt calibrate`.")
+            raise CalibrationError(self.why)
         return self.calibrator
 
 
@@ -107,8 +111,12 @@ def find(folders: Iterable[Path], stamp: Stamp) -> Found:
         difference = calibrator.stamp.difference(stamp)
         if not difference:
             return Found(calibrator)
-        reasons.append(f"The calibrator {path} does not fit: {difference}.")
-    return Found(None, reasons[0] if reasons else NONE)
+        reasons.append(
+            f"The calibrator {path} does not fit: {difference}. Make another with `mkt calibrate`."
+        )
+    if reasons:
+        return Found(None, reasons[0], is_unusable=True)
+    return Found(None, NONE)
 
 
 def load(path: Path) -> Calibrator:

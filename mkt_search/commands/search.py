@@ -173,6 +173,8 @@ def search(
             say(note)
         if explain:
             say(explained(explanation))
+        if explanation.no_p:
+            say(f"The hits have no probability. {explanation.no_p}")
         if asks_for_p and hits:
             say(_expected(hits))
         if sentence := _match_sentence(explanation, asked):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.calibration import file as calibrators
-from mkt_search.calibration.calibrator import Calibrator, Stamp
+from mkt_search.calibration.calibrator import Stamp
 from mkt_search.calibration.quality import BEST
-from mkt_search.errors import CalibrationError, LibraryDamaged, LibraryNotFound, QueryError
+from mkt_search.errors import LibraryDamaged, LibraryNotFound, QueryError
 from mkt_search.models.build import Model, locate
 from mkt_search.models.label_file import LabelFile, read_label_file
 from mkt_search.progress import ProgressCallback
@@ -29,6 +29,8 @@ from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.store import Store
 from mkt_search.types import Filters, Hit, ImageSpec, LabelEncoder, Term, Vector
+
+LIKENESS = "Likeness to a photo has no probability; leave out --precision and --min-p."
 
 
 class LibraryReader:
@@ -227,28 +229,27 @@ class LibraryReader:
     ) -> tuple[Found, NDArray[np.float64] | None]:
         """Return the hits that are wanted, else the k best, and their probabilities if known."""
         with explanation.step("calibrator"):
-            calibrator, why = self._calibrator_for(terms)
-            probability = Probability.of(calibrator, query) if calibrator else None
+            calibrator = self._calibrator_for(terms)
+            explanation.no_p = calibrator.why if calibrator.is_unusable else ""
         if wanted is not None:
-            if probability is None:
-                raise CalibrationError(f"{why} Then p is not known, and cannot be asked for.")
+            probability = Probability.of(calibrator.needed(), query)
             found, p, explanation.match = search_by_p(best, probability, snapshot, wanted)
             return found, p
         found = best(k)
-        if probability is None:
+        if calibrator.calibrator is None:
             return found, None
         with explanation.step("probabilities"):
+            probability = Probability.of(calibrator.calibrator, query)
             p = probability.at(snapshot, found)
             if k >= BEST:
                 explanation.match = probability.match(p)
         return found, p
 
-    def _calibrator_for(self, terms: Sequence[Term]) -> tuple[Calibrator | None, str]:
+    def _calibrator_for(self, terms: Sequence[Term]) -> calibrators.Found:
         """Return the calibrator of a query, or None and the reason."""
         if any(term.label is None for term in terms):
-            return None, "Likeness to a photo has no probability."
-        found = self.calibrator()
-        return found.calibrator, f"{found.why} Make one with `mkt calibrate`."
+            return calibrators.Found(None, LIKENESS)
+        return self.calibrator()
 
     def _term_vectors(self, terms: Sequence[Term], snapshot: Snapshot) -> Vector:
         """Return (T, D), one unit vector a term."""

@@ -27,7 +27,8 @@ class Explanation:
     """The plan of a search, what came of it, and the milliseconds of each step.
 
     `match` says whether the library shows the label of the query, as far as its calibrator can
-    tell; it is None without one, and for a query that is not one label.
+    tell; it is None without one, and for a query that is not one label. `no_p` says why hits have
+    no probability although there is a calibrator.
     `candidates` photos were scored because the candidate index found them, and `newer` ones because
     it does not have them.
     """
@@ -36,6 +37,7 @@ class Explanation:
     candidates: int = 0
     newer: int = 0
     match: Literal["yes", "none", "unknown"] | None = None
+    no_p: str = ""
     milliseconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager

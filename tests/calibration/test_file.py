@@ -96,6 +96,7 @@ def test_the_first_folder_with_a_fitting_calibrator_gives_it(saved: Path) -> Non
     assert find([other, saved.parent], STAMP).calibrator is not None
     missing = find([other], STAMP)
     assert missing.calibrator is None and "no calibrator" in missing.why
+    assert not missing.is_unusable
 
 
 def test_a_calibrator_of_another_model_is_not_used(saved: Path) -> None:
@@ -106,4 +107,4 @@ def test_a_calibrator_of_another_model_is_not_used(saved: Path) -> None:
 def test_a_damaged_calibrator_is_not_used_and_the_reason_is_kept(saved: Path) -> None:
     saved.write_bytes(b"damaged")
     found = find([saved.parent], STAMP)
-    assert found.calibrator is None and "mkt calibrate" in found.why
+    assert found.calibrator is None and found.is_unusable and "mkt calibrate" in found.why

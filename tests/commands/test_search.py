@@ -299,3 +299,10 @@ def test_a_label_that_is_not_there_is_said_and_is_no_error(own_library: Path) ->
 def test_a_precision_without_a_calibrator_says_how_to_make_one(library: Path) -> None:
     result = mkt("search", "red", "--precision", "0.9", "--library", library, code=1)
     assert "mkt calibrate" in result.stderr
+
+
+def test_a_damaged_calibrator_is_named_and_the_hits_are_shown_without_p(own_library: Path) -> None:
+    (own_library / ".mkt" / FILE).write_bytes(b"damaged")
+    result = mkt("search", "red", "--library", own_library)
+    assert "no probability" in result.stderr and "mkt calibrate" in result.stderr
+    assert len(columns(result)[0]) == 5
