@@ -346,9 +346,9 @@ class Hit:
 
     `score` = `global_part` + `local_part` (for several terms: weighted sums). `boxes` are the
     patches behind the local part of the positive term with the largest weight; `copies` are the
-    paths of other photos with the same bytes. `p` is the probability that the photo shows all that
-    is wanted and nothing unwanted; it is None without a calibrator. `taken_at` and `date_source`
-    are as in `PhotoFacts`.
+    paths of other photos with the same bytes. `taken_at` and `date_source` are as in `PhotoFacts`.
+    `p` is the probability that the photo shows all that is wanted and nothing unwanted; it is None
+    without a calibrator.
     """
 
     photo_id: int
@@ -356,11 +356,11 @@ class Hit:
     score: float
     global_part: float
     local_part: float
-    p: float | None = None
     boxes: tuple[Box, ...] = ()
     copies: tuple[Path, ...] = ()
     taken_at: datetime | None = None
     date_source: DateSource | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True)
