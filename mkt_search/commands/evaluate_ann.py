@@ -46,7 +46,7 @@ RECALL_COLUMNS = (
     "labels_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Labels to search for, one a line; # starts a comment line.",
+    help="Labels to search for: a file with one per line, or the name of a vocabulary.",
 )
 @click.option(
     "--queries",

@@ -44,7 +44,7 @@ SCORE_COLUMNS = (
     metavar="FILE",
     required=True,
     type=click.Path(path_type=Path),
-    help="The labels, one per line; # starts a comment line.",
+    help="The labels: a file with one per line, or the name of a vocabulary that ships.",
 )
 @advanced_option(
     "--fuse",
