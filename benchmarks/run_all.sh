@@ -13,7 +13,8 @@ python=${PYTHON:-.venv/bin/python}
 data=${DATA:-../shared/data}
 work=${WORK:-runs}
 names=(
-  first_search search retrieval tagging indexing decoding path_filter training_step
+  first_search search retrieval tagging indexing decoding path_filter row_checksums
+  training_step
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
   local_vectors teacher_anchor
   ablations model_speed templates
@@ -32,6 +33,7 @@ measure() {
     indexing) "$python" benchmarks/indexing.py --data "$data" "${json[@]}" ;;
     decoding) "${one_thread[@]}" benchmarks/decoding.py "${json[@]}" ;;
     path_filter) "${one_thread[@]}" benchmarks/path_filter.py "${json[@]}" ;;
+    row_checksums) "${one_thread[@]}" benchmarks/row_checksums.py "${json[@]}" ;;
     training_step)
       env GOMP_SPINCOUNT=20000 "$python" benchmarks/training_step.py --small --rounds 7 "${json[@]}" ;;
     ablations)
