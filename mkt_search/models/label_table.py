@@ -22,10 +22,6 @@ from mkt_search.types import Vector
 
 MAX_LINE = 1_000_000  # characters of a word and its vector
 MOST_UNPACKED = 50  # times the size of an archive, of what is in it
-_NO_TABLE = (  # what numpy and zipfile raise for files of another kind
-    *(ValueError, KeyError, OSError, EOFError, MemoryError, NotImplementedError),
-    *(zlib.error, zipfile.BadZipFile),
-)
 
 CONCEPTS = ("Concepts925.txt", "Concepts81.txt")  # the labels of MKT's label_emb.pt, in order
 
@@ -219,7 +215,9 @@ def _read_npz(file: IO[bytes], column: Column | None, *, source: str) -> tuple[l
                 has = ", ".join(archive.files)
                 raise ModelError(f'{path} needs the arrays {needed} and "vectors"; it has: {has}')
             names, vectors = archive[present[0]], archive["vectors"]
-    except _NO_TABLE as error:  # pickled arrays are never loaded
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged header raises nearly anything; pickles are never loaded
         raise ModelError(f"{path} cannot be read as a label table: {error}") from error
     if (
         names.ndim != 1

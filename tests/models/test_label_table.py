@@ -1,6 +1,7 @@
 """Label tables: lookup of labels, and errors for unknown ones."""
 
 import gzip
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,17 @@ def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", names=np.array(["a"], object), vectors=np.ones((1, 2)))
     with pytest.raises(ModelError, match="cannot be read"):
         LabelTable.read(tmp_path / "t.npz")
+
+
+def test_an_archive_with_a_damaged_header_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", names=["a"], vectors=np.ones((1, 2)))
+    with zipfile.ZipFile(tmp_path / "t.npz") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "damaged.npz", "w") as damaged:
+        for name, data in members.items():
+            damaged.writestr(name, data.replace(b"(1, 2)", b"((((((").replace(b"}", b"{"))
+    with pytest.raises(ModelError, match="cannot be read as a label table"):
+        LabelTable.read(tmp_path / "damaged.npz")
 
 
 @pytest.mark.skipif(not TABLES.exists(), reason="no ../shared/data/label_tables")
