@@ -369,6 +369,29 @@ class Library(LibraryTags):
             explanation=explanation if explanation is not None else Explanation(),
         )
 
+    def nearest_shown(
+        self, label: str, *, count: int = 3, filters: Filters = NO_FILTERS
+    ) -> list[str]:
+        """Return the labels most like one that the library does show, the most alike first.
+
+        They are among labels that were searched for or tagged with before.
+
+        Args:
+            label: usually one that the library does not show.
+            count: how many at most.
+            filters: conditions on the photos that show them.
+
+        Raises:
+            CalibrationError: there is no calibrator.
+            UnknownLabel, ModelError, StoreError.
+        """
+        return self._reader.nearest_shown(
+            label,
+            count=count,
+            filters=self._reader.named(filters),
+            recall=self.config.search.recall,
+        )
+
     def score(
         self,
         photos: Path | str | Sequence[Path | str],

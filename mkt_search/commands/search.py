@@ -157,11 +157,14 @@ def search(
             explanation=explanation,
         )
         asked = describe(terms)
+        nearest: list[str] = []
+        if explanation.match == "none" and terms[0].label is not None:
+            nearest = library.nearest_shown(terms[0].label, filters=filters)
         if html is not None:
             _write_sheet(html, hits, asked, settings.thumbnail)
         if as_json:
             shown = [as_data(hit) for hit in hits]
-            show_json(_with_match(shown, hits, explanation) if asks_for_p else shown)
+            show_json(_with_match(shown, hits, explanation, nearest) if asks_for_p else shown)
         elif paths or null:
             _show_paths(hits, b"\0" if null else b"\n")
         elif html is None:
@@ -177,7 +180,7 @@ def search(
             say(f"The hits have no probability. {explanation.no_p}")
         if asks_for_p and hits:
             say(_expected(hits))
-        if sentence := _match_sentence(explanation, asked):
+        if sentence := _match_sentence(explanation, asked, nearest):
             say(sentence)
         elif asks_for_p and not hits and len(library):
             say(f"No photo is probable enough to be a hit for {asked}.")
@@ -243,12 +246,16 @@ def _row(rank: int, hit: "Hit") -> tuple[str, ...]:
 
 
 def _with_match(
-    shown: list[dict[str, Any]], hits: "Sequence[Hit]", explanation: "Explanation"
+    shown: list[dict[str, Any]],
+    hits: "Sequence[Hit]",
+    explanation: "Explanation",
+    nearest: "Sequence[str]",
 ) -> dict[str, Any]:
     """Return hits with what is expected of them, as JSON values."""
     expected = _expected_counts(hits)
     return {
         "match": explanation.match,
+        "nearest": list(nearest),
         "expected": {"photos": expected.photos, "wrong": expected.wrong},
         "hits": shown,
     }
@@ -267,9 +274,12 @@ def _expected(hits: "Sequence[Hit]") -> str:
     return f"{count_noun(counts.photos, 'photo')}, {counts.wrong:.3g} of them expected to be wrong."
 
 
-def _match_sentence(explanation: "Explanation", asked: str) -> str:
+def _match_sentence(explanation: "Explanation", asked: str, nearest: "Sequence[str]") -> str:
     if explanation.match == "none":
-        return f"Nothing here looks clearly like {asked}; --min-p 0.1 shows what comes nearest."
+        text = f"Nothing here looks clearly like {asked}; --min-p 0.1 shows what comes nearest."
+        if nearest:
+            text += f" The nearest labels that are here: {printable(', '.join(nearest))}."
+        return text
     if explanation.match == "unknown":
         return (
             f"Cannot tell whether anything here shows {asked}: on labels whose truth is known, the "

@@ -1,6 +1,9 @@
 """Label vectors, encoded once each and then remembered in memory and in the database."""
 
+import heapq
 from collections.abc import Sequence
+from itertools import islice
+from operator import itemgetter
 
 import numpy as np
 
@@ -8,6 +11,7 @@ from mkt_search.errors import StoreError, UnknownLabel
 from mkt_search.models.label_file import LabelFile
 from mkt_search.models.vocabulary import about_labels
 from mkt_search.progress import Progress, ProgressCallback
+from mkt_search.scoring import unit
 from mkt_search.spelling import clean_label
 from mkt_search.store.catalog import Catalog
 from mkt_search.types import LabelEncoder, Vector
@@ -72,6 +76,29 @@ class LabelVectors:
                 file.vectors(labels, encoder.encode)  # names every unknown label
                 raise
         return vectors
+
+    def nearest(self, label: Vector, encoder: LabelEncoder, count: int) -> list[tuple[str, Vector]]:
+        """Return the remembered texts most like a label, the most alike first.
+
+        Args:
+            label: (D,), a unit vector.
+            encoder: what made the vectors.
+            count: how many at most.
+
+        Returns:
+            Each text with its unit vector (D,).
+        """
+        size = 4 * encoder.dim  # bytes
+        remembered = self._catalog.remembered_labels(encoder.fingerprint)
+        best: list[tuple[float, str, Vector]] = []
+        while piece := list(islice(remembered, LABELS_PER_ENCODING)):
+            sound = [(text, data) for text, data in piece if len(data) == size]
+            data = b"".join(data for _, data in sound)
+            vectors = unit(np.frombuffer(data, "<f4").astype(np.float32).reshape(-1, encoder.dim))
+            texts = [text for text, _ in sound]
+            found = zip((vectors @ label).tolist(), texts, vectors, strict=True)
+            best = heapq.nlargest(count, [*best, *found], key=itemgetter(0))
+        return [(text, vector) for _, text, vector in best]
 
     def _remembered(self, encoder: LabelEncoder, labels: Sequence[str]) -> dict[str, Vector]:
         """Return vectors from the catalog, encoding and remembering those it lacks."""

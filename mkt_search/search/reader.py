@@ -31,6 +31,7 @@ from mkt_search.store.store import Store
 from mkt_search.types import Filters, Hit, ImageSpec, LabelEncoder, Term, Vector
 
 LIKENESS = "Likeness to a photo has no probability; leave out --precision and --min-p."
+TRIED = 12  # labels that are searched for, to find which of them a library shows
 
 
 class LibraryReader:
@@ -216,6 +217,40 @@ class LibraryReader:
                 found, p = self._found(terms, query, snapshot, best, k, wanted, explanation)
                 with explanation.step("photos and boxes"):
                     return hits_of(catalog, snapshot, found, filters, label=label, spec=spec, p=p)
+
+    def nearest_shown(
+        self, label: str, *, count: int, filters: Filters, recall: float
+    ) -> list[str]:
+        """Return the remembered labels most like a label that allowed photos do show.
+
+        Of the `TRIED` labels most like it, each is searched for: it is shown if p of its best
+        photos says so.
+
+        Raises:
+            CalibrationError: there is no calibrator.
+        """
+        calibrator = self.calibrator().needed()
+        vector = self.label_vectors([label])[0]
+        nearest = self._labels.nearest(vector, self._encoder(self.model()), TRIED)
+        snapshot, allowed = self._allowed(filters)
+        shown: list[str] = []
+        for text, near in nearest:
+            query = WeightedQuery(near[None], np.ones(1, np.float32))
+            found = search(snapshot, query, BEST, allowed=allowed, recall=recall)
+            probability = Probability.of(calibrator, query)
+            if probability.match(probability.at(snapshot, found)) == "yes":
+                shown.append(text)
+            if len(shown) == count:
+                break
+        return shown
+
+    def _allowed(self, filters: Filters) -> tuple[Snapshot, ContentIds | None]:
+        """Return the vectors as they are now, and what filters allow of them."""
+        while True:
+            snapshot = self.snapshot()
+            with self._store.catalog.at_one_time() as catalog:
+                if catalog.revision() == snapshot.facts.revision:
+                    return snapshot, _allowed(catalog, filters)
 
     def _found(
         self,

@@ -72,6 +72,9 @@ class Catalog(Protocol):
             labels: labels; those never remembered are left out.
         """
 
+    def remembered_labels(self, encoder: str) -> Iterator[tuple[str, bytes]]:
+        """Yield every label remembered under a label encoder, with its little-endian vector."""
+
     def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
         """Remember vectors of labels; a label that is remembered keeps its vector.
 

@@ -293,7 +293,19 @@ def test_a_label_that_is_not_there_is_said_and_is_no_error(own_library: Path) ->
         save(calibrator_of(opened, present_from=1.0), opened.directory / FILE)
     given = ("search", "red", "--precision", "0.5", "--library", own_library)
     assert "Nothing here looks clearly like red" in mkt(*given).stderr
-    assert json.loads(mkt(*given, "--json").stdout)["match"] == "none"
+    data = json.loads(mkt(*given, "--json").stdout)
+    assert data["match"] == "none" and data["nearest"] == []
+
+
+def test_a_label_that_is_not_there_names_the_nearest_that_are(own_library: Path) -> None:
+    with Library.open(own_library) as opened:
+        save(calibrator_of(opened, present_from=0.3), opened.directory / FILE)
+        opened.label_vectors(["green"])
+    given = ("search", "red", "--precision", "0.5", "--path", "*/green.png")
+    result = mkt(*given, "--library", own_library)
+    assert "The nearest labels that are here: green." in result.stderr
+    data = json.loads(mkt(*given, "--json", "--library", own_library).stdout)
+    assert data["nearest"] == ["green"]
 
 
 def test_a_precision_without_a_calibrator_says_how_to_make_one(library: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from mkt_search.errors import LibraryLocked, UnknownLabel
 from mkt_search.models.label_file import LabelFile
 from mkt_search.progress import Progress, no_progress
+from mkt_search.scoring import unit
 from mkt_search.search.label_vectors import LABELS_PER_ENCODING, STEP, LabelVectors
 from mkt_search.store.catalog import Catalog
 from mkt_search.store.store import Store
@@ -126,3 +127,17 @@ def test_a_locked_database_is_no_reason_to_fail(
     monkeypatch.setattr(catalog, "remember_label_vectors", locked)
     found = LabelVectors(catalog).of(["dog"], CountingEncoder())
     np.testing.assert_array_equal(found, [vector_of("dog")])
+
+
+def test_the_nearest_remembered_labels_are_those_most_alike(catalog: Catalog) -> None:
+    encoder, vectors = CountingEncoder(), LabelVectors(catalog)
+    labels = [f"label {number}" for number in range(LABELS_PER_ENCODING + 20)]
+    vectors.of_vocabulary(labels, encoder, no_progress)
+    vectors.of(["dog"], CountingEncoder("another"))
+    label = unit(vector_of("dog"))
+    every = unit(np.stack([vector_of(text) for text in labels]))
+    found = vectors.nearest(label, encoder, 3)
+    assert [text for text, _ in found] == [labels[row] for row in np.argsort(-every @ label)[:3]]
+    for text, vector in found:
+        np.testing.assert_allclose(vector, unit(vector_of(text)), rtol=1e-6)
+    assert vectors.nearest(label, CountingEncoder("a third"), 3) == []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mkt_search import Library
 from mkt_search.calibration.file import FILE, save
+from mkt_search.calibration.quality import BEST, best_mean
 from mkt_search.calibration.selection import longest_prefix
 from mkt_search.errors import CalibrationError, QueryError
 from mkt_search.search.probability import Wanted
@@ -124,3 +125,34 @@ def test_a_damaged_calibrator_leaves_searches_as_they_are(own_library: Path) -> 
         assert library.search("red")[0].p is None
         with pytest.raises(CalibrationError, match="cannot be read"):
             library.search("red", precision=0.5)
+
+
+def test_the_nearest_labels_are_those_that_the_photos_show(own_library: Path) -> None:
+    with Library.open(own_library) as library:
+        save(calibrator_of(library), library.directory / FILE)
+        best = {
+            label: best_mean(np.array([hit.p for hit in library.search(label, k=BEST)], float))
+            for label in ("red", "yellow", "blue", "white", "orange")
+        }
+        missing, *others = sorted(best, key=best.__getitem__)
+        between = (best[missing] + best[others[0]]) / 2
+        save(calibrator_of(library, present_from=between), library.directory / FILE)
+        vectors = dict(zip(best, library.label_vectors(list(best)), strict=True))
+        nearest = sorted(others, key=lambda label: -float(vectors[label] @ vectors[missing]))
+        assert library.nearest_shown(missing, count=9) == nearest
+        assert library.nearest_shown(missing, count=1) == nearest[:1]
+        save(calibrator_of(library, present_from=1.0), library.directory / FILE)
+        assert library.nearest_shown(missing) == []
+
+
+def test_the_nearest_labels_are_those_of_photos_that_meet_the_filters(calibrated: Path) -> None:
+    with Library.open(calibrated) as library:
+        library.label_vectors(["red", "green"])
+        filters = Filters(path="*/green.png")
+        found = library.nearest_shown("yellow", filters=filters)
+    assert "green" in found and "red" not in found
+
+
+def test_the_nearest_labels_are_unknown_without_a_calibrator(library: Path) -> None:
+    with Library.open(library) as opened, pytest.raises(CalibrationError, match="mkt calibrate"):
+        opened.nearest_shown("red")

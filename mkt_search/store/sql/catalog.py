@@ -181,6 +181,11 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         with reading(self._source) as session:
             return label_vectors.find(session, encoder, labels)
 
+    def remembered_labels(self, encoder: str) -> Iterator[tuple[str, bytes]]:
+        """Yield every label remembered under a label encoder, with its vector."""
+        with reading(self._source) as session:
+            yield from label_vectors.of_encoder(session, encoder)
+
     def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
         """Remember vectors of labels; a label that is remembered keeps its vector."""
         with transaction(self.engine, wait=False) as session:

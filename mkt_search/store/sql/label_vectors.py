@@ -1,6 +1,6 @@
 """Queries about label vectors: remembered, so that no text tower is loaded for them again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -10,6 +10,7 @@ from mkt_search.store.sql.schema import LabelVectorRow
 from mkt_search.store.sql.statements import in_pieces, insert_new
 
 SOUND = is_sound(LabelVectorRow.__table__)
+LABELS_PER_FETCH = 1_000
 
 
 def find(session: Session, encoder: str, labels: Sequence[str]) -> dict[str, bytes]:
@@ -23,6 +24,18 @@ def find(session: Session, encoder: str, labels: Sequence[str]) -> dict[str, byt
         )
         found.update((label, vector) for label, vector in rows)
     return found
+
+
+def of_encoder(session: Session, encoder: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the labels that are remembered under a label encoder, and their vectors."""
+    query = (
+        select(LabelVectorRow.label, LabelVectorRow.vector)
+        .where(LabelVectorRow.encoder == encoder, SOUND)
+        .order_by(LabelVectorRow.label)
+        .execution_options(yield_per=LABELS_PER_FETCH)
+    )
+    with session.execute(query) as rows:
+        yield from ((label, vector) for label, vector in rows)
 
 
 def every(session: Session) -> list[bytes]:

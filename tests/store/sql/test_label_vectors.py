@@ -41,3 +41,10 @@ def test_all_can_be_deleted(session: Session) -> None:
     label_vectors.remember(session, "one", {"dog": b"1"})
     label_vectors.delete_all(session)
     assert label_vectors.every(session) == []
+
+
+def test_every_label_of_an_encoder_is_read(session: Session) -> None:
+    label_vectors.remember(session, "one", {"dog": b"1", "cat": b"2", "bird": b"4"})
+    label_vectors.remember(session, "two", {"dog": b"3"})
+    session.execute(update(LabelVectorRow).where(LabelVectorRow.label == "bird").values(checksum=1))
+    assert list(label_vectors.of_encoder(session, "one")) == [("cat", b"2"), ("dog", b"1")]
