@@ -27,7 +27,6 @@ import numpy as np
 from numpy.typing import NDArray
 from results import Results, add_json_option
 
-from indexer.pooling.pool import pool
 from mkt_search.calibration.calibrator import Stamp
 from mkt_search.calibration.fit import Labeled, fit
 from mkt_search.calibration.isotonic import fit_isotonic
@@ -40,6 +39,7 @@ from mkt_search.models.build import CheckpointModel, Model, open_model
 from mkt_search.models.label_table import LabelTable
 from mkt_search.models.views import encode_views
 from mkt_search.photos import decode as images
+from mkt_search.pooling.pool import pool
 from mkt_search.scoring import score
 from mkt_search.types import Encoding, Vector
 

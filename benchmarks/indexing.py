@@ -31,11 +31,11 @@ from results import Results, Table, add_json_option, met
 from indexer.encoding import EncodingPlan
 from indexer.index import index
 from indexer.pipeline import IndexPolicy
-from indexer.pooling.pool import pool
 from indexer.walk import Walk
 from mkt_search.models.build import create_student
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos.decode import decode, read, to_pixels
+from mkt_search.pooling.pool import pool
 from mkt_search.process import keep_freed_memory
 from mkt_search.settings.config import IndexConfig
 from mkt_search.store.records import Batch, NewPhoto

@@ -27,11 +27,11 @@ from corel import encode_all, rank
 from PIL import Image, ImageFilter
 from results import Results, Table, add_json_option
 
-from indexer.pooling.pool import pool
 from mkt_search.models.build import Model, open_model
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos import decode as images
 from mkt_search.photos.decode import DECODER, Decoded
+from mkt_search.pooling.pool import pool
 from mkt_search.scoring import HALF, mean_of_views
 from mkt_search.types import Encoded, Encoding, ImageSpec, PhotoFacts, PhotoVectors, Vector
 

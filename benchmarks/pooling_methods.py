@@ -14,7 +14,7 @@ from k_means import centroids, k_sets
 from torch import Tensor
 from ward import ward
 
-from indexer.pooling.greedy_k_sets import greedy_k_sets
+from mkt_search.pooling.greedy_k_sets import greedy_k_sets
 from mkt_search.scoring import TINY, score
 from mkt_search.store.segments.coding import decode, encode
 from mkt_search.types import Encoded, PhotoVectors, Vector

@@ -3,7 +3,7 @@
     OMP_WAIT_POLICY=PASSIVE python benchmarks/pooling_speed.py
 
 A batch of 32 simulated photos of 196 patches of 512 numbers, the grid of a ViT-B/16 at 224 px, is
-pooled to 16 local vectors a photo (k = 18) by `indexer.pooling.pool` as `mkt index` calls it, on
+pooled to 16 local vectors a photo (k = 18) by `mkt_search.pooling.pool` as `mkt index` calls it, on
 one thread and on two. The kinds alternate, so that other work on the machine slows all of them.
 Printed is the fastest round: processor time (of both threads) and elapsed time.
 OMP_WAIT_POLICY=PASSIVE keeps a waiting thread from occupying its core.
@@ -16,7 +16,7 @@ import simulated
 import torch
 from results import Results, add_json_option, met
 
-from indexer.pooling.pool import pool
+from mkt_search.pooling.pool import pool
 from mkt_search.process import keep_freed_memory
 from mkt_search.types import Encoded
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from indexer.pooling.pool import pool
+from mkt_search.pooling.pool import pool
 from mkt_search.scoring import unit
 from mkt_search.store.compact import CompactionPolicy, compact
 from mkt_search.store.manifest import StoredEncoding

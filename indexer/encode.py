@@ -130,7 +130,7 @@ def encode_batch(
     """
     if not photos:
         return None
-    from indexer.pooling.pool import pool  # imports torch
+    from mkt_search.pooling.pool import pool  # imports torch
 
     try:
         encoded = encode_views(encoder, photos)  # (V, D), (V, P, D) for V views of all photos

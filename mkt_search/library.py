@@ -477,9 +477,9 @@ class Library(LibraryTags):
             DatasetError: the photos or their labels cannot be read.
             CheckpointMismatch, ConfigError, LibraryLocked, ModelError.
         """
-        from indexer.pooling.pool import pool
         from mkt_search.calibration import file as calibrators
         from mkt_search.evaluation.calibrate import calibrate
+        from mkt_search.pooling.pool import pool
 
         refuse_text(leave_out)
         config = override(self.config, setting_names(settings, ("data", "evaluate", "model")))

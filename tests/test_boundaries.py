@@ -25,7 +25,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/calibration/",),
     ("mkt_search/store/", "mkt_search/models/", "mkt_search/datasets/", "mkt_search/demo/scenes/"),
     ("mkt_search/terminal/",),
-    ("mkt_search/photos/", "mkt_search/settings/"),
+    ("mkt_search/photos/", "mkt_search/pooling/", "mkt_search/settings/"),
     ("mkt_search/",),
 )
 STORE: tuple[tuple[str, ...], ...] = (

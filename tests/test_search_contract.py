@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from indexer.pooling.pool import pool
 from mkt_search.library import Library
+from mkt_search.pooling.pool import pool
 from mkt_search.store.store import Store
 from mkt_search.types import Encoded, Encoding, PhotoFacts, PhotoVectors, Vector
 from tests import made

@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer.pooling.pool import pool
 from mkt_search.library import Library
 from mkt_search.models.build import open_model
+from mkt_search.pooling.pool import pool
 from mkt_search.scoring import score
 from mkt_search.settings.config import Config
 from mkt_search.store.optimize import optimize

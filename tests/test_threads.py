@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from indexer.pooling.pool import pool
 from mkt_search.library import Library
 from mkt_search.models.build import open_model
+from mkt_search.pooling.pool import pool
 from mkt_search.scoring import score
 from mkt_search.settings.config import Config
 from mkt_search.store.store import Store

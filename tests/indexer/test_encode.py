@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.encode import LazyEncoder, encode_batch
-from indexer.pooling.pool import pool
 from mkt_search.errors import LibraryLocked, ModelError
 from mkt_search.models.build import open_model
 from mkt_search.models.encoder import PhotoEncoder
+from mkt_search.pooling.pool import pool
 from mkt_search.types import Encoded, ImageSpec
 from tests.indexer.indexed import ENCODING, SPEC
 from tests.tiny import SIDE, tiny_checkpoint

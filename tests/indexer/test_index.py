@@ -13,10 +13,10 @@ import pytest
 
 from indexer.index import index_library, preview
 from indexer.pipeline import IndexPolicy
-from indexer.pooling.pool import pool
 from mkt_search.errors import CheckpointMismatch, ConfigError, LibraryLocked, ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos.decode import decode, to_pixels
+from mkt_search.pooling.pool import pool
 from mkt_search.progress import INDEXING, Progress
 from mkt_search.settings.config import Config
 from mkt_search.settings.override import override

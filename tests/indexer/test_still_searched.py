@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from indexer.index import index_library
-from indexer.pooling.pool import pool
 from indexer.repair import repair
 from mkt_search.errors import ModelError
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos.decode import decode, to_pixels
+from mkt_search.pooling.pool import pool
 from mkt_search.settings.config import Config
 from mkt_search.settings.override import override
 from mkt_search.store import checks

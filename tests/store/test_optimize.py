@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from indexer.pooling.pool import pool
 from mkt_search.errors import StoreError
+from mkt_search.pooling.pool import pool
 from mkt_search.progress import Progress
 from mkt_search.search.plan import DEFAULT
 from mkt_search.search.search import Explanation, Found, search

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexer.pooling.greedy_k_sets import NOTHING, greedy_k_sets
+from mkt_search.pooling.greedy_k_sets import NOTHING, greedy_k_sets
 from mkt_search.types import Vector
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer.pooling.pool import pool
+from mkt_search.pooling.pool import pool
 from mkt_search.scoring import mean_of_views, score, unit
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
-from tests.indexer.pooling.test_pool import draw
+from tests.pooling.test_pool import draw
 
 ENCODING = Encoding("abc", 12, (5, 7), "cover", 12, 4, "int8")
 LABELS = unit(np.random.default_rng(1).standard_normal((20, 12)).astype(np.float32))

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indexer.pooling.greedy_k_sets import greedy_k_sets
-from indexer.pooling.panorama import join_views
 from mkt_search.errors import ModelError
+from mkt_search.pooling.greedy_k_sets import greedy_k_sets
+from mkt_search.pooling.panorama import join_views
 from mkt_search.scoring import scale
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Vector
 

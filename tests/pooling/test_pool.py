@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexer.pooling.pool import pool
 from mkt_search.errors import ModelError
+from mkt_search.pooling.pool import pool
 from mkt_search.scoring import scale, score, unit
 from mkt_search.types import Encoded, Encoding, PhotoVectors, Pooling, Vector
-from tests.indexer.pooling.test_greedy_k_sets import slow_greedy_k_sets
+from tests.pooling.test_greedy_k_sets import slow_greedy_k_sets
 
 ENCODING = Encoding("abc", 12, (5, 7), "cover", 6, 4, "int8")
 
