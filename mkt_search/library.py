@@ -410,12 +410,15 @@ class Library(LibraryTags):
             QueryError: a photo cannot be read, or `labels` is one text instead of a list.
             UnknownLabel, ModelError.
         """
-        from mkt_search.search.score_photo import score_photo
+        from mkt_search.search.score_photo import calibrator_of, score_photo
 
         refuse_text(labels)
         model = self.model
+        calibrator = calibrator_of(model, self.config, self.directory).calibrator
         return {
-            path: score_photo(path, labels, model, config=self.config, fuse=fuse)
+            path: score_photo(
+                path, labels, model, config=self.config, fuse=fuse, calibrator=calibrator
+            )
             for path in map(Path, as_paths(photos))
         }
 

@@ -17,7 +17,7 @@ from mkt_search.calibration.logistic import Logistic
 from mkt_search.calibration.quality import Quality
 from mkt_search.errors import CalibrationError
 from mkt_search.scoring import score
-from mkt_search.types import Encoding, Vector
+from mkt_search.types import Encoding, PatchVectors, Pooling, Vector
 
 Numbers = NDArray[np.float64]
 
@@ -28,10 +28,10 @@ class Stamp:
 
     checkpoint: str
     label_encoder: str
-    pooling: str
+    pooling: Pooling
     m: int
     top_k: int
-    patch_vectors: str
+    patch_vectors: PatchVectors
 
     @classmethod
     def of(cls, encoding: Encoding, label_encoder: str) -> "Stamp":
@@ -48,6 +48,24 @@ class Stamp:
             m=encoding.m,
             top_k=encoding.top_k,
             patch_vectors=encoding.patch_vectors,
+        )
+
+    def encoding(self, dim: int, grid: tuple[int, int]) -> Encoding:
+        """Return how the patches of photos are pooled for these scores.
+
+        Args:
+            dim: D of the model.
+            grid: its rows and columns of patches.
+        """
+        return Encoding(
+            checkpoint=self.checkpoint,
+            dim=dim,
+            grid=grid,
+            pooling=self.pooling,
+            m=self.m,
+            top_k=self.top_k,
+            precision="int8",
+            patch_vectors=self.patch_vectors,
         )
 
     def difference(self, other: "Stamp") -> str:

@@ -12,10 +12,10 @@ Everything is checked when it is read: the file is data, from wherever a checkpo
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from mkt_search.calibration.quality import Quality, Reached
 from mkt_search.errors import CalibrationError
 from mkt_search.files import read_bytes, write_atomically
 from mkt_search.store.segments.coding import decode, encode
-from mkt_search.types import MAX_DIM, MAX_PATCHES, check_whole, is_finite
+from mkt_search.types import MAX_DIM, MAX_PATCHES, PatchVectors, Pooling, check_whole, is_finite
 
 FILE = "calibrator.npz"
 FORMAT = 1
@@ -91,12 +91,12 @@ class Found:
         return self.calibrator
 
 
-def find(folders: Iterable[Path], stamp: Stamp) -> Found:
+def find(folders: Iterable[Path], difference: Callable[[Stamp], str]) -> Found:
     """Return the calibrator of some scores from the first folder that has one.
 
     Args:
         folders: a library, then its checkpoint.
-        stamp: of the scores.
+        difference: says how the scores of a stamp differ from those at hand, or "".
     """
     reasons = []
     for folder in folders:
@@ -108,11 +108,11 @@ def find(folders: Iterable[Path], stamp: Stamp) -> Found:
         except CalibrationError as error:
             reasons.append(str(error))
             continue
-        difference = calibrator.stamp.difference(stamp)
-        if not difference:
+        wrong = difference(calibrator.stamp)
+        if not wrong:
             return Found(calibrator)
         reasons.append(
-            f"The calibrator {path} does not fit: {difference}. Make another with `mkt calibrate`."
+            f"The calibrator {path} does not fit: {wrong}. Make another with `mkt calibrate`."
         )
     if reasons:
         return Found(None, reasons[0], is_unusable=True)
@@ -166,6 +166,10 @@ def _stamp(data: Mapping[str, Any]) -> Stamp:
             check_whole(name, value, least=int(name == "top_k"), most=MAX_PATCHES)
         elif not isinstance(value, str) or len(value) > MAX_TEXT:
             raise ValueError(f"{name} is not text")
+    if data["pooling"] not in get_args(Pooling):
+        raise ValueError(f"there is no pooling {data['pooling'][:20]!r}")
+    if data["patch_vectors"] not in get_args(PatchVectors):
+        raise ValueError(f"there are no patch vectors {data['patch_vectors'][:20]!r}")
     return Stamp(**data)
 
 

@@ -18,13 +18,14 @@ from mkt_search.terminal.options import (
     setting_option,
     take_settings,
 )
-from mkt_search.terminal.output import Column, show_json, show_table
+from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
     from mkt_search.models.build import Model
     from mkt_search.search.score_photo import LabelScore
     from mkt_search.settings.config import Config
 
+P_COLUMN = Column("p", is_number=True)  # first, where there is a calibrator
 SCORE_COLUMNS = (
     Column("score", is_number=True),
     Column("global", is_number=True),
@@ -87,41 +88,51 @@ def score(
 ) -> None:
     """Score photos for a list of labels, with every patch.
 
-    A PHOTO need not be in the library. The model is that of --model, else the library's.
+    A PHOTO need not be in the library. The model is that of --model, else the library's. Where
+    it has a calibrator, p is the probability that the photo shows the label.
     """
     from mkt_search.models.vocabulary import read_vocabulary
-    from mkt_search.search.score_photo import score_photo
+    from mkt_search.search.score_photo import calibrator_of, score_photo
 
     labels = read_vocabulary(labels_file)
-    settings, model = _model(directory, take_settings(given))
+    settings, model, library = _model(directory, take_settings(given))
+    calibrator = calibrator_of(model, settings, library)
     found = {
-        photo: score_photo(photo, labels, model, config=settings, fuse=fuse, top_k=top_k or 0)[
-            :count
-        ]
+        photo: score_photo(
+            photo,
+            labels,
+            model,
+            config=settings,
+            fuse=fuse,
+            top_k=top_k or 0,
+            calibrator=calibrator.calibrator,
+        )[:count]
         for photo in photos
     }
+    if calibrator.is_unusable:
+        say(f"The scores have no probability. {calibrator.why}")
     if as_json:
         show_json([_as_data(photo, scores) for photo, scores in found.items()])
         return
     rows = (_row(photo, score) for photo, scores in found.items() for score in scores)
-    show_table(SCORE_COLUMNS, rows)
+    show_table([*([P_COLUMN] if calibrator.calibrator else []), *SCORE_COLUMNS], rows)
 
 
-def _model(directory: Path | None, flags: dict[str, Any]) -> "tuple[Config, Model]":
-    """Return the settings and the model that they name, by default the library's."""
+def _model(directory: Path | None, flags: dict[str, Any]) -> "tuple[Config, Model, Path | None]":
+    """Return the settings, the model that they name, and the library whose it is by default."""
     from mkt_search.library import Library
     from mkt_search.models.build import open_model
 
     start = Path.cwd() if directory is None else config.named_library(directory)
     settings = config.load(start, flags=flags)
     if settings.model.checkpoint:
-        return settings, open_model(settings.model.checkpoint)
+        return settings, open_model(settings.model.checkpoint), None
     try:
         folder = library_folder(directory)
     except LibraryNotFound as problem:
         raise LibraryNotFound(f"{problem} Or name a checkpoint with --model.") from None
     with Library.open(folder, config=settings) as library:
-        return settings, library.model
+        return settings, library.model, library.directory
 
 
 def _as_data(photo: Path, scores: "Sequence[LabelScore]") -> dict[str, Any]:
@@ -130,6 +141,7 @@ def _as_data(photo: Path, scores: "Sequence[LabelScore]") -> dict[str, Any]:
         "labels": [
             {
                 "label": found.label,
+                **({} if found.p is None else {"p": found.p}),
                 "score": found.score,
                 "global": found.global_part,
                 "local": found.local_part,
@@ -141,4 +153,5 @@ def _as_data(photo: Path, scores: "Sequence[LabelScore]") -> dict[str, Any]:
 
 def _row(photo: Path, found: "LabelScore") -> tuple[str, ...]:
     parts = (found.score, found.global_part, found.local_part)
-    return (*(f"{part:.4f}" for part in parts), found.label, printable(photo))
+    p = () if found.p is None else (f"{found.p:.2f}",)
+    return (*p, *(f"{part:.4f}" for part in parts), found.label, printable(photo))

@@ -19,7 +19,7 @@ from mkt_search.models.label_table import LabelTable
 from mkt_search.models.views import encode_views
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import Config
-from mkt_search.types import Encoded, PatchVectors, PhotoVectors, Vector
+from mkt_search.types import Encoded, PhotoVectors, Vector
 
 MAX_PHOTOS = 3_000  # drawn from the labeled photos; more hardly change a calibrator
 STEP = "encoding photos"
@@ -70,16 +70,11 @@ def calibrate(
     student = model.photo_encoder(
         device=config.model.device,
         dtype=config.model.dtype,
-        patch_vectors=_form(stamp),
+        patch_vectors=stamp.patch_vectors,
     )
     loading = Loading(config.evaluate.batch_size, config.evaluate.workers, config.index.max_pixels)
     labeled = _encode(student, chosen, rows, pool, loading, progress)
     return fit(labeled, labels, label_vectors(labels), stamp, made_from=remark)
-
-
-def _form(stamp: Stamp) -> PatchVectors:
-    form: PatchVectors = stamp.patch_vectors  # type: ignore[assignment]
-    return form
 
 
 def _choose(model: Model, dataset: PhotoDataset, rows: Rows) -> tuple[list[str], str]:

@@ -134,7 +134,10 @@ class LibraryReader:
         stamp = self.stamp()
         state = (stamp, *map(_state, files))
         if self._calibrator is None or self._calibrator[0] != state:
-            self._calibrator = state, calibrators.find(folders, stamp)
+            self._calibrator = (
+                state,
+                calibrators.find(folders, lambda found: found.difference(stamp)),
+            )
         return self._calibrator[1]
 
     def label_vectors(self, labels: Sequence[str]) -> Vector:

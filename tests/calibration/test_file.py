@@ -1,6 +1,7 @@
 """The file of a calibrator."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mkt_search.calibration.calibrator import Stamp
 from mkt_search.calibration.file import FILE, MAX_BYTES, find, load, save
 from mkt_search.errors import CalibrationError
 from tests.calibration.made import STAMP, draw, fitted
+
+
+def of(stamp: Stamp) -> Callable[[Stamp], str]:
+    """Return what compares the stamp of a calibrator with that of the scores."""
+    return lambda found: found.difference(stamp)
 
 
 @pytest.fixture
@@ -65,6 +72,16 @@ def test_a_file_with_other_arrays_is_refused(saved: Path, arrays: dict[str, Any]
         load(saved)
 
 
+@pytest.mark.parametrize(("name", "value"), [("pooling", "mean"), ("patch_vectors", "none")])
+def test_a_stamp_of_no_pooling_is_refused(saved: Path, name: str, value: str) -> None:
+    with np.load(saved) as found:
+        meta = json.loads(found["meta"].tobytes())
+    stamp = {**meta["stamp"], name: value}
+    changed(saved, meta=np.frombuffer(json.dumps({**meta, "stamp": stamp}).encode(), np.uint8))
+    with pytest.raises(CalibrationError, match=value):
+        load(saved)
+
+
 @pytest.mark.parametrize("data", [b"", b"not a zip", b"PK\x03\x04" + bytes(100)])
 def test_bytes_that_are_no_archive_are_refused(saved: Path, data: bytes) -> None:
     saved.write_bytes(data)
@@ -93,18 +110,18 @@ def test_a_damaged_file_is_refused_or_says_the_same(saved: Path) -> None:
 def test_the_first_folder_with_a_fitting_calibrator_gives_it(saved: Path) -> None:
     other = saved.parent / "other"
     other.mkdir()
-    assert find([other, saved.parent], STAMP).calibrator is not None
-    missing = find([other], STAMP)
+    assert find([other, saved.parent], of(STAMP)).calibrator is not None
+    missing = find([other], of(STAMP))
     assert missing.calibrator is None and "no calibrator" in missing.why
     assert not missing.is_unusable
 
 
 def test_a_calibrator_of_another_model_is_not_used(saved: Path) -> None:
-    found = find([saved.parent], replace(STAMP, checkpoint="d" * 12))
+    found = find([saved.parent], of(replace(STAMP, checkpoint="d" * 12)))
     assert found.calibrator is None and "does not fit" in found.why
 
 
 def test_a_damaged_calibrator_is_not_used_and_the_reason_is_kept(saved: Path) -> None:
     saved.write_bytes(b"damaged")
-    found = find([saved.parent], STAMP)
+    found = find([saved.parent], of(STAMP))
     assert found.calibrator is None and found.is_unusable and "mkt calibrate" in found.why

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mkt_search import Library
+from mkt_search.calibration.file import FILE, save
+from tests.calibration.made import calibrator_of
 from tests.command_line import columns, mkt
 
 
@@ -79,3 +82,33 @@ def test_label_file_that_is_empty_is_a_sentence(library: Path, tmp_path: Path) -
     photo = library / "photos" / "red.png"
     result = mkt("score", photo, "--labels", tmp_path / "none.txt", "--library", library, code=1)
     assert "has no labels" in result.stderr
+
+
+def test_p_comes_first_where_there_is_a_calibrator(own_library: Path, labels: Path) -> None:
+    with Library.open(own_library) as opened:
+        save(calibrator_of(opened), opened.directory / FILE)
+        searched = {hit.path.name: hit.p for hit in opened.search("blue")}
+    photo = own_library / "photos" / "trip" / "mixed.png"
+    given = ("score", photo, "--labels", labels, "--library", own_library)
+    row = columns(mkt(*given))[0]
+    assert row[4] == "blue" and float(row[0]) == pytest.approx(searched["mixed.png"], abs=0.02)
+    found = json.loads(mkt(*given, "--json").stdout)[0]["labels"]
+    assert found[0]["p"] == pytest.approx(searched["mixed.png"], abs=0.02)
+
+
+def test_the_calibrator_of_a_checkpoint_serves_without_a_library(
+    own_library: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Library.open(own_library) as opened:
+        save(calibrator_of(opened), own_library / "student" / FILE)
+    monkeypatch.chdir(tmp_path)
+    photo = own_library / "photos" / "red.png"
+    result = mkt("score", photo, "--labels", labels, "--model", own_library / "student")
+    assert len(columns(result)[0]) == 6
+
+
+def test_a_damaged_calibrator_is_named(own_library: Path, labels: Path) -> None:
+    (own_library / ".mkt" / FILE).write_bytes(b"damaged")
+    photo = own_library / "photos" / "red.png"
+    result = mkt("score", photo, "--labels", labels, "--library", own_library)
+    assert "no probability" in result.stderr and len(columns(result)[0]) == 5
