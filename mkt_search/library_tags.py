@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
-from mkt_search.calibration.calibrator import Calibrator
 from mkt_search.errors import QueryError
 from mkt_search.models.vocabulary import Vocabulary
-from mkt_search.progress import ProgressCallback, no_progress
+from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.search.reader import LibraryReader
 from mkt_search.settings.config import Config
 from mkt_search.spelling import clean_label
@@ -18,7 +17,7 @@ from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging import export
 from mkt_search.tagging.assign import TagRule, blocks_within
-from mkt_search.tagging.by_precision import ByPrecision
+from mkt_search.tagging.by_precision import ByPrecision, LabelProbabilities
 from mkt_search.types import NO_FILTERS, Filters, Refusal, Tag
 
 SOURCES = ("auto", "human", "imported")
@@ -61,21 +60,28 @@ class LibraryTags:
         labels = self._reader.label_file.distinct_names(vocabulary)
         if isinstance(vocabulary, Vocabulary):
             labels = Vocabulary(labels, vocabulary.about)
-        calibrator: Calibrator | None = None
         if precision is None:
             tagging.check_rule(top=top, threshold=threshold, labels=labels)
         else:
             tagging.check_precision(precision, top=top, threshold=threshold, labels=labels)
-            calibrator = self._reader.calibrator().needed()
+        calibrator = self._reader.calibrator()
+        if precision is not None:
+            calibrator.needed()
+        if calibrator.is_unusable:
+            progress(
+                Progress(tagging.SCORING, message=f"The tags get no probability. {calibrator.why}")
+            )
         memory, encoding = self.config.tag.memory_mb, self._reader.stored().encoding
         blocks = blocks_within(memory, encoding, len(labels), top=top)
 
         def work(run: int | None) -> TagReport:
             snapshot = self._reader.snapshot()
             vectors = self._reader.vocabulary_vectors(labels, snapshot, progress)
-            rule, chooser = TagRule(top, threshold), None
-            if calibrator is not None and precision is not None:
-                chooser = ByPrecision(calibrator, vectors, precision)
+            rule, probabilities, chooser = TagRule(top, threshold), None, None
+            if calibrator.calibrator is not None:
+                probabilities = LabelProbabilities(calibrator.calibrator, vectors)
+            if probabilities is not None and precision is not None:
+                chooser = ByPrecision(probabilities, precision)
                 rule = TagRule(top, chooser.lowest_scores)
             return tagging.tag(
                 self.store.catalog,
@@ -83,6 +89,7 @@ class LibraryTags:
                 labels,
                 vectors,
                 rule=rule,
+                probabilities=probabilities,
                 by_precision=chooser,
                 blocks=blocks,
                 run=run,

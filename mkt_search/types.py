@@ -368,7 +368,9 @@ class Tag:
     """A label on a photo; `score` is None for tags set by a person.
 
     `parents` are those of the label in `labels.toml`, from the topmost down. `is_missing` is True
-    if the file was gone, or another picture had its name, when the library last looked.
+    if the file was gone, or another picture had its name, when the library last looked. `p` is the
+    probability that the photo shows the label, as it was when a run set the tag; it is None for
+    tags of persons, and where there was no calibrator.
     """
 
     path: Path
@@ -378,6 +380,7 @@ class Tag:
     run: int | None = None
     is_missing: bool = False
     parents: tuple[str, ...] = ()
+    p: float | None = None
 
     @property
     def hierarchy(self) -> str:

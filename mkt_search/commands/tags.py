@@ -28,6 +28,7 @@ TAG_COLUMNS = (
     Column("score", is_number=True),
     Column("source"),
     Column("run", is_number=True),
+    Column("p", is_number=True),
 )
 REFUSAL_COLUMNS = (Column("path"), Column("label"), Column("removed"))
 RUN_COLUMNS = (
@@ -95,9 +96,10 @@ def tags(
 ) -> None:
     """List tags, the runs that made them, or the labels that you removed.
 
-    Each line has the photo, the label, the score, who set the tag, and the run. A terminal shows a
-    table; a pipe gets the same columns separated by tabs, without headings. In CSV, a path or label
-    that a spreadsheet would take for a formula gets an apostrophe in front, unless --raw.
+    Each line has the photo, the label, the score, who set the tag, the run, and the probability p
+    where a calibrator gave one. A terminal shows a table; a pipe gets the same columns separated by
+    tabs, without headings. In CSV, a path or label that a spreadsheet would take for a formula gets
+    an apostrophe in front, unless --raw.
 
     \b
     Examples:
@@ -162,7 +164,8 @@ def _show(found: "Iterator[Tag]", *, is_narrowed: bool) -> None:
 def _row(tag: "Tag") -> tuple[str, ...]:
     score = "" if tag.score is None else f"{tag.score:.4f}"
     run = "" if tag.run is None else str(tag.run)
-    return _name(tag), tag.label, score, tag.source, run
+    p = "" if tag.p is None else f"{tag.p:.2f}"
+    return _name(tag), tag.label, score, tag.source, run, p
 
 
 def _name(word: "Tag | Refusal") -> str:

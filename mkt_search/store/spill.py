@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from mkt_search.store.disk import disk_errors
 
-RECORD = np.dtype([("content", "<i8"), ("label", "<i4"), ("score", "<f4")])
+RECORD = np.dtype([("content", "<i8"), ("label", "<i4"), ("score", "<f4"), ("p", "<f4")])
 
 Records = NDArray[np.void]
 
 
 class SpillFile:
-    """Records (content id, label number, score), appended once and then read in the same order.
+    """Records (content id, label number, score, p), appended once and then read in the same order.
+
+    p is NaN where it is not known.
 
     Methods raise StoreError when the disk is full or cannot be written.
     """
@@ -50,10 +52,17 @@ class SpillFile:
         with suppress(OSError):  # a full disk was reported by `add` or `pieces`
             self._file.close()
 
-    def add(self, contents: NDArray[Any], labels: NDArray[Any], scores: NDArray[Any]) -> None:
+    def add(
+        self,
+        contents: NDArray[Any],
+        labels: NDArray[Any],
+        scores: NDArray[Any],
+        p: NDArray[Any] | None = None,
+    ) -> None:
         """Append n records given as columns (n,)."""
         records = np.empty(len(contents), RECORD)
         records["content"], records["label"], records["score"] = contents, labels, scores
+        records["p"] = np.nan if p is None else p
         with disk_errors(self._directory):
             self._file.write(records.tobytes())
         self._count += len(records)

@@ -15,7 +15,7 @@ from mkt_search.store.interfaces import Snapshot
 from mkt_search.store.records import TagReport
 from mkt_search.store.spill import SpillFile
 from mkt_search.tagging.assign import Blocks, TagRule, assign_labels
-from mkt_search.tagging.by_precision import ByPrecision
+from mkt_search.tagging.by_precision import ByPrecision, LabelProbabilities
 from mkt_search.types import Vector
 
 SCORING, WRITING = "scoring photos", "writing tags"
@@ -59,6 +59,7 @@ def tag(
     blocks: Blocks,
     run: int | None,
     spill_folder: Path,
+    probabilities: LabelProbabilities | None = None,
     by_precision: ByPrecision | None = None,
     progress: ProgressCallback = no_progress,
 ) -> TagReport:
@@ -73,7 +74,8 @@ def tag(
         blocks: what is scored together.
         run: the run that the tags belong to; None writes nothing and reports what would change.
         spill_folder: where assignments wait on disk until all are known.
-        by_precision: chooses among what the rule gives.
+        probabilities: of the labels, kept with the tags; None if they are not known.
+        by_precision: chooses among what the rule gives, by `probabilities`.
         progress: called as work advances.
 
     Raises:
@@ -83,9 +85,10 @@ def tag(
         done, total = 0, snapshot.facts.photos
         progress(Progress(SCORING, done, total))
         for content_ids, found in assign_labels(snapshot, vectors, rule, blocks):
-            spill.add(content_ids[found.photos], found.labels, found.scores)
-            if by_precision is not None:
-                by_precision.count(found.labels, found.scores)
+            p = None if probabilities is None else probabilities.of(found.labels, found.scores)
+            spill.add(content_ids[found.photos], found.labels, found.scores, p)
+            if by_precision is not None and p is not None:
+                by_precision.count(found.labels, p)
             done += len(content_ids)
             progress(Progress(SCORING, done, total))
         if by_precision is None:

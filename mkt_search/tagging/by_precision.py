@@ -16,36 +16,56 @@ from mkt_search.errors import CalibrationError
 from mkt_search.store.spill import SpillFile
 from mkt_search.types import Vector
 
-Numbers = NDArray[np.float64]
-
 MIN_P = 0.05  # p of a tag, whatever precision is asked for
 BINS = 200  # of p, in which assignments of a label are counted
 RECORDS_PER_PIECE = 100_000
+
+
+class LabelProbabilities:
+    """Gives assignments of L labels their probability.
+
+    Args:
+        calibrator: of the scores.
+        labels: (L, D).
+
+    Raises:
+        CalibrationError: the vectors are not those of the calibrator.
+    """
+
+    def __init__(self, calibrator: Calibrator, labels: Vector) -> None:
+        self.calibrator = calibrator
+        self.statistics = calibrator.statistics(labels)
+
+    def of(self, labels: NDArray[np.int64], scores: Vector) -> Vector:
+        """Return (n,), the p of assignments: rows of labels (n,) and their scores (n,)."""
+        mean, spread = self.statistics.mean[labels], self.statistics.spread[labels]
+        p = self.calibrator.probabilities(scores, LabelStatistics(mean, spread))
+        return p.astype(np.float32)
 
 
 class ByPrecision:
     """Chooses tags of L labels by the precision that each is to reach.
 
     Args:
-        calibrator: gives assignments their probability.
-        labels: (L, D).
+        probabilities: of the labels.
         precision: in (0, 1].
 
     Raises:
         CalibrationError: the calibrator cannot tell whether a label is there.
     """
 
-    def __init__(self, calibrator: Calibrator, labels: Vector, precision: float) -> None:
+    def __init__(self, probabilities: LabelProbabilities, precision: float) -> None:
+        calibrator, statistics = probabilities.calibrator, probabilities.statistics
         if calibrator.quality.is_chance:
             raise CalibrationError(
                 "The scores of this model do not tell whether a photo shows a label, so that no "
                 "precision can be asked for. Train or choose another model."
             )
         self._calibrator = calibrator
-        self._statistics = calibrator.statistics(labels)
+        self._statistics = statistics
         self._precision = precision
-        self._counts = np.zeros((len(labels), BINS), np.int64)
-        self._sums = np.zeros((len(labels), BINS))
+        self._counts = np.zeros((len(statistics.mean), BINS), np.int64)
+        self._sums = np.zeros((len(statistics.mean), BINS))
 
     @property
     def lowest_scores(self) -> Vector:
@@ -53,9 +73,8 @@ class ByPrecision:
         least = np.full(len(self._counts), MIN_P)
         return self._calibrator.lowest_scores(least, self._statistics)
 
-    def count(self, labels: NDArray[np.int64], scores: Vector) -> None:
-        """Count assignments: rows of labels (n,) and their scores (n,)."""
-        p = self._p(labels, scores)
+    def count(self, labels: NDArray[np.int64], p: Vector) -> None:
+        """Count assignments: rows of labels (n,) and their probabilities (n,)."""
         np.add.at(self._counts, (labels, _bin(p)), 1)
         np.add.at(self._sums, (labels, _bin(p)), p)
 
@@ -65,16 +84,12 @@ class ByPrecision:
         photos, wrong = 0, 0.0
         for records in kept.pieces(RECORDS_PER_PIECE):
             labels = records["label"].astype(np.int64)
-            p = self._p(labels, records["score"])
-            right = _bin(p) >= lowest[labels]
-            chosen.add(records["content"][right], labels[right], records["score"][right])
-            photos += int(right.sum())
-            wrong += float((1 - p[right]).sum())
+            right = _bin(records["p"]) >= lowest[labels]
+            some = records[right]
+            chosen.add(some["content"], some["label"], some["score"], some["p"])
+            photos += len(some)
+            wrong += len(some) - float(some["p"].sum(dtype=np.float64))
         return Expected(photos, wrong)
-
-    def _p(self, labels: NDArray[np.int64], scores: Vector) -> Numbers:
-        mean, spread = self._statistics.mean[labels], self._statistics.spread[labels]
-        return self._calibrator.probabilities(scores, LabelStatistics(mean, spread))
 
     def _lowest_bins(self) -> NDArray[np.int64]:
         """Return (L,): the lowest bin whose photos a label gets; BINS if it gets none.
@@ -94,5 +109,5 @@ class ByPrecision:
         return np.where(is_present, lowest, BINS)
 
 
-def _bin(p: Numbers) -> NDArray[np.int64]:
+def _bin(p: Vector) -> NDArray[np.int64]:
     return np.minimum((p * BINS).astype(np.int64), BINS - 1)

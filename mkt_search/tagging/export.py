@@ -13,7 +13,7 @@ from mkt_search.display import path_as_text
 from mkt_search.errors import MktError, StoreError
 from mkt_search.types import Tag
 
-COLUMNS = ("path", "label", "score", "source", "run", "is_missing", "hierarchy")
+COLUMNS = ("path", "label", "score", "source", "run", "is_missing", "hierarchy", "p")
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 """Spreadsheets compute a cell that begins with one of them."""
 
@@ -97,6 +97,7 @@ def write_parquet(
         pyarrow.int64(),
         pyarrow.bool_(),
         pyarrow.string(),
+        pyarrow.float32(),
     )
     schema = pyarrow.schema(list(zip(COLUMNS, types, strict=True)))
     unfinished = file.with_name(f".{file.name}.{os.getpid()}.tmp")
@@ -118,7 +119,7 @@ def write_parquet(
 def as_data(tag: Tag) -> dict[str, Any]:
     """Return a tag as plain values, in the order of `COLUMNS`."""
     path = path_as_text(tag.path)
-    values = (path, tag.label, tag.score, tag.source, tag.run, tag.is_missing, tag.hierarchy)
+    values = (path, tag.label, tag.score, tag.source, tag.run, tag.is_missing, tag.hierarchy, tag.p)
     return dict(zip(COLUMNS, values, strict=True))
 
 

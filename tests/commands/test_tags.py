@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mkt_search import Library
+from mkt_search.calibration.file import FILE, save
+from tests.calibration.made import calibrator_of
 from tests.command_line import columns, mkt, tagged
 
 
@@ -136,3 +139,14 @@ def test_one_label_under_two_names_is_one_wish(home: Path) -> None:
     (home / "labels.toml").write_text('[sea]\nsynonyms = ["ocean"]\n')
     arguments = ["photos/blue.png", "--add", "sea", "--remove", "ocean"]
     assert '"sea" is in --add and --remove' in mkt("tag", *arguments, code=2).stderr
+
+
+def test_p_comes_last_where_a_calibrator_gave_one(home: Path) -> None:
+    with Library.open(home) as opened:
+        save(calibrator_of(opened), opened.directory / FILE)
+    mkt("tag", "--vocabulary", "labels.txt", "--precision", "0.5")
+    mkt("tag", "photos/blue.png", "--add", "sea")
+    for row in columns(mkt("tags", "--photo", "photos/blue.png")):
+        assert (row[-1] == "") == (row[1] == "sea")
+    data = json.loads(mkt("tags", "--photo", "photos/blue.png", "--json").stdout)
+    assert {row["label"]: row["p"] is None for row in data} == {"blue": False, "sea": True}

@@ -30,6 +30,14 @@ def test_records_come_back_in_their_order_piece_by_piece(store: Store) -> None:
         assert records["content"].tolist() == [n + 2**40 for n in range(10)]
         assert records["label"].tolist() == list(range(10))
         assert records["score"].tolist() == [n / 4 for n in range(10)]
+        assert np.isnan(records["p"]).all()
+
+
+def test_records_keep_their_probabilities(store: Store) -> None:
+    with SpillFile(store.directory) as spill:
+        spill.add(np.arange(2), np.arange(2), np.ones(2), np.array([0.25, 0.5]))
+        (records,) = spill.pieces(4)
+    assert records["p"].tolist() == [0.25, 0.5]
 
 
 def test_an_empty_file_has_no_piece(store: Store) -> None:

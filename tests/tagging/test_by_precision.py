@@ -71,3 +71,31 @@ def test_a_precision_needs_a_calibrator_and_no_threshold(own_library: Path) -> N
             library.tag(COLOURS, precision=0.9, threshold=0.1)
         with pytest.raises(QueryError, match="--precision 2"):
             library.tag(COLOURS, precision=2)
+
+
+def test_tags_have_the_probability_of_a_search_however_they_are_chosen(calibrated: Path) -> None:
+    with Library.open(calibrated) as library:
+        wanted = {hit.path: hit.p for hit in library.search("red", k=50)}
+        wanted |= {copy: hit.p for hit in library.search("red", k=50) for copy in hit.copies}
+        for rule in ({"precision": 0.3}, {"threshold": 0.0}, {"top": 1}):
+            library.tag(COLOURS, **rule)  # type: ignore[arg-type]
+            found = {tag.path: tag.p for tag in library.tags(label="red")}
+            assert found
+            for path, p in found.items():
+                assert p == pytest.approx(wanted[path], abs=1e-6)
+
+
+def test_tags_without_a_calibrator_and_by_hand_have_no_probability(own_library: Path) -> None:
+    with Library.open(own_library) as library:
+        library.tag(COLOURS, top=1)
+        library.add_tag(own_library / "photos" / "red.png", "car")
+        assert {tag.p for tag in library.tags()} == {None}
+
+
+def test_a_calibrator_that_cannot_be_used_is_named(own_library: Path) -> None:
+    (own_library / ".mkt" / FILE).write_bytes(b"damaged")
+    said: list[str] = []
+    with Library.open(own_library) as library:
+        library.tag(COLOURS, top=1, progress=lambda event: said.append(event.message))
+        assert {tag.p for tag in library.tags()} == {None}
+    assert any("no probability" in sentence for sentence in said)

@@ -14,7 +14,7 @@ from mkt_search.tagging import export
 from mkt_search.types import Tag
 
 TAGS = [
-    Tag(Path("/p/a.jpg"), "dog", 0.25, "auto", 3, parents=("animal",)),
+    Tag(Path("/p/a.jpg"), "dog", 0.25, "auto", 3, parents=("animal",), p=0.75),
     Tag(Path("/p/a.jpg"), 'my "dog", Rex', None, "human", is_missing=True),
     Tag(Path("/p/two\nlines é.jpg"), "beach", -0.5, "auto", 4),
 ]
@@ -25,10 +25,10 @@ def test_csv_reads_back_as_written() -> None:
     assert export.write_csv(TAGS, text) == 3
     rows = list(csv.reader(io.StringIO(text.getvalue())))
     assert rows == [
-        ["path", "label", "score", "source", "run", "is_missing", "hierarchy"],
-        ["/p/a.jpg", "dog", "0.25", "auto", "3", "False", "animal|dog"],
-        ["/p/a.jpg", 'my "dog", Rex', "", "human", "", "True", 'my "dog", Rex'],
-        ["/p/two\nlines é.jpg", "beach", "-0.5", "auto", "4", "False", "beach"],
+        ["path", "label", "score", "source", "run", "is_missing", "hierarchy", "p"],
+        ["/p/a.jpg", "dog", "0.25", "auto", "3", "False", "animal|dog", "0.75"],
+        ["/p/a.jpg", 'my "dog", Rex', "", "human", "", "True", 'my "dog", Rex', ""],
+        ["/p/two\nlines é.jpg", "beach", "-0.5", "auto", "4", "False", "beach", ""],
     ]
 
 
@@ -41,15 +41,15 @@ def test_text_that_a_spreadsheet_would_compute_is_made_harmless(sign: str) -> No
         export.write_csv([tag], text, raw=raw)
         written.append(list(csv.reader(io.StringIO(text.getvalue(), newline="")))[1])
     assert written == [
-        [f"'{sign}a.jpg", f"'{sign}1+1", "-0.5", "auto", "1", "False", f"'{sign}1+1"],
-        [f"{sign}a.jpg", f"{sign}1+1", "-0.5", "auto", "1", "False", f"{sign}1+1"],
+        [f"'{sign}a.jpg", f"'{sign}1+1", "-0.5", "auto", "1", "False", f"'{sign}1+1", ""],
+        [f"{sign}a.jpg", f"{sign}1+1", "-0.5", "auto", "1", "False", f"{sign}1+1", ""],
     ]
 
 
 def test_csv_of_nothing_is_the_headings() -> None:
     text = io.StringIO()
     assert export.write_csv([], text) == 0
-    assert text.getvalue() == "path,label,score,source,run,is_missing,hierarchy\n"
+    assert text.getvalue() == "path,label,score,source,run,is_missing,hierarchy,p\n"
 
 
 def test_json_is_one_array() -> None:

@@ -18,8 +18,8 @@ from mkt_search.store.sql.statements import in_pieces, now
 
 TAGS_PER_STATEMENT = 10_000
 
-NewTag = tuple[int, int, float]
-"""Photo id, label id, score."""
+NewTag = tuple[int, int, float, float | None]
+"""Photo id, label id, score, and the probability if it is known."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def add(session: Session, run: int, tags: Iterable[NewTag]) -> None:
     """Add the tags of a run."""
     same = {"source": "auto", "run_id": run, "created_at": now()}
     rows = (
-        {"photo_id": photo, "label_id": label, "score": score, **same}
-        for photo, label, score in tags
+        {"photo_id": photo, "label_id": label, "score": score, "p": p, **same}
+        for photo, label, score, p in tags
     )
     while some := list(islice(rows, TAGS_PER_STATEMENT)):
         session.connection().execute(insert(TagRow), some)

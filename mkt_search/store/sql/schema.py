@@ -29,7 +29,7 @@ from mkt_search.store.sql.columns import (
     Whole,
 )
 
-HEAD = "0011"
+HEAD = "0012"
 """The migration that this code needs; a database at another one is refused."""
 
 
@@ -276,6 +276,7 @@ class TagRow(Base):
     label_id: Mapped[int] = mapped_column(ForeignKey("label.id"), index=True)
     source: Mapped[str]
     score: Mapped[float | None]
+    p: Mapped[float | None]
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"), index=True)
     superseded_by: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
     created_at: Mapped[datetime]

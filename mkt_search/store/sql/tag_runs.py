@@ -3,6 +3,7 @@
 Assignments, photos and tags pass through in pieces, so memory does not grow with the library.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
@@ -149,10 +150,10 @@ class Tally:
             np.repeat(records["label"], [len(some) for some in copies]),
             minlength=len(self._labels),
         )
-        labels, scores = records["label"].tolist(), records["score"].tolist()
-        new = [
-            (photo, self._ids[label], score)
-            for some, label, score in zip(copies, labels, scores, strict=True)
+        columns = (records[name].tolist() for name in ("label", "score", "p"))
+        new: list[NewTag] = [
+            (photo, self._ids[label], score, None if math.isnan(p) else p)
+            for some, label, score, p in zip(copies, *columns, strict=True)
             for photo in some
         ]
         if self._before:
@@ -187,7 +188,7 @@ class Tally:
 
 def _count_kept(session: Session, new: Sequence[NewTag], superseded_by: int | None) -> int:
     """Count the new tags whose photo had the label before."""
-    after = {(photo, label) for photo, label, _ in new}
+    after = {(photo, label) for photo, label, *_ in new}
     photos = list({photo for photo, _ in after})
     before = auto_tags.pairs(session, photos, superseded_by=superseded_by)
     return sum(pair in after for pair in before)

@@ -82,13 +82,13 @@ def current(
 ) -> Iterator[Tag]:
     """Yield current tags by photo, best score first; tags without a score come before."""
     by_runs = (
-        _shown(TagRow.score, TagRow.source, TagRow.run_id)
+        _shown(TagRow.score, TagRow.p, TagRow.source, TagRow.run_id)
         .join(TagRow, TagRow.photo_id == Photo.id)
         .join(LabelRow, LabelRow.id == TagRow.label_id)
         .where(TagRow.superseded_by.is_(None))
     )
     by_hand = (
-        _shown(null(), HandTagRow.source, null())
+        _shown(null(), null(), HandTagRow.source, null())
         .join(HandTagRow, HandTagRow.content_id == Photo.content_id)
         .join(LabelRow, LabelRow.id == HandTagRow.label_id)
         .where(SHOWS_WORDS)
@@ -113,10 +113,10 @@ def current(
         for row in rows:
             file = text_to_path(row.root) / text_to_path(row.path)
             source_, is_missing = cast(Source, row.source), row.state == "missing"
-            yield Tag(file, row.label, row.score, source_, row.run, is_missing)
+            yield Tag(file, row.label, row.score, source_, row.run, is_missing, p=row.p)
 
 
-def _shown(score: Any, source: Any, run: Any) -> Select[*tuple[Any, ...]]:
+def _shown(score: Any, p: Any, source: Any, run: Any) -> Select[*tuple[Any, ...]]:
     """Return the columns of a tag of a photo; the join with labels is still to be made."""
     return (
         select(
@@ -125,6 +125,7 @@ def _shown(score: Any, source: Any, run: Any) -> Select[*tuple[Any, ...]]:
             Photo.state.label("state"),
             LabelRow.name.label("label"),
             cast_sql(score, Double).label("score"),
+            cast_sql(p, Double).label("p"),
             source.label("source"),
             cast_sql(run, Integer).label("run"),
         )

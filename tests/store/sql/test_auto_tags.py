@@ -22,7 +22,7 @@ class Tagger:
         run = runs.start(self.session, "tag", {}, "test")
         id_ = self.labels[label]
         auto_tags.supersede(self.session, [id_], run)
-        new = [(self.photos["xyz".index(name)], id_, 0.5) for name in photos]
+        new = [(self.photos["xyz".index(name)], id_, 0.5, None) for name in photos]
         auto_tags.add(self.session, run, new)
         self.spoken[run] = {id_}
         return run
@@ -84,6 +84,6 @@ def test_photos_that_are_not_indexed_keep_their_tags(tagger: Tagger, rows: Rows)
     missing = rows.photo("missing.jpg", state="missing").id
     label = tagger.labels["a"]
     first = runs.start(tagger.session, "tag", {}, "test")
-    auto_tags.add(tagger.session, first, [(missing, label, 0.5)])
+    auto_tags.add(tagger.session, first, [(missing, label, 0.5, None)])
     tagger.run("a", "x")
     assert tagger.current("a") == "missingx"

@@ -31,7 +31,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         pass
     with transaction(store.catalog.engine) as session:
         run = runs.start(session, "tag", {}, "test")
-        auto_tags.add(session, run, [(photos[0], tags.label_ids(session, ["cat"])["cat"], 0.5)])
+        cat = tags.label_ids(session, ["cat"])["cat"]
+        auto_tags.add(session, run, [(photos[0], cat, 0.5, 0.75)])
         miniatures.add(session, {1: bytes((8, 8)) + bytes(64)})
     yield store
     store.close()

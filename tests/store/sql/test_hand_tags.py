@@ -34,7 +34,7 @@ def test_a_removal_takes_the_tags_of_runs_from_copies_too(session: Session, rows
     one, copy = rows.photo("a.jpg"), rows.photo("copy.jpg", content="a.jpg")
     run = runs.start(session, "tag", {}, "test")
     label = tags.label_ids(session, ["dog"])["dog"]
-    auto_tags.add(session, run, [(one.id, label, 0.5), (copy.id, label, 0.5)])
+    auto_tags.add(session, run, [(one.id, label, 0.5, None), (copy.id, label, 0.5, None)])
     assert hand_tags.remove(session, [one.id], "dog") == 1
     assert shown(session) == []
     assert hand_tags.remove(session, [one.id], "dog") == 0

@@ -23,7 +23,8 @@ def test_missing_photos_go_with_what_only_they_needed(session: Session, rows: Ro
     run = runs.start(session, "tag", {}, "test")
     ids = tags.label_ids(session, ["both", "gone only"])
     found = [(kept.id, "both", 0.5), (gone.id, "both", 0.5), (gone.id, "gone only", 0.5)]
-    auto_tags.add(session, run, [(photo, ids[label], score) for photo, label, score in found])
+    new = [(photo, ids[label], score, None) for photo, label, score in found]
+    auto_tags.add(session, run, new)
     assert prunable_segments(session) == ["gone"]
     report, unused = prune(session)
     assert (report.photos, report.tags, report.contents, report.segments) == (1, 2, 1, 1)

@@ -228,3 +228,31 @@ def test_rows_of_a_library_without_checksums_get_them(tmp_path: Path) -> None:
         assert session.scalar(text("SELECT newest_content FROM revision")) == 9
         assert session.scalar(text("SELECT count(checksum) FROM root")) == 2
     engine.dispose()
+
+
+def test_tags_of_a_library_without_probabilities_keep_their_scores(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0011")
+        connection.execute(text("INSERT INTO root (id, path) VALUES (1, '/photos')"))
+        connection.execute(
+            text(
+                "INSERT INTO photo (id, root_id, path, size, mtime_ns, state, replaced)"
+                " VALUES (1, 1, 'a.jpg', 1, 1, 'indexed', 0)"
+            )
+        )
+        connection.execute(text("INSERT INTO label (id, name, key) VALUES (1, 'dog', 'dog')"))
+        connection.execute(
+            text(
+                "INSERT INTO tag (photo_id, label_id, source, score, created_at)"
+                " VALUES (1, 1, 'auto', 0.5, '2024-05-17 00:00:00')"
+            )
+        )
+    upgrade(engine)
+    with reading(engine) as session:
+        assert session.execute(text("SELECT score, p FROM tag")).all() == [(0.5, None)]
+        assert list(checksums.problems(session)) == []
+    engine.dispose()
