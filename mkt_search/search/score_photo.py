@@ -97,10 +97,10 @@ def score_photo(
     p: Sequence[float | None] = [None] * len(labels)
     if calibrator is not None:
         p = _probabilities(calibrator, encoded, vectors, model).tolist()
-    parts = (scores.fused[0], scores.global_scores[0], scores.local_scores[0])
+    parts = zip(scores.fused[0], scores.global_scores[0], scores.local_scores[0], strict=True)
     found = [
-        LabelScore(label, float(fused_), float(global_), float(local), own)
-        for label, fused_, global_, local, own in zip(labels, *parts, p, strict=True)
+        LabelScore(label, float(total), float(of_photo), float(of_patches), own)
+        for label, (total, of_photo, of_patches), own in zip(labels, parts, p, strict=True)
     ]
     return sorted(found, key=lambda item: -item.score)
 
