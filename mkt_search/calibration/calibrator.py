@@ -94,6 +94,11 @@ class Reference:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def statistics(self, labels: Vector, *, k: int) -> LabelStatistics:
+        """Return how label vectors (L, D) score over the photos, with k best patches."""
+        global_vectors, local_vectors = self.vectors[:, 0], self.vectors[:, 1:]
+        return LabelStatistics.of(score(labels, global_vectors, local_vectors, self.counts, k=k))
+
 
 @dataclass(frozen=True)
 class Calibrator:
@@ -130,10 +135,7 @@ class Calibrator:
             raise CalibrationError(
                 f"the calibrator is of vectors of {dim} numbers, not {labels.shape[1]}."
             )
-        photos, counts = self.reference.vectors, self.reference.counts
-        found = LabelStatistics.of(
-            score(labels, photos[:, 0], photos[:, 1:], counts, k=self.stamp.top_k)
-        )
+        found = self.reference.statistics(labels, k=self.stamp.top_k)
         if not np.isfinite(found.mean).all():
             raise CalibrationError(
                 "the vectors of a label are not finite; its score has no meaning."

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search.calibration.calibrator import Calibrator, Reference, Stamp
-from mkt_search.calibration.features import LabelStatistics, features
+from mkt_search.calibration.features import features
 from mkt_search.calibration.isotonic import Isotonic, fit_isotonic
 from mkt_search.calibration.logistic import Logistic, fit_logistic
 from mkt_search.calibration.quality import choose_present, measure
@@ -83,11 +83,7 @@ def fit(
     reference = _reference(labeled.at(order))
     rows = np.sort(order[len(reference) :][: max(FEWEST_PHOTOS, MOST_PAIRS // len(labels))])
     found = _scores(labeled, rows, label_vectors, stamp.top_k)
-    photos, counts = reference.vectors, reference.counts
-    statistics = LabelStatistics.of(
-        score(label_vectors, photos[:, 0], photos[:, 1:], counts, k=stamp.top_k)
-    )
-    x = features(found, statistics)  # (n, L, F)
+    x = features(found, reference.statistics(label_vectors, k=stamp.top_k))  # (n, L, F)
     if not np.isfinite(x).all():
         raise CalibrationError(
             "the model gives scores that are not finite numbers, so that they cannot be calibrated."

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 
+ROUNDING = 1e-9
+"""What a mean of equal probabilities may lack by rounding."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -37,7 +40,3 @@ def longest_prefix(p: Numbers, precision: float) -> int:
     """
     means = np.cumsum(p) / np.arange(1, len(p) + 1)
     return int(np.searchsorted(-means, -precision + ROUNDING, side="right"))
-
-
-ROUNDING = 1e-9
-"""What a mean of equal probabilities may lack by rounding."""

@@ -1,4 +1,4 @@
-"""Which of the processes that `torchrun` started this one is, told without importing torch."""
+"""Read the number of this process from the environment that `torchrun` sets; imports no torch."""
 
 import os
 
