@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
 from mkt_search.calibration.calibrator import Calibrator
-from mkt_search.errors import EvaluationError, QueryError, StoreError
+from mkt_search.errors import CalibrationError, EvaluationError, QueryError, StoreError
 from mkt_search.library_tags import LibraryTags
 from mkt_search.models.build import Model, open_model
 from mkt_search.progress import ProgressCallback, no_progress
@@ -462,6 +462,7 @@ class Library(LibraryTags):
     def calibrate(
         self,
         *,
+        from_tags: bool = False,
         leave_out: Sequence[str] = (),
         progress: ProgressCallback = no_progress,
         **settings: Unpack[EvaluateSettings],
@@ -471,31 +472,50 @@ class Library(LibraryTags):
         The photos need not be in the library, but should be of its kind. Some hundred are enough.
 
         Args:
+            from_tags: fit on the photos of the library that a person tagged, instead of labeled
+                ones. Each counts as looked at, so that it shows its tags alone.
             leave_out: labels not to fit on, to test the calibrator with.
             progress: receives counts of photos, and remarks.
             settings: those of [data], such as `photos` and `labels`, and how the model runs.
 
         Raises:
-            CalibrationError: there are too few photos or labels, or the file cannot be written.
+            CalibrationError: there are too few photos or labels, `from_tags` is given with
+                `settings`, or the file cannot be written.
             DatasetError: the photos or their labels cannot be read.
             CheckpointMismatch, ConfigError, LibraryLocked, ModelError.
         """
         from mkt_search.calibration import file as calibrators
-        from mkt_search.evaluation.calibrate import calibrate
+        from mkt_search.evaluation.calibrate import calibrate, calibrate_on_tags
         from mkt_search.pooling.pool import pool
 
         refuse_text(leave_out)
-        config = override(self.config, setting_names(settings, ("data", "evaluate", "model")))
-        encoding = self._reader.stored().encoding
-        found = calibrate(
-            self.model,
-            config,
-            self._reader.stamp(),
-            lambda encoded, views: pool(encoded, encoding, views=views),
-            self._reader.label_vectors,
-            leave_out=leave_out,
-            progress=progress,
-        )
+        if from_tags:
+            if settings:
+                raise CalibrationError(
+                    "from_tags=True takes the photos and tags of the library; leave out "
+                    f"{', '.join(settings)}."
+                )
+            found = calibrate_on_tags(
+                self.model,
+                self._reader.stamp(),
+                self.snapshot(),
+                self.store.catalog.words(),
+                self._reader.label_vectors,
+                ancestors=self._reader.label_file.ancestors,
+                leave_out=leave_out,
+                progress=progress,
+            )
+        else:
+            encoding = self._reader.stored().encoding
+            found = calibrate(
+                self.model,
+                override(self.config, setting_names(settings, ("data", "evaluate", "model"))),
+                self._reader.stamp(),
+                lambda encoded, views: pool(encoded, encoding, views=views),
+                self._reader.label_vectors,
+                leave_out=leave_out,
+                progress=progress,
+            )
         with self.store.writing("mkt calibrate"):
             calibrators.save(found, self.directory / calibrators.FILE)
         return found

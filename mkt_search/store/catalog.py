@@ -120,6 +120,12 @@ class TagCatalog(Protocol):
     def allow_label(self, photo_ids: Sequence[int], label: str) -> int:
         """Let runs set a label on photos again; return how many had it refused."""
 
+    def words(self) -> Iterator[tuple[int, str, bool]]:
+        """Yield what a person said of pictures: the content id, the label, and True if it was set.
+
+        False is for a label that was removed. Imported tags are among those that were set.
+        """
+
     def apply_tag_run(
         self,
         run: int,

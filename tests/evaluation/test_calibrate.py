@@ -73,3 +73,54 @@ def test_too_few_photos_are_refused_and_the_old_calibrator_stays(made: Path) -> 
         with pytest.raises(CalibrationError, match="too few"):
             library.calibrate(photos=str(made / "photos"), labels=str(few))
         assert (library.directory / FILE).read_bytes() == before
+
+
+def test_tags_are_learned_from_without_reading_a_photo(made: Path) -> None:
+    shown = json.loads((made / "labels.json").read_text())
+    with Library.open(made) as library:
+        tag(library, made, shown)
+        for name in shown:
+            (made / "photos" / name).rename(made / "photos" / f"away {name}")
+        found = library.calibrate(from_tags=True, leave_out=["SNOW"])
+        for name in shown:
+            (made / "photos" / f"away {name}").rename(made / "photos" / name)
+        assert set(found.labels) == {*LABELS} - {"snow"} and "tags" in found.made_from
+        assert all(hit.p is not None for hit in library.search("snow"))
+
+
+def test_photos_without_a_word_have_no_part(made: Path) -> None:
+    shown = json.loads((made / "labels.json").read_text())
+    with Library.open(made) as library:
+        tag(library, made, shown)
+        before = library.calibrate(from_tags=True)
+        rng = np.random.default_rng(1)
+        for number in range(5):
+            pixels = rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+            Image.fromarray(pixels).save(made / "photos" / f"new {number}.png")
+        library.index()
+        library.tag([*LABELS], top=1)  # tags of runs are no words of a person
+        after = library.calibrate(from_tags=True)
+    assert after.logistic.offset == before.logistic.offset
+    assert after.quality == before.quality
+
+
+def test_too_few_tags_are_refused_with_what_is_missing(own_library: Path) -> None:
+    with Library.open(own_library) as library:
+        with pytest.raises(CalibrationError, match=r"0 photos .* 0 labels"):
+            library.calibrate(from_tags=True)
+        library.add_tag([hit.path for hit in library.search("red", k=4)], "red")
+        with pytest.raises(CalibrationError, match=r"4 photos \(100 .* 1 label .* is on"):
+            library.calibrate(from_tags=True)
+        assert library.calibrator() is None
+
+
+def test_tags_and_labeled_photos_exclude_each_other(own_library: Path) -> None:
+    with Library.open(own_library) as library, pytest.raises(CalibrationError, match="leave out"):
+        library.calibrate(from_tags=True, photos="labeled")
+
+
+def tag(library: Library, home: Path, shown: dict[str, list[str]]) -> None:
+    """Set the labels of photos by hand."""
+    for label in LABELS:
+        named = [home / "photos" / name for name, labels in shown.items() if label in labels]
+        library.add_tag(named, label)

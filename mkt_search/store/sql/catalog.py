@@ -232,6 +232,11 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         with transaction(self.engine) as session:
             return refusals.allow(session, photo_ids, label)
 
+    def words(self) -> Iterator[tuple[int, str, bool]]:
+        """Yield (content id, label, whether it was set or refused) of all that a person said."""
+        with reading(self._source) as session:
+            yield from hand_tags.words(session)
+
     def apply_tag_run(
         self,
         run: int,

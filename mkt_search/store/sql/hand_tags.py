@@ -3,7 +3,7 @@
 That a person refuses a label is the other word (see `refusals`); edits get both.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import delete, exists, func, insert, or_, select, union_all
@@ -11,11 +11,20 @@ from sqlalchemy.orm import Session
 
 from mkt_search.errors import QueryError
 from mkt_search.store.sql.checksums import COLUMN
-from mkt_search.store.sql.schema import Content, HandTagRow, MiniatureRow, Photo, RefusalRow, TagRow
+from mkt_search.store.sql.schema import (
+    Content,
+    HandTagRow,
+    LabelRow,
+    MiniatureRow,
+    Photo,
+    RefusalRow,
+    TagRow,
+)
 from mkt_search.store.sql.statements import in_pieces, insert_new, now
 from mkt_search.store.sql.tags import known_label_ids, label_ids
 from mkt_search.types import Source
 
+ROWS_PER_FETCH = 1_000
 Words = type[HandTagRow] | type[RefusalRow]
 
 WITHOUT_MINIATURE = union_all(
@@ -72,6 +81,16 @@ def remove(session: Session, photos: Sequence[int], label: str) -> int:
         for ids in in_pieces([id_ for id_, _, _ in tags]):
             session.execute(delete(TagRow).where(TagRow.id.in_(ids)))
     return sum(content in had for content in contents.values())
+
+
+def words(session: Session) -> Iterator[tuple[int, str, bool]]:
+    """Yield (content id, label, whether it was set or refused) of all that a person said."""
+    for table, is_set in ((HandTagRow, True), (RefusalRow, False)):
+        query = select(table.content_id, LabelRow.name).join(
+            LabelRow, LabelRow.id == table.label_id
+        )
+        rows = session.execute(query.execution_options(yield_per=ROWS_PER_FETCH))
+        yield from ((content, label, is_set) for content, label in rows)
 
 
 def spoken_of(session: Session, contents: Collection[str]) -> set[str]:

@@ -65,3 +65,12 @@ def test_pruning_and_reverting_keep_removals(filled: Store) -> None:
     back = made.photo(root, "back.jpg", row=0, content=made.sha("content 3"))
     filled.add(made.location(filled, root), stored, Batch([back], (), made.vectors(1, 3)))
     assert refused(filled) == [("back.jpg", "dog")]
+
+
+def test_words_are_what_a_person_set_or_removed(filled: Store) -> None:
+    tag(filled, ["cat"], [(0, "cat")])  # by a run
+    filled.catalog.add_tag(ids_of(filled, "a.jpg", "copy of a.jpg", "b.jpg"), "dog")
+    filled.catalog.remove_tag(ids_of(filled, "b.jpg"), "dog")
+    words = list(filled.catalog.words())
+    assert [(label, is_set) for _, label, is_set in words] == [("dog", True), ("dog", False)]
+    assert words[0][0] != words[1][0]
