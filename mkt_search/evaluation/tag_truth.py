@@ -1,7 +1,7 @@
 """What the tags of a library say of its photos: which show a label, which do not, which may.
 
-A photo that a person tagged counts as looked at: it shows its tags and their parents, and no other
-label. Only a label below one of its tags is open, since who says "animal" need not say "dog". Of a
+A photo that a person tagged counts as looked at: it shows its tags and their parents alone.
+Only a label below one of its tags is open, since who says "animal" need not say "dog". Of a
 photo of which a person only removed labels, these alone are known. Of any other photo nothing is
 known: that it has no tag does not mean that it shows nothing.
 """
