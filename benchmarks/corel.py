@@ -83,10 +83,7 @@ def encode_all(model: Model | PhotoEncoder, files: list[Path]) -> Encoded:
             for file in files[start : start + BATCH_PHOTOS]
         ]
         parts.append(encoder.encode(np.stack(pixels)))
-    return Encoded(
-        np.concatenate([part.global_vectors for part in parts]),
-        np.concatenate([part.patches for part in parts]),
-    )
+    return Encoded.join(parts)
 
 
 def every_patch(scaled: Encoded) -> PhotoVectors:

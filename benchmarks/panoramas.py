@@ -32,7 +32,7 @@ from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.photos import decode as images
 from mkt_search.photos.decode import DECODER, Decoded
 from mkt_search.pooling.pool import pool
-from mkt_search.scoring import HALF, mean_of_views
+from mkt_search.scoring import mean_of_views, stream_weights
 from mkt_search.types import Encoded, Encoding, ImageSpec, PhotoFacts, PhotoVectors, Vector
 
 SIDE = 256  # pixels of the square, the height of a panorama
@@ -125,7 +125,7 @@ class Ways:
         share = -(-M // len(encoded.patches))
         each = pool(encoded, replace(self.encoding, m=share))
         return PhotoVectors(
-            HALF * mean_of_views(encoded.global_vectors)[None],
+            stream_weights(encoded.local_share)[0] * mean_of_views(encoded.global_vectors)[None],
             each.local_vectors.swapaxes(0, 1).reshape(1, -1, self.encoding.dim)[:, :M],
             each.members.swapaxes(0, 1).reshape(1, -1, self.encoding.patches)[:, :M],
         )

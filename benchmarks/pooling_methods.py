@@ -6,7 +6,7 @@ need, are here too.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from ward import ward
 
 from mkt_search.pooling.greedy_k_sets import greedy_k_sets
-from mkt_search.scoring import TINY, score
+from mkt_search.scoring import TINY, score, stream_weights
 from mkt_search.store.segments.coding import decode, encode
 from mkt_search.types import Encoded, PhotoVectors, Vector
 
@@ -39,17 +39,20 @@ class Pooled:
 
 
 def over_vocabulary(encoded: Encoded, vocabulary: Vector, k: int) -> Encoded:
-    """Divide each stream of a photo by the norm of its scores over a vocabulary (V, D), and by 2.
+    """Divide each stream by the norm of its scores over a vocabulary (V, D), times its weight.
 
     For labels of that vocabulary the sum of the streams is the paper's score exactly; the vectors
     inside a photo keep their lengths.
     """
     ones = np.ones(encoded.patches.shape[:2], np.int64)
     streams = score(vocabulary, encoded.global_vectors, encoded.patches, ones, k=k)
-    by_global = 2 * np.maximum(np.linalg.norm(streams.global_scores, axis=-1), TINY)
-    by_local = 2 * np.maximum(np.linalg.norm(streams.local_scores, axis=-1), TINY)
-    return Encoded(
-        encoded.global_vectors / by_global[:, None], encoded.patches / by_local[:, None, None]
+    of_global, of_local = stream_weights(encoded.local_share)
+    by_global = of_global / np.maximum(np.linalg.norm(streams.global_scores, axis=-1), TINY)
+    by_local = of_local / np.maximum(np.linalg.norm(streams.local_scores, axis=-1), TINY)
+    return replace(
+        encoded,
+        global_vectors=by_global[:, None] * encoded.global_vectors,
+        patches=by_local[:, None, None] * encoded.patches,
     )
 
 

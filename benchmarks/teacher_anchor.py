@@ -5,9 +5,10 @@
 Weights interpolated between student and teacher (`--anchor`), against vectors summed: the unit
 vectors of both, added in the same shares, global vector and patches. The student is stage 1 of the
 demo's recipe, without anchor; `mkt train stage1 --anchor auto` chooses the share on labels held
-out. Printed are the mean AP over the unseen labels on the test photos, by the paper's protocol and
-by the cosine scale, and with the local stream at 0.7 of the score instead of 1/2; the curve of the
-choice; and the processor time of the sum as a multiple of the student's.
+out, and that of the local stream in the score. Printed are the mean AP over the unseen labels on
+the test photos, by the paper's protocol and by the cosine scale, with equal streams and with that
+share of the local one; the curves of the choices; and the processor time of the sum as a multiple
+of the student's.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from mkt_search.models.checkpoint import STUDENT
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.models.student import Student, read_tensors
 from mkt_search.photos import decode as images
-from mkt_search.scoring import StreamScores, fuse_over_labels, unit
+from mkt_search.scoring import StreamScores, fuse_over_labels, unit, weigh
 from mkt_search.settings.config import DataConfig, Stage1Config
 from mkt_search.types import Encoded, Vector
 from training import stage1
@@ -38,7 +39,6 @@ from training.learning.weights import interpolated
 from training.plans import plan_stage1
 
 SHARES = (0.2, 0.4, 0.6, 0.8)  # of the teacher
-LOCAL = 0.7  # share of the local stream that is compared with 1/2
 BATCH = 50
 ROUNDS = 9
 RULES = Rules(f1_at=())
@@ -62,19 +62,19 @@ def photos(task: Task) -> NDArray[np.uint8]:
 def encode(encoder: PhotoEncoder, pixels: NDArray[np.uint8]) -> Encoded:
     """Encode photos, a batch at a time."""
     parts = [encoder.encode(pixels[at : at + BATCH]) for at in range(0, len(pixels), BATCH)]
-    return Encoded(
-        np.concatenate([part.global_vectors for part in parts]),
-        np.concatenate([part.patches for part in parts]),
-    )
+    return Encoded.join(parts)
 
 
 def summed(student: Encoded, teacher: Encoded, share: float) -> Encoded:
     """Return the unit vectors of both, added."""
-    pairs = (
-        (student.global_vectors, teacher.global_vectors),
-        (student.patches, teacher.patches),
+    global_vectors, patches = (
+        (1 - share) * unit(own) + share * unit(other)
+        for own, other in (
+            (student.global_vectors, teacher.global_vectors),
+            (student.patches, teacher.patches),
+        )
     )
-    return Encoded(*((1 - share) * unit(own) + share * unit(other) for own, other in pairs))
+    return Encoded(global_vectors, patches)
 
 
 def encoder_of(work: Path, share: float) -> PhotoEncoder:
@@ -87,7 +87,9 @@ def encoder_of(work: Path, share: float) -> PhotoEncoder:
     return PhotoEncoder(student, model.image, device="cpu", dtype="float32")
 
 
-def figures(encoded: Encoded, task: Task, vectors: Vector, k: int) -> list[float]:
+def figures(
+    encoded: Encoded, task: Task, vectors: Vector, k: int, local_share: float
+) -> list[float]:
     """Return the mean AP over unseen labels: global, local, fused and weighted, by both scales."""
     targets = task.dataset.targets[task.photos.test][:, task.seen :]
     dot, cosine = score_encoded(encoded, vectors[task.seen :], k=k)
@@ -99,7 +101,7 @@ def figures(encoded: Encoded, task: Task, vectors: Vector, k: int) -> list[float
             found.global_scores,
             found.local_scores,
             found.fused,
-            (1 - LOCAL) * found.global_scores + LOCAL * found.local_scores,
+            weigh(found, local_share).fused,
         )
     ]
 
@@ -133,31 +135,37 @@ def main() -> None:
     base = replace(Recipe().student, text_model=clip, teacher=clip, distill=1.0, workers=0)
     trained(work, "teacher", data, replace(base, epochs=0))
     trained(work, "student", data, base)
-    anchor = trained(work, "anchored", data, replace(base, anchor="auto")).trained["anchor"]
+    anchored = trained(work, "anchored", data, replace(base, anchor="auto"))
+    anchor, shares = anchored.trained["anchor"], anchored.trained["streams"]
 
     results = Results(given.json)
     results.fact("weight", anchor["weight"], "g")
+    results.fact("local share", shares["local_share"], "g")
     results.fact("photos", given.photos, ",")
-    curve = results.table(
-        "curve", {"teacher's share": "g", "labels held out": ".3f", "labels trained on": ".3f"}
-    )
-    for point in anchor["curve"]:
-        curve.row(point["weight"], point["held_out"], point["trained"])
+    for title, of, chosen in (
+        ("curve", "teacher's share", anchor),
+        ("curve of the streams", "local share", shares),
+    ):
+        curve = results.table(
+            title, {of: "g", "labels held out": ".3f", "labels trained on": ".3f"}
+        )
+        for point in chosen["curve"]:
+            curve.row(point["weight"], point["held_out"], point["trained"])
     space = open_label_space(plan_stage1(base, cache=work).labels)
     task = read_task(data, space, lambda _: None)
     pixels, k = photos(task), base.top_k
     plain, teacher = (encode(encoder_of(work, share), pixels) for share in (0.0, 1.0))
-    streams = ("global", "local", "fused", f"{LOCAL:g} local")
+    streams = ("global", "local", "fused", f"{shares['local_share']:g} local")
     headings = [f"{scale}, {stream}" for scale in ("paper", "cosine") for stream in streams]
     table = results.table("unseen", {"": "", **dict.fromkeys(headings, ".3f")})
 
     def row(title: str, encoded: Encoded) -> None:
-        table.row(title, *figures(encoded, task, task.vectors, k))
+        table.row(title, *figures(encoded, task, task.vectors, k, shares["local_share"]))
 
     row("raw teacher", teacher)
     row("the student alone", plain)
-    chosen = encode(encoder_of(work, anchor["weight"]), pixels)
-    row(f"**weights, {anchor['weight']:g} teacher, as chosen**", chosen)
+    title = f"**weights, {anchor['weight']:g} teacher, as chosen**"
+    row(title, encode(encoder_of(work, anchor["weight"]), pixels))
     for share in SHARES:
         row(f"weights, {share:g} teacher", encode(encoder_of(work, share), pixels))
     for share in SHARES:

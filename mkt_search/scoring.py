@@ -4,24 +4,25 @@ For a label vector z, a photo's global vector g and its local vectors l_1..l_m:
 
     score(z) = <z, g> + local(z)
     local(z) = the mean of the k best patches
+    |g| = 1 - s, |patch| = s, where s is the local stream's share; 1/2 in the paper
 
 Each l_j is either one patch, and local(z) is the mean of the k largest <z, l_j>; or the mean of k
 patches, and local(z) is the largest <z, l_j>. All local vectors of a library stand for the same
-number of patches (`counts`; 0 marks padding). The factor 1/2 of the paper's (global + local) / 2 is
-part of the stored vectors (`scale`).
+number of patches (`counts`; 0 marks padding). The weights of the two streams are the lengths of the
+stored vectors (`scale`), so no query computes them.
 Everything here is numpy on float32 and is the reference that every faster path must equal.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkt_search.types import Encoded, Vector
+from mkt_search.types import EQUAL_SHARES, Encoded, Vector
 
-ONE, HALF = np.float32(1), np.float32(0.5)
+ONE = np.float32(1)
 TINY = np.float32(1e-12)  # keeps a zero vector zero instead of dividing by nothing
 
 
@@ -163,16 +164,40 @@ def without_padding(vectors: Vector, counts: NDArray[Any], k: int) -> tuple[Vect
     return np.where(keep[..., None], vectors, real), np.full_like(counts, k)
 
 
+def stream_weights(local_share: float) -> tuple[np.float32, np.float32]:
+    """Return the weights of the global and of the local stream; their sum is 1."""
+    return np.float32(1 - local_share), np.float32(local_share)
+
+
 def scale(encoded: Encoded) -> Encoded:
-    """Scale e_cls and every patch to length 1/2: the score is then the mean of two cosines."""
-    return Encoded(unit(encoded.global_vectors, HALF), unit(encoded.patches, HALF))
+    """Scale e_cls and every patch to the weight of its stream.
 
-
-def fuse_over_labels(scores: StreamScores) -> StreamScores:
-    """Divide each stream by its L2 norm over the labels and halve it: the paper's fusion.
-
-    Only for a fixed label set; a single label would score every photo +-1/2 + +-1/2.
+    The score is then the weighted mean of two cosines.
     """
-    by_global = 2 * np.maximum(np.linalg.norm(scores.global_scores, axis=1, keepdims=True), TINY)
-    by_local = 2 * np.maximum(np.linalg.norm(scores.local_scores, axis=1, keepdims=True), TINY)
-    return StreamScores(scores.global_scores / by_global, scores.local_scores / by_local)
+    of_global, of_local = stream_weights(encoded.local_share)
+    return replace(
+        encoded,
+        global_vectors=unit(encoded.global_vectors, of_global),
+        patches=unit(encoded.patches, of_local),
+    )
+
+
+def weigh(scores: StreamScores, local_share: float) -> StreamScores:
+    """Multiply each stream by its weight, so that `fused` is the weighted mean."""
+    of_global, of_local = stream_weights(local_share)
+    return StreamScores(of_global * scores.global_scores, of_local * scores.local_scores)
+
+
+def fuse_over_labels(scores: StreamScores, local_share: float = EQUAL_SHARES) -> StreamScores:
+    """Divide each stream by its L2 norm over the labels and weigh it: the paper's fusion.
+
+    Only for a fixed label set; with equal shares, a single label would score every photo
+    +-1/2 + +-1/2.
+    """
+    by_global, by_local = (
+        np.maximum(np.linalg.norm(stream, axis=1, keepdims=True), TINY)
+        for stream in (scores.global_scores, scores.local_scores)
+    )
+    return weigh(
+        StreamScores(scores.global_scores / by_global, scores.local_scores / by_local), local_share
+    )

@@ -38,6 +38,7 @@ DateSource = Literal["exif", "xmp", "gps", "name", "mtime"]
 MAX_DIM = 16_384  # D of any model
 MAX_PATCHES = 65_536  # P of any photo
 MAX_SIDE = 4_096  # pixels of a student's input
+EQUAL_SHARES = 0.5  # of the local stream in the score: that of the paper
 
 
 def check_whole(name: str, value: object, *, least: int, most: int) -> None:
@@ -164,11 +165,26 @@ class PhotoFacts:
 class Encoded:
     """Vectors of a batch from the student, unscaled float32.
 
-    `global_vectors` (B, D); `patches` (B, P, D) in row order of the encoder's grid.
+    `global_vectors` (B, D); `patches` (B, P, D) in row order of the encoder's grid; `local_share`
+    is the weight of the local stream in the student's score, between 0 and 1.
     """
 
     global_vectors: Vector
     patches: Vector
+    local_share: float = EQUAL_SHARES
+
+    def only(self, rows: slice) -> "Encoded":
+        """Return some rows of the batch."""
+        return Encoded(self.global_vectors[rows], self.patches[rows], self.local_share)
+
+    @classmethod
+    def join(cls, batches: "Sequence[Encoded]") -> "Encoded":
+        """Return batches of the same student as one."""
+        return cls(
+            np.concatenate([batch.global_vectors for batch in batches]),
+            np.concatenate([batch.patches for batch in batches]),
+            batches[0].local_share,
+        )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ from mkt_search.errors import (
     StoreError,
     UnknownLabel,
 )
+from mkt_search.models import checkpoint
+from mkt_search.models.build import open_model
+from mkt_search.photos.decode import decode, to_pixels
 from mkt_search.progress import Progress
 from mkt_search.search import label_vectors
 from mkt_search.search.plan import DEFAULT
@@ -32,7 +35,15 @@ from mkt_search.store.interfaces import WeightedQuery
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.types import Filters, PhotoFile, Term
-from tests.tiny import colour_checkpoint, paint, tiny_checkpoint
+from tests.tiny import (
+    LABELS,
+    colour_checkpoint,
+    paint,
+    tiny_checkpoint,
+    tiny_meta,
+    tiny_student,
+    tiny_table,
+)
 
 
 def bring_in(
@@ -81,6 +92,31 @@ def test_scores_are_what_the_head_computes(library: Library) -> None:
     assert (best.global_part, best.local_part) == pytest.approx((0.5, 0.5), abs=0.01)
     yellow = {hit.path.name: hit.score for hit in library.search("yellow")}
     assert yellow["copy of red.png"] == pytest.approx(np.sqrt(0.5), abs=0.01)
+
+
+@pytest.mark.parametrize("pooling", ["cover", "all"])
+def test_a_score_has_the_weights_of_the_student_s_streams(tmp_path: Path, pooling: str) -> None:
+    """Photos that a second run adds are weighed like those of the first."""
+    model = tmp_path / "student"
+    meta = tiny_meta(local_share=0.7, top_k=1)
+    checkpoint.write(model, meta, tiny_student().state(), labels=tiny_table())
+    photos = [paint(tmp_path / "photos" / "one.png", "red", {(1, 2): "green", (3, 0): "white"})]
+    with Library.create(tmp_path) as library:
+        bring_in(library, tmp_path / "photos", model, m=16, pooling=pooling)
+        photos += [paint(tmp_path / "photos" / "two.png", "blue", {(0, 0): "yellow"})]
+        bring_in(library, tmp_path / "photos", model, m=16, pooling=pooling)
+        found = {label: {x.path.name: x for x in library.search(label)} for label in LABELS}
+    pixels = np.stack([to_pixels(decode(photo.read_bytes()).image, meta.image) for photo in photos])
+    encoded = open_model(model).photo_encoder(device="cpu", dtype="float32").encode(pixels)
+    for label, z in zip(LABELS, tiny_table().encode(LABELS), strict=True):
+        for photo, cls, patches in zip(
+            photos, encoded.global_vectors, encoded.patches, strict=True
+        ):
+            of_global = 0.3 * z @ cls / np.linalg.norm(cls)
+            of_local = 0.7 * max(z @ patch / np.linalg.norm(patch) for patch in patches)
+            hit = found[label][photo.name]
+            parts = (hit.global_part, hit.local_part, hit.score)
+            assert parts == pytest.approx((of_global, of_local, of_global + of_local), abs=0.005)
 
 
 def test_a_small_red_patch_is_found_and_boxed(library: Library) -> None:

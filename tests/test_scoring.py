@@ -12,8 +12,10 @@ from mkt_search.scoring import (
     patch_weights,
     scale,
     score,
+    stream_weights,
     top_k_mean,
     unit,
+    weigh,
     without_padding,
 )
 from mkt_search.types import Encoded
@@ -150,3 +152,39 @@ def test_the_global_vector_of_several_views_is_their_mean_direction() -> None:
     np.testing.assert_allclose(mean_of_views(one), [0, 0.6, 0.8], rtol=1e-6)
     two = np.array([[9, 0, 0], [0, 2, 0]], np.float32)
     np.testing.assert_allclose(mean_of_views(two), [0.5**0.5, 0.5**0.5, 0], rtol=1e-6)
+
+
+@given(seed=st.integers(0, 10_000), share=st.floats(0.05, 0.95), k=st.integers(1, 6))
+@settings(max_examples=30, deadline=None)
+def test_the_share_of_a_stream_in_stored_lengths_is_its_weight_in_the_score(
+    seed: int, share: float, k: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    global_vectors, patches, labels = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((4, 8), (4, 6, 8), (3, 8))
+    )
+    ones = np.ones((4, 6), np.int64)
+    stored = scale(Encoded(global_vectors, patches, share))
+    found = score(labels, stored.global_vectors, stored.patches, ones, k=k)
+    cosines = score(labels, unit(global_vectors), unit(patches), ones, k=k)
+    expected = (1 - share) * cosines.global_scores + share * cosines.local_scores
+    np.testing.assert_allclose(found.fused, expected, rtol=1e-4, atol=1e-5)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_equal_shares_are_the_halves_of_the_paper_to_the_bit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    global_vectors, patches = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((4, 8), (4, 6, 8))
+    )
+    half = np.float32(0.5)
+    stored = scale(Encoded(global_vectors, patches))
+    assert stream_weights(0.5) == (half, half)
+    assert np.array_equal(stored.global_vectors, unit(global_vectors, half))
+    assert np.array_equal(stored.patches, unit(patches, half))
+    raw = StreamScores(global_vectors, patches[:, 0])
+    for part, stream in (("global_scores", raw.global_scores), ("local_scores", raw.local_scores)):
+        norm = np.linalg.norm(stream, axis=1, keepdims=True)
+        assert np.array_equal(getattr(fuse_over_labels(raw), part), stream / (2 * norm))
+        assert np.array_equal(getattr(weigh(raw, 0.5), part), half * stream)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mkt_search.errors import TrainingError
+from mkt_search.models.stream_choice import check_local_share
 from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
+from mkt_search.types import EQUAL_SHARES
 from training.data.augment import RANDAUGMENT_POLICY, Augmentation
 from training.data.label_vectors import LabelSpec
 from training.learning.anchor import AnchorSpec
@@ -49,6 +51,7 @@ class Stage1Plan:
         heads: the heads and their start.
         anchor: what keeps the knowledge from before training: a classifier's part in the vectors,
             or the teacher's share of the weights; None for nothing.
+        local_share: weight of the local stream in the score; None is chosen with the anchor.
         teacher: the open_clip model that teaches; "" where nothing is asked of one.
         loss: the loss.
         optimizer: AdamW and its schedule.
@@ -60,6 +63,7 @@ class Stage1Plan:
     backbone: BackboneSpec
     heads: HeadInit
     anchor: AnchorSpec | TeacherAnchorSpec | None
+    local_share: float | None
     teacher: str
     loss: LossSpec
     optimizer: OptimizerSpec
@@ -117,6 +121,7 @@ def plan_stage1(config: Stage1Config, *, cache: Path) -> Stage1Plan:
         backbone=_backbone(config),
         heads=HeadInit(config.heads, config.head_init, config.ridge, config.pca_dim),
         anchor=_anchor(config),
+        local_share=_local_share(config),
         teacher=config.teacher if _uses_teacher(config) else "",
         loss=LossSpec(
             k=config.top_k,
@@ -220,7 +225,7 @@ def _backbone(config: Stage1Config) -> BackboneSpec:
 
 
 def _anchor(config: Stage1Config) -> AnchorSpec | TeacherAnchorSpec | None:
-    weight = None if config.anchor == "auto" else _share(config.anchor)
+    weight = None if config.anchor == "auto" else _anchor_weight(config.anchor)
     if weight == 0:
         return None
     if config.backbone_weights == config.head_init == TEACHER:
@@ -242,8 +247,23 @@ def _anchor(config: Stage1Config) -> AnchorSpec | TeacherAnchorSpec | None:
     )
 
 
-def _share(text: str) -> float:
-    """Return a number from 0 to below 1 in a setting that may be "auto"."""
+def _local_share(config: Stage1Config) -> float | None:
+    """Return the weight of the local stream; None to choose it with the anchor."""
+    if config.local_share == "auto":
+        return EQUAL_SHARES if config.loss_on in ("global", "local") else None
+    try:
+        share = float(config.local_share)
+        check_local_share(share)
+    except ValueError:
+        raise TrainingError(
+            f'--local-share is "{config.local_share}"; it must be auto, or a number between'
+            " 0 and 1."
+        ) from None
+    return share
+
+
+def _anchor_weight(text: str) -> float:
+    """Return the weight of an anchor, from 0 to below 1."""
     try:
         value = float(text)
     except ValueError:

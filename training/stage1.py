@@ -26,10 +26,11 @@ from mkt_search.models import checkpoint
 from mkt_search.models.anchor_choice import AnchorChoice, Point
 from mkt_search.models.checkpoint import Meta, hash_file
 from mkt_search.models.encoder import choose_device, choose_dtype
+from mkt_search.models.stream_choice import StreamChoice
 from mkt_search.models.student import Student
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import DataConfig, Stage1Config
-from mkt_search.types import ImageSpec
+from mkt_search.types import EQUAL_SHARES, ImageSpec
 from training.data.features import FeatureCache, compute_features
 from training.data.label_vectors import open_label_space
 from training.data.sources import FeatureSource, PhotoSource, Source, steps_per_epoch
@@ -39,7 +40,7 @@ from training.learning.anchor import (
     choose_weight,
     fit_anchor,
     open_classifier,
-    weight_curve,
+    weight_table,
     with_weight,
 )
 from training.learning.build import build_student, image_spec
@@ -62,7 +63,8 @@ from training.learning.teacher_anchor import (
     choose_share,
     fold_tasks,
 )
-from training.learning.teacher_anchor import weight_curve as teacher_curve
+from training.learning.teacher_anchor import weight_table as teacher_table
+from training.learning.weight_table import WeightTable
 from training.plans import TEACHER, Stage1Plan, plan_stage1, result_settings
 from training.runs.files import hold
 from training.runs.history import Epoch, EpochCallback, ignore_epoch
@@ -315,6 +317,7 @@ class Session:
         self._progress = progress
         self._say = remarks(progress, STEP)
         self._anchor: dict[str, Any] | None = None
+        self._streams: dict[str, Any] | None = None
         self._unreadable_reported = prepared.unreadable_reported
         self._steps = steps_per_epoch(len(task.trainable), plan.optimizer.batch_size)
         self._learner = create_learner(plan, task, prepared, processes)
@@ -323,10 +326,11 @@ class Session:
         """Continue from the last epoch of a stopped run."""
         self.history = saved.history
         self._anchor = json.loads(saved.tensors["anchor"])
+        self._streams = json.loads(saved.tensors["streams"])
         self._learner.load_state(saved.tensors)
 
     def give_anchor(self, teacher: Teacher | None) -> None:
-        """Give the student the anchor that the plan asks for, and report it.
+        """Give the student the anchor and the weights of streams of the plan, and report them.
 
         Args:
             teacher: that the student starts as, if it does.
@@ -335,6 +339,9 @@ class Session:
             ModelError: the classifier does not fit the backbone, or no class name is known.
             TrainingError: an anchor of a given weight cannot be had.
         """
+        share = self._plan.local_share
+        if share is not None and share != EQUAL_SHARES:
+            self._record_streams(StreamChoice(share))
         spec = self._plan.anchor
         if isinstance(spec, TeacherAnchorSpec):
             self._keep_teacher(spec, teacher)
@@ -351,7 +358,7 @@ class Session:
         if found is None:
             self._say("choosing the teacher's share of the weights on labels held out")
             try:
-                curve = teacher_curve(
+                table = teacher_table(
                     fold_tasks(self._task, seed=self._plan.run.seed),
                     lambda part: self._train_student(part, teacher),
                     k=self._plan.loss.k,
@@ -359,10 +366,12 @@ class Session:
                 )
             except NotFinite as error:
                 raise self._run.failure(error, epoch=1) from error
+            curve = table.by_weight()
             if not curve:
                 self._say(TOO_FEW)
                 return
             found = AnchorChoice(choose_share(curve), curve=curve)
+            self._choose_streams(table, found.weight)
         self._record(found)
         self._learner.start_share = found.weight
 
@@ -397,6 +406,23 @@ class Session:
         for sentence in found.sentences():
             self._say(sentence)
 
+    def _choose_streams(self, table: WeightTable, weight: float) -> None:
+        """Choose the share of the local stream at a weight of the anchor, unless it is given."""
+        if self._plan.local_share is None and self._streams is None:
+            self._record_streams(StreamChoice.best(table.by_share(weight)))
+
+    def _record_streams(self, found: StreamChoice) -> None:
+        """Record and report the weights of the streams."""
+        self._streams = found.provenance()
+        for sentence in found.sentences():
+            self._say(sentence)
+
+    @property
+    def _local_share(self) -> float:
+        """The weight of the local stream in the score."""
+        found = StreamChoice.of({"streams": self._streams})
+        return EQUAL_SHARES if found is None else found.local_share
+
     def _add_classifier(self, spec: AnchorSpec, features: FeatureCache) -> None:
         """Give the student the part of its backbone's classifier."""
         say = self._say
@@ -410,10 +436,12 @@ class Session:
         if spec.weight is None:
             say("choosing the weight of the anchor on labels held out")
             k = self._plan.loss.k
-            curve = weight_curve(anchor, student, self._task, features, k=k, seed=seed)
+            table = weight_table(anchor, student, self._task, features, k=k, seed=seed)
+            curve = table.by_weight()
             if not curve:
                 say(TOO_FEW)
                 return
+            self._choose_streams(table, choose_weight(curve))
         weight = choose_weight(curve) if spec.weight is None else spec.weight
         self._record(AnchorChoice(weight, len(classifier.names), len(anchor.weight), curve))
         weighted = with_weight(anchor, weight)
@@ -457,8 +485,8 @@ class Session:
             )
         self.history.append(epoch)
         if self._processes.is_first:
-            anchor = {"anchor": json.dumps(self._anchor)}
-            self._run.save(self.history, {**self._learner.state(), **anchor})
+            chosen = {"anchor": json.dumps(self._anchor), "streams": json.dumps(self._streams)}
+            self._run.save(self.history, {**self._learner.state(), **chosen})
             with self._learner.evaluation_weights():
                 self._write({})
         return epoch
@@ -476,7 +504,8 @@ class Session:
 
     def _evaluate(self, rows: Rows) -> tuple[dict[str, Any], Rows]:
         task, source = self._task, self._prepared.source
-        return evaluate(task, source, rows, task.vectors, k=self._plan.loss.k)
+        k, share = self._plan.loss.k, self._local_share
+        return evaluate(task, source, rows, task.vectors, k=k, local_share=share)
 
     def _report_steps(self, name: str, total: int) -> Callable[[int], None]:
         return lambda done: self._progress(Progress(name, done, total))
@@ -504,9 +533,11 @@ class Session:
                 **task_provenance(task, self._run),
                 "teacher": self._prepared.teacher_info,
                 "anchor": self._anchor,
+                "streams": self._streams,
                 "epochs": [asdict(epoch) for epoch in self.history],
             },
             results=results,
+            local_share=self._local_share,
         )
         return checkpoint.write(
             self._out,

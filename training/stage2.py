@@ -302,7 +302,8 @@ class Session:
         return self._learner.frozen_prompt().encode(self._task.dataset.labels)
 
     def _evaluate(self, rows: Rows, vectors: Vector) -> dict[str, Any]:
-        return evaluate(self._task, self._source, rows, vectors, k=self._model.top_k)[0]
+        k, share = self._model.top_k, self._model.local_share
+        return evaluate(self._task, self._source, rows, vectors, k=k, local_share=share)[0]
 
     def _write(self, results: dict[str, Any]) -> Meta:
         """Write the checkpoint of the epochs so far; with results it is finished."""

@@ -360,7 +360,7 @@ class _Scorer:
         if self.stored is not None:
             entry = replace(entry, vectors="stored", photos=len(self.photos.rows))
             for prompt, labels in vectors.items():
-                yield replace(entry, prompt=prompt), self._look_up(self.stored, labels)
+                yield replace(entry, prompt=prompt), self._look_up(self.stored, labels, model)
 
     def _encode(self, model: Model, title: str, labels: Sequence[Vector]) -> list[PhotoScores]:
         config = self.config
@@ -387,8 +387,9 @@ class _Scorer:
         self.photos.keep_readable(readable)
         return scored
 
-    def _look_up(self, stored: Stored, labels: Vector) -> PhotoScores:
+    def _look_up(self, stored: Stored, labels: Vector, model: Model) -> PhotoScores:
         assert self.photos.content_ids is not None
         k = self.config.evaluate.top_k
         scores = score_stored(stored.snapshot, self.photos.content_ids, labels, k=k)
-        return PhotoScores(scores, scores, self.photos.dataset.dataset.targets[self.photos.rows])
+        targets = self.photos.dataset.dataset.targets[self.photos.rows]
+        return PhotoScores(scores, scores, targets, model.local_share)

@@ -27,8 +27,15 @@ from mkt_search.evaluation.metrics import (
     mean_ap,
     top_labels,
 )
-from mkt_search.scoring import HALF, TINY, StreamScores, fuse_over_labels, score_similarities
-from mkt_search.types import Encoded, Vector
+from mkt_search.scoring import (
+    TINY,
+    StreamScores,
+    fuse_over_labels,
+    score_similarities,
+    stream_weights,
+    weigh,
+)
+from mkt_search.types import EQUAL_SHARES, Encoded, Vector
 
 Scale = Literal["vocabulary", "cosine"]
 Stream = Literal["global", "local", "fused"]
@@ -73,21 +80,34 @@ class PhotoScores:
     """Scores of n photos for L labels on two scales, and the targets (n, L): +1, -1 or 0.
 
     `dot` are products of the vectors as they are, from which the vocabulary scale is computed;
-    `cosine` are products of unit vectors. The fused score is the sum of the streams.
+    `cosine` are products of unit vectors. Both have the weights of the streams in them, so the
+    fused score is the sum of the streams.
     """
 
     dot: StreamScores
     cosine: StreamScores
     targets: Targets
+    local_share: float = EQUAL_SHARES
 
     def only(self, labels: slice) -> "PhotoScores":
         """Return the same photos with some of the labels."""
         dot, cosine = _columns(self.dot, labels), _columns(self.cosine, labels)
-        return PhotoScores(dot, cosine, self.targets[:, labels])
+        return PhotoScores(dot, cosine, self.targets[:, labels], self.local_share)
+
+    def with_share(self, local_share: float) -> "PhotoScores":
+        """Return the scores with other weights of the streams."""
+        factors = zip(stream_weights(local_share), stream_weights(self.local_share), strict=True)
+        of_global, of_local = (new / old for new, old in factors)
+        dot, cosine = (
+            StreamScores(of_global * scores.global_scores, of_local * scores.local_scores)
+            for scores in (self.dot, self.cosine)
+        )
+        return PhotoScores(dot, cosine, self.targets, local_share)
 
     def streams(self, scale: Scale) -> dict[Stream, Vector]:
         """Return the scores (n, L) of each stream; `vocabulary` normalizes over these labels."""
-        scores = fuse_over_labels(self.dot) if scale == "vocabulary" else self.cosine
+        is_paper = scale == "vocabulary"
+        scores = fuse_over_labels(self.dot, self.local_share) if is_paper else self.cosine
         return {"global": scores.global_scores, "local": scores.local_scores, "fused": scores.fused}
 
 
@@ -128,7 +148,7 @@ def score_encoded(
         products = vectors @ labels[start : start + labels_per_block].T  # (n, 1 + P, L')
         dots.append(score_similarities(products, ones, k=k))
         cosines.append(score_similarities(products / lengths, ones, k=k))
-    return _halved(dots), _halved(cosines)
+    return weigh(_joined(dots), encoded.local_share), weigh(_joined(cosines), encoded.local_share)
 
 
 def label_groups(seen: int, labels: int, *, never_named: int = 0) -> dict[Group, slice]:
@@ -279,9 +299,9 @@ def _columns(scores: StreamScores, labels: slice) -> StreamScores:
     return StreamScores(scores.global_scores[:, labels], scores.local_scores[:, labels])
 
 
-def _halved(blocks: list[StreamScores]) -> StreamScores:
-    """Join blocks of labels; each stream is halved, so that the fused score is the sum."""
+def _joined(blocks: list[StreamScores]) -> StreamScores:
+    """Join blocks of labels."""
     return StreamScores(
-        HALF * np.concatenate([block.global_scores for block in blocks], axis=1),
-        HALF * np.concatenate([block.local_scores for block in blocks], axis=1),
+        np.concatenate([block.global_scores for block in blocks], axis=1),
+        np.concatenate([block.local_scores for block in blocks], axis=1),
     )

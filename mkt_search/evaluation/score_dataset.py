@@ -95,7 +95,8 @@ def score_photos(
     readable = np.array(read, np.int64)
     targets = dataset.targets[readable]
     shortened = [[_first(part, len(read)) for part in table] for table in tables]
-    return readable, [PhotoScores(dot, cosine, targets) for dot, cosine in shortened]
+    share = encoder.local_share
+    return readable, [PhotoScores(dot, cosine, targets, share) for dot, cosine in shortened]
 
 
 @dataclass(frozen=True)

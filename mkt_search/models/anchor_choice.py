@@ -11,7 +11,7 @@ MOST_POINTS = 100
 
 @dataclass(frozen=True)
 class Point:
-    """A weight, and mean AP in held-out photos of the labels held out, and of those trained on."""
+    """A weight or share, and mean AP in held-out photos of labels held out and of trained ones."""
 
     weight: float
     held_out: float
@@ -20,7 +20,9 @@ class Point:
     def __post_init__(self) -> None:
         for value in (self.weight, self.held_out, self.trained):
             if not is_finite(value) or not 0 <= value <= 1:
-                raise ValueError("a point of the anchor's curve is not three numbers from 0 to 1")
+                raise ValueError(
+                    "a point of an anchor's or a stream's curve is not three numbers from 0 to 1"
+                )
 
 
 @dataclass(frozen=True)

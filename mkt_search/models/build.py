@@ -17,7 +17,14 @@ from mkt_search.models import checkpoint
 from mkt_search.models.anchor_choice import AnchorChoice
 from mkt_search.models.checkpoint import Meta, Prompt
 from mkt_search.models.label_table import LabelTable
-from mkt_search.types import DEFAULT_PATCH_VECTORS, ImageSpec, LabelEncoder, PatchVectors
+from mkt_search.models.stream_choice import StreamChoice
+from mkt_search.types import (
+    DEFAULT_PATCH_VECTORS,
+    EQUAL_SHARES,
+    ImageSpec,
+    LabelEncoder,
+    PatchVectors,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,6 +88,11 @@ class Model(ABC):
         """The fingerprint of the label encoder, without building a text tower."""
 
     @property
+    @abstractmethod
+    def local_share(self) -> float:
+        """The weight of the local stream in the score, between 0 and 1."""
+
+    @property
     def why_own(self) -> str:
         """Why the model gives only its own patch vectors; "" if it gives every form of them."""
         return "a trained student gives patch vectors as it was trained to"
@@ -128,7 +140,13 @@ class Model(ABC):
         """
         from mkt_search.models.encoder import PhotoEncoder
 
-        return PhotoEncoder(self.student(patch_vectors), self.image, device=device, dtype=dtype)
+        return PhotoEncoder(
+            self.student(patch_vectors),
+            self.image,
+            device=device,
+            dtype=dtype,
+            local_share=self.local_share,
+        )
 
 
 class CheckpointModel(Model):
@@ -141,9 +159,10 @@ class CheckpointModel(Model):
 
     @property
     def remarks(self) -> list[str]:
-        """The anchor, and the curve that its weight was chosen on."""
-        found = AnchorChoice.of(checkpoint.stage1_of(self.meta.trained))
-        return found.sentences() if found else []
+        """The anchor and the weights of the streams, with the curves they were chosen on."""
+        trained = checkpoint.stage1_of(self.meta.trained)
+        found = (AnchorChoice.of(trained), StreamChoice.of(trained))
+        return [sentence for choice in found if choice for sentence in choice.sentences()]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -169,6 +188,11 @@ class CheckpointModel(Model):
     def top_k(self) -> int:
         """The number of best patches that the local score averages."""
         return self.meta.top_k
+
+    @property
+    def local_share(self) -> float:
+        """The weight of the local stream in the score, between 0 and 1."""
+        return self.meta.local_share
 
     @cached_property
     def label_fingerprint(self) -> str:
@@ -278,6 +302,11 @@ class AnchorAlone(Model):
         return self._model.top_k
 
     @property
+    def local_share(self) -> float:
+        """The weight of the local stream in the score, between 0 and 1."""
+        return self._model.local_share
+
+    @property
     def label_fingerprint(self) -> str:
         """The fingerprint of the label encoder."""
         return self._model.label_fingerprint
@@ -335,6 +364,11 @@ class ClipModel(Model):
         """The paper's fraction of the patches, 18 of 196."""
         rows, columns = self.grid
         return max(1, round(rows * columns * 18 / 196))
+
+    @property
+    def local_share(self) -> float:
+        """The weight of the local stream in the score, between 0 and 1."""
+        return EQUAL_SHARES
 
     @property
     def label_fingerprint(self) -> str:

@@ -28,14 +28,22 @@ from mkt_search.files import open_regular, read_text
 from mkt_search.models.allowed import OPEN_CLIP, TIMM, check_options
 from mkt_search.models.anchor_choice import AnchorChoice
 from mkt_search.models.label_table import LabelTable
+from mkt_search.models.stream_choice import StreamChoice, check_local_share
 from mkt_search.paths import bare_name
-from mkt_search.types import MAX_DIM, MAX_PATCHES, ImageSpec, check_grid, check_whole
+from mkt_search.types import (
+    EQUAL_SHARES,
+    MAX_DIM,
+    MAX_PATCHES,
+    ImageSpec,
+    check_grid,
+    check_whole,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 2
-"""The newest format of a checkpoint: 2 has an anchor, any other is 1."""
+FORMAT = 3
+"""The newest format of a checkpoint: 3 has unequal streams, 2 an anchor, any other is 1."""
 
 META, STUDENT, LABELS, PROMPT, TOWER, ANCHOR = (
     "meta.json",
@@ -92,7 +100,8 @@ class Prompt:
 class Meta:
     """The content of `meta.json`: everything about a checkpoint except its tensors.
 
-    `backbone` is an architecture of `library`, `options` are its further arguments. `trained` is
+    `backbone` is an architecture of `library`, `options` are its further arguments. `local_share`
+    is the weight of the local stream in the score, from 0 to 1; the paper's is 1/2. `trained` is
     the provenance and `results` the evaluation; neither affects a vector, so neither is part of
     the fingerprint. `write` fills in `files` (name -> SHA-256).
 
@@ -113,12 +122,14 @@ class Meta:
     results: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     format: int = 1
+    local_share: float = EQUAL_SHARES
 
     def __post_init__(self) -> None:
         check_whole("format", self.format, least=1, most=FORMAT)
         check_whole("dim", self.dim, least=1, most=MAX_DIM)
         check_grid(self.grid)
         check_whole("top_k", self.top_k, least=1, most=MAX_PATCHES)
+        check_local_share(self.local_share)
         if not isinstance(self.backbone, str) or not BACKBONE.fullmatch(self.backbone):
             raise ValueError(f"the backbone cannot be {str(self.backbone)[:60]!r}")
         if self.library not in ("timm", "open_clip") or self.heads not in get_args(Heads):
@@ -139,6 +150,7 @@ class Meta:
             if not isinstance(self.trained.get(name, {}), dict):
                 raise ValueError(f"{name} of the training is not an object")
         AnchorChoice.of(stage1_of(self.trained))
+        StreamChoice.of(stage1_of(self.trained))
 
 
 def stage1_of(trained: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -187,6 +199,8 @@ def fingerprint(directory: Path) -> str:
     parts += [meta.image.as_key(), meta.files.get(STUDENT)]
     if ANCHOR in meta.files:
         parts.append(meta.files[ANCHOR])
+    if meta.local_share != EQUAL_SHARES:
+        parts.append(meta.local_share)
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -257,9 +271,16 @@ def write(
         if context is not None:
             _save({"context": context}, folder / PROMPT)
         files = {path.name: hash_file(path) for path in _entries(folder)}
-        meta = replace(meta, files=files, format=FORMAT if anchor is not None else meta.format)
+        meta = replace(meta, files=files, format=_format_of(meta, has_anchor=anchor is not None))
         _save_meta(meta, folder)
     return meta
+
+
+def _format_of(meta: Meta, *, has_anchor: bool) -> int:
+    """Return the lowest format that has all of a checkpoint."""
+    if meta.local_share != EQUAL_SHARES:
+        return 3
+    return 2 if has_anchor else meta.format
 
 
 def write_tuned(directory: Path, meta: Meta, source: Path, *, context: "Tensor") -> Meta:
@@ -338,7 +359,10 @@ def _save(tensors: "Mapping[str, Tensor]", path: Path) -> None:
 
 
 def _save_meta(meta: Meta, folder: Path) -> None:
-    text = json.dumps(asdict(meta), indent=2, ensure_ascii=False)
+    content = asdict(meta)
+    if meta.local_share == EQUAL_SHARES:  # earlier versions know no such key
+        del content["local_share"]
+    text = json.dumps(content, indent=2, ensure_ascii=False)
     (folder / META).write_text(text + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mkt_search.errors import ModelError
 from mkt_search.models.normalizer import Normalizer
 from mkt_search.models.student import StudentVectors
-from mkt_search.types import Encoded, ImageSpec
+from mkt_search.types import EQUAL_SHARES, Encoded, ImageSpec
 
 Dtype = Literal["auto", "bfloat16", "float32"]
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -42,17 +42,25 @@ class PhotoEncoder:
         device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU if there is one.
         dtype: "auto" is bfloat16 on a GPU, and for a transformer on a CPU with native bfloat16;
             float32 otherwise.
+        local_share: weight of the local stream in the student's score.
 
     Raises:
         ModelError: this machine does not have the device, or the dtype is unknown.
     """
 
     def __init__(
-        self, student: TwoStream, spec: ImageSpec, *, device: str = "cpu", dtype: Dtype = "auto"
+        self,
+        student: TwoStream,
+        spec: ImageSpec,
+        *,
+        device: str = "cpu",
+        dtype: Dtype = "auto",
+        local_share: float = EQUAL_SHARES,
     ) -> None:
         if not isinstance(student, nn.Module):
             raise TypeError("the student must be a torch module")
         self.spec = spec
+        self.local_share = local_share
         self.dim = student.dim
         self.grid = student.grid
         self._device = choose_device(device)
@@ -76,7 +84,9 @@ class PhotoEncoder:
         if pixels.dtype != np.uint8 or pixels.shape[1:] != expected:
             raise ValueError(f"expected uint8 (B, {expected}), got {pixels.dtype} {pixels.shape}")
         vectors = self.student(self.normalize(pixels))
-        return Encoded(_to_numpy(vectors.global_vectors), _to_numpy(vectors.patches))
+        return Encoded(
+            _to_numpy(vectors.global_vectors), _to_numpy(vectors.patches), self.local_share
+        )
 
     def normalize(self, pixels: NDArray[np.uint8]) -> Tensor:
         """Normalize (B, H, W, 3) uint8 -> (B, 3, H, W) on the student's device, in its dtype."""

@@ -121,6 +121,11 @@ class RecordedModel(Model):
         """The number of best patches that the local score averages."""
         return self.opened.top_k
 
+    @property
+    def local_share(self) -> float:
+        """The weight of the local stream in the score, between 0 and 1."""
+        return self.opened.local_share
+
     @cached_property
     def opened(self) -> Model:
         """The model itself."""

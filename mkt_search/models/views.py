@@ -29,9 +29,4 @@ def encode_views(encoder: ViewEncoder, photos: Sequence[Views]) -> Encoded:
     views = np.concatenate(photos)
     step = max(len(photos), MAX_VIEWS)
     parts = [encoder.encode(views[at : at + step]) for at in range(0, len(views), step)]
-    if len(parts) == 1:
-        return parts[0]
-    return Encoded(
-        np.concatenate([part.global_vectors for part in parts]),
-        np.concatenate([part.patches for part in parts]),
-    )
+    return parts[0] if len(parts) == 1 else Encoded.join(parts)

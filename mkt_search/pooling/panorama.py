@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from mkt_search.scoring import HALF, mean_of_views
-from mkt_search.types import PhotoVectors
+from mkt_search.scoring import mean_of_views, stream_weights
+from mkt_search.types import EQUAL_SHARES, PhotoVectors
 
 
-def join_views(views: PhotoVectors, m: int) -> PhotoVectors:
+def join_views(views: PhotoVectors, m: int, *, local_share: float = EQUAL_SHARES) -> PhotoVectors:
     """Return the vectors of one photo, of V views of P patches with at least m / V local vectors.
 
     The global vector g is the mean of the views'. The m local vectors come from all views in turn:
@@ -17,13 +17,15 @@ def join_views(views: PhotoVectors, m: int) -> PhotoVectors:
     Args:
         views: (V, D), (V, n, D), (V, n, P), each scaled as a photo of its own.
         m: local vectors of the photo, at most V n.
+        local_share: that the views are scaled by.
 
     Returns:
         (1, D), (1, m, D), (1, m, V P).
     """
     count, each, dim = views.local_vectors.shape
     patches = views.members.shape[2]
-    global_vector = HALF * mean_of_views(views.global_vectors)  # (D,)
+    of_global, _ = stream_weights(local_share)
+    global_vector = of_global * mean_of_views(views.global_vectors)  # (D,)
     offsets = views.global_vectors - global_vector  # (V, D)
     is_real = views.counts > 0  # (V, n)
     local_vectors = np.where(is_real[..., None], views.local_vectors + offsets[:, None], 0)

@@ -52,19 +52,13 @@ def pool(
         pool_rows, step = (_pool_photos, end - start) if number == 1 else (_pool_panorama, number)
         for first in range(start, end, step):
             rows = slice(first, first + step)
-            some = Encoded(encoded.global_vectors[rows], encoded.patches[rows])
-            parts.append(pool_rows(some, encoding))
+            parts.append(pool_rows(encoded.only(rows), encoding))
     return _joined(parts)
 
 
 def _pool_photos(encoded: Encoded, encoding: Encoding) -> PhotoVectors:
     """Pool photos of one view each."""
-    return _joined(
-        [
-            _pool(Encoded(encoded.global_vectors[few], encoded.patches[few]), encoding)
-            for few in _few_at_a_time(encoded.patches)
-        ]
-    )
+    return _joined([_pool(encoded.only(few), encoding) for few in _few_at_a_time(encoded.patches)])
 
 
 def _pool_panorama(views: Encoded, encoding: Encoding) -> PhotoVectors:
@@ -73,7 +67,7 @@ def _pool_panorama(views: Encoded, encoding: Encoding) -> PhotoVectors:
     each = replace(encoding, m=share)
     if encoding.pooling == "all":
         each = replace(each, pooling="cover", top_k=1)
-    return join_views(_pool_photos(views, each), encoding.m)
+    return join_views(_pool_photos(views, each), encoding.m, local_share=views.local_share)
 
 
 def _joined(parts: Sequence[PhotoVectors]) -> PhotoVectors:

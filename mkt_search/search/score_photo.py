@@ -15,7 +15,7 @@ from mkt_search.models.build import Model, locate
 from mkt_search.models.label_file import read_label_file
 from mkt_search.models.vocabulary import about_labels
 from mkt_search.photos import decode as images
-from mkt_search.scoring import HALF, StreamScores, fuse_over_labels, of_best_view, scale, score
+from mkt_search.scoring import StreamScores, fuse_over_labels, of_best_view, scale, score, weigh
 from mkt_search.settings.config import Config
 from mkt_search.types import Encoded, Vector
 
@@ -78,7 +78,7 @@ def score_photo(
             labels.
         fuse: `cosine` as in a library; `vocabulary` divides each stream by its norm
             over exactly these labels, the paper's fusion; `none` takes the student's raw vectors.
-            The score is the mean of the two streams in every case.
+            The score is the model's weighted mean of the two streams in every case.
         top_k: best patches averaged by the local stream; 0 is the model's own number.
         calibrator: of this model, see `calibrator_of`; it gives probabilities.
 
@@ -142,13 +142,13 @@ def _probabilities(
 
 
 def fused(encoded: Encoded, labels: Vector, *, k: int, fuse: Fuse) -> StreamScores:
-    """Score encoded photos with all their patches: (n, L) for each stream, halves included."""
+    """Score encoded photos with all their patches: (n, L) for each stream, weights included."""
     if fuse == "cosine":
         encoded = scale(encoded)
     ones = np.ones(encoded.patches.shape[:2], np.int64)
     scores = score(labels, encoded.global_vectors, encoded.patches, ones, k=k)
     if fuse == "vocabulary":
-        return fuse_over_labels(scores)
+        return fuse_over_labels(scores, encoded.local_share)
     if fuse == "none":
-        return StreamScores(HALF * scores.global_scores, HALF * scores.local_scores)
+        return weigh(scores, encoded.local_share)
     return scores

@@ -234,6 +234,11 @@ class Stage1Config:
         "Share of the teacher in the weights, or of the backbone's classifier in the vectors: auto"
         " (chosen on labels held out) or a number; 0 is none.",
     )
+    local_share: str = setting(
+        "auto",
+        "Share of the local stream in the score: auto (chosen with the weight of the anchor, else"
+        " 0.5) or a number; the paper's is 0.5.",
+    )
     frozen: str = setting("all", 'First blocks that do not learn: "all" or a number in quotes.')
     top_k: int = setting(8, "Best patches averaged by the local stream.", at_least=1)
     epochs: int = setting(

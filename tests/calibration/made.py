@@ -14,7 +14,7 @@ from mkt_search.calibration.fit import Labeled, fit
 from mkt_search.calibration.isotonic import Isotonic
 from mkt_search.calibration.logistic import Logistic
 from mkt_search.calibration.quality import Quality
-from mkt_search.scoring import HALF, unit
+from mkt_search.scoring import unit
 from mkt_search.types import Vector
 
 DIM, M, LABELS, PHOTOS = 24, 3, 16, 400
@@ -31,7 +31,7 @@ def draw(
     shown: NDArray[np.bool_] = rng.random((photos, labels)) < 0.1
     part = shown.astype(np.float32) @ z * np.float32(strength)
     noise = rng.normal(size=(photos, 1 + M, DIM)).astype(np.float32) / np.float32(np.sqrt(DIM))
-    vectors = unit(part[:, None] + noise, HALF)
+    vectors = unit(part[:, None] + noise, np.float32(0.5))
     targets = np.where(shown, 1, -1).astype(np.int8)
     return Labeled(vectors, np.full((photos, M), STAMP.top_k), targets), z
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 
 from mkt_search.errors import ModelError
 from mkt_search.models import checkpoint
+from mkt_search.models.build import open_model
 from mkt_search.models.checkpoint import META, PROMPT, STUDENT, Prompt
 from mkt_search.models.label_table import LabelTable
 from mkt_search.types import ImageSpec
@@ -68,6 +69,26 @@ def test_a_meta_of_an_earlier_version_keeps_its_meaning_and_its_fingerprint(
         checkpoint.read_meta(tmp_path / "c")
 
 
+def test_unequal_streams_are_written_and_part_of_the_fingerprint(tmp_path: Path) -> None:
+    state = tiny_student().state()
+    equal = checkpoint.write(tmp_path / "equal", tiny_meta(), state)
+    unequal = checkpoint.write(tmp_path / "unequal", tiny_meta(local_share=0.7), state)
+    assert "local_share" not in json.loads((tmp_path / "equal" / META).read_text())
+    assert (equal.format, unequal.format) == (1, 3)
+    assert checkpoint.read_meta(tmp_path / "unequal") == unequal
+    assert checkpoint.fingerprint(tmp_path / "equal") != checkpoint.fingerprint(
+        tmp_path / "unequal"
+    )
+    model = open_model(tmp_path / "unequal")
+    assert model.photo_encoder(device="cpu", dtype="float32").local_share == 0.7
+
+
+@pytest.mark.parametrize("share", [0, 1, float("nan"), "0.7", True])
+def test_a_share_that_is_no_share_is_refused(share: object) -> None:
+    with pytest.raises(ValueError, match="share of the local stream"):
+        tiny_meta(local_share=share)
+
+
 def test_the_fingerprint_ignores_path_provenance_results_and_labels(tmp_path: Path) -> None:
     state = tiny_student().state()
     checkpoint.write(tmp_path / "a", tiny_meta(), state)
@@ -119,7 +140,7 @@ def test_a_tuned_checkpoint_has_the_files_of_its_source_and_another_prompt(
 
     if not has_links:
         monkeypatch.setattr(Path, "hardlink_to", without_links)
-    meta = tiny_meta(prompt=Prompt("clip", ""))
+    meta = tiny_meta(prompt=Prompt("clip", ""), local_share=0.7)
     source = tmp_path / "source"
     meta = checkpoint.write(source, meta, tiny_student().state(), context=torch.ones(6, 32))
     (source / "clip").mkdir()

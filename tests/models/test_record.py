@@ -17,7 +17,14 @@ from mkt_search.models.checkpoint import TOWER, Prompt, read_meta
 from mkt_search.models.clip import create_clip, text_state
 from mkt_search.models.record import RecordedModel, model_stamp, open_recorded, record_of
 from mkt_search.types import Encoding, ModelRecord
-from tests.tiny import tiny_checkpoint, tiny_clip, tiny_clip_folder, tiny_meta, tiny_student
+from tests.tiny import (
+    tiny_checkpoint,
+    tiny_clip,
+    tiny_clip_folder,
+    tiny_meta,
+    tiny_student,
+    tiny_table,
+)
 
 
 def encoding_of(model: Model) -> Encoding:
@@ -88,7 +95,16 @@ def test_a_recorded_model_has_the_facts_of_the_model(
     assert (labels.dim, labels.fingerprint) == (16, model.label_encoder().fingerprint)
     assert "opened" not in vars(found)
     assert labels.encode(["red"]).shape == (1, 16)
-    assert found.top_k == model.top_k
+    assert (found.top_k, found.local_share) == (model.top_k, model.local_share)
+
+
+def test_a_recorded_model_weighs_the_streams_as_the_model_does(tmp_path: Path) -> None:
+    meta = tiny_meta(local_share=0.7)
+    checkpoint.write(tmp_path / "c", meta, tiny_student().state(), labels=tiny_table())
+    model = open_model(tmp_path / "c")
+    found = open_recorded(model.name, encoding_of(model), record_for(model))
+    assert isinstance(found, RecordedModel)
+    assert found.photo_encoder(device="cpu").local_share == 0.7
 
 
 @every_model

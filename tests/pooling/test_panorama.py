@@ -1,5 +1,6 @@
 """A panorama scores as the best of its views, and is pooled as if it were alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,11 @@ def scores(vectors: PhotoVectors) -> Vector:
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(2, 8), st.integers(0, 99))
-def test_a_panorama_scores_as_the_best_of_its_views(views: int, seed: int) -> None:
-    encoded = draw(views, ENCODING, seed=seed)
+@given(st.integers(2, 8), st.integers(0, 99), st.sampled_from([0.5, 0.7]))
+def test_a_panorama_scores_as_the_best_of_its_views(
+    views: int, seed: int, local_share: float
+) -> None:
+    encoded = replace(draw(views, ENCODING, seed=seed), local_share=local_share)
     panorama = pool(encoded, ENCODING, views=[views])
     share = -(-ENCODING.m // views)
     of_views = pool(encoded, Encoding("abc", 12, (5, 7), "cover", share, 4, "int8"))
@@ -37,7 +40,7 @@ def test_a_panorama_scores_as_the_best_of_its_views(views: int, seed: int) -> No
     assert (scores(panorama)[0] <= best + 1e-6).all()
     if views * share == ENCODING.m:  # nothing was left out
         np.testing.assert_allclose(scores(panorama)[0], best, atol=1e-6)
-    expected = mean_of_views(encoded.global_vectors) / 2
+    expected = (1 - local_share) * mean_of_views(encoded.global_vectors)
     np.testing.assert_allclose(panorama.global_vectors[0], expected, atol=1e-6)
 
 

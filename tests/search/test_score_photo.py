@@ -34,13 +34,15 @@ def test_cosine_scores_are_those_of_the_head(model, tmp_path: Path) -> None:
     assert list(found) == ["blue", "red", "green"]
 
 
+@pytest.mark.parametrize("local_share", [0.5, 0.7])
 @pytest.mark.parametrize("fuse", ["vocabulary", "cosine", "none"])
-def test_every_way_of_fusing_is_a_mean_of_two_streams(fuse) -> None:
+def test_every_way_of_fusing_is_a_mean_of_two_streams(fuse, local_share: float) -> None:
     """Against a version written with loops over photos and labels."""
     rng = np.random.default_rng(0)
     encoded = Encoded(
         rng.standard_normal((2, 6)).astype(np.float32),
         rng.standard_normal((2, 5, 6)).astype(np.float32),
+        local_share,
     )
     labels = unit(rng.standard_normal((4, 6)).astype(np.float32))
     found = fused(encoded, labels, k=2, fuse=fuse)
@@ -52,9 +54,8 @@ def test_every_way_of_fusing_is_a_mean_of_two_streams(fuse) -> None:
         local_scores = np.array([np.mean(sorted(p @ z for p in e_patch)[-2:]) for z in labels])
         if fuse == "vocabulary":
             global_scores, local_scores = unit(global_scores), unit(local_scores)
-        np.testing.assert_allclose(
-            found.fused[n], (global_scores + local_scores) / 2, rtol=1e-5, atol=1e-6
-        )
+        expected = (1 - local_share) * global_scores + local_share * local_scores
+        np.testing.assert_allclose(found.fused[n], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_photo_that_cannot_be_read_is_named_with_its_reason(model, tmp_path: Path) -> None:

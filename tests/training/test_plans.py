@@ -120,6 +120,19 @@ def test_a_teacher_s_start_needs_its_form(changes: dict[str, Any], sentence: str
         planned(PAPER, **changes)
 
 
+@pytest.mark.parametrize("share", ["much", "0", "1", "-0.5", "nan", ""])
+def test_a_share_of_the_local_stream_lies_between_0_and_1(share: str) -> None:
+    with pytest.raises(TrainingError, match=f'--local-share is "{share}"; it must be auto, or'):
+        planned(local_share=share)
+
+
+def test_the_share_of_the_local_stream_is_chosen_unless_one_stream_learns_alone() -> None:
+    assert planned().local_share is None
+    assert planned(local_share="0.7", loss_on="global").local_share == 0.7
+    for stream in ("global", "local"):
+        assert planned(loss_on=stream).local_share == 0.5
+
+
 def test_stage_2_has_a_plan_too() -> None:
     plan = plan_stage2(Stage2Config(lr=0.5, labels_per_step=7), cache=CACHE)
     assert (plan.optimizer.lr, plan.labels_per_step, plan.labels_at_once) == (0.5, 7, 256)

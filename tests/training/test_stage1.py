@@ -456,6 +456,22 @@ def test_a_chosen_weight_is_recorded_with_its_curve(world: World, tmp_path: Path
     found = meta.trained["anchor"]
     assert found["weight"] in [point["weight"] for point in found["curve"]]
     assert any("3 of 3 class names have a label vector" in text for text in remarks(events))
+    assert meta.local_share == meta.trained["streams"]["local_share"]
+    equal = train(*world.but(local_share="0.5", **files), tmp_path / "equal")
+    assert (equal.local_share, equal.trained["streams"]) == (0.5, None)
+
+
+def test_a_given_share_of_the_local_stream_needs_no_anchor(world: World, tmp_path: Path) -> None:
+    plain, given, only_local = (
+        train(*world.but(anchor="0", local_share=share), tmp_path / share)
+        for share in ("auto", "0.7", "0.999999")
+    )
+    assert_same_weights(tmp_path / "auto", tmp_path / "0.7")
+    assert (plain.local_share, plain.format) == (0.5, 1)
+    assert (given.local_share, given.format) == (0.7, 3)
+    assert given.trained["streams"] == {"local_share": 0.7, "curve": []}
+    by_stream = only_local.results["test"]["cosine"]["unseen"]
+    assert by_stream["fused"] == by_stream["local"]
 
 
 def test_an_anchor_needs_a_backbone_that_does_not_learn(world: World, tmp_path: Path) -> None:

@@ -214,6 +214,9 @@ def test_a_chosen_share_is_recorded_with_its_curve_and_kept_by_a_resumed_run(
     found = meta.trained["anchor"]
     assert found["weight"] in [point["weight"] for point in found["curve"]]
     assert found["curve"][0]["weight"] == 0
+    streams = meta.trained["streams"]
+    assert streams["local_share"] in [point["weight"] for point in streams["curve"]]
+    assert meta.local_share == streams["local_share"]
 
     def stop(epoch: Epoch) -> None:
         raise KeyboardInterrupt
@@ -223,11 +226,14 @@ def test_a_chosen_share_is_recorded_with_its_curve_and_kept_by_a_resumed_run(
     events: list[Progress] = []
     again = train(*changed, tmp_path / "stopped", progress=events.append)
     assert again.trained["anchor"] == found
+    assert (again.trained["streams"], again.local_share) == (streams, meta.local_share)
+    assert again.results == meta.results
     assert not any("choosing" in sentence for sentence in remarks(events))
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
     assert all(torch.equal(first[name], second[name]) for name in first)
     model = open_model(tmp_path / "whole")
-    assert any("teacher's share of the weights" in sentence for sentence in model.remarks)
+    for words in ("teacher's share of the weights", "local stream has a share"):
+        assert any(words in sentence for sentence in model.remarks)
 
 
 def test_a_share_of_a_teacher_that_the_student_does_not_start_as_is_refused(

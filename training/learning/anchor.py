@@ -26,11 +26,14 @@ from mkt_search.models.anchor import (
 )
 from mkt_search.models.anchor_choice import Point
 from mkt_search.models.student import Student, StudentVectors, split_streams
+from mkt_search.scoring import StreamScores, weigh
+from mkt_search.types import Vector
 from training.data.features import FeatureCache
 from training.data.task import Task
-from training.learning.losses import label_targets, two_stream_scores
+from training.learning.losses import Streams, label_targets, two_stream_scores
 from training.learning.pca import PcaHead
 from training.learning.ridge import set_ridge_heads, stream_moments
+from training.learning.weight_table import SHARES, Table, WeightTable
 
 FOLDS = 4
 MOST_PHOTOS = 4_500  # that the choice and the means are made on
@@ -164,10 +167,10 @@ def choose_weight(curve: Sequence[Point]) -> float:
     return min(point.weight for point in curve if point.held_out >= enough)
 
 
-def weight_curve(
+def weight_table(
     anchor: Anchor, student: Student, task: Task, cache: FeatureCache, *, k: int, seed: int
-) -> tuple[Point, ...]:
-    """Return what each weight finds, on average over the folds; the first weight is 0.
+) -> WeightTable:
+    """Return what each weight finds with each share of the local stream; the first weight is 0.
 
     It is empty where there are too few labels or photos to hold some out.
 
@@ -184,14 +187,10 @@ def weight_curve(
     rows = rng.permutation(_drawn(task, cache, seed))
     labels = rng.permutation(task.seen)
     axes = _axes(student)
-    found = [
+    folds = [
         _held_out(anchor, axes, task, cache, rows, labels, number, k=k) for number in range(FOLDS)
     ]
-    usable = [means for means in found if np.isfinite(means).all()]  # (W, 2) each
-    if not usable:
-        return ()
-    means = np.mean(usable, axis=0)
-    return tuple(Point(w, float(a), float(b)) for w, (a, b) in zip(WEIGHTS, means, strict=True))
+    return WeightTable.mean(WEIGHTS, folds)
 
 
 def _held_out(
@@ -204,29 +203,34 @@ def _held_out(
     number: int,
     *,
     k: int,
-) -> list[tuple[float, float]]:
-    """Return the mAP of held-out and of other labels in held-out photos, for each weight."""
+) -> Table:
+    """Return the mAP of held-out and of other labels in held-out photos, (W, S, 2)."""
     is_held = np.arange(len(labels)) % FOLDS == number
     held, kept = np.sort(labels[is_held]), np.sort(labels[~is_held])
     photos = np.arange(len(rows)) % FOLDS == number
     shows_kept = (task.seen_targets[rows][:, kept] > 0).any(axis=1)
     learned, scored = np.sort(rows[~photos & shows_kept]), np.sort(rows[photos])
     if not len(learned) or not len(scored):
-        return [(np.nan, np.nan)] * len(WEIGHTS)
+        return np.full((len(WEIGHTS), len(SHARES), 2), np.nan)
     vectors = torch.from_numpy(task.vectors[: task.seen])
     heads = _regressed(axes, task, cache, learned, kept, vectors[torch.from_numpy(kept)])
-    scores: list[list[Tensor]] = [[] for _ in WEIGHTS]
+    scores: list[list[Streams]] = [[] for _ in WEIGHTS]
     for _, cls, patches in _batches(scored, cache):
         own = StudentVectors(heads[0](axes(cls)), heads[1](axes(patches)))
         for column, weight in enumerate(WEIGHTS):
             weighted = with_weight(anchor, weight)
             found = own if weighted is None else weighted.add(own, cls, patches)
-            scores[column].append(two_stream_scores(vectors, *found, k=k, kind="cosine").fused)
+            scores[column].append(two_stream_scores(vectors, *found, k=k, kind="cosine"))
     targets = task.seen_targets[scored]
-    return [
-        (_mean_ap(by_label, targets, held), _mean_ap(by_label, targets, kept))
-        for by_label in (torch.cat(parts) for parts in scores)
-    ]
+    return np.array(
+        [
+            [
+                [_mean_ap(fused, targets, group) for group in (held, kept)]
+                for fused in (weigh(streams, share).fused for share in SHARES)
+            ]
+            for streams in map(_joined, scores)
+        ]
+    )
 
 
 def _regressed(
@@ -266,6 +270,13 @@ def _batches(rows: Rows, cache: FeatureCache) -> Iterator[tuple[Rows, Tensor, Te
         yield (batch, *cache.get(batch))
 
 
-def _mean_ap(scores: Tensor, targets: Targets, labels: Rows) -> float:
+def _joined(parts: Sequence[Streams]) -> StreamScores:
+    return StreamScores(
+        torch.cat([part.global_scores for part in parts]).numpy(),
+        torch.cat([part.local_scores for part in parts]).numpy(),
+    )
+
+
+def _mean_ap(scores: Vector, targets: Targets, labels: Rows) -> float:
     """Return the mean AP over the labels that a photo shows; NaN if none does."""
-    return mean_average_precision(scores[:, labels].numpy(), targets[:, labels]).standard
+    return mean_average_precision(scores[:, labels], targets[:, labels]).standard

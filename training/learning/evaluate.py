@@ -10,15 +10,21 @@ from numpy.typing import NDArray
 from mkt_search.datasets.dataset import Rows, Targets
 from mkt_search.evaluation.protocol import PhotoScores, results
 from mkt_search.models.student import StudentVectors
-from mkt_search.scoring import StreamScores
-from mkt_search.types import Vector
+from mkt_search.scoring import StreamScores, weigh
+from mkt_search.types import EQUAL_SHARES, Vector
 from training.data.sources import Batch, Source
 from training.data.task import Task
 from training.learning.losses import ScoreKind, two_stream_scores
 
 
 def evaluate(
-    task: Task, source: Source, rows: Rows, vectors: Vector, *, k: int
+    task: Task,
+    source: Source,
+    rows: Rows,
+    vectors: Vector,
+    *,
+    k: int,
+    local_share: float = EQUAL_SHARES,
 ) -> tuple[dict[str, Any], Rows]:
     """Return the results on some photos, and the rows that cannot be read.
 
@@ -26,17 +32,23 @@ def evaluate(
         rows: the photos; without any the results are empty.
         vectors: (L, D), the vectors of the task's labels.
         k: best patches averaged by the local stream.
+        local_share: weight of the local stream.
     """
     if not len(rows):
         return {}, rows
     unreadable: list[Rows] = []
     batches = _noting_unreadable(source.ordered_batches(rows), unreadable)
-    scored = score_photos(batches, task.dataset.targets, vectors, k=k)
+    scored = score_photos(batches, task.dataset.targets, vectors, k=k, local_share=local_share)
     return results(scored, seen=task.seen), np.concatenate(unreadable)
 
 
 def score_photos(
-    batches: Iterable[Batch], targets: Targets, labels: Vector, *, k: int
+    batches: Iterable[Batch],
+    targets: Targets,
+    labels: Vector,
+    *,
+    k: int,
+    local_share: float = EQUAL_SHARES,
 ) -> PhotoScores:
     """Score photos for labels (L, D); targets (N, L) are those of the whole dataset.
 
@@ -48,7 +60,8 @@ def score_photos(
         dots.append(_streams(batch.vectors, labels, k, "dot", kept))
         cosines.append(_streams(batch.vectors, labels, k, "cosine", kept))
         truths.append(targets[batch.rows[kept]])
-    return PhotoScores(_concatenated(dots), _concatenated(cosines), np.concatenate(truths))
+    dot, cosine = (weigh(_concatenated(parts), local_share) for parts in (dots, cosines))
+    return PhotoScores(dot, cosine, np.concatenate(truths), local_share)
 
 
 def _noting_unreadable(batches: Iterator[Batch], unreadable: list[Rows]) -> Iterator[Batch]:

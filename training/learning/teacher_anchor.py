@@ -9,22 +9,25 @@ like any other. Where only linear heads learn, it is the sum of the vectors of b
 How much the teacher weighs is chosen without a test label. Training photos and seen labels are cut
 into folds; for some of them a student learns from the other photos and the other labels, in fewer
 epochs, and both the held-out labels and the others are looked for in the held-out photos. The
-weight with the best mean of both is taken: labels held out gain by the teacher, others lose.
+weight with the best mean of both is taken: labels held out gain by the teacher, others lose. The
+share of the local stream is chosen at that weight, on the same students.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from mkt_search.datasets.dataset import Rows
 from mkt_search.datasets.split import LabelSplit, PhotoSplit
+from mkt_search.evaluation.metrics import mean_average_precision
+from mkt_search.evaluation.protocol import PhotoScores, Scale, label_groups
 from mkt_search.models.anchor_choice import Point
 from training.data.sources import Source
 from training.data.task import Task
-from training.learning.evaluate import evaluate
+from training.learning.evaluate import score_photos
 from training.learning.learner import Learner
+from training.learning.weight_table import SHARES, Table, WeightTable
 from training.runs.processes import Processes
 
 FOLDS = 4
@@ -32,7 +35,7 @@ STUDENTS = 2  # folds that a student is trained for
 EPOCHS_OVER = 3  # these students learn in a third of the epochs
 MOST_PHOTOS = 1_000  # that one of these students is scored on
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-SCALES = ("cosine", "vocabulary")  # that of search, and the paper's
+SCALES: tuple[Scale, ...] = ("cosine", "vocabulary")  # that of search, and the paper's
 
 TrainStudent = Callable[[Task], tuple[Learner, Source]]
 
@@ -72,12 +75,12 @@ def fold_tasks(task: Task, *, seed: int) -> Iterator[Task]:
             yield part
 
 
-def weight_curve(
+def weight_table(
     folds: Iterator[Task], train_student: TrainStudent, *, k: int, processes: Processes
-) -> tuple[Point, ...]:
-    """Return what each weight finds, on average over the folds; the first weight is 0.
+) -> WeightTable:
+    """Return what each weight finds with each share of the local stream; the first weight is 0.
 
-    A point is the mean AP of the fused score, the mean of both scales. The curve is empty where
+    An entry is the mean AP of the fused score, the mean of both scales. The table is empty where
     there are too few labels or photos to hold some out.
 
     Args:
@@ -90,12 +93,8 @@ def weight_curve(
     found = []
     for part in folds:
         learner, source = train_student(part)
-        found.append(processes.from_first(lambda: _points(part, learner, source, k=k)))  # noqa: B023
-    usable = [points for points in found if np.isfinite(points).all()]  # (W, 2) each
-    if not usable:
-        return ()
-    means = np.mean(usable, axis=0)
-    return tuple(Point(w, float(a), float(b)) for w, (a, b) in zip(WEIGHTS, means, strict=True))
+        found.append(processes.from_first(lambda: _mean_aps(part, learner, source, k=k)))  # noqa: B023
+    return WeightTable.mean(WEIGHTS, found)
 
 
 def choose_share(curve: Sequence[Point]) -> float:
@@ -121,18 +120,32 @@ def _task_of(task: Task, *, kept: Rows, held: Rows, learned: Rows, scored: Rows)
     )
 
 
-def _points(part: Task, learner: Learner, source: Source, *, k: int) -> list[tuple[float, float]]:
-    """Return the mAP of held-out and of other labels for each weight; NaN where none is shown."""
-    points = []
+def _mean_aps(part: Task, learner: Learner, source: Source, *, k: int) -> Table:
+    """Return the mAP of held-out and of other labels, (W, S, 2); NaN where none is shown."""
+    found = []
     for weight in WEIGHTS:
         learner.start_share = weight
         with learner.evaluation_weights():
-            found, _ = evaluate(part, source, part.photos.test, part.vectors, k=k)
-        points.append((_mean_ap(found, "unseen"), _mean_ap(found, "seen")))
-    return points
+            batches = source.ordered_batches(part.photos.test)
+            scored = score_photos(batches, part.dataset.targets, part.vectors, k=k)
+        groups = label_groups(part.seen, len(part.vectors))
+        found.append(
+            [
+                [_mean_ap(scored.only(groups[group]), share) for group in ("unseen", "seen")]
+                for share in SHARES
+            ]
+        )
+    return np.array(found)
 
 
-def _mean_ap(found: dict[str, Any], group: str) -> float:
+def _mean_ap(scored: PhotoScores, share: float) -> float:
     """Return the mean over both scales of the mAP of the fused score."""
-    values = [found[scale][group]["fused"] for scale in SCALES]
-    return float(np.mean([np.nan if value is None else value for value in values]))
+    weighed = scored.with_share(share)
+    return float(
+        np.mean(
+            [
+                mean_average_precision(weighed.streams(scale)["fused"], scored.targets).standard
+                for scale in SCALES
+            ]
+        )
+    )

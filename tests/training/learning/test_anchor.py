@@ -21,7 +21,7 @@ from training.learning.anchor import (
     fit_anchor,
     open_classifier,
     reads_cls,
-    weight_curve,
+    weight_table,
     with_weight,
 )
 from training.runs.spec import RunSpec
@@ -65,14 +65,14 @@ def test_the_curve_starts_without_anchor_and_reads_neither_test_photos_nor_unsee
     task: Task, cache: FeatureCache
 ) -> None:
     anchor = fit_anchor(COLOURS, task, cache, seed=0)
-    curve = weight_curve(anchor, colour_student(), task, cache, k=2, seed=0)
+    curve = weight_table(anchor, colour_student(), task, cache, k=2, seed=0).by_weight()
     assert [point.weight for point in curve] == list(WEIGHTS) and WEIGHTS[0] == 0
     targets = task.dataset.targets.copy()
     targets[:, task.seen :] *= -1
     targets[task.photos.test] *= -1
     other = replace(task, dataset=replace(task.dataset, targets=targets))
-    assert weight_curve(anchor, colour_student(), other, cache, k=2, seed=0) == curve
-    assert weight_curve(anchor, colour_student(), task, cache, k=2, seed=1) != curve
+    assert weight_table(anchor, colour_student(), other, cache, k=2, seed=0).by_weight() == curve
+    assert weight_table(anchor, colour_student(), task, cache, k=2, seed=1).by_weight() != curve
 
 
 def test_the_smallest_weight_that_is_nearly_the_best_is_taken() -> None:

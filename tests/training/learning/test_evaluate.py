@@ -30,12 +30,13 @@ def batches(size: int, *, unreadable: int = -1) -> list[Batch]:
     ]
 
 
-@pytest.mark.parametrize("size", [2, 7])
-def test_scores_are_those_of_an_evaluation_but_for_the_half(size: int) -> None:
-    scored = score_photos(batches(size), TARGETS, LABELS, k=3)
-    dot, cosine = score_encoded(Encoded(GLOBAL, PATCHES), LABELS, k=3)
-    np.testing.assert_allclose(scored.dot.fused, 2 * dot.fused, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(scored.cosine.fused, 2 * cosine.fused, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize(("size", "local_share"), [(2, 0.5), (7, 0.5), (3, 0.7)])
+def test_scores_are_those_of_an_evaluation(size: int, local_share: float) -> None:
+    scored = score_photos(batches(size), TARGETS, LABELS, k=3, local_share=local_share)
+    dot, cosine = score_encoded(Encoded(GLOBAL, PATCHES, local_share), LABELS, k=3)
+    np.testing.assert_allclose(scored.dot.fused, dot.fused, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scored.cosine.fused, cosine.fused, rtol=1e-4, atol=1e-5)
+    assert scored.local_share == local_share
     np.testing.assert_array_equal(scored.targets, TARGETS)
 
 

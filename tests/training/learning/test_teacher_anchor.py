@@ -8,7 +8,7 @@ import pytest
 from mkt_search.models.anchor_choice import Point
 from tests.painted import painted_task
 from training.data.task import Task
-from training.learning.teacher_anchor import FOLDS, STUDENTS, choose_share, fold_tasks, weight_curve
+from training.learning.teacher_anchor import FOLDS, STUDENTS, choose_share, fold_tasks, weight_table
 from training.runs.processes import ALONE
 
 
@@ -47,7 +47,8 @@ def test_without_folds_there_is_no_curve(task: Task) -> None:
     def refuse(part: Task) -> None:
         raise AssertionError
 
-    assert weight_curve(iter(()), refuse, k=1, processes=ALONE) == ()  # type: ignore[arg-type]
+    table = weight_table(iter(()), refuse, k=1, processes=ALONE)  # type: ignore[arg-type]
+    assert table.by_weight() == () and table.by_share(0.0) == ()
 
 
 def test_the_share_serves_labels_held_out_and_labels_trained_on() -> None:
