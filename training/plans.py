@@ -83,7 +83,8 @@ class Stage1Plan:
     @property
     def needs_label_space(self) -> bool:
         """True when the teacher's vectors must lie in the space of the labels."""
-        return bool(self.loss.distill) or self.heads.start == TEACHER
+        loss = self.loss
+        return bool(loss.distill or loss.distill_patches) or self.heads.start == TEACHER
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def plan_stage1(config: Stage1Config, *, cache: Path) -> Stage1Plan:
             regression=config.regression,
             distill=config.distill,
             distill_on=config.distill_on,
+            distill_patches=config.distill_patches,
         ),
         optimizer=OptimizerSpec(
             epochs=config.epochs,
@@ -297,7 +299,8 @@ def _run(config: Stage1Config | Stage2Config, cache: Path) -> RunSpec:
 
 def _uses_teacher(config: Stage1Config) -> bool:
     """Return True when a setting asks something of the teacher."""
-    return TEACHER in (config.backbone_weights, config.head_init) or config.distill > 0
+    starts = (config.backbone_weights, config.head_init)
+    return TEACHER in starts or config.distill > 0 or config.distill_patches > 0
 
 
 def _check_ema(optimizer: OptimizerSpec) -> None:
@@ -310,6 +313,11 @@ def _check_frozen(plan: Stage1Plan) -> None:
     if plan.is_frozen and (augmentation.crop_scale < 1 or augmentation.randaugment):
         raise TrainingError(
             "random crops and RandAugment need a backbone that learns; give --frozen a number."
+        )
+    if plan.is_frozen and plan.loss.distill_patches:
+        raise TrainingError(
+            f"--distill-patches {plan.loss.distill_patches:g} needs a backbone that learns; give"
+            " --frozen a number."
         )
 
 
@@ -341,6 +349,7 @@ def _check_heads(heads: HeadInit) -> None:
 def _check_teacher(config: Stage1Config) -> None:
     wishes = {
         f"--distill {config.distill:g}": config.distill > 0,
+        f"--distill-patches {config.distill_patches:g}": config.distill_patches > 0,
         "--backbone-weights teacher": config.backbone_weights == TEACHER,
         "--head-init teacher": config.head_init == TEACHER,
     }

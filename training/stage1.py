@@ -2,9 +2,10 @@
 
     mkt train stage1 --recipe paper --photos DIR --labels labels.json --out student
 
-    L = L_rank + regression x L_reg + distill x L_dist
+    L = L_rank + regression x L_reg + distill x L_dist + distill_patches x L_patch
 
-After MKT (He et al., AAAI 2023, section 3.2; https://arxiv.org/abs/2207.01887), which has no L_reg.
+After MKT (He et al., AAAI 2023, section 3.2; https://arxiv.org/abs/2207.01887), which has neither
+L_reg nor L_patch.
 Label vectors are fixed; the heads learn, and as many blocks of the backbone as are not frozen.
 OUT.run keeps the state of the run: a run that was killed continues after its last epoch.
 """
@@ -48,6 +49,7 @@ from training.learning.epoch import NotFinite, train_epoch
 from training.learning.evaluate import evaluate
 from training.learning.heads import init_heads
 from training.learning.learner import Learner
+from training.learning.patch_teacher import PatchTeacher
 from training.learning.pca import folded_state
 from training.learning.teacher import (
     Teacher,
@@ -117,8 +119,8 @@ def train(
     say = remarks(progress, STEP)
     if config.teacher and not plan.teacher:
         say(
-            f"the teacher {config.teacher} is not used: --distill is 0, and neither --head-init"
-            " nor --backbone-weights is teacher"
+            f"the teacher {config.teacher} is not used: --distill and --distill-patches are 0, and"
+            " neither --head-init nor --backbone-weights is teacher"
         )
 
     # data and teacher
@@ -149,7 +151,7 @@ def train(
             session.resume(saved)
             say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
         session.give_anchor(teacher)
-        del teacher  # its vectors are on disk; free its memory for the student
+        del teacher  # its vectors are on disk, or it was copied; free its memory
 
         # epochs
         for number in range(len(session.history) + 1, plan.optimizer.epochs + 1):
@@ -229,7 +231,7 @@ def prepare(
         student=student,
         spec=spec,
         features=features,
-        source=open_source(plan, task, student, spec, features, processes),
+        source=open_source(plan, task, student, spec, features, teacher, processes),
         penalty=penalty,
         teacher_vectors=vectors,
         teacher_info=teacher.provenance() if teacher else None,
@@ -243,6 +245,7 @@ def open_source(
     student: Student,
     spec: ImageSpec,
     features: FeatureCache | None,
+    teacher: Teacher | None = None,
     processes: Processes = ALONE,
 ) -> Source:
     """Return the source of batches: cached features, or photos when blocks learn."""
@@ -250,6 +253,9 @@ def open_source(
     if plan.is_frozen and features is not None:
         return FeatureSource(student, features, batch_size=size, seed=seed, processes=processes)
     device = choose_device(plan.run.device)
+    patch_teacher = None
+    if teacher is not None and plan.loss.distill_patches:
+        patch_teacher = PatchTeacher(teacher, grid=student.grid, device=device)
     dtype = choose_dtype(plan.run.dtype, device, is_convolutional=student.is_convolutional)
     return PhotoSource(
         student,
@@ -260,6 +266,7 @@ def open_source(
         seed=seed,
         workers=plan.run.workers,
         in_bfloat16=dtype == "bfloat16",
+        patch_teacher=patch_teacher,
         processes=processes,
     )
 

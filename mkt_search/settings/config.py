@@ -223,6 +223,9 @@ class Stage1Config:
     distill: float = setting(
         0.0, "Weight of the distance between global vectors and the teacher's.", at_least=0
     )
+    distill_patches: float = setting(
+        0.0, "Weight of the distance between patch vectors and the teacher's.", at_least=0
+    )
     backbone: str = setting("mobilenetv2_100", "The student's backbone, any timm model name.")
     backbone_weights: str = setting(
         "",

@@ -92,6 +92,8 @@ def test_given_channels_and_cache_reach_their_parts() -> None:
         ({"heads": "mlp"}, "--head-init ridge needs --heads linear"),
         ({"heads": "mlp", "head_init": "random"}, "--pca-dim needs --heads linear"),
         ({"distill": 1.0}, "--distill 1 needs a teacher; name one by --teacher"),
+        ({"distill_patches": 1.0}, "--distill-patches 1 needs a backbone that learns"),
+        ({"distill_patches": 1.0, "frozen": "1"}, "--distill-patches 1 needs a teacher"),
         ({"lengths": "own"}, "--lengths own needs --text-model"),
         ({"backbone_weights": "teacher"}, "--backbone-weights teacher needs a teacher"),
         (

@@ -125,6 +125,38 @@ def test_the_teacher_sees_each_photo_once_whatever_the_student_sees(
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
+@pytest.mark.parametrize("distill", [0.0, 1.0])
+def test_the_distance_of_patches_is_part_of_the_loss_and_falls(
+    world: World, tmp_path: Path, distill: float
+) -> None:
+    changed = world.but(distill=distill, distill_patches=5.0, crop_scale=0.5, flip=True)
+    changed = changed.but(head_init="random", heads="linear", epochs=4, lr=3e-3)
+    meta = train(*changed, tmp_path / "out")
+    losses = [epoch["losses"] for epoch in meta.trained["epochs"]]
+    assert set(losses[0]) == {"loss", "rank", "patches"} | ({"distill"} if distill else set())
+    assert losses[-1]["patches"] < 0.8 * losses[0]["patches"]
+    for epoch in losses:
+        parts = epoch["rank"] + distill * epoch.get("distill", 0) + 5 * epoch["patches"]
+        assert epoch["loss"] == pytest.approx(parts, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_that_distills_patches_continues_where_it_stopped(
+    world: World, tmp_path: Path
+) -> None:
+    changed = world.but(distill_patches=1.0, flip=True, epochs=2)
+    train(*changed, tmp_path / "whole")
+
+    def stop(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(*changed, tmp_path / "stopped", on_epoch=stop)
+    train(*changed, tmp_path / "stopped")
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_photos_that_cannot_be_read_are_left_out(world: World, tmp_path: Path) -> None:
     (Path(world.data.photos) / "003.png").write_bytes(b"rubbish")
     events: list[Progress] = []
@@ -138,7 +170,10 @@ def test_a_teacher_that_nothing_asks_for_is_reported(world: World, tmp_path: Pat
     events: list[Progress] = []
     changed = world.but(backbone_weights="", head_init="random", epochs=0)
     meta = train(*changed, tmp_path / "out", progress=events.append)
-    assert any("is not used: --distill is 0" in sentence for sentence in remarks(events))
+    assert any(
+        "is not used: --distill and --distill-patches are 0" in sentence
+        for sentence in remarks(events)
+    )
     assert meta.trained["teacher"] is None
 
 

@@ -30,14 +30,21 @@ ORDER_STREAM, VIEW_STREAM, PIXEL_STREAM, LABEL_STREAM = 3, 4, 5, 6
 Heads = Callable[[Tensor, Tensor], StudentVectors]
 """cls (B, C), patches (B, P, C) -> vectors."""
 
+PatchTeacher = Callable[[Tensor], Tensor]
+"""Pixels (B, H, W, 3) uint8 that the student sees -> the teacher's patch vectors (B, P, D)."""
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows (B,) of a dataset, which of them are readable (B,), and the student's vectors."""
+    """Rows (B,) of a dataset, which of them are readable (B,), and the student's vectors.
+
+    `teacher_patches` (B, P, D) are the teacher's patch vectors of the same pixels, if it gives any.
+    """
 
     rows: Rows
     is_readable: NDArray[np.bool_]
     vectors: StudentVectors
+    teacher_patches: Tensor | None = None
 
 
 class Source(Protocol):
@@ -156,7 +163,8 @@ class PhotoSource:
     Args:
         augmentation: of training photos.
         workers: processes that decode.
-        in_bfloat16: run the student under autocast.
+        in_bfloat16: run the student and the teacher under autocast.
+        patch_teacher: sees what the student sees of training photos.
         processes: that train together.
     """
 
@@ -171,6 +179,7 @@ class PhotoSource:
         seed: int,
         workers: int,
         in_bfloat16: bool,
+        patch_teacher: PatchTeacher | None = None,
         processes: Processes = ALONE,
     ) -> None:
         self._processes = processes
@@ -183,6 +192,7 @@ class PhotoSource:
         self._batch_size = batch_size
         self._seed = seed
         self._workers = workers
+        self._patch_teacher = patch_teacher
         self._normalizer = Normalizer(spec, self.device)
 
     def training_batches(self, rows: Rows, epoch: int) -> Iterator[Batch]:
@@ -190,7 +200,7 @@ class PhotoSource:
         order = shuffled(rows, seed=self._seed, epoch=epoch)
         parts = [self._processes.part(batch) for batch in full_batches(order, self._batch_size)]
         photos = self.pixels(np.concatenate(parts), epoch)
-        yield from self._batches(photos, len(parts[0]))
+        yield from self._batches(photos, len(parts[0]), self._patch_teacher)
 
     @torch.no_grad()
     def ordered_batches(self, rows: Rows) -> Iterator[Batch]:
@@ -211,11 +221,16 @@ class PhotoSource:
     def encode(self, pixels: Tensor) -> StudentVectors:
         """Normalize pixels (B, H, W, 3) uint8 on the device and run the student; float32."""
         images = self._normalizer(pixels)  # (B, 3, H, W)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16):
+        with self._autocast():
             vectors = self._student(images)
         return StudentVectors(*(part.float() for part in vectors))
 
-    def _batches(self, photos: PhotoPixels, batch_size: int) -> Iterator[Batch]:
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bfloat16)
+
+    def _batches(
+        self, photos: PhotoPixels, batch_size: int, teacher: PatchTeacher | None = None
+    ) -> Iterator[Batch]:
         batches = loader(
             photos,
             batch_size=batch_size,
@@ -224,4 +239,8 @@ class PhotoSource:
             low_priority=self.device.type == "cpu",
         )
         for rows, pixels, is_readable in batches:
-            yield Batch(rows.numpy(), is_readable.numpy(), self.encode(pixels))
+            patches = None
+            if teacher is not None:
+                with self._autocast():
+                    patches = teacher(pixels).float()
+            yield Batch(rows.numpy(), is_readable.numpy(), self.encode(pixels), patches)

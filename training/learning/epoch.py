@@ -75,11 +75,13 @@ def train_epoch(
 
 
 def teacher_batch(batch: Batch, teacher: TeacherVectors | None) -> TeacherBatch | None:
-    """Return the teacher's vectors of a batch, known where both it and the student can read."""
+    """Return what the teacher says of a batch, known where both it and the student can read."""
+    is_readable = torch.from_numpy(batch.is_readable)
     if teacher is None:
-        return None
+        known = TeacherBatch(is_readable, patches=batch.teacher_patches)
+        return None if batch.teacher_patches is None else known
     vectors, is_known = teacher.get(batch.rows)
-    return TeacherBatch(vectors, is_known & torch.from_numpy(batch.is_readable))
+    return TeacherBatch(is_known & is_readable, vectors, batch.teacher_patches)
 
 
 class LossLog:

@@ -14,6 +14,7 @@ from training.learning.losses import (
     LossSpec,
     count_max_positives,
     distillation_loss,
+    patch_distillation_loss,
     ranking_loss_of,
     regression_loss,
     two_stream_scores,
@@ -25,10 +26,14 @@ from training.runs.processes import ALONE, Processes
 
 
 class TeacherBatch(NamedTuple):
-    """The teacher's vectors (B, D) of B photos, and which of the photos have one (B,)."""
+    """What the teacher says of B photos, and of which of them (B,).
 
-    vectors: Tensor
+    `vectors` (B, D) and `patches` (B, P, D) are None where the loss does not ask for them.
+    """
+
     is_known: Tensor
+    vectors: Tensor | None = None
+    patches: Tensor | None = None
 
 
 class Learner:
@@ -107,7 +112,7 @@ class Learner:
         Args:
             vectors: the student's vectors of the photos.
             targets: (B, L), on the CPU.
-            teacher: the teacher's vectors of the photos; needed when `distill` is above 0.
+            teacher: what the teacher says of the photos; needed when the loss distills.
         """
         spec, own = self._loss, self._processes
         max_positives = count_max_positives(targets)
@@ -125,11 +130,18 @@ class Learner:
             parts["regression"] = distance + shrinkage / own.count
             total = total + spec.regression * parts["regression"]
         if teacher is not None:
-            goal, is_known = (to_device(part, self.device) for part in teacher)
-            parts["distill"] = distillation_loss(
-                vectors[0], goal, is_known, on=spec.distill_on, processes=own
-            )
-            total = total + spec.distill * parts["distill"]
+            is_known = to_device(teacher.is_known, self.device)
+            if teacher.vectors is not None:
+                goal = to_device(teacher.vectors, self.device)
+                parts["distill"] = distillation_loss(
+                    vectors[0], goal, is_known, on=spec.distill_on, processes=own
+                )
+                total = total + spec.distill * parts["distill"]
+            if teacher.patches is not None:
+                parts["patches"] = patch_distillation_loss(
+                    vectors[1], teacher.patches, is_known, processes=own
+                )
+                total = total + spec.distill_patches * parts["patches"]
         return {"loss": total, **(parts if len(parts) > 1 else {})}
 
     def step(self, loss: Tensor, number: int) -> float:

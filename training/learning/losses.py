@@ -37,7 +37,7 @@ class RankingSpec:
 
 @dataclass(frozen=True)
 class LossSpec:
-    """The loss of stage 1: ranking + regression x R + distill x L_dist.
+    """The loss of stage 1: ranking + regression x R + distill x L_dist + distill_patches x P.
 
     Args:
         k: best patches averaged by the local stream.
@@ -45,6 +45,7 @@ class LossSpec:
         regression: weight of `regression_loss`; 0 leaves it out.
         distill: weight of `distillation_loss`; 0 leaves it out.
         distill_on: compare vectors as they are (`raw`) or their directions (`unit`).
+        distill_patches: weight of `patch_distillation_loss`; 0 leaves it out.
     """
 
     k: int
@@ -52,6 +53,7 @@ class LossSpec:
     regression: float = 0.0
     distill: float = 0.0
     distill_on: DistillOn = "raw"
+    distill_patches: float = 0.0
 
 
 class Streams(NamedTuple):
@@ -240,6 +242,21 @@ def distillation_loss(
             functional.normalize(x, dim=-1) for x in (global_vectors, teacher)
         )
     return _mean_where((global_vectors - teacher).abs().mean(dim=-1), is_known, processes)
+
+
+def patch_distillation_loss(
+    patches: Tensor, teacher: Tensor, is_known: Tensor, *, processes: Processes = ALONE
+) -> Tensor:
+    """Return 1 less the mean cosine between the student's patch vectors and the teacher's.
+
+    Args:
+        patches: (B, P, D), not normalized.
+        teacher: (B, P, D), not normalized.
+        is_known: (B,), False for photos that are left out.
+        processes: as for `ranking_loss`.
+    """
+    cosines = functional.cosine_similarity(patches, teacher, dim=-1)  # (B, P)
+    return _mean_where(1 - cosines.mean(dim=-1), is_known, processes)
 
 
 def _mean_where(values: Tensor, chosen: Tensor, processes: Processes) -> Tensor:

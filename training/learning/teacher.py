@@ -1,11 +1,14 @@
 """The teacher: the frozen image encoder of an open_clip model, and its vectors of every photo.
 
-A student learns from a teacher in three ways, each with a setting of its own: its global vectors
-follow the teacher's (`distill`), its backbone starts as the teacher's own ViT (`backbone_weights`),
-and its heads start as the teacher's projection (`head_init`).
+A student learns from a teacher in four ways, each with a setting of its own: its global vectors
+follow the teacher's (`distill`), its patch vectors follow the teacher's (`distill_patches`), its
+backbone starts as the teacher's own ViT (`backbone_weights`), and its heads start as the teacher's
+projection (`head_init`).
 
-The teacher sees each photo once, as it is and prepared as its authors did, and its vectors are
-cached. So they never follow a crop, a flip or RandAugment that the student sees.
+For global vectors the teacher sees each photo once, as it is and prepared as its authors did, and
+its vectors are cached. So they never follow a crop, a flip or RandAugment that the student sees.
+A patch vector belongs to a place, so for these the teacher sees what the student sees, at each step
+(`training.learning.patch_teacher`).
 """
 
 import hashlib

@@ -17,6 +17,7 @@ from training.learning.losses import (
     LossSpec,
     RankingSpec,
     distillation_loss,
+    patch_distillation_loss,
     ranking_loss_of,
     regression_loss,
     two_stream_scores,
@@ -42,22 +43,29 @@ def some_batch() -> tuple[torch.Tensor, StudentVectors, torch.Tensor, TeacherBat
     labels = nn.functional.normalize(torch.randn(4, 5, generator=rng), dim=-1)
     vectors = StudentVectors(torch.randn(3, 5, generator=rng), torch.randn(3, 6, 5, generator=rng))
     targets = torch.tensor([[1, -1, -1, 0], [-1, 1, 1, -1], [0, 0, 0, 0]])
-    teacher = TeacherBatch(torch.randn(3, 5, generator=rng), torch.tensor([True, True, False]))
+    known = torch.tensor([True, True, False])
+    goal, patches = torch.randn(3, 5, generator=rng), torch.randn(3, 6, 5, generator=rng)
+    teacher = TeacherBatch(known, goal, patches)
     return labels, vectors, targets, teacher
 
 
 @pytest.mark.parametrize("on", ["raw", "unit"])
 def test_the_loss_is_the_weighted_sum_of_its_parts(on: Any) -> None:
     labels, vectors, targets, teacher = some_batch()
-    spec = replace(LOSS, regression=3.0, distill=0.7, distill_on=on)
+    weights = {"regression": 3.0, "distill": 0.7, "distill_patches": 0.2}
+    spec = replace(LOSS, distill_on=on, **weights)
     found = learner(labels=labels, loss=spec).losses(vectors, targets, teacher)
     rank = ranking_loss_of(
         two_stream_scores(labels, *vectors, k=2, kind="vocabulary"), targets, RANKING
     )
     distance = regression_loss(*vectors, targets, labels)
-    distill = distillation_loss(vectors[0], *teacher, on=on)
-    torch.testing.assert_close(found["loss"], rank + 3.0 * distance + 0.7 * distill)
-    assert list(found) == ["loss", "rank", "regression", "distill"]
+    known, goal, patches = teacher
+    assert goal is not None and patches is not None
+    distill = distillation_loss(vectors[0], goal, known, on=on)
+    by_patch = patch_distillation_loss(vectors[1], patches, known)
+    expected = rank + 3.0 * distance + 0.7 * distill + 0.2 * by_patch
+    torch.testing.assert_close(found["loss"], expected)
+    assert list(found) == ["loss", "rank", "regression", "distill", "patches"]
 
 
 def test_without_teacher_and_regression_the_loss_is_the_ranking_loss() -> None:

@@ -15,6 +15,7 @@ from training.learning.losses import (
     count_max_positives,
     distillation_loss,
     label_targets,
+    patch_distillation_loss,
     ranking_loss,
     ranking_loss_of,
     regression_loss,
@@ -206,6 +207,16 @@ def test_photos_without_a_teacher_s_vector_are_left_out() -> None:
     assert student.grad[0].all() and not student.grad[1].any()
     none = distillation_loss(student, teacher, torch.tensor([False, False]))
     assert none.item() == 0
+
+
+def test_patch_distillation_is_one_less_the_mean_cosine_of_readable_photos() -> None:
+    student = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[9.0, 9.0], [9.0, 9.0]]])
+    teacher = torch.tensor([[[3.0, 0.0], [1.0, 0.0]], [[-1.0, 0.0], [0.0, -1.0]]])
+    student.requires_grad_()
+    found = patch_distillation_loss(student, teacher, torch.tensor([True, False]))
+    assert found.item() == pytest.approx(0.5)  # one patch agrees, one is at a right angle
+    found.backward()  # type: ignore[no-untyped-call]
+    assert student.grad is not None and not student.grad[1].any()
 
 
 def test_the_loss_ranks_the_chosen_scores() -> None:
