@@ -20,7 +20,7 @@ processor time of a ViT-B/16 of random weights, relative to `encode_image`, in a
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,10 +90,18 @@ class Bed:
         images: (N, S, S, 3) uint8.
         scenes: what they show.
         labels: (L, D) unit vectors of `LABELS`.
+        only: measure these labels; by default all.
     """
 
-    def __init__(self, images: Pixels, scenes: list[Scene], labels: Vector) -> None:
+    def __init__(
+        self,
+        images: Pixels,
+        scenes: list[Scene],
+        labels: Vector,
+        only: Collection[str] = LABELS,
+    ) -> None:
         self.images = images
+        self._only = [label in only for label in LABELS]
         self._scenes = scenes
         self._labels = labels
         self._shown = np.where(targets_of(scenes), 1, -1).astype(np.int8)
@@ -102,10 +110,13 @@ class Bed:
         """Measure the vectors of the scenes: global (N, D), patches (N, P, D)."""
         scaled = scale(encoded)
         scores = rank(self._labels, every_patch(scaled), k)
-        things, places = slice(len(PLACES), None), slice(len(PLACES))
+        columns = np.flatnonzero(self._only)
+        things, places = columns[columns >= len(PLACES)], columns[columns < len(PLACES)]
         hits, areas = zip(*self._pointed(scaled.patches), strict=True)
 
-        def mean(found: Vector, columns: slice) -> float:
+        def mean(found: Vector, columns: NDArray[np.int64]) -> float:
+            if not len(columns):
+                return float("nan")
             return mean_average_precision(found[:, columns], self._shown[:, columns]).standard
 
         return Measures(
@@ -142,7 +153,7 @@ class Bed:
                         inside |= (np.abs(centres - thing.y) <= reach)[:, None] & (
                             np.abs(centres - thing.x) <= reach
                         )[None]
-                if inside.any():
+                if inside.any() and self._only[LABELS.index(label)]:
                     yield row, LABELS.index(label), inside.ravel()
 
 
