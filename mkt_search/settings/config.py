@@ -223,9 +223,6 @@ class Stage1Config:
     distill: float = setting(
         0.0, "Weight of the distance between global vectors and the teacher's.", at_least=0
     )
-    distill_patches: float = setting(
-        0.0, "Weight of the distance between patch vectors and the teacher's.", at_least=0
-    )
     backbone: str = setting("mobilenetv2_100", "The student's backbone, any timm model name.")
     backbone_weights: str = setting(
         "",
@@ -236,11 +233,6 @@ class Stage1Config:
         "auto",
         "Share of the teacher in the weights, or of the backbone's classifier in the vectors: auto"
         " (chosen on labels held out) or a number; 0 is none.",
-    )
-    local_share: str = setting(
-        "auto",
-        "Share of the local stream in the score: auto (chosen with the weight of the anchor, else"
-        " 0.5) or a number; the paper's is 0.5.",
     )
     frozen: str = setting("all", 'First blocks that do not learn: "all" or a number in quotes.')
     top_k: int = setting(8, "Best patches averaged by the local stream.", at_least=1)
@@ -337,6 +329,18 @@ class Stage1Config:
     distill_on: Literal["raw", "unit"] = setting(
         "raw",
         "Compare raw vectors with the teacher's (the paper's code), or unit: their directions.",
+        advanced=True,
+    )
+    local_share: str = setting(
+        "auto",
+        "Share of the local stream in the score: auto (chosen with the weight of the anchor, else"
+        " 0.5) or a number; the paper's is 0.5.",
+        advanced=True,
+    )
+    distill_patches: float = setting(
+        0.0,
+        "Weight of the distance between patch vectors and the teacher's.",
+        at_least=0,
         advanced=True,
     )
     score: Literal["dot", "cosine", "vocabulary"] = setting(
