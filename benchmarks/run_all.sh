@@ -16,7 +16,7 @@ names=(
   first_search search retrieval tagging indexing decoding path_filter row_checksums
   training_step
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
-  local_vectors teacher_anchor
+  local_vectors patch_distillation teacher_anchor
   ablations model_speed templates
 )
 
@@ -52,6 +52,8 @@ measure() {
       "${one_thread[@]}" benchmarks/panoramas.py --data "$data" \
         --model "$work/corel5k/seed0/checkpoint" "${json[@]}" ;;
     miniatures) "${one_thread[@]}" benchmarks/miniatures.py --data "$data" "${json[@]}" ;;
+    patch_distillation)
+      "${one_thread[@]}" benchmarks/patch_distillation.py --work "$work/patch_distillation" "${json[@]}" ;;
     teacher_anchor)
       "${one_thread[@]}" benchmarks/teacher_anchor.py --work "$work/teacher_anchor" "${json[@]}" ;;
     local_vectors)
