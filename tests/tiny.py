@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.models import eva, fastvit, register_model, vision_transformer
 from torch import nn
 
@@ -226,6 +226,15 @@ def tiny_clip(folder: Path, tower: str = "vit", *, seed: int = 0) -> str:
     weights = folder / f"{name}.safetensors"
     save_file({n: t.contiguous() for n, t in model.state_dict().items()}, weights)
     return f"{name}/{weights}"
+
+
+def other_image_tower(clip: str, path: Path) -> str:
+    """Write the weights of a CLIP with another image tower, and return its NAME/FILE."""
+    name, _, weights = clip.partition("/")
+    tensors = load_file(weights)
+    image_tower = {n: 0.9 * t for n, t in tensors.items() if n.startswith("visual.")}
+    save_file({**tensors, **image_tower}, path)
+    return f"{name}/{path}"
 
 
 def tiny_clip_folder(

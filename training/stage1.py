@@ -127,7 +127,8 @@ def train(
     task = read_task(data, open_label_space(plan.labels), progress)
     teacher = open_teacher(plan.teacher) if plan.teacher else None
     if teacher is not None and plan.needs_label_space:
-        require_label_space(teacher, task.vectors.shape[1])
+        seen, vectors = task.labels.seen, task.vectors[: task.seen]
+        require_label_space(teacher, seen, vectors, text_model=plan.labels.text_model)
 
     with hold(folder) if processes.is_first else nullcontext():
         # student; a stopped run has its weights

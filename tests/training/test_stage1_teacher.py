@@ -14,7 +14,7 @@ from mkt_search.models.build import open_model
 from mkt_search.photos import decode as images
 from mkt_search.progress import Progress
 from tests.painted import World, painted_world
-from tests.tiny import tiny_clip
+from tests.tiny import other_image_tower, tiny_clip
 from tests.training.test_stage1 import remarks
 from training.runs.history import Epoch
 from training.stage1 import train
@@ -180,7 +180,7 @@ def test_a_teacher_that_nothing_asks_for_is_reported(world: World, tmp_path: Pat
 def test_another_teacher_is_another_run(world: World, clip: str, tmp_path: Path) -> None:
     changed = world.but(distill=1.0, epochs=1)
     train(*changed, tmp_path / "out")
-    other = tiny_clip(tmp_path / "other", seed=1)
+    other = other_image_tower(clip, tmp_path / "other.safetensors")
     with pytest.raises(TrainingError, match="teacher weights was"):
         train(*changed.but(teacher=other), tmp_path / "out")
 
@@ -213,6 +213,13 @@ def test_a_teacher_of_another_label_space_is_refused(
     sentence = rf"gives vectors of 16 dimensions, the labels have 8, .*--text-model {clip}"
     with pytest.raises(TrainingError, match=sentence):
         train(*world.but(label_table=table, text_model="", **changes), tmp_path / "out")
+
+
+def test_a_teacher_of_another_space_as_wide_is_refused(world: World, tmp_path: Path) -> None:
+    other = tiny_clip(tmp_path / "other", seed=1)
+    with pytest.raises(TrainingError, match="as many dimensions as the labels but of another"):
+        train(*world.but(text_model=other), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_its_backbone_may_be_used_in_another_label_space(world: World, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from mkt_search.models import checkpoint
 from mkt_search.progress import Progress
 from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from tests.painted import painted_world
-from tests.tiny import tiny_clip
+from tests.tiny import other_image_tower, tiny_clip
 from tests.training.test_stage1 import remarks
 from training import stages
 from training.runs.history import Epoch
@@ -64,7 +64,7 @@ def test_other_settings_of_stage_1_are_refused_unless_restarted(
 @pytest.mark.slow
 def test_a_finished_stage_1_counts_only_with_the_same_teacher(both: Stages, tmp_path: Path) -> None:
     data, first, second = both
-    clips = [tiny_clip(tmp_path / str(seed), seed=seed) for seed in (0, 1)]
+    clips = [first.text_model, other_image_tower(first.text_model, tmp_path / "o.safetensors")]
     configs = [replace(first, teacher=clip, distill=1.0) for clip in clips]
     stages.train(data, configs[0], second, tmp_path / "out")
     assert stages.is_finished(tmp_path / "out.stage1", data, configs[0])

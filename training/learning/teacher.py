@@ -13,6 +13,7 @@ A patch vector belongs to a place, so for these the teacher sees what the studen
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from mkt_search.datasets.dataset import PhotoDataset, Rows
 from mkt_search.errors import TrainingError
+from mkt_search.models.build import ClipModel
 from mkt_search.models.clip import open_clip_weights
 from mkt_search.models.clip_student import image_spec
 from mkt_search.models.encoder import PhotoEncoder
@@ -35,10 +37,15 @@ from mkt_search.models.student import (
 from mkt_search.models.towers import projection, timm_backbone_of, timm_state
 from mkt_search.photos.decode import DECODER
 from mkt_search.progress import ProgressCallback
+from mkt_search.scoring import unit
+from mkt_search.types import Vector
 from training.data.cache import ArrayCache
 from training.data.features import BATCH_PHOTOS, fill, photo_lines
 from training.runs.files import hold
 from training.runs.spec import RunSpec
+
+SAME_SPACE = 0.4  # mean cosine of centered vectors: above 0.8 with another prompt, else below 0.2
+LEAST_COMPARED, MOST_COMPARED = 3, 256  # labels that tell spaces apart
 
 
 class Teacher(nn.Module):
@@ -95,21 +102,44 @@ def open_teacher(spec: str) -> Teacher:
     return Teacher(weights.load().visual, name=spec, fingerprint=weights.fingerprint)
 
 
-def require_label_space(teacher: Teacher, dim: int) -> None:
-    """Refuse a teacher whose vectors cannot lie in the label space.
+def require_label_space(
+    teacher: Teacher, labels: Sequence[str], vectors: Vector, *, text_model: str
+) -> None:
+    """Refuse a teacher whose vectors do not lie in the label space.
+
+    Spaces of the same width are told apart by the labels: the teacher's own text tower gives each
+    nearly its label vector, whatever the prompt or the whitening.
 
     Args:
-        dim: D, the length of the label vectors.
+        labels: names of L labels.
+        vectors: (L, D), their vectors.
+        text_model: the open_clip model that gave the vectors; "" for a table.
 
     Raises:
-        TrainingError: its vectors have another length.
+        TrainingError: its vectors have another length, or are of another space.
     """
-    if teacher.dim != dim:
-        raise TrainingError(
-            f"the teacher {teacher.name} gives vectors of {teacher.dim} dimensions, the labels have"
-            f" {dim}, so it cannot teach in that space. Take the label vectors from its own text"
-            f" tower, --text-model {teacher.name}, or another --teacher."
-        )
+    if teacher.dim != vectors.shape[1]:
+        differs = f"of {teacher.dim} dimensions, the labels have {vectors.shape[1]}"
+    elif text_model and teacher_fingerprint(text_model) == teacher.fingerprint:
+        return
+    elif _is_of_space(teacher, labels[:MOST_COMPARED], vectors[:MOST_COMPARED]):
+        return
+    else:
+        differs = "of as many dimensions as the labels but of another space"
+    raise TrainingError(
+        f"the teacher {teacher.name} gives vectors {differs}, so it cannot teach in theirs."
+        f" Take the label vectors from its own text tower, --text-model {teacher.name}, or another"
+        " --teacher."
+    )
+
+
+def _is_of_space(teacher: Teacher, labels: Sequence[str], vectors: Vector) -> bool:
+    """Return True where the teacher's text tower gives the labels nearly their vectors."""
+    if len(labels) < LEAST_COMPARED:
+        return True
+    model = ClipModel(open_clip_weights(teacher.name), name=teacher.name)
+    own, given = (unit(x - x.mean(axis=0)) for x in (model.plain_encoder.encode(labels), vectors))
+    return float((own * given).sum(axis=1).mean()) >= SAME_SPACE
 
 
 def teacher_fingerprint(spec: str) -> str:

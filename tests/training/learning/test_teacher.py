@@ -12,9 +12,11 @@ from torch import nn
 from mkt_search.datasets.dataset import PhotoDataset
 from mkt_search.errors import ModelError, TrainingError
 from mkt_search.models.build import create_student, open_model
+from mkt_search.models.label_table import LabelTable
 from mkt_search.models.student import Student
 from mkt_search.progress import Progress
-from tests.tiny import SIDE, paint, tiny_clip
+from tests.tiny import LABELS, SIDE, paint, tiny_clip
+from training.data.label_vectors import transform_table
 from training.data.photos import PhotoPixels
 from training.learning.teacher import (
     Teacher,
@@ -139,11 +141,31 @@ def test_a_stopped_computation_resumes(spec: str, dataset: PhotoDataset, tmp_pat
     np.testing.assert_allclose(found.vectors, whole.vectors, atol=1e-5)
 
 
-def test_a_teacher_of_another_label_space_is_refused(spec: str) -> None:
-    require_label_space(open_teacher(spec), 16)
-    sentence = rf"gives vectors of 16 dimensions, the labels have 8.*--text-model {spec}"
-    with pytest.raises(TrainingError, match=sentence):
-        require_label_space(open_teacher(spec), 8)
+def test_a_teacher_of_another_label_space_is_refused(spec: str, tmp_path: Path) -> None:
+    teacher, other = open_teacher(spec), tiny_clip(tmp_path / "other", seed=1)
+    own, others = (open_model(model).label_encoder().encode(LABELS) for model in (spec, other))
+    shorter = rf"gives vectors of 16 dimensions, the labels have 8, .*--text-model {spec}"
+    with pytest.raises(TrainingError, match=shorter):
+        require_label_space(teacher, LABELS, own[:, :8], text_model="")
+    turned = own @ np.linalg.qr(np.random.default_rng(0).normal(size=(16, 16)))[0]
+    for vectors, text_model in ((others, other), (others, ""), (turned.astype(np.float32), "")):
+        sentence = rf"but of another space, so it cannot teach in theirs.*--text-model {spec}"
+        with pytest.raises(TrainingError, match=sentence):
+            require_label_space(teacher, LABELS, vectors, text_model=text_model)
+
+
+def test_label_vectors_of_the_teacher_may_be_prompted_or_whitened_otherwise(
+    spec: str, tmp_path: Path
+) -> None:
+    teacher, model = open_teacher(spec), open_model(spec)
+    own = model.label_encoder().encode(LABELS)
+    require_label_space(teacher, LABELS, own, text_model=spec)
+    whitened = transform_table(LabelTable(LABELS, own), "whiten", power=0.5).encode(LABELS)
+    prompted = model.label_encoder(("a drawing of a {}",)).encode(LABELS)
+    for vectors in (own, 7 * own, whitened, prompted):
+        require_label_space(teacher, LABELS, vectors, text_model="")
+    unknown = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
+    require_label_space(teacher, LABELS[:2], unknown, text_model="")  # too few to tell
 
 
 def test_photos_that_cannot_be_read_have_no_vector(
