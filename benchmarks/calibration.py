@@ -27,14 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 from results import Results, add_json_option
 
+from mkt_search.calibration.baselines import Measured, compare
 from mkt_search.calibration.calibrator import Stamp
 from mkt_search.calibration.fit import Labeled, fit
-from mkt_search.calibration.isotonic import fit_isotonic
-from mkt_search.calibration.logistic import fit_logistic, sigmoid
-from mkt_search.calibration.quality import ASKED, Quality, measure
+from mkt_search.calibration.quality import ASKED
 from mkt_search.calibration.selection import longest_prefix
 from mkt_search.demo.scenes.photos import TEST_SEED, write_photos
 from mkt_search.demo.scenes.world import LABELS, unseen_things
+from mkt_search.evaluation.calibration_report import QUALITY_COLUMNS
 from mkt_search.models.build import CheckpointModel, Model, open_model
 from mkt_search.models.label_table import LabelTable
 from mkt_search.models.views import encode_views
@@ -54,8 +54,7 @@ SHARES = (0.3, 0.02, 0.0025)  # of the library that shows a label, made by leavi
 COLUMNS = {"photos": "", "method": ""} | {
     f"{what} at {asked:g}": ".3f" for asked in ASKED for what in ("P", "worst P", "R", "answered")
 }
-MORE = {"ECE": ".4f", "ECE, p >= 0.2": ".3f", "Brier skill": ".3f", "AUROC": ".3f"}
-ABSENT = {"absent answered": ".3f", "present missed": ".3f"}
+MORE = {name: ".4f" if name == "ECE" else ".3f" for name in QUALITY_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -145,83 +144,56 @@ class Part:
         return self.world.labeled.targets[np.ix_(self.rows, self.columns)]
 
 
-def compare(fitted: Part, tested: Sequence[Part], seed: int) -> list[dict[str, Quality]]:
-    """Return the quality of each method on each part that is tested."""
+def compared(fitted: Part, tested: Sequence[Part], seed: int) -> list[dict[str, Measured]]:
+    """Return what each method is worth on each part that is tested."""
     chosen = fitted.world.labeled.at(fitted.rows)
     labeled = Labeled(chosen.vectors, chosen.counts, chosen.targets[:, fitted.columns])
     names = [fitted.world.labels[column] for column in fitted.columns]
     vectors = fitted.world.vectors[fitted.columns]
     calibrator = fit(labeled, names, vectors, fitted.world.stamp, seed=seed)
-    raw, is_true = fitted.scores.ravel().astype(np.float64), fitted.targets.ravel() > 0
-    platt = fit_logistic(raw[:, None], is_true)
     found = []
     for part in tested:
-        scores, targets = part.scores, part.targets
+        scores = part.scores
         statistics = calibrator.statistics(part.world.vectors[part.columns])
-        p = {
-            "calibrator": calibrator.probabilities(scores, statistics),
-            "pooled Platt": sigmoid(platt.logits(scores[..., None].astype(np.float64))),
-            "oracle of each label": _oracle(scores, targets),
-        }
-        methods = {
-            name: measure(of, targets, present_from=calibrator.present_from)
-            for name, of in p.items()
-        }
-        methods["one threshold"] = _carried_over(raw, is_true, scores, targets)
-        found.append(methods)
+        p = calibrator.probabilities(scores, statistics)
+        found.append(
+            compare(
+                calibrator.baselines,
+                p,
+                scores,
+                part.targets,
+                present_from=calibrator.present_from,
+            )
+        )
     return found
 
 
-def _oracle(scores: Vector, targets: NDArray[np.int8]) -> Numbers:
-    curves = [
-        fit_isotonic(column.astype(np.float64), (truth > 0).astype(np.float64)).at(column)
-        for column, truth in zip(scores.T, targets.T, strict=True)
-    ]
-    return np.stack(curves, axis=1)
-
-
-def _carried_over(
-    raw: Numbers, is_true: NDArray[np.bool_], scores: Vector, targets: NDArray[np.int8]
-) -> Quality:
-    """Return the quality of cutting where fitted labels have the precision that is asked for."""
-    order = np.argsort(-raw, kind="stable")
-    share = np.cumsum(is_true[order]) / np.arange(1, len(raw) + 1)
-    reached = {}
-    for asked in ASKED:
-        enough = np.flatnonzero(share >= asked)
-        lowest = raw[order[enough[-1]]] if len(enough) else np.inf
-        cut = measure((scores >= lowest).astype(float), targets, present_from=1, asked=[1.0])
-        reached[asked] = cut.reached[1.0]
-    nothing = measure(np.zeros(scores.shape), targets, present_from=1)
-    return Quality(**{**vars(nothing), "reached": reached})
-
-
-def mean(found: Sequence[Quality], asked: float, name: str) -> float | None:
+def mean(found: Sequence[Measured], asked: float, name: str) -> float | None:
     """Return the mean of a figure over splits; None where no label was answered."""
     values = [getattr(one.reached[asked], name) for one in found]
     known = [float(value) for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
 
-def show(results: Results, title: str, found: dict[str, dict[str, list[Quality]]]) -> None:
+def show(results: Results, title: str, found: dict[str, dict[str, list[Measured]]]) -> None:
     """Print the table of precisions, and that of everything else."""
     table = results.table(title, COLUMNS)
     for photos, methods in found.items():
-        for method, qualities in methods.items():
+        for method, measured in methods.items():
             cells = [
-                mean(qualities, asked, name)
+                mean(measured, asked, name)
                 for asked in ASKED
                 for name in ("precision", "worst", "recall", "answered")
             ]
             table.row(photos, method, *cells)
-    more = results.table(f"{title}, more", {"photos": "", "method": "", **MORE, **ABSENT})
+    more = results.table(f"{title}, more", {"photos": "", "method": "", **MORE})
     for photos, methods in found.items():
-        for method, qualities in methods.items():
-            if method == "one threshold":
+        for method, measured in methods.items():
+            qualities = [one.quality for one in measured if one.quality is not None]
+            if not qualities:
                 continue
-            names = ("ece", "ece_likely", "brier_skill", "auroc")
             rest: list[float | None] = []
-            for name in (*names, "absent_answered", "present_missed"):
+            for name in QUALITY_COLUMNS.values():
                 values = [getattr(one, name) for one in qualities if getattr(one, name) is not None]
                 rest.append(float(np.mean(values)) if values else None)
             more.row(photos, method, *rest)
@@ -273,11 +245,11 @@ def demo(results: Results, folder: Path) -> None:
     """Measure on the demo world."""
     world = demo_world(folder)
     seen, unseen, halves = _demo_splits(world)
-    found: dict[str, list[Quality]] = {}
+    found: dict[str, list[Measured]] = {}
     for seed, (half, other) in enumerate(halves):
-        [methods] = compare(Part(world, half, seen), [Part(world, other, unseen)], seed)
-        for method, quality in methods.items():
-            found.setdefault(method, []).append(quality)
+        [methods] = compared(Part(world, half, seen), [Part(world, other, unseen)], seed)
+        for method, measured in methods.items():
+            found.setdefault(method, []).append(measured)
     show(results, "demo world", {"unseen labels": found})
     rare(world, results)
 
@@ -294,7 +266,7 @@ def real(results: Results, data: Path, student: Path) -> None:
     often = (corel.labeled.targets > 0).sum(axis=0) >= MIN_PHOTOS
     fresh = np.flatnonzero(often & ~np.isin(corel.labels, list(trained)))
     new = np.flatnonzero(~np.isin(voc.labels, list(trained)))
-    found: dict[str, dict[str, list[Quality]]] = {"Corel-5k": {}, "VOC": {}}
+    found: dict[str, dict[str, list[Measured]]] = {"Corel-5k": {}, "VOC": {}}
     for seed in range(SPLITS):
         drawn = np.random.default_rng(seed).permutation(fresh)
         fitted, tested = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
@@ -304,10 +276,10 @@ def real(results: Results, data: Path, student: Path) -> None:
             Part(corel, np.flatnonzero(is_test), tested),
             Part(voc, np.arange(len(voc.labeled)), others),
         ]
-        qualities = compare(Part(corel, np.flatnonzero(~is_test), fitted), parts, seed)
-        for name, methods in zip(found, qualities, strict=True):
-            for method, quality in methods.items():
-                found[name].setdefault(method, []).append(quality)
+        both = compared(Part(corel, np.flatnonzero(~is_test), fitted), parts, seed)
+        for name, methods in zip(found, both, strict=True):
+            for method, measured in methods.items():
+                found[name].setdefault(method, []).append(measured)
     show(results, "real photos", found)
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         UnknownLabel,
     )
     from mkt_search.evaluation.ann_recall import RecallReport
+    from mkt_search.evaluation.calibration_report import CalibrationReport
     from mkt_search.evaluation.evaluate import evaluate
     from mkt_search.evaluation.report import Report
     from mkt_search.library import Library
@@ -74,6 +75,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Box",
     "CalibrationError",
+    "CalibrationReport",
     "CheckpointMismatch",
     "Config",
     "ConfigError",
@@ -134,6 +136,7 @@ _NAMES_BY_MODULE = {
         *("SchemaOutdated", "StoreError", "TrainingError", "UnknownLabel"),
     ),
     "evaluation.ann_recall": ("RecallReport",),
+    "evaluation.calibration_report": ("CalibrationReport",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.report": ("Report",),
     "library": ("Library",),

@@ -54,6 +54,7 @@ from mkt_search.types import (
 
 if TYPE_CHECKING:
     from mkt_search.evaluation.ann_recall import RecallReport
+    from mkt_search.evaluation.calibration_report import CalibrationReport
     from mkt_search.evaluation.labels import Only
     from mkt_search.evaluation.report import Report
     from mkt_search.search.score_photo import Fuse, LabelScore
@@ -458,6 +459,41 @@ class Library(LibraryTags):
         opened = [open_model(str(name)) for name in dict.fromkeys(as_paths(models))] or [self.model]
         vectors = Stored(self.store.catalog, self.snapshot(), patches=patches) if stored else None
         return evaluate(opened, config, only=only, stored=vectors, progress=progress)
+
+    def evaluate_calibration(
+        self,
+        models: Path | str | Sequence[Path | str] = (),
+        *,
+        only: "Only" = "test",
+        progress: ProgressCallback = no_progress,
+        **settings: Unpack[EvaluateSettings],
+    ) -> "CalibrationReport":
+        """Measure probabilities on labeled photos, by labels that nothing was fitted on.
+
+        Args:
+            models: checkpoint folders or open_clip names; by default the library's model. The
+                calibrator is the library's if it is of the model, else that of the checkpoint.
+            only: the `test` photos, the `train` photos, or `all`.
+            progress: receives counts of photos, the model as the step, and remarks.
+            settings: those of [data] and [evaluate], such as `photos` and `labels`, and how the
+                models run.
+
+        Raises:
+            CalibrationError: a model has no calibrator that fits.
+            DatasetError: the photos or their labels cannot be read or split.
+            EvaluationError: there are too few photos, or too few labels that nothing saw.
+            CheckpointMismatch, ConfigError, ModelError.
+        """
+        from mkt_search.evaluation.calibration import Calibrated, evaluate_calibration
+        from mkt_search.search.score_photo import calibrator_of
+
+        config = override(self.config, setting_names(settings, ("data", "evaluate", "model")))
+        opened = [open_model(str(name)) for name in dict.fromkeys(as_paths(models))]
+        calibrated = [
+            Calibrated(model, calibrator_of(model, config, self.directory).needed())
+            for model in opened
+        ] or [Calibrated(self.model, self._reader.calibrator().needed())]
+        return evaluate_calibration(calibrated, config, only=only, progress=progress)
 
     def calibrate(
         self,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mkt_search.calibration.baselines import Baselines
 from mkt_search.calibration.features import LabelStatistics, features
 from mkt_search.calibration.isotonic import Isotonic
 from mkt_search.calibration.logistic import Logistic
@@ -111,6 +112,7 @@ class Calibrator:
         curve: from its logit to a probability.
         present_from: a label counts as present if its best photos have this mean probability.
         quality: measured on labels that the fit did not see.
+        baselines: simpler ways, fitted on the same pairs, to compare it with.
         labels: what it was fitted on.
         made_from: what to say of the labels and photos, for a person.
     """
@@ -121,6 +123,7 @@ class Calibrator:
     curve: Isotonic
     present_from: float
     quality: Quality
+    baselines: Baselines
     labels: tuple[str, ...]
     made_from: str = ""
 

@@ -3,6 +3,7 @@
     vectors (R, 1 + m, D) int8, steps (R, 1 + m) float32   the reference photos
     counts (R, m) int64
     weights (F,), offset ()                                the logistic regression
+    platt (2,)                                             that over the score alone: weight, offset
     x (K,), y (K,)                                         the corners of the curve
     meta ()                                                JSON: everything else
 
@@ -20,6 +21,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mkt_search.calibration.baselines import Baselines
 from mkt_search.calibration.calibrator import Calibrator, Reference, Stamp
 from mkt_search.calibration.features import NAMES
 from mkt_search.calibration.isotonic import MAX_KNOTS, Isotonic
@@ -50,9 +52,14 @@ def save(calibrator: Calibrator, path: Path) -> None:
         "stamp": asdict(calibrator.stamp),
         "present_from": calibrator.present_from,
         "quality": asdict(calibrator.quality),
+        "thresholds": [
+            [asked, None if np.isinf(lowest) else lowest]
+            for asked, lowest in calibrator.baselines.thresholds.items()
+        ],
         "labels": calibrator.labels,
         "made_from": calibrator.made_from,
     }
+    platt = calibrator.baselines.platt
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
@@ -61,6 +68,7 @@ def save(calibrator: Calibrator, path: Path) -> None:
         counts=calibrator.reference.counts,
         weights=calibrator.logistic.weights,
         offset=np.float64(calibrator.logistic.offset),
+        platt=np.append(platt.weights, platt.offset),
         x=calibrator.curve.x,
         y=calibrator.curve.y,
         meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
@@ -153,6 +161,7 @@ def _calibrator(arrays: Mapping[str, NDArray[Any]]) -> Calibrator:
         curve=_curve(arrays),
         present_from=_share(meta["present_from"]),
         quality=_quality(meta["quality"]),
+        baselines=_baselines(arrays, meta["thresholds"]),
         labels=tuple(labels),
         made_from=str(meta["made_from"]),
     )
@@ -187,6 +196,15 @@ def _reference(arrays: Mapping[str, NDArray[Any]], stamp: Stamp) -> Reference:
     if len(counts) and (counts.min(initial=0) < 0 or counts.max(initial=0) > MAX_PATCHES):
         raise ValueError("its counts are out of range")
     return Reference(decode(codes.view(np.uint8), steps, "int8", dim), counts)
+
+
+def _baselines(arrays: Mapping[str, NDArray[Any]], thresholds: Any) -> Baselines:
+    weight, offset = _numbers(arrays, "platt", (2,))
+    lowest = {}
+    for asked, score in thresholds:
+        _number_or_none(score)
+        lowest[_share(asked)] = np.inf if score is None else float(score)
+    return Baselines(Logistic(np.array([weight]), float(offset)), lowest)
 
 
 def _curve(arrays: Mapping[str, NDArray[Any]]) -> Isotonic:

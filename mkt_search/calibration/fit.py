@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mkt_search.calibration.baselines import fit_baselines
 from mkt_search.calibration.calibrator import Calibrator, Reference, Stamp
 from mkt_search.calibration.features import features
 from mkt_search.calibration.isotonic import Isotonic, fit_isotonic
@@ -106,6 +107,7 @@ def fit(
         curve=_curve(logits, part),
         present_from=present_from,
         quality=measure(p, part, present_from=present_from),
+        baselines=fit_baselines(found, part),
         labels=tuple(labels),
         made_from=made_from,
     )

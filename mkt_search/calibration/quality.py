@@ -156,6 +156,23 @@ def bins(p: Numbers, truth: NDArray[np.bool_], count: int = BINS) -> list[Bin]:
     ]
 
 
+def reliability(p: Numbers, targets: Targets) -> list[Bin]:
+    """Return the bins of a reliability diagram: those below `LIKELY`, and those from there on.
+
+    Most pairs are far below, so that bins of equal mass over all of them would show little else.
+    """
+    known = targets != 0
+    probability, truth = p[known], targets[known] > 0
+    likely = probability >= LIKELY
+    return [*bins(probability[~likely], truth[~likely]), *bins(probability[likely], truth[likely])]
+
+
+def reached_by_cut(is_chosen: NDArray[np.bool_], targets: Targets) -> Reached:
+    """Return what comes of choosing pairs (n, L) of photo and label."""
+    shown = [one for one in _columns(is_chosen.astype(np.float64), targets) if one.truth.any()]
+    return _reached(shown, 1.0)
+
+
 @dataclass(frozen=True)
 class _Column:
     """The photos whose truth is known for one label: (n,) each."""

@@ -28,6 +28,7 @@ from mkt_search.terminal.output import say
 from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
+    from mkt_search.evaluation.calibration_report import CalibrationReport
     from mkt_search.evaluation.report import Report
     from mkt_search.library import Library
     from mkt_search.settings.config import Config
@@ -53,6 +54,11 @@ if TYPE_CHECKING:
     help="Which labeled photos to evaluate.",
 )
 @click.option("--list", "as_list", is_flag=True, help="List earlier evaluations instead.")
+@click.option(
+    "--calibration",
+    is_flag=True,
+    help="Measure the probabilities p instead, on labels that neither model nor calibrator saw.",
+)
 @output_options
 @advanced_option(
     "--stored", is_flag=True, help="Score the vectors that the library stores, not every patch."
@@ -79,6 +85,7 @@ def evaluate(
     names: tuple[str, ...],
     only: Any,
     as_list: bool,
+    calibration: bool,
     keep: bool,
     stored: bool,
     patches: bool,
@@ -92,12 +99,16 @@ def evaluate(
     prompt is also evaluated with its plain template. The seen and unseen labels are those of the
     first checkpoint that records its training, else those that [data] splits off.
 
+    --calibration measures what the probabilities of `mkt calibrate`, or of a checkpoint that has a
+    calibrator, are worth on photos and labels that nothing was fitted on.
+
     `mkt evaluate ann` measures a library's candidate index instead.
 
     \b
     Examples:
       mkt evaluate --photos photos --labels labels.json --model student
       mkt evaluate --photos photos --labels labels.json --html evaluation.html
+      mkt evaluate --photos photos --labels labels.json --calibration
       mkt evaluate --list
     """
     if context.invoked_subcommand:
@@ -105,6 +116,8 @@ def evaluate(
         return
     if patches and not stored:
         raise click.UsageError("--patches goes with --stored; without it every patch is scored.")
+    if calibration and (stored or as_list or given["retrieval"]):
+        raise click.UsageError("--stored, --list and --retrieval do not go with --calibration.")
     output = Output.take(given)
     settings = _config(directory, given)
     if as_list:
@@ -113,6 +126,9 @@ def evaluate(
         return
     output.check()
     names = names or tuple(filter(None, [settings.model.checkpoint]))
+    if calibration:
+        output.write_calibration(_calibration(directory, names, settings, only))
+        return
     is_needed = stored or not names
     with _library_in_reach(directory, settings, is_needed=is_needed, is_used=keep) as library:
         with show_progress() as progress, downloads(progress=progress):
@@ -172,6 +188,25 @@ def _without_library(
 
     models = [open_model(name) for name in dict.fromkeys(names)]
     return evaluate(models, settings, only=only, progress=progress)
+
+
+def _calibration(
+    directory: Path | None, names: tuple[str, ...], settings: "Config", only: Any
+) -> "CalibrationReport":
+    """Measure probabilities: with the calibrator of the library, or of each checkpoint."""
+    from mkt_search.evaluation.calibration import Calibrated, evaluate_calibration
+    from mkt_search.models.build import open_model
+    from mkt_search.search.score_photo import calibrator_of
+
+    with _library_in_reach(directory, settings, is_needed=not names, is_used=True) as library:
+        with show_progress() as progress, downloads(progress=progress):
+            if library is not None:
+                return library.evaluate_calibration(names, only=only, progress=progress)
+            models = [open_model(name) for name in dict.fromkeys(names)]
+            calibrated = [
+                Calibrated(model, calibrator_of(model, settings).needed()) for model in models
+            ]
+            return evaluate_calibration(calibrated, settings, only=only, progress=progress)
 
 
 def _keep(report: "Report", library: "Library | None") -> None:

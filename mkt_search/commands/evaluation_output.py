@@ -16,6 +16,7 @@ from mkt_search.terminal.options import option
 from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
+    from mkt_search.evaluation.calibration_report import CalibrationReport
     from mkt_search.evaluation.report import Report
     from mkt_search.evaluation.tables import Table
     from mkt_search.store.records import Evaluation
@@ -50,7 +51,8 @@ _OPTIONS = (
         "--plots",
         metavar="DIR",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Write precision-recall curves, AP of each label and score histograms as PNG.",
+        help="Write precision-recall curves, AP of each label and score histograms as PNG; with "
+        "--calibration, reliability diagrams.",
     ),
 )
 
@@ -94,17 +96,39 @@ class Output:
 
     def write(self, report: "Report") -> None:
         """Print the table or JSON, and write the files."""
+        from mkt_search.evaluation import plots
+
+        first, *rest = report.tables().values()
+        tables = rest if self.retrieval else [first]
+        legend = [report.legend()[self.retrieval]]
+        self._write(report, tables, legend, lambda: plots.draw_all(report))
+
+    def write_calibration(self, report: "CalibrationReport") -> None:
+        """Print the tables of probabilities or JSON, and write the files."""
+        from mkt_search.evaluation import plots
+
+        tables = list(report.tables().values())
+        self._write(report, tables, report.legend(), lambda: plots.draw_calibration(report))
+
+    def _write(
+        self,
+        report: "Report | CalibrationReport",
+        tables: "Sequence[Table]",
+        legend: Sequence[str],
+        draw: Callable[[], dict[str, bytes]],
+    ) -> None:
         say(printable(report.summary()))
         if self.json_file != STDOUT:
-            for table in self._tables(report):
+            for table in tables:
                 _show_table(table)
             if sys.stdout.isatty():
-                say(report.legend()[self.retrieval])
+                for sentence in legend:
+                    say(sentence)
         if self.json_file is not None:
             write_json(report.as_dict(), self.json_file)
         if self.markdown is not None:
             _write(self.markdown, report.markdown())
-        pictures = self._draw(report)
+        pictures = self._draw(draw)
         if self.html is not None:
             from mkt_search.evaluation import page
 
@@ -114,18 +138,11 @@ class Output:
                 (self.plots / name).write_bytes(png)
             say(f"wrote {count_noun(len(pictures), 'plot')} to {printable(self.plots)}")
 
-    def _tables(self, report: "Report") -> "list[Table]":
-        if self.retrieval:
-            return [report.retrieval_table(group) for group in report.groups]
-        return [report.paper_table()]
-
-    def _draw(self, report: "Report") -> dict[str, bytes]:
+    def _draw(self, draw: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:
         if self.html is None and self.plots is None:
             return {}
-        from mkt_search.evaluation import plots
-
         try:
-            return plots.draw_all(report)
+            return draw()
         except EvaluationError as problem:  # no matplotlib, which only --plots requires
             say(f"the page has no plots: {problem}")
             return {}

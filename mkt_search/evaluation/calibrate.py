@@ -13,23 +13,20 @@ from mkt_search.datasets.read import read_published
 from mkt_search.display import count_noun
 from mkt_search.errors import CalibrationError
 from mkt_search.evaluation.labels import provenance_of
-from mkt_search.evaluation.score_dataset import Loading, read_batches
+from mkt_search.evaluation.pooled import Pool, pooled_batches
+from mkt_search.evaluation.score_dataset import Loading
 from mkt_search.evaluation.tag_truth import Ancestors, TagTruth
 from mkt_search.models.build import Model
 from mkt_search.models.encoder import PhotoEncoder
 from mkt_search.models.label_table import LabelTable
-from mkt_search.models.views import encode_views
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import Config
 from mkt_search.spelling import label_key
 from mkt_search.store.interfaces import Snapshot
-from mkt_search.types import Encoded, PhotoVectors, Vector
+from mkt_search.types import Vector
 
 MAX_PHOTOS = 3_000  # drawn from the labeled photos; more hardly change a calibrator
 STEP = "encoding photos"
-
-Pool = Callable[[Encoded, Sequence[int]], PhotoVectors]
-"""Pools a batch, given how many views each photo has."""
 
 
 def calibrate(
@@ -171,18 +168,13 @@ def _encode(
     progress: ProgressCallback,
 ) -> Labeled:
     vectors, counts, read = [], [], []
-    done = 0
-    progress(Progress(STEP, 0, len(rows)))
-    for batch in read_batches(dataset, rows, student.spec, loading):
-        done += batch.size
-        if batch.photos:
-            views = [len(photo) for photo in batch.photos]
-            found = pool(encode_views(student, batch.photos), views)
-            both = (found.global_vectors[:, None], found.local_vectors)
-            vectors.append(np.concatenate(both, axis=1))
-            counts.append(found.counts)
-            read += batch.readable
-        progress(Progress(STEP, done, len(rows), failed=done - len(read)))
+    batches = pooled_batches(student, dataset, rows, pool, loading, step=STEP, progress=progress)
+    for batch_rows, photos in batches:
+        vectors.append(
+            np.concatenate([photos.global_vectors[:, None], photos.local_vectors], axis=1)
+        )
+        counts.append(photos.counts)
+        read += batch_rows
     if not read:
         raise CalibrationError(f"None of the photos in {dataset.folder} can be read.")
     kept = np.array(read, np.int64)

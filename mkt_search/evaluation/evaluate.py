@@ -249,7 +249,7 @@ def _report(
 ) -> Report:
     dataset = photos.dataset
     return Report(
-        dataset=_name_of(dataset.dataset.folder),
+        dataset=name_of(dataset.dataset.folder),
         fingerprint=fingerprint(dataset, photos.requested),
         photos=len(photos.rows),
         unreadable=photos.unreadable,
@@ -264,7 +264,7 @@ def _report(
     )
 
 
-def _name_of(folder: Path) -> str:
+def name_of(folder: Path) -> str:
     """Return the last two parts of a path; the last alone is often just "images"."""
     return "/".join(folder.resolve().parts[-2:]).lstrip("/")
 

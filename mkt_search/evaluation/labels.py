@@ -85,11 +85,7 @@ def select_photos(
     known = [found for found in map(provenance_of, models) if found]
     labels = _select_labels(data, published, models, known, progress)
     _check_training(labels, known, progress)
-    photos = _split_photos(data, published, only)
-    rows = photos.train if only == "train" else photos.test
-    if only == "test":
-        for provenance in known:
-            _compare_test_photos(data, published, provenance, len(rows), progress)
+    photos, rows = select_rows(data, published, known, only=only, progress=progress)
     if known:
         shown = published.dataset.shown_by(rows) > 0
         others = [
@@ -101,6 +97,34 @@ def select_photos(
     dataset = published.dataset.only((*labels.seen, *labels.unseen, *labels.never_named))
     _require_positives(dataset, rows, labels, only)
     return SplitDataset(dataset, photos, labels), rows
+
+
+def select_rows(
+    data: DataConfig,
+    published: PublishedDataset,
+    known: Sequence[Provenance],
+    *,
+    only: Only,
+    progress: ProgressCallback = no_progress,
+) -> tuple[PhotoSplit, Rows]:
+    """Split photos, and return the rows to evaluate as well.
+
+    Args:
+        data: `[data]` of mkt.toml.
+        published: the labeled photos.
+        known: what the models record of their training.
+        only: the `test` photos, the `train` photos, or `all`.
+        progress: receives a remark if a model may have been trained on test photos.
+
+    Raises:
+        DatasetError: the settings do not fit the photos.
+    """
+    photos = _split_photos(data, published, only)
+    rows = photos.train if only == "train" else photos.test
+    if only == "test":
+        for provenance in known:
+            _compare_test_photos(data, published, provenance, len(rows), progress)
+    return photos, rows
 
 
 def make_rules(
@@ -150,6 +174,34 @@ def check_rules(rules: Rules, dataset: SplitDataset) -> None:
         )
 
 
+def split_by_file(
+    file: Path, labels: Sequence[str], known: Sequence[Provenance] = ()
+) -> LabelSplit:
+    """Split labels by a file of unseen ones, one a line.
+
+    Args:
+        file: the file.
+        labels: those of the photos.
+        known: what models record of their training; only what they were trained on is seen.
+
+    Raises:
+        EvaluationError: the file names a label of no photo, or none at all.
+    """
+    unseen = {line.strip() for line in read_text(file).splitlines() if line.strip()}
+    strange = sorted(unseen - set(labels))
+    if strange:
+        raise EvaluationError(
+            f"{file} names {count_noun(len(strange), 'label')} that no photo is labeled with:"
+            f" {first_few(strange)}. Take them out."
+        )
+    if not unseen:
+        raise EvaluationError(f"{file} names no label. Write the unseen labels, one a line.")
+    rest = [label for label in labels if label not in unseen]
+    trained = {label for provenance in known for label in provenance.seen}
+    seen = [label for label in rest if not known or label in trained]
+    return LabelSplit(tuple(sorted(seen)), tuple(sorted(unseen)))
+
+
 def _split_photos(data: DataConfig, published: PublishedDataset, only: Only) -> PhotoSplit:
     """Return the split; with `all`, every photo is a test photo.
 
@@ -172,7 +224,7 @@ def _select_labels(
     """Split the labels by --unseen, else by the first provenance, else as `[data]` does."""
     labels = published.dataset.labels
     if data.unseen:
-        return _split_by_file(Path(data.unseen), labels, known, progress)
+        return split_by_file(Path(data.unseen), labels, known)
     if known:
         return _split_by_provenance(known[0], labels, progress)
     tables = [t for t in (model.label_encoder() for model in models) if isinstance(t, LabelTable)]
@@ -181,24 +233,6 @@ def _select_labels(
         return all(label in table for table in tables)
 
     return read(data, is_known=is_known, progress=progress).labels
-
-
-def _split_by_file(
-    file: Path, labels: Sequence[str], known: Sequence[Provenance], progress: ProgressCallback
-) -> LabelSplit:
-    unseen = {line.strip() for line in read_text(file).splitlines() if line.strip()}
-    strange = sorted(unseen - set(labels))
-    if strange:
-        raise EvaluationError(
-            f"{file} names {count_noun(len(strange), 'label')} that no photo is labeled with:"
-            f" {first_few(strange)}. Take them out."
-        )
-    if not unseen:
-        raise EvaluationError(f"{file} names no label. Write the unseen labels, one a line.")
-    rest = [label for label in labels if label not in unseen]
-    trained = {label for provenance in known for label in provenance.seen}
-    seen = [label for label in rest if not known or label in trained]
-    return LabelSplit(tuple(sorted(seen)), tuple(sorted(unseen)))
 
 
 def _split_by_provenance(

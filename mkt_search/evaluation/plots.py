@@ -1,7 +1,7 @@
 """Plots of an evaluation as PNG: precision-recall curves, AP of each label, score histograms.
 
-Needs matplotlib, which is imported when a plot is drawn. All plots are on the vocabulary scale, as
-the paper's table of the same page.
+Needs matplotlib, which is imported when a plot is drawn. All plots of scores are on the vocabulary
+scale, as the paper's table of the same page; reliability diagrams are of probabilities.
 """
 
 import io
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mkt_search.calibration.baselines import CALIBRATOR, PLATT
 from mkt_search.errors import EvaluationError
+from mkt_search.evaluation.calibration_report import CalibrationReport
 from mkt_search.evaluation.protocol import STREAMS, Group, Stream
 from mkt_search.evaluation.report import Histogram, PlotData, Report
 
@@ -45,6 +47,40 @@ def draw_all(report: Report) -> dict[str, bytes]:
         )
         found[f"labels-{number}-{slug}.png"] = label_precision(report, data)
     return found
+
+
+def draw_calibration(report: CalibrationReport) -> dict[str, bytes]:
+    """Return every plot of probabilities as PNG bytes, by file name.
+
+    Raises:
+        EvaluationError: matplotlib is not installed.
+    """
+    return {"reliability.png": reliability(report)}
+
+
+def reliability(report: CalibrationReport) -> bytes:
+    """Return reliability diagrams as PNG, a panel for each model: p against what is true."""
+
+    def draw(canvas: "Figure") -> None:
+        panels = canvas.subplots(1, len(report.entries), squeeze=False)[0]
+        for panel, entry in zip(panels, report.entries, strict=True):
+            panel.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="dotted")
+            for name, colour in ((PLATT, SEEN), (CALIBRATOR, UNSEEN)):
+                found = entry.methods[name].reliability
+                p, share = [one.p for one in found], [one.share for one in found]
+                panel.plot(p, share, color=colour, marker="o", markersize=4, label=name)
+            panel.grid(color=FAINT, alpha=0.15)
+            panel.set(
+                xlim=(0, 1),
+                ylim=(0, 1),
+                xlabel="mean p of a bin",
+                ylabel="share that shows the label",
+                title=_short(entry.model, 40),
+                aspect="equal",
+            )
+            panel.legend(loc="upper left", frameon=False)
+
+    return _png(draw, width=4.4 * len(report.entries), height=4.4)
 
 
 def require_matplotlib() -> None:

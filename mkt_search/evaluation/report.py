@@ -200,6 +200,13 @@ class Report:
         ]
         return Table(columns, tuple(cells), text_columns=4)
 
+    def tables(self) -> dict[str, Table]:
+        """Return the tables by heading, that of the paper first."""
+        retrieval = {
+            f"Retrieval, {group} labels": self.retrieval_table(group) for group in self.groups
+        }
+        return {"The paper's protocol": self.paper_table(), **retrieval}
+
     def legend(self) -> list[str]:
         """Return what the columns mean: a sentence about each of the two tables."""
         is_partial = any(map(self._has_labels_without_photos, self.groups))
@@ -216,9 +223,10 @@ class Report:
 
     def markdown(self) -> str:
         """Return the report as Markdown: the summary, the tables, their legend and the notes."""
-        parts = [f"## Evaluation\n\n{self.summary()}.", self.paper_table().markdown()]
-        for group in self.groups:
-            parts += [f"### Retrieval, {group} labels", self.retrieval_table(group).markdown()]
+        parts = [f"## Evaluation\n\n{self.summary()}."]
+        for number, (heading, table) in enumerate(self.tables().items()):
+            parts += [f"### {heading}"] if number else []
+            parts.append(table.markdown())
         notes = "\n".join(f"- {note}" for note in self.notes)
         return "\n\n".join([*parts, *self.legend(), *filter(None, [notes])]) + "\n"
 

@@ -13,15 +13,21 @@ def as_cell(value: float) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Headings and cells; the first `text_columns` are text, the others numbers."""
+    """Headings and cells; the first `text_columns` are text, the others numbers.
+
+    `has_best`: the highest number of a column is the best, which is not so of errors and counts.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     text_columns: int
+    has_best: bool = True
 
     def best(self) -> set[tuple[int, int]]:
         """Return (row, column) of the highest number of each column whose numbers differ."""
         found: set[tuple[int, int]] = set()
+        if not self.has_best:
+            return found
         for column in range(self.text_columns, len(self.columns)):
             values = {i: float(r[column]) for i, r in enumerate(self.rows) if r[column] != NO_VALUE}
             if len(set(values.values())) > 1:

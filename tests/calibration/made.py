@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkt_search import Library
+from mkt_search.calibration.baselines import Baselines
 from mkt_search.calibration.calibrator import Calibrator, Reference, Stamp
 from mkt_search.calibration.fit import Labeled, fit
 from mkt_search.calibration.isotonic import Isotonic
@@ -69,5 +70,6 @@ def calibrator_of(
         curve=Isotonic(np.array([0.0, 1.0]), np.array([0.0, 1.0])),
         present_from=present_from,
         quality=Quality(8, 100, 0.01, 0.02, 0.5, auroc, 0.0, 0.0),
+        baselines=Baselines(Logistic(np.array([1.0]), 0.0), {0.9: 0.9, 0.8: np.inf}),
         labels=("red",),
     )

@@ -47,6 +47,8 @@ def test_a_calibrator_that_was_saved_gives_the_same_probabilities(saved: Path) -
         before.quality,
         before.labels,
     )
+    assert after.baselines.thresholds == before.baselines.thresholds
+    assert after.baselines.platt.offset == before.baselines.platt.offset
     assert saved.stat().st_size < MAX_BYTES
 
 
@@ -58,6 +60,7 @@ def test_a_calibrator_that_was_saved_gives_the_same_probabilities(saved: Path) -
         {"x": np.array([0.0, np.nan]), "y": np.array([0.5, 0.6])},
         {"weights": np.array([-1.0, 1.0])},
         {"weights": np.array([1.0])},
+        {"platt": np.array([np.nan, 0.0])},
         {"counts": np.zeros((1, 1), np.int64)},
         {"steps": np.zeros(3, np.float32)},
         {"vectors": np.zeros((2, 2, 2), np.float32)},

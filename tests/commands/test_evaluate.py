@@ -244,3 +244,16 @@ def test_without_matplotlib_plots_are_refused_and_a_page_has_none(
     result = mkt("evaluate", *DATA, *ALL, "--model", "student", "--html", "e.html")
     assert "the page has no plots" in result.stderr
     assert "<img" not in (home / "e.html").read_text()
+
+
+# ---- probabilities ----
+
+
+def test_probabilities_need_a_calibrator(home: Path, bare: Path) -> None:
+    result = mkt("evaluate", *DATA, "--calibration", "--model", "student", code=1)
+    assert "Make one with `mkt calibrate`" in result.stderr
+
+
+def test_the_ranking_metrics_do_not_go_with_probabilities(home: Path) -> None:
+    for other in ("--retrieval", "--list", "--stored"):
+        assert "do not go" in mkt("evaluate", *DATA, "--calibration", other, code=2).stderr

@@ -21,6 +21,7 @@ from mkt_search.commands.evaluation_output import (
 from mkt_search.errors import EvaluationError
 from mkt_search.evaluation.record import evaluations_of
 from mkt_search.evaluation.report import Report
+from tests.evaluation.test_calibration_report import made as made_calibration
 from tests.evaluation.test_report import made
 
 NOWHERE = Output(retrieval=False, json_file=None, markdown=None, html=None, plots=None)
@@ -98,3 +99,23 @@ def test_kept_evaluations_are_listed(capsys: pytest.CaptureFixture[str]) -> None
 def test_no_evaluation_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     show_evaluations([], None)
     assert "No evaluation yet. Run `mkt evaluate" in capsys.readouterr().err
+
+
+def test_probabilities_go_to_the_same_places(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plots` is not installed")
+    to = replace(
+        NOWHERE,
+        json_file=tmp_path / "e.json",
+        markdown=tmp_path / "e.md",
+        html=tmp_path / "e.html",
+        plots=tmp_path / "plots",
+    )
+    to.check()
+    to.write_calibration(made_calibration())
+    assert "one threshold" in capsys.readouterr().out
+    assert json.loads((tmp_path / "e.json").read_text())["models"]
+    assert "one threshold" in (tmp_path / "e.md").read_text()
+    assert "data:image/png" in (tmp_path / "e.html").read_text()
+    assert (tmp_path / "plots" / "reliability.png").is_file()
