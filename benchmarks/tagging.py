@@ -38,6 +38,7 @@ from mkt_search.store.snapshot import LocalSnapshot
 from mkt_search.store.store import Store
 from mkt_search.tagging.assign import DEFAULT, Blocks, TagRule, blocks_within
 from mkt_search.tagging.bulk import SCORING, tag
+from mkt_search.tagging.choice import Choice
 from mkt_search.types import Vector
 
 KINDS = ("cover", "topk")
@@ -110,7 +111,7 @@ def measure(folder: Path, top: int, memory: int, threads: int) -> tuple[Cells, C
             snapshot,
             names,
             vectors,
-            rule=TagRule(top, None),
+            choice=Choice(TagRule(top), ""),
             blocks=blocks,
             run=number,
             spill_folder=store.directory,

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
-from mkt_search.errors import QueryError
-from mkt_search.models.vocabulary import Vocabulary
+from mkt_search.errors import QueryError, UnknownLabel
+from mkt_search.models.vocabulary import EVERYDAY, Vocabulary, read_vocabulary
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.search.reader import LibraryReader
 from mkt_search.settings.config import Config
@@ -16,9 +18,10 @@ from mkt_search.store.records import TagReport
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging import export
-from mkt_search.tagging.assign import TagRule, blocks_within
-from mkt_search.tagging.by_precision import ByPrecision, LabelProbabilities
-from mkt_search.types import NO_FILTERS, Filters, Refusal, Tag
+from mkt_search.tagging.assign import blocks_within
+from mkt_search.tagging.choice import TagRequest, choose
+from mkt_search.tagging.stand_out import some_of
+from mkt_search.types import NO_FILTERS, Filters, Refusal, Tag, Vector
 
 SOURCES = ("auto", "human", "imported")
 
@@ -37,73 +40,87 @@ class LibraryTags:
         top: int = 0,
         threshold: float | None = None,
         precision: float | None = None,
+        min_p: float | None = None,
         dry_run: bool = False,
         progress: ProgressCallback = no_progress,
     ) -> TagReport:
         """Tag every photo from stored vectors; the labels' earlier automatic tags are replaced.
 
+        Without `top`, `threshold`, `precision` and `min_p`, the precision is 0.8 where a calibrator
+        can tell which photos show a label. Otherwise a photo gets at most five labels, which score
+        clearly higher on it than on other photos of the library, and higher than everyday words.
+
         Args:
             vocabulary: labels, trained or not; a synonym of `labels.toml` is its label.
-            top: the most labels for a photo, best first; 0 is no limit.
+            top: the most labels for a photo, best first; 0 is no limit. A label counts as its score
+                less half of the mean of its scores, so that no label wins everywhere.
             threshold: labels must score at least this.
             precision: each label gets as many photos as are expected to be right to this share,
                 each with p of at least 0.05; in place of a threshold. A label that no photo looks
                 clearly like gets none.
+            min_p: labels must have at least this probability; in place of a threshold.
             dry_run: report what would change and change nothing.
             progress: called as work advances.
 
         Raises:
-            CalibrationError: a precision is asked for, and there is no calibrator that can tell.
-            QueryError, UnknownLabel, LibraryLocked, StoreError.
+            CalibrationError: a precision or p is asked for, and there is no calibrator that can
+                tell.
+            QueryError: there are no labels, what is asked for contradicts itself, or nothing is
+                asked for, and there are too few photos and words to stand out among.
+            UnknownLabel, LibraryLocked, StoreError.
         """
         refuse_text(vocabulary)
         labels = self._reader.label_file.distinct_names(vocabulary)
         if isinstance(vocabulary, Vocabulary):
             labels = Vocabulary(labels, vocabulary.about)
-        if precision is None:
-            tagging.check_rule(top=top, threshold=threshold, labels=labels)
-        else:
-            tagging.check_precision(precision, top=top, threshold=threshold, labels=labels)
+        asked = TagRequest(top, threshold, precision, min_p)
+        asked.check(labels)
         calibrator = self._reader.calibrator()
-        if precision is not None:
+        if asked.needs_p:
             calibrator.needed()
         if calibrator.is_unusable:
             progress(
                 Progress(tagging.SCORING, message=f"The tags get no probability. {calibrator.why}")
             )
+        asked = asked.or_default(calibrator)
         memory, encoding = self.config.tag.memory_mb, self._reader.stored().encoding
-        blocks = blocks_within(memory, encoding, len(labels), top=top)
+        blocks = blocks_within(memory, encoding, len(labels), top=asked.top)
 
         def work(run: int | None) -> TagReport:
             snapshot = self._reader.snapshot()
             vectors = self._reader.vocabulary_vectors(labels, snapshot, progress)
-            rule, probabilities, chooser = TagRule(top, threshold), None, None
-            if calibrator.calibrator is not None:
-                probabilities = LabelProbabilities(calibrator.calibrator, vectors)
-            if probabilities is not None and precision is not None:
-                chooser = ByPrecision(probabilities, precision)
-                rule = TagRule(top, chooser.lowest_scores)
-            return tagging.tag(
+            choice = choose(asked, calibrator, vectors, snapshot, self._everyday_words)
+            if choice.note:
+                progress(Progress(tagging.SCORING, message=choice.note))
+            report = tagging.tag(
                 self.store.catalog,
                 snapshot,
                 labels,
                 vectors,
-                rule=rule,
-                probabilities=probabilities,
-                by_precision=chooser,
+                choice=choice,
                 blocks=blocks,
                 run=run,
                 spill_folder=self.store.directory,
                 progress=progress,
             )
+            return replace(report, rule=choice.text)
 
         if dry_run:
             return work(None)
-        settings = {"labels": labels, "top": top, "threshold": threshold}
-        if precision is not None:
-            settings["precision"] = precision
+        settings = {"labels": labels, **vars(asked)}
         with self.store.writing("mkt tag"), self.store.run("tag", settings) as run:
             return work(run.id)
+
+    def _everyday_words(self) -> Vector:
+        """Return the vectors (W, D) of words that labels stand out among."""
+        words = read_vocabulary(EVERYDAY)
+        try:
+            return self._reader.label_vectors(some_of(words))
+        except UnknownLabel:  # a table has some of them
+            known = some_of(self._reader.known_labels(words))
+        if not known:
+            return np.empty((0, self._reader.stored().encoding.dim), np.float32)
+        return self._reader.label_vectors(known)
 
     def untag(self, run: int) -> TagReport:
         """Delete the tags of a run and restore those it replaced; tags set by hand stay.

@@ -310,7 +310,7 @@ def test_tags_equal_the_scores_of_a_search(home: Path) -> None:
         library.untag(report.run)
 
 
-def test_tagging_everything_with_everything_is_refused(library: Library) -> None:
+def test_labels_without_anything_to_stand_out_among_are_refused(library: Library) -> None:
     with pytest.raises(QueryError, match="--top"):
         library.tag(["red"])
 

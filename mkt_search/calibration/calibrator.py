@@ -6,6 +6,7 @@ labels whose truth was known (`fit`). For one label p never falls while the scor
 best photos by score are the best by p.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,12 @@ from mkt_search.calibration.isotonic import Isotonic
 from mkt_search.calibration.logistic import Logistic
 from mkt_search.calibration.quality import Quality
 from mkt_search.errors import CalibrationError
-from mkt_search.scoring import score
+from mkt_search.scoring import StreamScores, score
 from mkt_search.types import Encoding, PatchVectors, Pooling, Vector
 
 Numbers = NDArray[np.float64]
+
+LABELS_PER_BLOCK = 512  # scored over the reference photos together
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,20 @@ class Reference:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def scores(self, labels: Vector, *, k: int) -> Iterator[StreamScores]:
+        """Yield the scores of label vectors (L, D), (R, some labels) each, with k best patches."""
+        global_vectors, local_vectors = self.vectors[:, 0], self.vectors[:, 1:]
+        for first in range(0, len(labels), LABELS_PER_BLOCK):
+            some = labels[first : first + LABELS_PER_BLOCK]
+            yield score(some, global_vectors, local_vectors, self.counts, k=k)
+
     def statistics(self, labels: Vector, *, k: int) -> LabelStatistics:
         """Return how label vectors (L, D) score over the photos, with k best patches."""
-        global_vectors, local_vectors = self.vectors[:, 0], self.vectors[:, 1:]
-        return LabelStatistics.of(score(labels, global_vectors, local_vectors, self.counts, k=k))
+        parts = [LabelStatistics.of(scores) for scores in self.scores(labels, k=k)]
+        return LabelStatistics(
+            np.concatenate([part.mean for part in parts]),
+            np.concatenate([part.spread for part in parts]),
+        )
 
 
 @dataclass(frozen=True)

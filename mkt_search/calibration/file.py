@@ -92,6 +92,11 @@ class Found:
     why: str = ""
     is_unusable: bool = False
 
+    @property
+    def can_tell(self) -> bool:
+        """Whether there is a calibrator that can tell which photos show a label."""
+        return self.calibrator is not None and not self.calibrator.quality.is_chance
+
     def needed(self) -> Calibrator:
         """Return the calibrator. Raises CalibrationError with the reason if there is none."""
         if self.calibrator is None:

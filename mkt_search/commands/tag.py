@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, printable
 from mkt_search.models.download_policy import downloads
+from mkt_search.settings.config import TagConfig
 from mkt_search.spelling import label_key
 from mkt_search.terminal.options import (
     COUNT,
@@ -26,9 +26,9 @@ from mkt_search.terminal.progress import show_progress
 
 if TYPE_CHECKING:
     from mkt_search.library import Library
-    from mkt_search.settings.config import TagConfig
     from mkt_search.store.records import TagReport
 
+RULES = ("precision", "min_p", "threshold")
 LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
 
 
@@ -42,14 +42,9 @@ LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
     "ships: everyday.",
 )
 @setting_option("tag.top")
+@setting_option("tag.precision")
+@setting_option("tag.min_p")
 @setting_option("tag.threshold")
-@click.option(
-    "--precision",
-    metavar="X",
-    type=float,
-    help="Tag with each label as many photos as are expected to be right to this share, say 0.9, in"
-    " place of --threshold.",
-)
 @setting_option("tag.memory_mb")
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
 @click.option(
@@ -79,7 +74,6 @@ LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
 def tag(
     photos: tuple[Path, ...],
     vocabulary: Path | None,
-    precision: float | None,
     dry_run: bool,
     add: tuple[str, ...],
     remove: tuple[str, ...],
@@ -90,17 +84,19 @@ def tag(
 ) -> None:
     """Tag all photos with a vocabulary, or some PHOTOs by hand.
 
-    With --vocabulary, every photo of the library is scored against every label of the file. A photo
-    gets its best labels: at most --top, and only those that score at least --threshold. Photos are
-    not read again: stored vectors suffice. Earlier automatic tags of the same labels are replaced;
-    tags set by hand are never changed. `mkt untag --run N` reverts a run.
+    With --vocabulary, every photo of the library is scored against every label of the file. By
+    default each label gets as many photos as are expected to be right to 80 %, if a calibrator can
+    tell (`mkt calibrate`); otherwise a photo gets the labels that stand out for it, five at most.
+    --top, --precision, --min-p or --threshold take the place of that. Photos are not read again:
+    stored vectors suffice. Earlier automatic tags of the same labels are replaced; tags set by hand
+    are never changed. `mkt untag --run N` reverts a run.
 
     A label that you --remove stays away from a photo and its copies, whatever run covers it, until
     you --add it again or --allow it; `mkt tags --refused` lists such labels.
 
     \b
     Examples:
-      mkt tag --vocabulary everyday --top 3 --dry-run
+      mkt tag --vocabulary everyday --dry-run
       mkt tag --vocabulary everyday --precision 0.9
       mkt tag a.jpg b.jpg --add "my dog" --remove cat
     """
@@ -119,16 +115,24 @@ def tag(
     if vocabulary is not None:
         _leave_threads_to_blocks()
     flags = take_settings(given)
-    if precision is not None and (by_hand or flags["tag.threshold"] is not None):
-        raise click.UsageError("--precision goes with --vocabulary, in place of --threshold.")
+    if by_hand and any(flags[f"tag.{name}"] is not None for name in ("top", *RULES)):
+        raise click.UsageError("--top, --precision, --min-p and --threshold go with --vocabulary.")
     with open_library(directory, flags) as library:
         if vocabulary is None:
             _by_hand(library, photos, add, remove, allow)
             return
-        settings = library.config.tag
-        if precision is not None:
-            settings = replace(settings, top=flags["tag.top"] or 0)
-        _by_score(library, vocabulary, settings, precision, dry_run=dry_run, as_json=as_json)
+        rule = _rule(library.config.tag, {name: flags[f"tag.{name}"] for name in RULES})
+        _by_score(library, vocabulary, rule, dry_run=dry_run, as_json=as_json)
+
+
+def _rule(settings: TagConfig, given: Mapping[str, float | None]) -> dict[str, Any]:
+    """Return what is asked of tags: by flags, or else by settings that are not the default."""
+    flags = {name: value for name, value in given.items() if value is not None}
+    if flags:
+        return {"top": settings.top, **flags}
+    set_ = {name: getattr(settings, name) for name in RULES}
+    asked = {name: value for name, value in set_.items() if value != getattr(TagConfig(), name)}
+    return {"top": settings.top, **asked}
 
 
 def _refuse_two_wishes(wishes: Mapping[str, Sequence[str]]) -> None:
@@ -185,8 +189,7 @@ def _rest(photos: tuple[Path, ...], count: int, why: str) -> str:
 def _by_score(
     library: "Library",
     vocabulary: Path,
-    settings: "TagConfig",
-    precision: float | None,
+    rule: Mapping[str, Any],
     *,
     dry_run: bool,
     as_json: bool,
@@ -195,20 +198,13 @@ def _by_score(
 
     labels = read_vocabulary(vocabulary)
     with show_progress("opening the model") as progress, downloads(progress=progress):
-        report = library.tag(
-            labels,
-            top=settings.top,
-            threshold=settings.threshold if precision is None else None,
-            precision=precision,
-            dry_run=dry_run,
-            progress=progress,
-        )
+        report = library.tag(labels, **rule, dry_run=dry_run, progress=progress)
     if as_json:
         show_json(as_data(report))
     else:
         counts = sorted(report.by_label.items(), key=lambda item: (-item[1], item[0]))
         show_table(LABEL_COLUMNS, ((label, f"{count:,}") for label, count in counts))
-    say(_summary(report, settings, precision, dry_run=dry_run))
+    say(_summary(report, dry_run=dry_run))
 
 
 def as_data(report: "TagReport") -> dict[str, Any]:
@@ -222,21 +218,16 @@ def as_data(report: "TagReport") -> dict[str, Any]:
         "kept": report.kept,
         "refused": report.refused,
         "by_label": dict(report.by_label),
+        "rule": report.rule,
     }
 
 
-def _summary(
-    report: "TagReport", settings: "TagConfig", precision: float | None, *, dry_run: bool
-) -> str:
-    limit = f"at most {settings.top:,} a photo" if settings.top else "any number a photo"
-    rule = f"{limit}, scores from {settings.threshold:g}"
-    if precision is not None:
-        rule = f"{limit}, expected precision of each label {precision:g}"
+def _summary(report: "TagReport", *, dry_run: bool) -> str:
     add, remove, keep = ("would add", "remove", "keep") if dry_run else ("added", "removed", "kept")
     added = f"{add} {count_noun(report.added, 'tag')}"
     counted = f"{added}, {remove} {report.removed:,}, {keep} {report.kept:,}"
     searched = f"{count_noun(report.photos, 'photo')}, {count_noun(report.labels, 'label')}"
-    sentence = f"{counted}: {searched}; {rule}."
+    sentence = f"{counted}: {searched}; {report.rule}."
     if report.refused:
         left_out = count_noun(report.refused, "tag")
         sentence += f" Left out {left_out} that you removed by hand (`mkt tags --refused`)."

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "vocabularies"
 TABLES = ".toml"  # in the format of labels.toml
+EVERYDAY = SHIPPED / f"everyday{TABLES}"
 MAX_VOCABULARY = 1 << 26  # bytes; a million labels have about 16 MB
 MAX_LABEL = 1_000  # characters of a line
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

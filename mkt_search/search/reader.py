@@ -15,6 +15,8 @@ from mkt_search.calibration.quality import BEST
 from mkt_search.errors import LibraryDamaged, LibraryNotFound, QueryError
 from mkt_search.models.build import Model, locate
 from mkt_search.models.label_file import LabelFile, read_label_file
+from mkt_search.models.label_table import LabelTable
+from mkt_search.models.record import RecordedModel
 from mkt_search.progress import ProgressCallback
 from mkt_search.scoring import mean_of_views, unit
 from mkt_search.search.hits import hits_of
@@ -143,6 +145,14 @@ class LibraryReader:
     def label_vectors(self, labels: Sequence[str]) -> Vector:
         """Return (L, D) unit vectors of labels. Raises UnknownLabel."""
         return self._label_vectors(labels, self.model())
+
+    def known_labels(self, labels: Sequence[str]) -> list[str]:
+        """Return the labels of which the label encoder, which is opened, has a vector."""
+        model = self.model()
+        encoder = self._encoder(model.opened if isinstance(model, RecordedModel) else model)
+        if isinstance(encoder, LabelTable):
+            return [label for label in labels if label in encoder]
+        return list(labels)
 
     def vocabulary_vectors(
         self, labels: Sequence[str], snapshot: Snapshot, progress: ProgressCallback

@@ -20,6 +20,7 @@ from mkt_search.settings.setting import Setting, check, nearest, parse, setting
 FILE = "mkt.toml"
 LABELS_FILE = "labels.toml"
 FOLDER = ".mkt"
+NO_THRESHOLD = -1.0  # every score is at least that
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,25 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class TagConfig:
-    """Which labels of a vocabulary become tags (both conditions hold), and the memory for it."""
+    """Which labels of a vocabulary become tags (every condition holds), and the memory for it.
 
-    top: int = setting(5, "Most labels per photo, best first; 0 is no limit.", at_least=0)
-    threshold: float = setting(0.0, "Lowest score that becomes a tag; none is above 1.", at_most=1)
+    Without a condition, tags have a precision of 0.8 where a calibrator can tell, and otherwise are
+    labels that stand out.
+    """
+
+    top: int = setting(0, "Most labels per photo, best first; 0 is no limit.", at_least=0)
+    precision: float = setting(
+        0.0,
+        "Share of a label's tags that are expected to be right; 0 is 0.8 if nothing else is asked.",
+        at_least=0,
+        at_most=1,
+    )
+    min_p: float = setting(
+        0.0, "Lowest probability that becomes a tag; 0 is any.", at_least=0, at_most=1
+    )
+    threshold: float = setting(
+        NO_THRESHOLD, "Lowest score that becomes a tag, instead; -1 is any.", at_most=1
+    )
     memory_mb: int = setting(
         1000,
         "Memory for vectors and scores, in MB.",

@@ -147,6 +147,7 @@ class TagReport:
 
     `refused` tags were left out because a person had removed them from their photos. `by_label`
     counts the automatic tags of each label after the run; `run` is None if nothing was written.
+    `rule` says in words how the tags were chosen.
     """
 
     run: int | None
@@ -157,6 +158,7 @@ class TagReport:
     kept: int
     refused: int = 0
     by_label: dict[str, int] = field(default_factory=dict)
+    rule: str = ""
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,40 @@ Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class TagRule:
-    """At most `top` labels a photo, best first (0: any number), that score `threshold` or more.
+class Words:
+    """Words that the labels of a photo must beat: vectors (W, D), and the handicap of each, (W,).
 
-    The threshold is one for all, or one for each label of the vocabulary, (L,).
+    A label must be worth as much to a photo as the word below which `share` of the words are.
+    """
+
+    vectors: Vector
+    handicap: Vector
+    share: float
+
+    def bar(self, scores: Vector) -> Vector:
+        """Return what a label must be worth to photos (n,), given their scores of words (n, W)."""
+        worth = scores - self.handicap
+        place = min(int(self.share * worth.shape[1]), worth.shape[1] - 1)
+        bar: Vector = np.partition(worth, place, axis=1)[:, place]
+        return bar
+
+
+@dataclass(frozen=True)
+class TagRule:
+    """Which labels a photo gets: of those that pass, the `top` that are worth most (0: all).
+
+    Args:
+        top: the most labels for a photo.
+        threshold: the lowest score that passes, one for all labels or one for each, (L,).
+        handicap: (L,), what a label is worth less than its score, against labels that win
+            everywhere; None is nothing.
+        words: that a label must beat to pass.
     """
 
     top: int
-    threshold: float | Vector | None
-
-    def of(self, labels: slice) -> float | Vector | None:
-        """Return the threshold of some labels."""
-        return self.threshold[labels] if isinstance(self.threshold, np.ndarray) else self.threshold
+    threshold: float | Vector | None = None
+    handicap: Vector | None = None
+    words: Words | None = None
 
 
 @dataclass(frozen=True)
@@ -78,23 +100,27 @@ class Blocks:
 
 @dataclass(frozen=True)
 class LabelAssignments:
-    """The labels of n photos, photo by photo, best label first: three arrays of one length.
+    """The labels of n photos, photo by photo, best label first: four arrays of one length.
 
-    `photos` are 0 to n - 1, `labels` are rows of the vocabulary.
+    `photos` are 0 to n - 1, `labels` are rows of the vocabulary, `worth` is the score less the
+    label's handicap.
     """
 
     photos: Ids
     labels: Ids
     scores: Vector
+    worth: Vector
 
     def best(self, top: int) -> "LabelAssignments":
-        """Sort by photo, then score, then label; keep the first `top` of each photo, 0 for all."""
-        order = np.lexsort((self.labels, -self.scores, self.photos))
+        """Sort by photo, then worth, then label; keep the first `top` of each photo, 0 for all."""
+        order = np.lexsort((self.labels, -self.worth, self.photos))
         if top:
             photos = self.photos[order]
             rank = np.arange(len(order)) - np.searchsorted(photos, photos)  # within its photo
             order = order[rank < top]
-        return LabelAssignments(self.photos[order], self.labels[order], self.scores[order])
+        return LabelAssignments(
+            self.photos[order], self.labels[order], self.scores[order], self.worth[order]
+        )
 
     def merged(self, other: "LabelAssignments", top: int) -> "LabelAssignments":
         """Return the best of both."""
@@ -102,6 +128,7 @@ class LabelAssignments:
             np.concatenate([self.photos, other.photos]),
             np.concatenate([self.labels, other.labels]),
             np.concatenate([self.scores, other.scores]),
+            np.concatenate([self.worth, other.worth]),
         ).best(top)
 
 
@@ -202,10 +229,11 @@ class _Block:
 
     def assignments(self, labels: Vector, rule: TagRule, labels_at_once: int) -> LabelAssignments:
         """Return the labels (L, D) that the photos get."""
+        bar = None if rule.words is None else rule.words.bar(self._scores(rule.words.vectors))
         best: LabelAssignments | None = None
         for first in range(0, len(labels), labels_at_once):
             scores = self._scores(labels[first : first + labels_at_once])  # (n, labels_at_once)
-            found = select_labels(scores, rule, first)
+            found = select_labels(scores, rule, first, bar)
             best = found if best is None else best.merged(found, rule.top)
         assert best is not None  # a vocabulary has labels
         return best
@@ -226,21 +254,33 @@ class _Block:
         return scores
 
 
-def select_labels(scores: Vector, rule: TagRule, first: int = 0) -> LabelAssignments:
+def select_labels(
+    scores: Vector, rule: TagRule, first: int = 0, bar: Vector | None = None
+) -> LabelAssignments:
     """Select labels from scores (n, L); ties go to the lower label index.
 
     Args:
-        scores: (n, L).
+        scores: (n, L), of some labels of the vocabulary.
         rule: which labels a photo gets.
         first: index of the first label.
+        bar: (n,), what a label must be worth to a photo to pass.
     """
     n, labels = scores.shape
+    columns = slice(first, first + labels)
+    threshold = rule.threshold
+    if isinstance(threshold, np.ndarray):
+        threshold = threshold[columns]
+    worth = scores if rule.handicap is None else scores - rule.handicap[columns]
     is_selected = np.ones((n, labels), np.bool_)
-    threshold = rule.of(slice(first, first + labels))
     if threshold is not None:
         np.greater_equal(scores, threshold, out=is_selected)
+    if bar is not None:
+        is_selected &= worth >= bar[:, None]
     if 0 < rule.top < labels:
-        last = np.partition(scores, labels - rule.top, axis=1)[:, labels - rule.top]  # (n,)
-        is_selected &= scores >= last[:, None]
-    photos, columns = np.nonzero(is_selected)
-    return LabelAssignments(photos, columns + first, scores[is_selected]).best(rule.top)
+        passing = np.where(is_selected, worth, -np.inf)
+        last = np.partition(passing, labels - rule.top, axis=1)[:, labels - rule.top]  # (n,)
+        is_selected &= worth >= last[:, None]
+    photos, found = np.nonzero(is_selected)
+    return LabelAssignments(photos, found + first, scores[is_selected], worth[is_selected]).best(
+        rule.top
+    )

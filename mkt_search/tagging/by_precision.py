@@ -36,6 +36,10 @@ class LabelProbabilities:
         self.calibrator = calibrator
         self.statistics = calibrator.statistics(labels)
 
+    def lowest_scores(self, p: float) -> Vector:
+        """Return (L,): the score from which on each label has a probability of p or more."""
+        return self.calibrator.lowest_scores(np.full(len(self.statistics.mean), p), self.statistics)
+
     def of(self, labels: NDArray[np.int64], scores: Vector) -> Vector:
         """Return (n,), the p of assignments: rows of labels (n,) and their scores (n,)."""
         mean, spread = self.statistics.mean[labels], self.statistics.spread[labels]
@@ -49,18 +53,22 @@ class ByPrecision:
     Args:
         probabilities: of the labels.
         precision: in (0, 1].
+        min_p: p of a tag, if that is above `MIN_P`.
 
     Raises:
         CalibrationError: the calibrator cannot tell whether a label is there.
     """
 
-    def __init__(self, probabilities: LabelProbabilities, precision: float) -> None:
+    def __init__(
+        self, probabilities: LabelProbabilities, precision: float, *, min_p: float = MIN_P
+    ) -> None:
         calibrator, statistics = probabilities.calibrator, probabilities.statistics
         if calibrator.quality.is_chance:
             raise CalibrationError(
                 "The scores of this model do not tell whether a photo shows a label, so that no "
                 "precision can be asked for. Train or choose another model."
             )
+        self._lowest_scores = probabilities.lowest_scores(max(min_p, MIN_P))
         self._calibrator = calibrator
         self._statistics = statistics
         self._precision = precision
@@ -70,8 +78,7 @@ class ByPrecision:
     @property
     def lowest_scores(self) -> Vector:
         """(L,): the score from which on an assignment is worth keeping."""
-        least = np.full(len(self._counts), MIN_P)
-        return self._calibrator.lowest_scores(least, self._statistics)
+        return self._lowest_scores
 
     def count(self, labels: NDArray[np.int64], p: Vector) -> None:
         """Count assignments: rows of labels (n,) and their probabilities (n,)."""

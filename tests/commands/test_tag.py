@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import columns, mkt, paths, tagged
+from tests.tiny import colour_checkpoint, paint
 
 
 @pytest.fixture
@@ -41,6 +42,34 @@ def test_top_zero_is_no_limit(home: Path) -> None:
     assert len(tagged(home)) == 6 * 3
 
 
+@pytest.mark.parametrize("option", [("--precision", "0.9"), ("--min-p", "0.5")])
+def test_a_flag_takes_the_place_of_what_the_settings_ask(
+    home: Path, option: tuple[str, str]
+) -> None:
+    (home / "mkt.toml").write_text("[tag]\ntop = 2\nthreshold = 0.9\n")
+    by_file = mkt("tag", "--vocabulary", "labels.txt")
+    assert "at most 2 a photo, scores from 0.9" in by_file.stderr
+    assert (
+        "There is no calibrator" in mkt("tag", "--vocabulary", "labels.txt", *option, code=1).stderr
+    )
+    by_flag = mkt("tag", "--vocabulary", "labels.txt", "--threshold", "-1")
+    assert "at most 2 a photo, scores from -1" in by_flag.stderr
+
+
+def test_a_run_without_settings_says_how_labels_are_chosen(tmp_path: Path) -> None:
+    for number in range(24):
+        colour = (250, 10 * number, 0) if number % 3 else (0, 10 * number, 250)
+        paint(tmp_path / "photos" / f"{number}.png", colour)
+    colour_checkpoint(tmp_path / "student")
+    mkt("init", tmp_path)
+    where = ("--library", tmp_path)
+    mkt("index", tmp_path / "photos", "--model", tmp_path / "student", *where)
+    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
+    result = mkt("tag", "--vocabulary", tmp_path / "labels.txt", *where)
+    assert "so tags are labels that stand out among 24 photos; `mkt calibrate`" in result.stderr
+    assert "at most 5 a photo, labels that stand out among 24 photos." in result.stderr
+
+
 def test_dry_run_changes_nothing(home: Path) -> None:
     result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--dry-run")
     assert "would add 6 tags" in result.stderr
@@ -57,7 +86,7 @@ def test_json_reports_what_the_run_did(home: Path) -> None:
 
 def test_untag_takes_the_run_back_and_leaves_hand_tags(home: Path) -> None:
     mkt("tag", "photos/red.png", "--add", "my car")
-    run = json.loads(mkt("tag", "--vocabulary", "labels.txt", "--json").stdout)["run"]
+    run = json.loads(mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--json").stdout)["run"]
     result = mkt("untag", "--run", str(run))
     assert f"took back run {run}: removed" in result.stderr
     assert tagged(home) == [("red.png", "my car"), ("trip/copy.png", "my car")]
@@ -85,7 +114,12 @@ def test_a_removed_label_stays_away_until_a_person_wants_it(home: Path) -> None:
     result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
     assert not set(gone) & set(tagged(home))
     assert "Left out 2 tags that you removed by hand (`mkt tags --refused`)." in result.stderr
-    assert json.loads(mkt("tag", "--vocabulary", "labels.txt", "--json").stdout)["refused"] == 2
+    assert (
+        json.loads(mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--json").stdout)[
+            "refused"
+        ]
+        == 2
+    )
     allowed = mkt("tag", "photos/red.png", "photos/blue.png", "--allow", "red")
     assert allowed.stderr == 'allowed "red" on 1 photo (1 did not refuse it)\n'
     mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
@@ -178,11 +212,13 @@ def test_a_piped_run_prints_one_sentence(home: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-@pytest.mark.parametrize("step", [("--dry-run", "scoring photos"), ("--top=2", "writing tags")])
-def test_a_terminal_sees_how_far_a_run_is(home: Path, step: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "step", [(["--top=2", "--dry-run"], "scoring photos"), (["--top=2"], "writing tags")]
+)
+def test_a_terminal_sees_how_far_a_run_is(home: Path, step: tuple[list[str], str]) -> None:
     inside, outside = os.openpty()
-    option, words = step
-    command = [sys.executable, "-m", "mkt_search", "tag", "--vocabulary", "labels.txt", option]
+    options, words = step
+    command = [sys.executable, "-m", "mkt_search", "tag", "--vocabulary", "labels.txt", *options]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=outside, env=environment, text=True, check=True

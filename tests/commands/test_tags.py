@@ -83,7 +83,7 @@ def test_no_tag_that_meets_the_conditions_differs_from_no_tags(
 def test_a_run_or_photo_that_does_not_exist_is_a_sentence(
     home: Path, options: tuple[str, ...], complaint: str
 ) -> None:
-    mkt("tag", "--vocabulary", "labels.txt")
+    mkt("tag", "--vocabulary", "labels.txt", "--top", "1")
     assert complaint in mkt("tags", *options, code=1).stderr
 
 

@@ -67,7 +67,7 @@ def test_file_may_begin_with_a_byte_order_mark(home: Path) -> None:
         ),
         (
             "[tag]\nxyzzy = 3\n",
-            'mkt.toml:2: unknown key "xyzzy" in [tag]; known names: "top", "threshold"',
+            'mkt.toml:2: unknown key "xyzzy" in [tag]; known names: "top", "precision"',
         ),
         (
             "batch_size = 3\n",

@@ -22,6 +22,7 @@ from mkt_search.tagging.assign import (
     LabelAssignments,
     TagPolicy,
     TagRule,
+    Words,
     assign_labels,
     blocks_within,
     select_labels,
@@ -99,6 +100,34 @@ choices = {
 def test_what_is_selected_is_what_sorting_all_gives(n, most, top, threshold, seed) -> None:
     scores = np.random.default_rng(seed).integers(-2, 3, (n, most)).astype(np.float32) / 2  # ties
     assert as_rows(select_labels(scores, TagRule(top, threshold))) == slow(scores, top, threshold)
+
+
+@given(words=st.integers(1, 9), **choices)
+@settings(max_examples=80, deadline=None)
+def test_labels_compete_by_score_less_handicap_and_must_beat_the_words(
+    words, top, threshold, seed
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(-2, 3, (4, 12)).astype(np.float32) / 2
+    handicap = rng.integers(-2, 3, 12).astype(np.float32) / 4
+    background = Words(rng.standard_normal((words, 3)).astype(np.float32), np.ones(words), 0.8)
+    of_words = rng.integers(-2, 3, (4, words)).astype(np.float32) / 2
+    bar = background.bar(of_words)
+    assert np.allclose(bar, np.sort(of_words - 1, axis=1)[:, min(int(0.8 * words), words - 1)])
+    rule = TagRule(top, threshold, handicap, background)
+    expected = []
+    for row, values in enumerate(scores):
+        passing = [
+            label
+            for label in range(12)
+            if (threshold is None or values[label] >= threshold)
+            and values[label] - handicap[label] >= bar[row]
+        ]
+        best = sorted(passing, key=lambda label: (handicap[label] - values[label], label))
+        expected += [(row, label, float(values[label])) for label in best[: top or None]]
+    assert as_rows(select_labels(scores, rule, 0, bar)) == expected
+    first = select_labels(scores[:, :5], rule, 0, bar)
+    assert as_rows(first.merged(select_labels(scores[:, 5:], rule, 5, bar), top)) == expected
 
 
 @given(cut=st.integers(1, 11), **choices)

@@ -1,15 +1,20 @@
-"""Bulk tagging: what is written, which rules are refused."""
+"""Bulk tagging: what a run says of its tags."""
 
-import pytest
+from pathlib import Path
 
-from mkt_search.errors import QueryError
-from mkt_search.tagging.bulk import check_rule
+from mkt_search import Library
+from mkt_search.calibration.file import FILE, save
+from tests.calibration.made import calibrator_of
+
+COLOURS = ["red", "green", "blue"]
 
 
-@pytest.mark.parametrize(
-    ("top", "threshold", "labels"),
-    [(0, None, ["a"]), (-1, 0.5, ["a"]), (3, None, []), (3, 1.5, ["a"])],
-)
-def test_a_rule_that_tags_everything_or_nothing_is_refused(top, threshold, labels) -> None:
-    with pytest.raises(QueryError):
-        check_rule(top=top, threshold=threshold, labels=labels)
+def test_what_is_expected_to_be_wrong_is_said(own_library: Path) -> None:
+    said: list[str] = []
+    with Library.open(own_library) as library:
+        save(calibrator_of(library), library.directory / FILE)
+        report = library.tag(
+            COLOURS, precision=0.5, dry_run=True, progress=lambda event: said.append(event.message)
+        )
+    assert report.added > 0
+    assert any("expected to be wrong" in sentence for sentence in said)

@@ -40,16 +40,6 @@ def test_each_label_gets_the_photos_that_a_search_would_give(
             assert all(tag.score is not None for tag in found)
 
 
-def test_what_is_expected_to_be_wrong_is_said(calibrated: Path) -> None:
-    said: list[str] = []
-    with Library.open(calibrated) as library:
-        report = library.tag(
-            COLOURS, precision=0.5, dry_run=True, progress=lambda event: said.append(event.message)
-        )
-    assert report.added > 0
-    assert any("expected to be wrong" in sentence for sentence in said)
-
-
 def test_a_label_that_no_photo_looks_like_gets_none(own_library: Path) -> None:
     with Library.open(own_library) as library:
         save(calibrator_of(library, present_from=1.0), library.directory / FILE)
