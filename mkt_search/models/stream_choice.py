@@ -10,6 +10,8 @@ from typing import Any
 from mkt_search.models.anchor_choice import MOST_POINTS, Point
 from mkt_search.types import EQUAL_SHARES, is_finite
 
+NEARLY = 0.995  # of the best mean, for a share nearer to 1/2 to be taken: less is chance
+
 
 def check_local_share(share: object) -> None:
     """Raise ValueError unless a share lies between 0 and 1, both excluded."""
@@ -54,11 +56,10 @@ class StreamChoice:
 
     @classmethod
     def best(cls, curve: Sequence[Point]) -> "StreamChoice":
-        """Return the share with the best mean of both values; of equal ones the nearest to 1/2."""
-        best = max(
-            curve, key=lambda p: (p.held_out + p.trained, -abs(p.weight - EQUAL_SHARES), -p.weight)
-        )
-        return cls(best.weight, tuple(curve))
+        """Return the share nearest to 1/2 of those with nearly the best mean of both values."""
+        enough = NEARLY * max(point.held_out + point.trained for point in curve)
+        good = (point.weight for point in curve if point.held_out + point.trained >= enough)
+        return cls(min(good, key=lambda share: (abs(share - EQUAL_SHARES), share)), tuple(curve))
 
     def provenance(self) -> dict[str, Any]:
         """Return what `of` reads, as plain values."""

@@ -16,10 +16,15 @@ def test_a_choice_is_read_back_from_the_provenance_of_a_checkpoint() -> None:
     assert StreamChoice.of({}) is None and StreamChoice.of({"streams": None}) is None
 
 
-def test_the_best_share_serves_both_kinds_of_labels_and_is_near_equal_where_nothing_differs() -> (
-    None
-):
+def test_the_best_share_serves_both_kinds_of_labels() -> None:
     assert StreamChoice.best(CURVE) == StreamChoice(0.7, CURVE)
+
+
+def test_streams_stay_equal_where_the_best_share_gains_next_to_nothing() -> None:
+    flat = [Point(0.3, 0.224, 0.3566), Point(0.5, 0.2237, 0.3562), Point(0.7, 0.2175, 0.3523)]
+    assert StreamChoice.best(flat).local_share == 0.5
+    clear = [Point(0.5, 0.908, 0.949), Point(0.7, 0.937, 0.965), Point(0.8, 0.939, 0.967)]
+    assert StreamChoice.best(clear).local_share == 0.7
     assert StreamChoice.best([Point(w, 0.5, 0.5) for w in (0.3, 0.5, 0.7)]).local_share == 0.5
 
 
