@@ -86,7 +86,7 @@ def test_photos_that_the_calibrator_was_fitted_on_are_recognized(
 
 def test_labels_that_the_model_was_trained_on_are_left_out(made: Path, library: Library) -> None:
     record_training(made / "student", seen=list(LABELS[:6]), unseen=[])
-    student = made / "student"  # opened anew
+    student = made / "student"  # opened again
     with pytest.raises(EvaluationError, match=r"6 labels that neither .* --leave-out"):
         library.evaluate_calibration(student, only="all", **data(made))  # type: ignore[arg-type]
 
