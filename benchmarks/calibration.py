@@ -114,13 +114,23 @@ def demo_world(folder: Path) -> World:
     return encoded("demo", open_model("demo"), files, list(shown.values()), list(LABELS))
 
 
-def real_world(name: str, folder: Path, model: Model) -> World:
-    """Return the photos of a folder with labels.json, with the labels that the model knows."""
+def real_world(name: str, folder: Path, model: Model, *, only: str | None = None) -> World:
+    """Return the photos of a folder with labels.json, with the labels that the model knows.
+
+    Args:
+        name: of the world.
+        folder: holds the photos.
+        model: encodes them.
+        only: take the photos that splits.json has under this name.
+    """
     shown: dict[str, list[str]] = json.loads((folder / "labels.json").read_text())
     encoder = model.label_encoder()
     assert isinstance(encoder, LabelTable)
     labels = sorted({label for row in shown.values() for label in row if label in encoder})
     files = sorted(shown)
+    if only is not None:
+        splits = json.loads((folder / "splits.json").read_text())
+        files = [file for file in files if splits[file] == only]
     paths = [folder / "images" / file for file in files]
     return encoded(name, model, paths, [shown[file] for file in files], labels)
 
@@ -202,7 +212,7 @@ def show(results: Results, title: str, found: dict[str, dict[str, list[Measured]
 def rare(world: World, results: Results) -> None:
     """Print what is reached where a label is on many photos of the library, or on few."""
     table = results.table("share of the library", {"share": "", "P at 0.9": ".3f", "R": ".3f"})
-    seen, unseen, splits = _demo_splits(world)
+    seen, unseen, splits = demo_splits(world)
     for share in SHARES:
         right, chosen, there = 0, 0, 0
         for seed, (half, other) in enumerate(splits):
@@ -233,7 +243,7 @@ def _with_share(truth: NDArray[np.bool_], share: float, rng: np.random.Generator
     return np.concatenate([shown, others[: round(len(shown) * (1 - share) / share)]])
 
 
-def _demo_splits(world: World) -> tuple[Rows, Rows, list[tuple[Rows, Rows]]]:
+def demo_splits(world: World) -> tuple[Rows, Rows, list[tuple[Rows, Rows]]]:
     """Return the columns of seen and of unseen labels, and halves of the scenes."""
     is_unseen = np.isin(world.labels, unseen_things())
     orders = [np.random.default_rng(seed).permutation(SCENES) for seed in range(SPLITS)]
@@ -244,7 +254,7 @@ def _demo_splits(world: World) -> tuple[Rows, Rows, list[tuple[Rows, Rows]]]:
 def demo(results: Results, folder: Path) -> None:
     """Measure on the demo world."""
     world = demo_world(folder)
-    seen, unseen, halves = _demo_splits(world)
+    seen, unseen, halves = demo_splits(world)
     found: dict[str, list[Measured]] = {}
     for seed, (half, other) in enumerate(halves):
         [methods] = compared(Part(world, half, seen), [Part(world, other, unseen)], seed)

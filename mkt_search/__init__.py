@@ -59,8 +59,10 @@ if TYPE_CHECKING:
     from mkt_search.types import (
         Box,
         Encoding,
+        Feedback,
         Filters,
         Hit,
+        Judgement,
         LeftOut,
         PhotoFacts,
         Refusal,
@@ -84,8 +86,10 @@ __all__ = [
     "Evaluation",
     "EvaluationError",
     "Explanation",
+    "Feedback",
     "Filters",
     "Hit",
+    "Judgement",
     "LabelScore",
     "LeftOut",
     "Library",
@@ -153,7 +157,8 @@ _NAMES_BY_MODULE = {
     "store.status": ("Status",),
     "models.vocabulary": ("read_vocabulary",),
     "types": (
-        *("Box", "Encoding", "Filters", "Hit", "LeftOut", "PhotoFacts", "Refusal"),
+        *("Box", "Encoding", "Feedback", "Filters", "Hit", "Judgement", "LeftOut", "PhotoFacts"),
+        *("Refusal",),
         *("RepairSummary", "Summary", "Tag", "Term"),
     ),
 }

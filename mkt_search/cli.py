@@ -20,6 +20,7 @@ SECTIONS = {
         "init": "mkt_search.commands.init:init",
         "index": "mkt_search.commands.index:index",
         "search": "mkt_search.commands.search:search",
+        "feedback": "mkt_search.commands.feedback:feedback",
         "tag": "mkt_search.commands.tag:tag",
         "untag": "mkt_search.commands.tag:untag",
         "tags": "mkt_search.commands.tags:tags",

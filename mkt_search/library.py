@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
 from mkt_search.calibration.calibrator import Calibrator
 from mkt_search.errors import CalibrationError, EvaluationError, QueryError, StoreError
-from mkt_search.library_tags import LibraryTags
+from mkt_search.library_feedback import LibraryFeedback
 from mkt_search.models.build import Model, open_model
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.search import query as queries
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 STATES = ("indexed", "failed", "missing")
 
 
-class Library(LibraryTags):
+class Library(LibraryFeedback):
     """A photo library: `open` or `create` one, then index, search, tag and iterate over its photos.
 
     Another process may write while this one reads; what it commits is found by the next call.

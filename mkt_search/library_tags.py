@@ -14,7 +14,7 @@ from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.search.reader import LibraryReader
 from mkt_search.settings.config import Config
 from mkt_search.spelling import clean_label
-from mkt_search.store.records import TagReport
+from mkt_search.store.records import PhotoRecord, TagReport
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging import export
@@ -210,7 +210,11 @@ class LibraryTags:
         )
 
     def _unchanged(self, photos: Path | str | Sequence[Path | str]) -> list[int]:
-        """Return the ids of photos whose files, if they exist now, are as the library knows them.
+        """Return the ids of photos, as `_unchanged_photos` returns these."""
+        return [photo.id for photo in self._unchanged_photos(photos)]
+
+    def _unchanged_photos(self, photos: Path | str | Sequence[Path | str]) -> list[PhotoRecord]:
+        """Return photos whose files, if they exist now, are as the library knows them.
 
         Raises:
             QueryError: a photo is not in the library, or its file has changed: what a person says
@@ -228,7 +232,7 @@ class LibraryTags:
                 raise QueryError(
                     f"{photo.path} has changed since it was indexed; run `mkt index` first."
                 )
-        return [photo.id for photo in found]
+        return found
 
     def tags(
         self,

@@ -418,6 +418,40 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """A person's answer whether a photo shows a label; searches for the label follow it.
+
+    `person` gave it at `judged_at` (UTC), by the scores of the checkpoint with the fingerprint
+    `model`. `is_missing` is as for a tag.
+    """
+
+    path: Path
+    label: str
+    is_yes: bool
+    judged_at: datetime
+    person: str
+    model: str
+    is_missing: bool = False
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What the judgements for a label come to in searches for it.
+
+    `yes` and `no` count pictures, and `used` those of them that the library has vectors of. The
+    label vector was turned by `turned` degrees; `offset` was added to the logit of p, None where
+    hits have no p.
+    """
+
+    label: str
+    yes: int
+    no: int
+    used: int
+    turned: float
+    offset: float | None
+
+
+@dataclass(frozen=True)
 class Summary:
     """Counts of photos by what an index run did; `skipped` and `reasons` count by reason.
 

@@ -18,6 +18,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/demo/",),
     ("mkt_search/commands/",),
     ("mkt_search/library.py",),
+    ("mkt_search/library_feedback.py",),
     ("mkt_search/library_tags.py",),
     ("indexer/", "training/"),
     ("mkt_search/evaluation/",),

@@ -10,6 +10,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,11 @@ pytestmark = [
 PHOTOS = 280
 TAGGED = range(0, 60, 3)  # photos with a person's tag
 REFUSED = range(1, 60, 9)  # photos from which a person removed a label
+JUDGED = range(2, 60, 9)  # photos that a person judged
+NEWLY_JUDGED = range(4, 60, 9)
 TAG_RUN = 2
 QUERIES = ("red", "blue + green - red")
-NAMES = ("index", "rebuild", "optimize", "tag", "untag", "prune", "repair", "migrate")
+NAMES = ("index", "rebuild", "optimize", "tag", "untag", "prune", "repair", "migrate", "feedback")
 DONE = f"Error: Run {TAG_RUN} was taken back already.\n"  # by a command killed after its commit
 FEW_KILLS, MANY_KILLS = 2, 63  # of each command, in `make test` and in `make soak`
 
@@ -87,6 +90,8 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> dict[s
         library.add_tag([photos / name(number) for number in TAGGED], "mine")
         for number in REFUSED:
             library.remove_tag([photos / name(number)], LABELS[0])
+        shown = [photos / name(number) for number in JUDGED]
+        library.add_feedback(LABELS[0], yes=shown[1:], no=shown[0])
     before = keep("before")
     change_folder(photos)
     run(*index)
@@ -94,6 +99,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> dict[s
     damage_a_segment(home / "base" / ".mkt")
     damaged = keep("damaged")
     old = unpack("schema_0004", home / "old")
+    newly = [str(photos / name(number)) for number in NEWLY_JUDGED]
     rebuild = ("--rebuild", "--pooling", "cover", "--m", "4")
     return {
         "index": Job(before, student, index),
@@ -104,6 +110,9 @@ def jobs(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> dict[s
         "prune": Job(indexed, student, ("prune",)),
         "repair": Job(damaged, student, ("repair",)),
         "migrate": Job(old / "library", old / "student", ("migrate",)),
+        "feedback": Job(
+            indexed, student, ("feedback", LABELS[0], "--yes", *newly[1:], "--no", newly[0])
+        ),
     }
 
 
@@ -134,7 +143,9 @@ def damage_a_segment(library: Path) -> None:
 def words(library: Library) -> set[tuple[str, str, str]]:
     """Return what a person said of which picture."""
     said = {(tag.path.name[:3], "is", tag.label) for tag in library.tags(source="human")}
-    return said | {(one.path.name[:3], "is not", one.label) for one in library.refusals()}
+    said |= {(one.path.name[:3], "is not", one.label) for one in library.refusals()}
+    judged = library.judgements()
+    return said | {(one.path.name[:3], f"judged {one.is_yes}", one.label) for one in judged}
 
 
 def contents(library: Library) -> dict[str, Any]:
@@ -163,15 +174,15 @@ def open_library(folder: Path, job: Job) -> Library:
     return Library.open(folder, model=job.model)
 
 
-def check(folder: Path, job: Job, said: set[tuple[str, str, str]]) -> None:
-    """Check a library after a kill: it is sound, and has every word of a person."""
+def check(folder: Path, job: Job, said: Sequence[set[tuple[str, str, str]]]) -> None:
+    """Check a library after a kill: it is sound, and has the words, with new ones or without."""
     try:
         library = open_library(folder, job)
     except SchemaOutdated:
         assert job.arguments == ("migrate",)
         return
     with library:
-        assert words(library) == said
+        assert words(library) in said
         problems = [] if job.arguments == ("repair",) else library.verify()
         assert problems == []
         assert library.search(QUERIES[0], k=5) or problems
@@ -197,6 +208,10 @@ def test_a_killed_command_loses_no_word_and_ends_as_if_undisturbed(
         expected = contents(library)
         assert library.verify() == []
     assert expected["words"] and expected["tags"]
+    said = [expected["words"]]
+    if name == "feedback":
+        with open_library(job.copy(tmp_path / "before"), job) as library:
+            said.append(words(library))
 
     chance = random.Random(name)
     kills = 0
@@ -205,7 +220,7 @@ def test_a_killed_command_loses_no_word_and_ends_as_if_undisturbed(
         while True:
             delay = chance.uniform(0, 1.1) * whole
             code = commands.kill_after(delay, whole_command(folder), log)
-            check(folder, job, expected["words"])
+            check(folder, job, said)
             if code != -signal.SIGKILL:
                 break
             kills += 1

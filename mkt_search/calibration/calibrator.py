@@ -158,7 +158,7 @@ class Calibrator:
             )
         return found
 
-    def probabilities(self, scores: Vector, statistics: LabelStatistics) -> Numbers:
+    def probabilities(self, scores: Vector | Numbers, statistics: LabelStatistics) -> Numbers:
         """Return (n, L), in [0, 1], for fused scores (n, L).
 
         Raises:

@@ -33,7 +33,7 @@ class LabelStatistics:
         return cls(fused.mean(axis=0), np.maximum(fused.std(axis=0), MIN_SPREAD))
 
 
-def features(scores: Vector, statistics: LabelStatistics) -> Numbers:
+def features(scores: Vector | Numbers, statistics: LabelStatistics) -> Numbers:
     """Return (n, L, 2) features of fused scores (n, L)."""
     fused = scores.astype(np.float64)
     return np.stack([fused, (fused - statistics.mean) / statistics.spread], axis=-1)

@@ -198,6 +198,8 @@ def explained(explanation: "Explanation") -> str:
         text += f", {explanation.candidates:,} candidates and "
         text += f"{count_noun(explanation.newer, 'newer photo')} scored, "
         text += f"expected recall {chosen.recall:.3g}"
+    if explanation.judged:
+        text += f", {count_noun(explanation.judged, 'judgement')} of hits count"
     steps = (f"{name} {ms:.1f} ms" for name, ms in explanation.milliseconds.items())
     return f"{text}\ntimes: {', '.join(steps)}"
 

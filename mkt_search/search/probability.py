@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from mkt_search.calibration.calibrator import Calibrator, several
 from mkt_search.calibration.features import LabelStatistics
+from mkt_search.calibration.feedback import like_the_label, shifted
 from mkt_search.calibration.quality import BEST, best_mean
 from mkt_search.calibration.selection import longest_prefix
 from mkt_search.scoring import score_similarities
+from mkt_search.search.feedback import AdaptedQuery
 from mkt_search.search.search import Found
 from mkt_search.store.interfaces import Snapshot, WeightedQuery
+from mkt_search.types import Vector
 
 Numbers = NDArray[np.float64]
 Match = Literal["yes", "none", "unknown"]
@@ -42,34 +45,53 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Probability:
-    """Gives hits of one query their probability: of its label, or of `several` together."""
+    """Gives hits of one query their probability: of its label, or of `several` together.
+
+    `statistics` are of its labels, `moved` of the vectors that judgements have made of them.
+    """
 
     calibrator: Calibrator
     statistics: LabelStatistics
-    query: WeightedQuery
+    adapted: AdaptedQuery
+    moved: LabelStatistics
 
     @classmethod
-    def of(cls, calibrator: Calibrator, query: WeightedQuery) -> "Probability":
+    def of(cls, calibrator: Calibrator, adapted: AdaptedQuery) -> "Probability":
         """Prepare the probability of a query's labels."""
-        return cls(calibrator, calibrator.statistics(query.labels), query)
+        statistics = calibrator.statistics(adapted.labels)
+        moved = calibrator.statistics(adapted.query.labels) if adapted.judged else statistics
+        return cls(calibrator, statistics, adapted, moved)
+
+    @property
+    def query(self) -> WeightedQuery:
+        """The query that is searched for."""
+        return self.adapted.query
+
+    def of_scores(self, scores: Vector) -> Numbers:
+        """Return (n, T), the probability of each label, for scores (n, T)."""
+        if not self.adapted.judged:
+            return self.calibrator.probabilities(scores, self.statistics)
+        found = like_the_label(scores, self.moved, self.statistics)
+        return shifted(self.calibrator.probabilities(found, self.statistics), self.adapted.offsets)
 
     def at(self, snapshot: Snapshot, found: Found) -> Numbers:
         """Return (n,), the probability of each photo."""
         if self.query.terms == 1:
             scores = (found.scores / self.query.weights[0])[:, None]
-            return self.calibrator.probabilities(scores, self.statistics)[:, 0]
+            return self.of_scores(scores)[:, 0]
         k = snapshot.facts.encoding.top_k
         p = np.empty(len(found.content_ids))
         for first in range(0, len(p), PHOTOS_PER_BLOCK):
             block = slice(first, first + PHOTOS_PER_BLOCK)
             products, counts = snapshot.similarities(found.content_ids[block], self.query.labels)
             scores = score_similarities(products, counts, k=k).fused  # (n, T)
-            each = self.calibrator.probabilities(scores, self.statistics)
-            p[block] = several(each, self.query.weights)
+            p[block] = several(self.of_scores(scores), self.query.weights)
         return p
 
     def match(self, p: Numbers) -> Match | None:
         """Return whether a library shows the label, by its best photos; None for several labels.
+
+        It does if a person judged so of one of its photos.
 
         Args:
             p: (n,), of the best photos or of all.
@@ -78,6 +100,8 @@ class Probability:
             return None
         if self.calibrator.quality.is_chance:
             return "unknown"
+        if self.adapted.is_confirmed:
+            return "yes"
         return "yes" if best_mean(p) >= self.calibrator.present_from else "none"
 
 

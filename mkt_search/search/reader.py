@@ -1,5 +1,6 @@
 """The current state of a library: vectors, model and label vectors, and searches over them."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -19,6 +20,7 @@ from mkt_search.models.label_table import LabelTable
 from mkt_search.models.record import RecordedModel
 from mkt_search.progress import ProgressCallback
 from mkt_search.scoring import mean_of_views, unit
+from mkt_search.search.feedback import AdaptedQuery, adapt
 from mkt_search.search.hits import hits_of
 from mkt_search.search.label_vectors import LabelVectors
 from mkt_search.search.library_model import LibraryModel
@@ -30,7 +32,7 @@ from mkt_search.store.interfaces import ContentIds, Snapshot, VectorStore, Weigh
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.store import Store
-from mkt_search.types import Filters, Hit, ImageSpec, LabelEncoder, Term, Vector
+from mkt_search.types import Feedback, Filters, Hit, ImageSpec, LabelEncoder, Term, Vector
 
 LIKENESS = "Likeness to a photo has no probability; leave out --precision and --min-p."
 TRIED = 12  # labels that are searched for, to find which of them a library shows
@@ -211,23 +213,31 @@ class LibraryReader:
             with explanation.step("label vectors"):
                 vectors = self._term_vectors(terms, snapshot)  # (T, D)
                 if boxes:
-                    label = vectors[int(np.argmax(weights))]  # the strongest
                     spec = self._models.of(snapshot.facts.stored).image
+            with explanation.step("calibrator"):
+                calibrator = self._calibrator_for(terms)
+                explanation.no_p = calibrator.why if calibrator.is_unusable else ""
             with self._store.catalog.at_one_time() as catalog:
                 if catalog.revision() != snapshot.facts.revision:
                     continue  # a writer has committed in between
-                query = WeightedQuery(vectors, weights)
+                with explanation.step("judgements"):
+                    adapted = self._adapted(
+                        catalog, terms, WeightedQuery(vectors, weights), snapshot, calibrator
+                    )
+                    explanation.judged = adapted.judged
+                if boxes:
+                    label = adapted.query.labels[int(np.argmax(weights))]  # the strongest
                 with explanation.step("filter"):
                     allowed = _allowed(catalog, filters)
                 best = partial(
-                    search,
+                    _search_for,
+                    adapted,
                     snapshot,
-                    query,
                     allowed=allowed,
                     recall=recall,
                     explanation=explanation,
                 )
-                found, p = self._found(terms, query, snapshot, best, k, wanted, explanation)
+                found, p = _found(adapted, snapshot, best, calibrator, k, wanted, explanation)
                 with explanation.step("photos and boxes"):
                     return hits_of(catalog, snapshot, found, filters, label=label, spec=spec, p=p)
 
@@ -250,12 +260,29 @@ class LibraryReader:
         for text, near in nearest:
             query = WeightedQuery(near[None], np.ones(1, np.float32))
             found = search(snapshot, query, BEST, allowed=allowed, recall=recall)
-            probability = Probability.of(calibrator, query)
+            probability = Probability.of(calibrator, AdaptedQuery.unchanged(query))
             if probability.match(probability.at(snapshot, found)) == "yes":
                 shown.append(text)
             if len(shown) == count:
                 break
         return shown
+
+    def feedback(self, label: str) -> Feedback:
+        """Return what the judgements for a label come to. Raises UnknownLabel."""
+        terms, snapshot, found = [Term(label=label)], self.snapshot(), self.calibrator()
+        answers = self._store.catalog.judged([label])
+        query = WeightedQuery(self._term_vectors(terms, snapshot), np.ones(1, np.float32))
+        adapted = adapt(query, terms, answers, snapshot, found.calibrator)
+        given = [*answers.get(label, {}).values()]
+        cosine = float(adapted.labels[0] @ adapted.query.labels[0])
+        return Feedback(
+            label=label,
+            yes=sum(given),
+            no=len(given) - sum(given),
+            used=adapted.judged,
+            turned=math.degrees(math.acos(min(cosine, 1.0))) if adapted.judged else 0.0,
+            offset=None if found.calibrator is None else float(adapted.offsets[0]),
+        )
 
     def _allowed(self, filters: Filters) -> tuple[Snapshot, ContentIds | None]:
         """Return the vectors as they are now, and what filters allow of them."""
@@ -265,33 +292,18 @@ class LibraryReader:
                 if catalog.revision() == snapshot.facts.revision:
                     return snapshot, _allowed(catalog, filters)
 
-    def _found(
+    def _adapted(
         self,
+        catalog: Catalog,
         terms: Sequence[Term],
         query: WeightedQuery,
         snapshot: Snapshot,
-        best: Callable[[int], Found],
-        k: int,
-        wanted: Wanted | None,
-        explanation: Explanation,
-    ) -> tuple[Found, NDArray[np.float64] | None]:
-        """Return the hits that are wanted, else the k best, and their probabilities if known."""
-        with explanation.step("calibrator"):
-            calibrator = self._calibrator_for(terms)
-            explanation.no_p = calibrator.why if calibrator.is_unusable else ""
-        if wanted is not None:
-            probability = Probability.of(calibrator.needed(), query)
-            found, p, explanation.match = search_by_p(best, probability, snapshot, wanted)
-            return found, p
-        found = best(k)
-        if calibrator.calibrator is None:
-            return found, None
-        with explanation.step("probabilities"):
-            probability = Probability.of(calibrator.calibrator, query)
-            p = probability.at(snapshot, found)
-            if k >= BEST:
-                explanation.match = probability.match(p)
-        return found, p
+        calibrator: calibrators.Found,
+    ) -> AdaptedQuery:
+        """Return a query as judgements of its labels change it."""
+        labels = [term.label for term in terms if term.label is not None]
+        judgements = catalog.judged(labels) if labels else {}
+        return adapt(query, terms, judgements, snapshot, calibrator.calibrator)
 
     def _calibrator_for(self, terms: Sequence[Term]) -> calibrators.Found:
         """Return the calibrator of a query, or None and the reason."""
@@ -355,3 +367,52 @@ def _allowed(catalog: Catalog, filters: Filters) -> ContentIds | None:
     if filters.is_empty:
         return None
     return np.array(catalog.matching_content_ids(filters), np.int64)
+
+
+def _search_for(
+    adapted: AdaptedQuery,
+    snapshot: Snapshot,
+    k: int,
+    *,
+    allowed: ContentIds | None,
+    recall: float,
+    explanation: Explanation,
+) -> Found:
+    """Return the k best allowed photos that nobody refused."""
+    found = search(
+        snapshot,
+        adapted.query,
+        k + len(adapted.refused),
+        allowed=allowed,
+        recall=recall,
+        explanation=explanation,
+    )
+    if not len(adapted.refused):
+        return found
+    kept = np.flatnonzero(~np.isin(found.content_ids, adapted.refused))
+    return found.at(kept[:k])
+
+
+def _found(
+    adapted: AdaptedQuery,
+    snapshot: Snapshot,
+    best: Callable[[int], Found],
+    calibrator: calibrators.Found,
+    k: int,
+    wanted: Wanted | None,
+    explanation: Explanation,
+) -> tuple[Found, NDArray[np.float64] | None]:
+    """Return the hits that are wanted, else the k best, and their probabilities if known."""
+    if wanted is not None:
+        probability = Probability.of(calibrator.needed(), adapted)
+        found, p, explanation.match = search_by_p(best, probability, snapshot, wanted)
+        return found, p
+    found = best(k)
+    if calibrator.calibrator is None:
+        return found, None
+    with explanation.step("probabilities"):
+        probability = Probability.of(calibrator.calibrator, adapted)
+        p = probability.at(snapshot, found)
+        if k >= BEST:
+            explanation.match = probability.match(p)
+    return found, p

@@ -30,12 +30,13 @@ class Explanation:
     tell; it is None without one, and for a query that is not one label. `no_p` says why hits have
     no probability although there is a calibrator.
     `candidates` photos were scored because the candidate index found them, and `newer` ones because
-    it does not have them.
+    it does not have them. `judged` judgements of hits have changed the query.
     """
 
     plan: Plan | None = None
     candidates: int = 0
     newer: int = 0
+    judged: int = 0
     match: Literal["yes", "none", "unknown"] | None = None
     no_p: str = ""
     milliseconds: dict[str, float] = field(default_factory=dict)

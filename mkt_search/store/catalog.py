@@ -7,7 +7,7 @@ are the bytes behind them; vectors belong to contents and are known by content i
 `sql.catalog.SqlCatalog` implements them, for SQLite and PostgreSQL.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from mkt_search.store.records import (
     TagReport,
 )
 from mkt_search.store.spill import SpillFile
-from mkt_search.types import Filters, PhotoFile, Refusal, Tag
+from mkt_search.types import Filters, Judgement, PhotoFile, Refusal, Tag
 
 
 class Catalog(Protocol):
@@ -82,9 +82,15 @@ class Catalog(Protocol):
             StoreError: another transaction is writing now, for which a reader does not wait.
         """
 
+    def judged(self, labels: Sequence[str]) -> dict[str, dict[int, bool]]:
+        """Return what people judged: for a label, whether contents show it, by content id.
+
+        Labels that nobody judged are left out.
+        """
+
 
 class TagCatalog(Protocol):
-    """Tags, and the runs that set them."""
+    """Tags, the runs that set them, and what people judged of the hits of a label."""
 
     def tags(
         self,
@@ -119,6 +125,24 @@ class TagCatalog(Protocol):
 
     def allow_label(self, photo_ids: Sequence[int], label: str) -> int:
         """Let runs set a label on photos again; return how many had it refused."""
+
+    def add_judgements(
+        self, label: str, photos: Mapping[int, bool], *, person: str, model: str
+    ) -> None:
+        """Remember whether photos show a label, by photo id, in place of earlier judgements.
+
+        Args:
+            label: the label.
+            photos: True for yes; a judgement is of the picture, so that copies share it.
+            person: who judged.
+            model: the fingerprint of the checkpoint by whose scores.
+        """
+
+    def remove_judgements(self, label: str, photo_ids: Sequence[int] | None = None) -> int:
+        """Delete judgements for a label, of some photos or all; return of how many pictures."""
+
+    def judgements(self, label: str | None = None) -> Iterator[Judgement]:
+        """Yield judgements by label and photo, of one label or of all."""
 
     def words(self) -> Iterator[tuple[int, str, bool]]:
         """Yield what a person said of pictures: the content id, the label, and True if it was set.
@@ -204,7 +228,7 @@ class IndexCatalog(Protocol):
         """Return what is stored of contents (SHA-256 in hex) under an encoding."""
 
     def spoken_of(self, sha256s: Collection[str]) -> set[str]:
-        """Return those of the contents (SHA-256 in hex) that a person tagged or refused a label."""
+        """Return those of the contents (SHA-256 in hex) of which a person said something."""
 
     def miniatures(self, sha256s: Collection[str]) -> dict[str, bytes]:
         """Return the miniatures of contents (SHA-256 in hex) that have one."""

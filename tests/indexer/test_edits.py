@@ -118,6 +118,19 @@ def test_a_removed_label_follows_edits_and_no_other_picture(
     assert refused(store) == {"a.png: dog", "c.png: cat"}
 
 
+def test_a_judgement_follows_edits_and_no_other_picture(
+    store: Store, encoder: PhotoEncoder, album: Path
+) -> None:
+    for name in ("a.png", "b.png"):
+        photo = store.catalog.photo_at(album / name)
+        assert photo is not None
+        store.catalog.add_judgements("dog", {photo.id: False}, person="ann", model="1")
+    edit(album / "a.png")
+    draw(album / "b.png", 3)
+    bring_in(store, encoder, album)
+    assert [one.path.name for one in store.catalog.judgements("dog")] == ["a.png"]
+
+
 def test_of_two_words_about_a_label_an_edit_keeps_the_later(
     store: Store, encoder: PhotoEncoder, album: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """The catalog in a SQL database: the protocols of `store.catalog`, and what the store needs."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from itertools import islice
@@ -28,6 +28,7 @@ from mkt_search.store.sql import (
     evaluations,
     hand_tags,
     identity,
+    judgements,
     label_vectors,
     lock,
     miniatures,
@@ -52,7 +53,7 @@ from mkt_search.store.sql.database import (
     transaction,
     write_back,
 )
-from mkt_search.types import Filters, PhotoFile, Refusal, Tag
+from mkt_search.types import Filters, Judgement, PhotoFile, Refusal, Tag
 
 PHOTOS_PER_LOOKUP = 500
 
@@ -191,6 +192,11 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         with transaction(self.engine, wait=False) as session:
             label_vectors.remember(session, encoder, vectors)
 
+    def judged(self, labels: Sequence[str]) -> dict[str, dict[int, bool]]:
+        """Return what people judged for each label that they did, by content id: True for yes."""
+        with reading(self._source) as session:
+            return judgements.of_labels(session, labels)
+
     # TagCatalog
 
     def tags(
@@ -231,6 +237,23 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         """Let runs set a label on photos again; return how many had it refused."""
         with transaction(self.engine) as session:
             return refusals.allow(session, photo_ids, label)
+
+    def add_judgements(
+        self, label: str, photos: Mapping[int, bool], *, person: str, model: str
+    ) -> None:
+        """Remember whether photos show a label, by photo id, in place of earlier judgements."""
+        with transaction(self.engine) as session:
+            judgements.add(session, label, photos, person=person, model=model)
+
+    def remove_judgements(self, label: str, photo_ids: Sequence[int] | None = None) -> int:
+        """Delete judgements for a label, of some photos or all; return of how many pictures."""
+        with transaction(self.engine) as session:
+            return judgements.remove(session, label, photo_ids)
+
+    def judgements(self, label: str | None = None) -> Iterator[Judgement]:
+        """Yield judgements by label and photo."""
+        with reading(self._source) as session:
+            yield from judgements.listed(session, label=label)
 
     def words(self) -> Iterator[tuple[int, str, bool]]:
         """Yield (content id, label, whether it was set or refused) of all that a person said."""
@@ -321,7 +344,7 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
             return contents.copies(session, sha256s, encoding_id)
 
     def spoken_of(self, sha256s: Collection[str]) -> set[str]:
-        """Return those of the contents (SHA-256 in hex) that a person tagged or refused a label."""
+        """Return those of the contents (SHA-256 in hex) of which a person said something."""
         with reading(self.engine) as session:
             return hand_tags.spoken_of(session, sha256s)
 

@@ -14,6 +14,7 @@ from mkt_search.store.sql.schema import (
     ChangeRow,
     EncodingRow,
     HandTagRow,
+    JudgementRow,
     LabelVectorRow,
     MiniatureRow,
     Photo,
@@ -34,6 +35,7 @@ VALUES = {
     RunRow.outcome: ("running", "done", "failed", "interrupted", "reverted"),
     TagRow.source: ("auto",),
     HandTagRow.source: ("human", "imported"),
+    JudgementRow.answer: ("yes", "no"),
 }
 
 

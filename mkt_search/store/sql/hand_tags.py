@@ -14,6 +14,7 @@ from mkt_search.store.sql.checksums import COLUMN
 from mkt_search.store.sql.schema import (
     Content,
     HandTagRow,
+    JudgementRow,
     LabelRow,
     MiniatureRow,
     Photo,
@@ -30,7 +31,7 @@ Words = type[HandTagRow] | type[RefusalRow]
 WITHOUT_MINIATURE = union_all(
     *(
         select(table.content_id).where(~exists().where(MiniatureRow.content_id == table.content_id))
-        for table in (HandTagRow, RefusalRow)
+        for table in (HandTagRow, RefusalRow, JudgementRow)
     )
 )
 """The contents that a person spoke of and of which there is no miniature yet."""
@@ -94,12 +95,14 @@ def words(session: Session) -> Iterator[tuple[int, str, bool]]:
 
 
 def spoken_of(session: Session, contents: Collection[str]) -> set[str]:
-    """Return those of the contents (SHA-256 in hex) that a person tagged or refused a label."""
+    """Return those of the contents (SHA-256 in hex) of which a person said something."""
     found: set[str] = set()
     for piece in in_pieces([bytes.fromhex(content) for content in sorted(contents)]):
         has_words = or_(
-            exists().where(HandTagRow.content_id == Content.id),
-            exists().where(RefusalRow.content_id == Content.id),
+            *(
+                exists().where(table.content_id == Content.id)
+                for table in (HandTagRow, RefusalRow, JudgementRow)
+            )
         )
         query = select(Content.sha256).where(Content.sha256.in_(piece), has_words)
         found.update(sha.hex() for sha in session.scalars(query))

@@ -16,7 +16,7 @@ from mkt_search.store.records import (
     Place,
     RootLocation,
 )
-from mkt_search.store.sql import hand_tags
+from mkt_search.store.sql import hand_tags, judgements
 from mkt_search.store.sql.checksums import checked, is_sound
 from mkt_search.store.sql.columns import impossible
 from mkt_search.store.sql.filters import HAS_COPY, filtered
@@ -347,6 +347,7 @@ def _set_content(session: Session, row: Photo, content_id: int, *, is_edit: bool
     if old not in (None, content_id):
         if is_edit:
             hand_tags.carry(session, old, content_id)
+            judgements.carry(session, old, content_id)
         elif hand_tags.is_tagged(session, old):
             _keep_replaced(session, row)
         session.execute(delete(TagRow).where(TagRow.photo_id == row.id))

@@ -14,6 +14,7 @@ from mkt_search.store.sql.filters import HAS_COPY
 from mkt_search.store.sql.schema import (
     Content,
     HandTagRow,
+    JudgementRow,
     Photo,
     RefusalRow,
     SegmentRow,
@@ -81,6 +82,7 @@ def _delete_unused_contents(session: Session) -> int:
     unused = without_photo.where(
         ~exists().where(HandTagRow.content_id == Content.id),
         ~exists().where(RefusalRow.content_id == Content.id),
+        ~exists().where(JudgementRow.content_id == Content.id),
     )
     ids = list(session.scalars(unused))
     miniatures.delete_of(session, ids)

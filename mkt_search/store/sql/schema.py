@@ -1,8 +1,8 @@
 """The tables. Queries are in the files beside this one, changes of the tables in `migrations/`.
 
 root ──< photo >── content ──< vector >── segment >── encoding ── candidate_index
-          │           ├──< hand_tag >── label      miniature of a content      label_vector
-          └──< tag >── label      tag >── run ──< evaluation     revision, change, library
+          │           ├──< hand_tag, refusal, judgement >── label      label_vector
+          └──< tag >── label      tag >── run ──< evaluation   miniature, change, revision, library
 """
 
 from datetime import datetime
@@ -29,7 +29,7 @@ from mkt_search.store.sql.columns import (
     Whole,
 )
 
-HEAD = "0012"
+HEAD = "0013"
 """The migration that this code needs; a database at another one is refused."""
 
 
@@ -190,7 +190,7 @@ class CandidateIndexRow(Base):
 
 
 class LabelRow(Base):
-    """A label that some tag or refusal names, in its first spelling; `key` is that of all."""
+    """A label that a person or a run gave, in its first spelling; `key` is that of all."""
 
     __tablename__ = "label"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -288,6 +288,22 @@ class RefusalRow(Base):
     __tablename__ = "refusal"
     content_id: Mapped[int] = mapped_column(ForeignKey("content.id"), primary_key=True)
     label_id: Mapped[int] = mapped_column(ForeignKey("label.id"), primary_key=True, index=True)
+    created_at: Mapped[datetime]
+
+
+class JudgementRow(Base):
+    """What a person judged of a picture that a search showed: `answer` is yes or no.
+
+    `person` judged it, and `model` is the fingerprint of the checkpoint by whose scores. What comes
+    of judgements is computed from them whenever the label is searched for.
+    """
+
+    __tablename__ = "judgement"
+    content_id: Mapped[int] = mapped_column(ForeignKey("content.id"), primary_key=True)
+    label_id: Mapped[int] = mapped_column(ForeignKey("label.id"), primary_key=True, index=True)
+    answer: Mapped[str]
+    person: Mapped[str] = mapped_column(BytewiseText)
+    model: Mapped[str]
     created_at: Mapped[datetime]
 
 

@@ -25,7 +25,15 @@ from sqlalchemy.orm import Session
 from mkt_search.paths import text_to_path
 from mkt_search.spelling import distinct_labels, label_key
 from mkt_search.store.sql.filters import SHOWS_WORDS, filtered
-from mkt_search.store.sql.schema import HandTagRow, LabelRow, Photo, RefusalRow, Root, TagRow
+from mkt_search.store.sql.schema import (
+    HandTagRow,
+    JudgementRow,
+    LabelRow,
+    Photo,
+    RefusalRow,
+    Root,
+    TagRow,
+)
 from mkt_search.store.sql.statements import in_pieces
 from mkt_search.types import Filters, Source, Tag
 
@@ -53,9 +61,10 @@ def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
 
 
 def delete_unused_labels(session: Session) -> None:
-    """Delete the labels that no tag and no refusal names."""
+    """Delete the labels that no tag, refusal or judgement names."""
     is_named = (
-        exists().where(table.label_id == LabelRow.id) for table in (TagRow, HandTagRow, RefusalRow)
+        exists().where(table.label_id == LabelRow.id)
+        for table in (TagRow, HandTagRow, RefusalRow, JudgementRow)
     )
     session.execute(delete(LabelRow).where(*(~one for one in is_named)))
 

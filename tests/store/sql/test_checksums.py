@@ -21,10 +21,11 @@ VALUES = st.none() | st.integers() | st.floats(allow_nan=False) | st.text() | st
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A library with a candidate index, tags, a miniature and a remembered label."""
+    """A library with a candidate index, tags, a judgement, a miniature, a remembered label."""
     store = made.optimized(tmp_path_factory.mktemp("home"), 600)
     photos = [photo.id for photo in store.catalog.photos()]
     store.catalog.add_tag(photos[:5], "dog")
+    store.catalog.add_judgements("dog", {photos[0]: True}, person="ann", model="1")
     store.catalog.remember_label_vectors("encoder", {"dog": bytes(8)})
     store.catalog.mark_missing(photos[-2:])
     with store.writing("test"), store.run("index", {"a": 1}):

@@ -256,3 +256,26 @@ def test_tags_of_a_library_without_probabilities_keep_their_scores(tmp_path: Pat
         assert session.execute(text("SELECT score, p FROM tag")).all() == [(0.5, None)]
         assert list(checksums.problems(session)) == []
     engine.dispose()
+
+
+def test_a_library_of_before_judgements_keeps_the_words_of_people(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0012")
+        connection.execute(text("INSERT INTO content (id, sha256) VALUES (7, x'01')"))
+        connection.execute(text("INSERT INTO label (id, name, key) VALUES (1, 'dog', 'dog')"))
+        connection.execute(
+            text(
+                "INSERT INTO refusal (content_id, label_id, created_at)"
+                " VALUES (7, 1, '2024-05-17 00:00:00')"
+            )
+        )
+    upgrade(engine)
+    with reading(engine) as session:
+        assert session.execute(text("SELECT content_id, label_id FROM refusal")).all() == [(7, 1)]
+        assert session.scalar(text("SELECT count(*) FROM judgement")) == 0
+        assert list(checksums.problems(session)) == []
+    engine.dispose()
