@@ -348,6 +348,8 @@ def measure(given: argparse.Namespace, corel: Corel, results: Results) -> None:
     print()
     anchors = [meta["trained"]["anchor"] for meta in chosen]
     results.fact("anchor weights", " ".join(f"{anchor['weight']:g}" for anchor in anchors))
+    shares = [f"{meta['trained']['streams']['local_share']:g}" for meta in chosen]
+    results.fact("local shares", " ".join(shares))
     results.fact("anchor splits", ANCHOR_SPLITS)
     results.fact("anchor classes", anchors[0]["classes"])
     results.fact("anchor covered", anchors[0]["covered"])
