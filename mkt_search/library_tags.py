@@ -20,6 +20,7 @@ from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging import export
 from mkt_search.tagging.assign import blocks_within
 from mkt_search.tagging.choice import TagRequest, choose
+from mkt_search.tagging.examples import Examples
 from mkt_search.tagging.stand_out import some_of
 from mkt_search.types import NO_FILTERS, Filters, Refusal, Tag, Vector
 
@@ -42,6 +43,7 @@ class LibraryTags:
         precision: float | None = None,
         min_p: float | None = None,
         dry_run: bool = False,
+        examples: bool = False,
         progress: ProgressCallback = no_progress,
     ) -> TagReport:
         """Tag every photo from stored vectors; the labels' earlier automatic tags are replaced.
@@ -60,6 +62,8 @@ class LibraryTags:
                 clearly like gets none.
             min_p: labels must have at least this probability; in place of a threshold.
             dry_run: report what would change and change nothing.
+            examples: report up to three photos of each label: of those that it goes to the best,
+                one in the middle, and the last.
             progress: called as work advances.
 
         Raises:
@@ -92,6 +96,7 @@ class LibraryTags:
             choice = choose(asked, calibrator, vectors, snapshot, self._everyday_words)
             if choice.note:
                 progress(Progress(tagging.SCORING, message=choice.note))
+            found = Examples(len(labels)) if examples else None
             report = tagging.tag(
                 self.store.catalog,
                 snapshot,
@@ -101,9 +106,17 @@ class LibraryTags:
                 blocks=blocks,
                 run=run,
                 spill_folder=self.store.directory,
+                examples=found,
                 progress=progress,
             )
-            return replace(report, rule=choice.text)
+            report = replace(report, rule=choice.text)
+            if found is None:
+                return report
+            hits = (
+                self._reader.hits_of_label(vector, found.of(row))
+                for row, vector in enumerate(vectors)
+            )
+            return replace(report, examples=dict(zip(labels, hits, strict=True)))
 
         if dry_run:
             return work(None)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,13 @@ LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
 @setting_option("tag.memory_mb")
 @click.option("--dry-run", is_flag=True, help="Print what would change, and change nothing.")
 @click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --dry-run, write a page to look at, all in one file: of each label the best of its "
+    "photos, one in the middle, and the last.",
+)
+@click.option(
     "--add",
     metavar="LABEL",
     type=TEXT,
@@ -75,6 +83,7 @@ def tag(
     photos: tuple[Path, ...],
     vocabulary: Path | None,
     dry_run: bool,
+    html: Path | None,
     add: tuple[str, ...],
     remove: tuple[str, ...],
     allow: tuple[str, ...],
@@ -96,7 +105,7 @@ def tag(
 
     \b
     Examples:
-      mkt tag --vocabulary everyday --dry-run
+      mkt tag --vocabulary everyday --dry-run --html proposed.html
       mkt tag --vocabulary everyday --precision 0.9
       mkt tag a.jpg b.jpg --add "my dog" --remove cat
     """
@@ -112,6 +121,8 @@ def tag(
     if by_hand and (dry_run or as_json):
         flag = "--dry-run" if dry_run else "--json"
         raise click.UsageError(f"{flag} goes with --vocabulary.")
+    if html is not None and not dry_run:
+        raise click.UsageError("--html goes with --dry-run.")
     if vocabulary is not None:
         _leave_threads_to_blocks()
     flags = take_settings(given)
@@ -122,7 +133,7 @@ def tag(
             _by_hand(library, photos, add, remove, allow)
             return
         rule = _rule(library.config.tag, {name: flags[f"tag.{name}"] for name in RULES})
-        _by_score(library, vocabulary, rule, dry_run=dry_run, as_json=as_json)
+        _by_score(library, vocabulary, rule, dry_run=dry_run, html=html, as_json=as_json)
 
 
 def _rule(settings: TagConfig, given: Mapping[str, float | None]) -> dict[str, Any]:
@@ -192,19 +203,33 @@ def _by_score(
     rule: Mapping[str, Any],
     *,
     dry_run: bool,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     from mkt_search.models.vocabulary import read_vocabulary
 
     labels = read_vocabulary(vocabulary)
     with show_progress("opening the model") as progress, downloads(progress=progress):
-        report = library.tag(labels, **rule, dry_run=dry_run, progress=progress)
+        report = library.tag(
+            labels, **rule, dry_run=dry_run, examples=html is not None, progress=progress
+        )
+    counts = sorted(report.by_label.items(), key=lambda item: (-item[1], item[0]))
     if as_json:
         show_json(as_data(report))
-    else:
-        counts = sorted(report.by_label.items(), key=lambda item: (-item[1], item[0]))
+    elif html is None:
         show_table(LABEL_COLUMNS, ((label, f"{count:,}") for label, count in counts))
-    say(_summary(report, dry_run=dry_run))
+    summary = _summary(report, dry_run=dry_run)
+    if html is not None:
+        from mkt_search.pages import proposals
+
+        found = [
+            proposals.Proposal(label, count, report.examples[label])
+            for label, count in counts
+            if report.examples.get(label)
+        ]
+        proposals.write(html, found, summary=summary, made_at=datetime.now())
+        say(f"wrote {printable(html)}: {count_noun(len(found), 'label')}")
+    say(summary)
 
 
 def as_data(report: "TagReport") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mkt_search.display import printable
-from mkt_search.errors import PhotoError, StoreError
+from mkt_search.errors import PhotoError
 from mkt_search.pages import html
 from mkt_search.photos import decode as images
 from mkt_search.types import Box, Hit
@@ -34,7 +34,7 @@ class Card:
     """A hit with what its figure needs.
 
     `aspect` is width / height of the frame; `longest` is the largest score of the sheet, the length
-    of a full bar.
+    of a full bar. `place` is what to show instead of the rank, or "".
     """
 
     rank: int
@@ -43,6 +43,7 @@ class Card:
     aspect: float
     boxes: tuple[Box, ...]
     longest: float
+    place: str = ""
 
     @property
     def name(self) -> str:
@@ -97,11 +98,7 @@ def write(file: Path, hits: Sequence[Hit], *, query: str, side: int, made_at: da
     Raises:
         StoreError: the file cannot be written.
     """
-    text = render(hits, query=query, side=side, made_at=made_at)
-    try:
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as problem:
-        raise StoreError(f"{file}: cannot be written ({problem.strerror}).") from None
+    html.write(file, render(hits, query=query, side=side, made_at=made_at))
 
 
 def render(hits: Sequence[Hit], *, query: str, side: int, made_at: datetime) -> str:

@@ -19,7 +19,7 @@ from mkt_search.models.label_file import LabelFile, read_label_file
 from mkt_search.models.label_table import LabelTable
 from mkt_search.models.record import RecordedModel
 from mkt_search.progress import ProgressCallback
-from mkt_search.scoring import mean_of_views, unit
+from mkt_search.scoring import mean_of_views, score_similarities, unit
 from mkt_search.search.feedback import AdaptedQuery, adapt
 from mkt_search.search.hits import hits_of
 from mkt_search.search.label_vectors import LabelVectors
@@ -32,7 +32,16 @@ from mkt_search.store.interfaces import ContentIds, Snapshot, VectorStore, Weigh
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import PhotoRecord
 from mkt_search.store.store import Store
-from mkt_search.types import Feedback, Filters, Hit, ImageSpec, LabelEncoder, Term, Vector
+from mkt_search.types import (
+    NO_FILTERS,
+    Feedback,
+    Filters,
+    Hit,
+    ImageSpec,
+    LabelEncoder,
+    Term,
+    Vector,
+)
 
 LIKENESS = "Likeness to a photo has no probability; leave out --precision and --min-p."
 TRIED = 12  # labels that are searched for, to find which of them a library shows
@@ -240,6 +249,30 @@ class LibraryReader:
                 found, p = _found(adapted, snapshot, best, calibrator, k, wanted, explanation)
                 with explanation.step("photos and boxes"):
                     return hits_of(catalog, snapshot, found, filters, label=label, spec=spec, p=p)
+
+    def hits_of_label(self, label: Vector, content_ids: ContentIds) -> list[Hit]:
+        """Return photos as hits for a label vector (D,), in this order; without those gone since.
+
+        Raises:
+            CheckpointMismatch, LibraryDamaged, ModelError.
+        """
+        query = WeightedQuery(label[None], np.ones(1, np.float32))
+        calibrator = self.calibrator().calibrator
+        while True:
+            snapshot = self.snapshot()
+            with self._store.catalog.at_one_time() as catalog:
+                if catalog.revision() != snapshot.facts.revision:
+                    continue  # a writer has committed in between
+                live = content_ids[np.isin(content_ids, snapshot.content_ids(content_ids))]
+                products, counts = snapshot.similarities(live, query.labels)
+                k = snapshot.facts.encoding.top_k
+                scores = score_similarities(products, counts, k=k)
+                found = Found(live, scores.global_scores[:, 0], scores.local_scores[:, 0])
+                p = None
+                if calibrator is not None:
+                    p = Probability.of(calibrator, query).at(snapshot, found)
+                spec = self._models.of(snapshot.facts.stored).image
+                return hits_of(catalog, snapshot, found, NO_FILTERS, label=label, spec=spec, p=p)
 
     def nearest_shown(
         self, label: str, *, count: int, filters: Filters, recall: float

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mkt_search.paths import text_to_path
-from mkt_search.types import PhotoFacts, PhotoFile, PhotoVectors
+from mkt_search.types import Hit, PhotoFacts, PhotoFile, PhotoVectors
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ class TagReport:
 
     `refused` tags were left out because a person had removed them from their photos. `by_label`
     counts the automatic tags of each label after the run; `run` is None if nothing was written.
-    `rule` says in words how the tags were chosen.
+    `rule` says in words how the tags were chosen. `examples` are photos of each label, if they were
+    asked for.
     """
 
     run: int | None
@@ -159,6 +160,7 @@ class TagReport:
     refused: int = 0
     by_label: dict[str, int] = field(default_factory=dict)
     rule: str = ""
+    examples: dict[str, list[Hit]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from mkt_search.store.records import TagReport
 from mkt_search.store.spill import SpillFile
 from mkt_search.tagging.assign import Blocks, assign_labels
 from mkt_search.tagging.choice import Choice
+from mkt_search.tagging.examples import Examples
 from mkt_search.types import Vector
 
 SCORING, WRITING = "scoring photos", "writing tags"
@@ -29,6 +30,7 @@ def tag(
     blocks: Blocks,
     run: int | None,
     spill_folder: Path,
+    examples: Examples | None = None,
     progress: ProgressCallback = no_progress,
 ) -> TagReport:
     """Assign labels to every photo, then replace these labels' automatic tags in one transaction.
@@ -42,6 +44,7 @@ def tag(
         blocks: what is scored together.
         run: the run that the tags belong to; None writes nothing and reports what would change.
         spill_folder: where assignments wait on disk until all are known.
+        examples: finds photos of each label among the tags.
         progress: called as work advances.
 
     Raises:
@@ -59,12 +62,12 @@ def tag(
             done += len(content_ids)
             progress(Progress(SCORING, done, total))
         if by_precision is None:
-            return _keep(catalog, labels, spill, run, progress)
+            return _keep(catalog, labels, spill, run, examples, progress)
         with SpillFile(spill_folder) as chosen:
             expected = by_precision.choose(spill, chosen)
             sentence = f"{expected.wrong:,.3g} of {expected.photos:,} tags are expected to be wrong"
             progress(Progress(SCORING, message=sentence))
-            return _keep(catalog, labels, chosen, run, progress)
+            return _keep(catalog, labels, chosen, run, examples, progress)
 
 
 def _keep(
@@ -72,9 +75,12 @@ def _keep(
     labels: Sequence[str],
     spill: SpillFile,
     run: int | None,
+    examples: Examples | None,
     progress: ProgressCallback,
 ) -> TagReport:
     """Write assignments as the tags of a run; without one, report what would change."""
+    if examples is not None:
+        examples.find(spill)
     if run is None:
         return catalog.preview_tag_run(labels, spill)
     return catalog.apply_tag_run(run, labels, spill, step=WRITING, progress=progress)

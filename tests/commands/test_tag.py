@@ -77,6 +77,15 @@ def test_dry_run_changes_nothing(home: Path) -> None:
     assert tagged(home) == []
 
 
+def test_a_dry_run_writes_a_page_of_proposed_photos(home: Path) -> None:
+    page = home / "proposed.html"
+    result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--dry-run", "--html", page)
+    assert "proposed.html: 3 labels" in result.stderr and "would add 6 tags" in result.stderr
+    text = page.read_text()
+    assert text.count("data:image/jpeg") == 5  # of red and blue two photos, of green one
+    assert "would add 6 tags" in text and tagged(home) == []
+
+
 def test_json_reports_what_the_run_did(home: Path) -> None:
     result = mkt("tag", "--vocabulary", "labels.txt", "--top", "1", "--json")
     report = json.loads(result.stdout)
@@ -148,6 +157,8 @@ def test_photo_outside_the_library_cannot_be_tagged(home: Path) -> None:
         (("--vocabulary", "labels.txt", "--add", "dog"), "leave out PHOTO"),
         (("photos/red.png", "--add", "A", "--remove", "a"), '"a" is in --add and --remove'),
         (("photos/red.png", "--remove", "a", "--allow", "a"), '"a" is in --remove and --allow'),
+        (("--vocabulary", "labels.txt", "--html", "a.html"), "--html goes with --dry-run"),
+        (("photos/red.png", "--add", "dog", "--top", "1"), "go with --vocabulary"),
         (("photos/red.png", "--add", "dog", "--dry-run"), "--dry-run goes with --vocabulary"),
     ],
     ids=str,
