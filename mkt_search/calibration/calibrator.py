@@ -18,7 +18,7 @@ from mkt_search.calibration.isotonic import Isotonic
 from mkt_search.calibration.logistic import Logistic
 from mkt_search.calibration.quality import Quality
 from mkt_search.errors import CalibrationError
-from mkt_search.scoring import StreamScores, score
+from mkt_search.scoring import StreamScores, score_similarities, without_padding
 from mkt_search.types import Encoding, PatchVectors, Pooling, Vector
 
 Numbers = NDArray[np.float64]
@@ -100,10 +100,12 @@ class Reference:
 
     def scores(self, labels: Vector, *, k: int) -> Iterator[StreamScores]:
         """Yield the scores of label vectors (L, D), (R, some labels) each, with k best patches."""
-        global_vectors, local_vectors = self.vectors[:, 0], self.vectors[:, 1:]
+        vectors, counts = without_padding(self.vectors, self.counts, k)
+        photos, each, dim = vectors.shape
+        rows = vectors.reshape(-1, dim)
         for first in range(0, len(labels), LABELS_PER_BLOCK):
-            some = labels[first : first + LABELS_PER_BLOCK]
-            yield score(some, global_vectors, local_vectors, self.counts, k=k)
+            products = rows @ labels[first : first + LABELS_PER_BLOCK].T  # (R (1 + m), some)
+            yield score_similarities(products.reshape(photos, each, -1), counts, k=k)
 
     def statistics(self, labels: Vector, *, k: int) -> LabelStatistics:
         """Return how label vectors (L, D) score over the photos, with k best patches."""

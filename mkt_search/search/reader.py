@@ -270,7 +270,9 @@ class LibraryReader:
                 found = Found(live, scores.global_scores[:, 0], scores.local_scores[:, 0])
                 p = None
                 if calibrator is not None:
-                    p = Probability.of(calibrator, query).at(snapshot, found)
+                    p = Probability.of(calibrator, AdaptedQuery.unchanged(query)).at(
+                        snapshot, found
+                    )
                 spec = self._models.of(snapshot.facts.stored).image
                 return hits_of(catalog, snapshot, found, NO_FILTERS, label=label, spec=spec, p=p)
 

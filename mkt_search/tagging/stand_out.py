@@ -85,7 +85,16 @@ class StandOut:
     words: int
 
     @classmethod
-    def of(cls, reference: Reference, labels: Vector, words: Vector, *, k: int) -> "StandOut":
+    def of(
+        cls,
+        reference: Reference,
+        labels: Vector,
+        words: Vector,
+        *,
+        k: int,
+        spreads: float = SPREADS,
+        share: float = SHARE,
+    ) -> "StandOut":
         """Make the rule.
 
         Too few photos, or too few words, count as none.
@@ -95,6 +104,8 @@ class StandOut:
             labels: (L, D).
             words: (W, D).
             k: best patches that count.
+            spreads: standard deviations above the median that a label must score.
+            share: of the words that a label must beat.
 
         Raises:
             QueryError: there are too few photos and too few words.
@@ -111,8 +122,8 @@ class StandOut:
         scale, background = LabelScale.of(reference, labels, k=k), None
         if len(words):
             of_words = LabelScale.of(reference, words, k=k)
-            background = Words(words, of_words.handicap, SHARE)
-        lowest = scale.median + np.float32(SPREADS) * scale.spread if photos else None
+            background = Words(words, of_words.handicap, share)
+        lowest = scale.median + np.float32(spreads) * scale.spread if photos else None
         rule = TagRule(TOP, lowest, scale.handicap, background)
         return cls(rule, photos, len(words))
 
