@@ -33,6 +33,7 @@ from mkt_search.calibration.isotonic import Isotonic
 from mkt_search.calibration.logistic import Logistic
 from mkt_search.calibration.quality import Quality
 from mkt_search.demo.scenes.photos import TEST_SEED, write_photos
+from mkt_search.search.feedback import AdaptedQuery
 from mkt_search.search.probability import Probability
 from mkt_search.search.search import Explanation, search
 from mkt_search.store.interfaces import Snapshot, WeightedQuery
@@ -81,7 +82,7 @@ def searches(results: Results, snapshot: Snapshot, calibrator: Calibrator, label
         start = time.perf_counter()
         found = search(snapshot, query, K)
         middle = time.perf_counter()
-        Probability.of(calibrator, query).at(snapshot, found)
+        Probability.of(calibrator, AdaptedQuery.unchanged(query)).at(snapshot, found)
         end = time.perf_counter()
         plain.append(1e3 * (middle - start))
         with_p.append(1e3 * (end - middle))

@@ -17,6 +17,7 @@ names=(
   training_step
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
   local_vectors patch_distillation teacher_anchor
+  tag_rules probability_cost
   ablations model_speed templates
 )
 
@@ -56,6 +57,11 @@ measure() {
       "${one_thread[@]}" benchmarks/patch_distillation.py --work "$work/patch_distillation" "${json[@]}" ;;
     teacher_anchor)
       "${one_thread[@]}" benchmarks/teacher_anchor.py --work "$work/teacher_anchor" "${json[@]}" ;;
+    tag_rules)
+      "${one_thread[@]}" benchmarks/tag_rules.py --data "$data" \
+        --student "$work/corel5k/seed0/checkpoint" "${json[@]}" ;;
+    probability_cost)
+      "${one_thread[@]}" benchmarks/probability_cost.py --photos 100000 --base 5000 "${json[@]}" ;;
     local_vectors)
       "${one_thread[@]}" benchmarks/local_vectors.py --work "$work/local_vectors" "${json[@]}" ;;
     pooling_speed)
