@@ -27,6 +27,7 @@ from results import Results, add_json_option
 from mkt_search import Library
 from mkt_search.calibration.baselines import Baselines
 from mkt_search.calibration.calibrator import Calibrator, Reference, Stamp
+from mkt_search.calibration.features import features
 from mkt_search.calibration.file import FILE, Found, save
 from mkt_search.calibration.fit import REFERENCES
 from mkt_search.calibration.isotonic import Isotonic
@@ -56,16 +57,23 @@ REQUESTS = {
 
 
 def made_up(snapshot: Snapshot, stamp: Stamp, labels: Vector) -> Calibrator:
-    """Return a calibrator of a library's photos; a label's highest scores have a p near 1."""
+    """Return a calibrator of a library's photos; p is above 0.5 for about five labels of each."""
     content_ids = snapshot.content_ids()
     places = np.linspace(0, len(content_ids) - 1, REFERENCES).astype(np.int64)
     reference = Reference(*snapshot.vectors(content_ids[places]))
-    spread = reference.statistics(labels, k=stamp.top_k).spread.mean()
+    found = reference.statistics(labels, k=stamp.top_k)
+    weights = np.array([1 / found.spread.mean(), 2.0])
+    scores = np.concatenate(
+        [part.fused for part in reference.scores(labels, k=stamp.top_k)], axis=1
+    )
+    middle = np.quantile(
+        Logistic(weights, 0.0).logits(features(scores, found)), max(0, 1 - TOP / len(labels))
+    )
     x = np.linspace(-8, 8, CORNERS)
     return Calibrator(
         stamp=stamp,
         reference=reference,
-        logistic=Logistic(np.array([1 / spread, 2.0]), -8.0),
+        logistic=Logistic(weights, -float(middle)),
         curve=Isotonic(x, 1 / (1 + np.exp(-x))),
         present_from=0.1,
         quality=Quality(100, 1_000, 0.01, 0.02, 0.5, 1.0, 0.0, 0.0),

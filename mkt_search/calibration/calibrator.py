@@ -19,10 +19,12 @@ from mkt_search.calibration.logistic import Logistic
 from mkt_search.calibration.quality import Quality
 from mkt_search.errors import CalibrationError
 from mkt_search.scoring import StreamScores, score_similarities, without_padding
+from mkt_search.store.interfaces import Snapshot
 from mkt_search.types import Encoding, PatchVectors, Pooling, Vector
 
 Numbers = NDArray[np.float64]
 
+MAX_VECTORS = 20_000  # of a library's photos together; a photo may have thousands
 LABELS_PER_BLOCK = 512  # scored over the reference photos together
 
 
@@ -94,6 +96,14 @@ class Reference:
 
     vectors: Vector
     counts: NDArray[np.int64]
+
+    @classmethod
+    def sample(cls, snapshot: Snapshot, most: int) -> "Reference":
+        """Return photos of a library instead: up to `most`, spread evenly, the same each time."""
+        content_ids = np.sort(snapshot.content_ids())
+        count = min(most, MAX_VECTORS // (1 + snapshot.facts.encoding.m), len(content_ids))
+        places = np.linspace(0, len(content_ids) - 1, count).astype(np.int64)
+        return cls(*snapshot.vectors(content_ids[places]))
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -62,7 +62,9 @@ def adapt(
     if not judgements:
         return AdaptedQuery.unchanged(query)
     k = snapshot.facts.encoding.top_k
-    reference = calibrator.reference if calibrator is not None else _some_photos(snapshot)
+    reference = (
+        Reference.sample(snapshot, REFERENCES) if calibrator is None else calibrator.reference
+    )
     vectors, offsets = query.labels.copy(), np.zeros(query.terms)
     refused: list[int] = []
     judged, is_confirmed = 0, False
@@ -95,10 +97,3 @@ def _judged(answers: Mapping[int, bool], snapshot: Snapshot) -> JudgedPhotos:
     return JudgedPhotos(
         vectors, counts, np.array([answers[i] for i in content_ids.tolist()], np.bool_)
     )
-
-
-def _some_photos(snapshot: Snapshot) -> Reference:
-    """Return some photos of the library, always the same."""
-    content_ids = np.sort(snapshot.content_ids())
-    some = np.unique(np.random.default_rng(0).integers(0, max(len(content_ids), 1), REFERENCES))
-    return Reference(*snapshot.vectors(content_ids[some[: len(content_ids)]]))

@@ -24,6 +24,9 @@ from mkt_search.types import Encoding, Vector
 
 MEGABYTE = 1_000_000
 
+MAX_SORTED = 1 / 16
+"""Share of all pairs of photo and label that can be sorted as they are."""
+
 Ids = NDArray[np.int64]
 
 
@@ -267,20 +270,24 @@ def select_labels(
     """
     n, labels = scores.shape
     columns = slice(first, first + labels)
-    threshold = rule.threshold
-    if isinstance(threshold, np.ndarray):
-        threshold = threshold[columns]
-    worth = scores if rule.handicap is None else scores - rule.handicap[columns]
+    handicap = np.zeros(labels, np.float32) if rule.handicap is None else rule.handicap[columns]
     is_selected = np.ones((n, labels), np.bool_)
-    if threshold is not None:
-        np.greater_equal(scores, threshold, out=is_selected)
-    if bar is not None:
-        is_selected &= worth >= bar[:, None]
-    if 0 < rule.top < labels:
-        passing = np.where(is_selected, worth, -np.inf)
-        last = np.partition(passing, labels - rule.top, axis=1)[:, labels - rule.top]  # (n,)
-        is_selected &= worth >= last[:, None]
+    if rule.threshold is not None:
+        lowest = rule.threshold
+        if isinstance(lowest, np.ndarray):
+            lowest = lowest[columns]
+        np.greater_equal(scores, lowest, out=is_selected)
+    if 0 < rule.top < labels and np.count_nonzero(is_selected) > MAX_SORTED * scores.size:
+        # Of many that pass, sorting only those that may be among the best is faster.
+        all_worth = scores if rule.handicap is None else scores - handicap
+        if rule.threshold is not None:
+            all_worth = np.where(is_selected, all_worth, -np.inf)
+        last = np.partition(all_worth, labels - rule.top, axis=1)[:, labels - rule.top]  # (n,)
+        is_selected &= all_worth >= last[:, None]
     photos, found = np.nonzero(is_selected)
-    return LabelAssignments(photos, found + first, scores[is_selected], worth[is_selected]).best(
-        rule.top
-    )
+    chosen = scores[photos, found]
+    worth = chosen - handicap[found]
+    if bar is not None:
+        above = np.flatnonzero(worth >= bar[photos])
+        photos, found, chosen, worth = photos[above], found[above], chosen[above], worth[above]
+    return LabelAssignments(photos, found + first, chosen, worth).best(rule.top)

@@ -8,12 +8,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from mkt_search.calibration.calibrator import Reference
 from mkt_search.calibration.file import Found
 from mkt_search.errors import QueryError
 from mkt_search.store.interfaces import Snapshot
 from mkt_search.tagging.assign import TagRule
 from mkt_search.tagging.by_precision import ByPrecision, LabelProbabilities
-from mkt_search.tagging.stand_out import TOP, LabelScale, StandOut, handicap, sample
+from mkt_search.tagging.stand_out import PHOTOS, TOP, LabelScale, StandOut, handicap
 from mkt_search.types import Vector
 
 DEFAULT_PRECISION = 0.8
@@ -104,7 +105,7 @@ def choose(
     if calibrator.calibrator is not None:
         probabilities = LabelProbabilities(calibrator.calibrator, labels)
     if asked.is_nothing:
-        found = StandOut.of(sample(snapshot), labels, words(), k=k)
+        found = StandOut.of(Reference.sample(snapshot, PHOTOS), labels, words(), k=k)
         text = f"at most {TOP} a photo, labels that stand out among {found.among}"
         why, way_out = "The calibrator cannot tell which photos show a label", ""
         if calibrator.calibrator is None:
@@ -116,7 +117,7 @@ def choose(
     elif probabilities is not None:
         less = handicap(probabilities.statistics.mean)
     else:
-        less = LabelScale.of(sample(snapshot), labels, k=k).handicap
+        less = LabelScale.of(Reference.sample(snapshot, PHOTOS), labels, k=k).handicap
     limit = f"at most {asked.top:,} a photo" if asked.top else "any number a photo"
     if not asked.needs_p:
         by = "" if asked.threshold is None else f", scores from {asked.threshold:g}"

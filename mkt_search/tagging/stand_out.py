@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from mkt_search.calibration.calibrator import Reference
 from mkt_search.calibration.features import MIN_SPREAD
 from mkt_search.errors import QueryError
-from mkt_search.store.interfaces import Snapshot
 from mkt_search.tagging.assign import TagRule, Words
 from mkt_search.types import Vector
 
 TOP = 5  # labels of a photo, at most
 PHOTOS, FEWEST_PHOTOS = 100, 20
-MAX_VECTORS = 20_000  # of all these photos; every patch of a photo may be stored
 WORDS, FEWEST_WORDS = 200, 20
 SPREADS = 2.0  # standard deviations above the median of a label's scores
 SHARE = 0.95  # of the words that a label must beat
@@ -59,15 +57,6 @@ class LabelScale:
 def handicap(mean: NDArray[np.floating[Any]]) -> Vector:
     """Return (L,): what labels are worth less than their scores, given the mean of these."""
     return (HANDICAP * mean).astype(np.float32)
-
-
-def sample(snapshot: Snapshot) -> Reference:
-    """Return up to `PHOTOS` photos of a library, the same ones each time."""
-    content_ids = snapshot.content_ids()
-    count = min(PHOTOS, MAX_VECTORS // (1 + snapshot.facts.encoding.m), len(content_ids))
-    places = np.linspace(0, len(content_ids) - 1, count).astype(np.int64)
-    vectors, counts = snapshot.vectors(np.sort(content_ids)[places])
-    return Reference(vectors, counts)
 
 
 def some_of(words: Sequence[str]) -> list[str]:
