@@ -47,6 +47,7 @@ def test_the_wheel_has_the_three_packages_the_migrations_and_the_settings(site: 
         "mkt_search/pages/templates/sheet.html",
         "mkt_search/models/vocabularies/everyday.toml",
         "mkt_search/demo/scenes/world.py",
+        "mkt_search/demo/shipped/checkpoint/calibrator.npz",
         "mkt_search/demo/shipped/checkpoint/student.safetensors",
         "mkt_search/demo/shipped/clip/open_clip_model.safetensors",
         "indexer/pipeline.py",

@@ -12,7 +12,7 @@ OUT.run keeps the state of the run: a run that was killed continues after its la
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from mkt_search.datasets.dataset import Rows
+from mkt_search.errors import CalibrationError
 from mkt_search.models import checkpoint
 from mkt_search.models.anchor_choice import AnchorChoice, Point
 from mkt_search.models.checkpoint import Meta, hash_file
@@ -31,11 +32,12 @@ from mkt_search.models.stream_choice import StreamChoice
 from mkt_search.models.student import Student
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import DataConfig, Stage1Config
-from mkt_search.types import EQUAL_SHARES, ImageSpec
+from mkt_search.types import EQUAL_SHARES, Encoding, ImageSpec
 from training.data.features import FeatureCache, compute_features
 from training.data.label_vectors import open_label_space
 from training.data.sources import FeatureSource, PhotoSource, Source, steps_per_epoch
 from training.data.task import Task, read_task, remarks, report_unreadable, task_provenance
+from training.learning import held_out
 from training.learning.anchor import (
     AnchorSpec,
     choose_weight,
@@ -152,6 +154,7 @@ def train(
             session.resume(saved)
             say(f"continuing after epoch {len(saved.history)} of {plan.optimizer.epochs}")
         session.give_anchor(teacher)
+        session.hold_out(teacher)
         del teacher  # its vectors are on disk, or it was copied; free its memory
 
         # epochs
@@ -292,6 +295,8 @@ def create_learner(
 
 def for_folds(plan: Stage1Plan) -> Stage1Plan:
     """Return the plan of the students of folds, which learn in fewer epochs."""
+    if not plan.optimizer.epochs:
+        return plan
     epochs = -(-plan.optimizer.epochs // EPOCHS_OVER)
     share = epochs / plan.optimizer.epochs
     warmup = share * plan.optimizer.warmup_epochs
@@ -326,6 +331,7 @@ class Session:
         self._say = remarks(progress, STEP)
         self._anchor: dict[str, Any] | None = None
         self._streams: dict[str, Any] | None = None
+        self._folds: list[tuple[Task, Learner, Source]] = []  # students of folds, if trained
         self._unreadable_reported = prepared.unreadable_reported
         self._steps = steps_per_epoch(len(task.trainable), plan.optimizer.batch_size)
         self._learner = create_learner(plan, task, prepared, processes)
@@ -406,7 +412,54 @@ class Session:
                 processes=own,
                 on_step=self._report_steps(name, steps),
             )
+        learner.optimizer.state.clear()  # its memory is that of two students
+        self._folds.append((part, learner, prepared.source))
         return learner, prepared.source
+
+    def hold_out(self, teacher: Teacher | None) -> None:
+        """Keep what students of folds see of labels that they did not learn, for the calibrator.
+
+        Those that chose an anchor serve, else they are trained now; a run that was stopped has
+        their vectors already.
+
+        Args:
+            teacher: that a student starts as, or learns from.
+        """
+        own, path = self._processes, self._run.folder / held_out.FILE
+        if own.from_first(lambda: bool(held_out.read(path, self._key))):
+            return
+        folds = list(fold_tasks(self._task, seed=self._plan.run.seed))
+        try:
+            held_out.check_folds(folds)
+            if not self._folds:
+                self._say("training on parts of the labels, to calibrate scores on the others")
+                for part in folds:
+                    self._train_student(part, teacher)
+            own.from_first(lambda: held_out.write(path, self._key, list(self._held_out())))
+        except (CalibrationError, NotFinite) as error:
+            self._say(f"{held_out.NONE}: {error}")
+        self._folds.clear()
+
+    def _held_out(self) -> Iterator[held_out.HeldOut]:
+        """Yield what each student of a fold sees, with the anchor and the streams chosen."""
+        for part, learner, source in self._folds:
+            learner.start_share = self._learner.start_share
+            learner.student.anchor = self._prepared.student.anchor
+            with learner.evaluation_weights():
+                share = self._local_share
+                yield held_out.held_out(part, source, self._encoding, local_share=share)
+
+    @property
+    def _key(self) -> str:
+        """What the students of folds depend on."""
+        chosen = {"anchor": self._anchor, "streams": self._streams}
+        return held_out.key_of({"settings": dict(self._run.settings), **chosen})
+
+    @property
+    def _encoding(self) -> Encoding:
+        """How a library pools the student's patches if nothing is set."""
+        student = self._prepared.student
+        return held_out.encoding_of(student.dim, student.grid, self._plan.loss.k)
 
     def _record(self, found: AnchorChoice) -> None:
         """Record and report how the anchor was chosen."""
@@ -508,7 +561,22 @@ class Session:
             found, unreadable = self._evaluate(self._task.photos.test)
             if not self._prepared.unreadable_reported:  # these took part in no epoch
                 report_unreadable(self._task, unreadable, self._progress)
-            return self._write({"test": found})
+            meta = self._write({"test": found})
+            self._calibrate()
+            return meta
+
+    def _calibrate(self) -> None:
+        """Write the calibrator into the finished checkpoint, if folds held enough out."""
+        parts = held_out.read(self._run.folder / held_out.FILE, self._key)
+        if parts:
+            task, source, share = self._task, self._prepared.source, self._local_share
+            held_out.calibrate(
+                self._out,
+                parts,
+                lambda: held_out.own_photos(task, source, self._encoding, local_share=share),
+                task.space.encoder.encode,
+                self._say,
+            )
 
     def _evaluate(self, rows: Rows) -> tuple[dict[str, Any], Rows]:
         task, source = self._task, self._prepared.source

@@ -35,6 +35,7 @@ from training.data.features import compute_vectors
 from training.data.label_vectors import LabelSpace
 from training.data.sources import LABEL_STREAM, PhotoSource, VectorSource, steps_per_epoch
 from training.data.task import Task, read_task, remarks, report_unreadable, task_provenance
+from training.learning import held_out
 from training.learning.epoch import NotFinite
 from training.learning.evaluate import evaluate
 from training.learning.prompt import PromptLearner, labels_of_step
@@ -260,7 +261,30 @@ class Session:
         rows = self._task.photos.test
         before = self._evaluate(rows, self._task.vectors)
         after = self._evaluate(rows, self._tuned_vectors())
-        return self._write({"test": after, "before": before})
+        meta = self._write({"test": after, "before": before})
+        self._calibrate()
+        return meta
+
+    def _calibrate(self) -> None:
+        """Write a calibrator, on what stage 1 held out, with labels by the tuned prompt."""
+        say, model, task = remarks(self._progress, STEP), self._model, self._task
+        folder = beside(model.directory, ".run")
+        parts = held_out.read(folder / held_out.FILE, held_out.key_of(model.meta.trained))
+        if not parts:
+            say(
+                f"{held_out.NONE}: stage 1 held nothing out, or {folder} is not there any more;"
+                " `mkt calibrate` makes one from labeled photos"
+            )
+            return
+        encoding = held_out.encoding_of(model.dim, model.grid, model.top_k)
+        source, share = self._source, model.local_share
+        held_out.calibrate(
+            self._out,
+            parts,
+            lambda: held_out.own_photos(task, source, encoding, local_share=share),
+            self._learner.frozen_prompt().encode,
+            say,
+        )
 
     def _pass(self, number: int) -> tuple[float, float]:
         """Pass once over the training photos; return the mean loss and the last rate.

@@ -5,8 +5,8 @@ the logits of each come from a regression on the others, and the isotonic curve 
 The quality is that of labels that had a part in neither the regression nor the curve.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,23 @@ class Labeled:
         return Labeled(self.vectors[rows], self.counts[rows], self.targets[rows])
 
 
+@dataclass(frozen=True)
+class Part:
+    """Photos whose vectors are of one model, with L labels and their vectors (L, D)."""
+
+    labeled: Labeled
+    labels: Sequence[str]
+    label_vectors: Vector
+
+    def usable(self) -> "Part":
+        """Return the labels that some photo shows and another does not."""
+        is_shown = (self.labeled.targets > 0).any(axis=0)
+        columns = np.flatnonzero(is_shown & (self.labeled.targets < 0).any(axis=0))
+        labels = [self.labels[column] for column in columns.tolist()]
+        labeled = replace(self.labeled, targets=self.labeled.targets[:, columns])
+        return Part(labeled, labels, self.label_vectors[columns])
+
+
 def fit(
     labeled: Labeled,
     labels: Sequence[str],
@@ -62,7 +79,7 @@ def fit(
     seed: int = 0,
     made_from: str = "",
 ) -> Calibrator:
-    """Fit a calibrator.
+    """Fit a calibrator on photos of the model itself.
 
     Args:
         labeled: photos, with targets +1, -1, or 0 where the truth is not known.
@@ -75,52 +92,153 @@ def fit(
     Raises:
         CalibrationError: there are too few photos or labels, or scores are not finite.
     """
-    usable = _usable(labeled)
-    _check(len(labeled), int(usable.sum()))
-    labels = [label for label, is_usable in zip(labels, usable, strict=True) if is_usable]
-    label_vectors, targets = label_vectors[usable], labeled.targets[:, usable]
+    part = Part(labeled, labels, label_vectors).usable()
+    check_enough(len(labeled), len(part.labels))
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(labeled))
-    reference = _reference(labeled.at(order))
-    rows = np.sort(order[len(reference) :][: max(FEWEST_PHOTOS, MOST_PAIRS // len(labels))])
-    found = _scores(labeled, rows, label_vectors, stamp.top_k)
-    x = features(found, reference.statistics(label_vectors, k=stamp.top_k))  # (n, L, F)
-    if not np.isfinite(x).all():
-        raise CalibrationError(
-            "the model gives scores that are not finite numbers, so that they cannot be calibrated."
-        )
-    part = targets[rows]
-    folds = rng.permutation(len(labels)) % FOLDS
-    logits = np.empty(part.shape)
+    found = _Scored.of(part, stamp.top_k, rng)
+    x, targets = found.x, found.targets
+    folds = rng.permutation(len(part.labels)) % FOLDS
+    logits = np.empty(targets.shape)
     for number in range(FOLDS):
         is_other = folds != number
-        logits[:, ~is_other] = _logistic(x[:, is_other], part[:, is_other]).logits(x[:, ~is_other])
-    p = np.empty(part.shape)
-    for number in range(FOLDS):
-        is_other = folds != number
-        p[:, ~is_other] = _curve(logits[:, is_other], part[:, is_other]).at(logits[:, ~is_other])
-    present_from = choose_present(p, part, rng)
+        logistic = _logistic(x[:, is_other], targets[:, is_other])
+        logits[:, ~is_other] = logistic.logits(x[:, ~is_other])
+    p = _by_other_labels(logits, targets, folds)
+    present_from = choose_present(p, targets, rng)
     return Calibrator(
         stamp=stamp,
-        reference=reference,
-        logistic=_logistic(x, part),
-        curve=_curve(logits, part),
+        reference=found.reference,
+        logistic=_logistic(x, targets),
+        curve=_curve(logits, targets),
         present_from=present_from,
-        quality=measure(p, part, present_from=present_from),
-        baselines=fit_baselines(found, part),
-        labels=tuple(labels),
+        quality=measure(p, targets, present_from=present_from),
+        baselines=fit_baselines(found.scores, targets),
+        labels=tuple(part.labels),
         made_from=made_from,
     )
 
 
-def _usable(labeled: Labeled) -> NDArray[np.bool_]:
-    """Return (L,): the labels that some photo shows and another does not."""
-    is_shown, is_not = (labeled.targets > 0).any(axis=0), (labeled.targets < 0).any(axis=0)
-    usable: NDArray[np.bool_] = np.logical_and(is_shown, is_not)
-    return usable
+@dataclass(frozen=True)
+class Fold:
+    """Photos of a student that learned from others, and from all labels but those held out."""
+
+    part: Part
+    held_out: Collection[str]
+
+    @property
+    def is_held_out(self) -> NDArray[np.bool_]:
+        """(L,): which labels of the part are held out."""
+        return np.isin(self.part.labels, list(self.held_out))
 
 
-def _check(photos: int, labels: int) -> None:
+def fit_on_folds(
+    own: Part,
+    folds: Sequence[Fold],
+    stamp: Stamp,
+    *,
+    seed: int = 0,
+    made_from: str = "",
+) -> Calibrator:
+    """Fit a calibrator for a model that learned every label whose truth is known.
+
+    The regression is fitted on labels that the model learned, and the curve on what labels that a
+    model did not learn come to by such a regression: in each fold, one on the labels that its
+    student learned gives the logits of those held out. So how high a student scores is its own,
+    whatever it took to train it, and how much less a new label's score says is that of the folds.
+
+    Args:
+        own: photos of the model itself, best such that it did not learn from them.
+        folds: no label is held out in two of them.
+        stamp: of the scores of the model.
+        seed: draws the reference photos and the folds of labels.
+        made_from: what to say of photos and labels.
+
+    Raises:
+        CalibrationError: there are too few photos or labels, or scores are not finite.
+    """
+    own = own.usable()
+    check_enough(len(own.labeled), len(own.labels))
+    rng = np.random.default_rng(seed)
+    found = _Scored.of(own, stamp.top_k, rng)
+    folds = [replace(each, part=each.part.usable()) for each in folds]
+    folds = [each for each in folds if 0 < each.is_held_out.sum() < len(each.part.labels)]
+    photos = sum(len(each.part.labeled) for each in folds)
+    check_enough(photos, sum(int(each.is_held_out.sum()) for each in folds))
+    logits, targets = _joined([_transferred(each, stamp.top_k, rng) for each in folds])
+    p = _by_other_labels(logits, targets, rng.permutation(targets.shape[1]) % FOLDS)
+    present_from = choose_present(p, targets, rng)
+    return Calibrator(
+        stamp=stamp,
+        reference=found.reference,
+        logistic=_logistic(found.x, found.targets),
+        curve=_curve(logits, targets),
+        present_from=present_from,
+        quality=measure(p, targets, present_from=present_from),
+        baselines=fit_baselines(found.scores, found.targets),
+        labels=tuple(own.labels),
+        made_from=made_from,
+    )
+
+
+def _transferred(each: Fold, k: int, rng: np.random.Generator) -> tuple[Numbers, Targets]:
+    """Return logits and targets of the labels held out, by a regression on the others."""
+    found, is_held = _Scored.of(each.part, k, rng), each.is_held_out
+    logistic = _logistic(found.x[:, ~is_held], found.targets[:, ~is_held])
+    return logistic.logits(found.x[:, is_held]), found.targets[:, is_held]
+
+
+def _joined(parts: Sequence[tuple[Numbers, Targets]]) -> tuple[Numbers, Targets]:
+    """Return parts as one, where the truth of a photo for labels of another is not known."""
+    shape = sum(len(targets) for _, targets in parts), sum(t.shape[1] for _, t in parts)
+    logits, targets = np.zeros(shape), np.zeros(shape, np.int8)
+    row = column = 0
+    for some, truth in parts:
+        n, count = truth.shape
+        place = (slice(row, row + n), slice(column, column + count))
+        logits[place], targets[place] = some, truth
+        row, column = row + n, column + count
+    return logits, targets
+
+
+def _by_other_labels(logits: Numbers, targets: Targets, folds: NDArray[np.int64]) -> Numbers:
+    """Return p (n, L) by curves that are fitted on the other folds of labels; folds (L,)."""
+    p = np.empty(targets.shape)
+    for number in range(FOLDS):
+        is_other = folds != number
+        curve = _curve(logits[:, is_other], targets[:, is_other])
+        p[:, ~is_other] = curve.at(logits[:, ~is_other])
+    return p
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores (n, L) of photos, their features (n, L, F), the targets, and the reference photos."""
+
+    scores: Vector
+    x: Numbers
+    targets: Targets
+    reference: Reference
+
+    @classmethod
+    def of(cls, part: Part, k: int, rng: np.random.Generator) -> "_Scored":
+        """Score photos, with k best patches."""
+        labeled = part.labeled
+        most = max(FEWEST_PHOTOS, MOST_PAIRS // len(part.labels))
+        order = rng.permutation(len(labeled))
+        reference = reference_of(labeled.at(order))
+        rows = np.sort(order[len(reference) :][:most])
+        found = _scores(labeled, rows, part.label_vectors, k)
+        x = features(found, reference.statistics(part.label_vectors, k=k))
+        if not np.isfinite(x).all():
+            raise CalibrationError(
+                "the model gives scores that are not finite numbers, so that they cannot be"
+                " calibrated."
+            )
+        return cls(found, x, labeled.targets[rows], reference)
+
+
+def check_enough(photos: int, labels: int) -> None:
+    """Raise CalibrationError if there are too few photos or labels to calibrate on."""
     if photos < FEWEST_PHOTOS:
         raise CalibrationError(
             f"{photos:,} photos are too few to calibrate on: {FEWEST_PHOTOS:,} labeled ones are "
@@ -133,7 +251,7 @@ def _check(photos: int, labels: int) -> None:
         )
 
 
-def _reference(labeled: Labeled) -> Reference:
+def reference_of(labeled: Labeled) -> Reference:
     """Return the first photos as the reference, as many as the file has room for.
 
     Raises:

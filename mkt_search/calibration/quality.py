@@ -43,7 +43,7 @@ class Quality:
 
     Args:
         labels: how many were measured, with a photo that shows them.
-        photos: how many each of them was measured on.
+        photos: how many they were measured on.
         ece: expected calibration error over bins of equal mass.
         ece_likely: the same over probabilities of `LIKELY` or more; None if there are none.
         brier_skill: 1 is perfect, 0 as good as the share of each label alone.

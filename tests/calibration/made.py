@@ -24,13 +24,20 @@ NAMES = [f"label {number}" for number in range(LABELS)]
 
 
 def draw(
-    seed: int = 0, *, photos: int = PHOTOS, labels: int = LABELS, strength: float = 1.5
+    seed: int = 0,
+    *,
+    photos: int = PHOTOS,
+    labels: int = LABELS,
+    strength: float | NDArray[np.float64] = 1.5,
 ) -> tuple[Labeled, Vector]:
-    """Return photos with their truth, and label vectors (L, D); without strength p is chance."""
+    """Return photos with their truth, and label vectors (L, D); without strength p is chance.
+
+    `strength` is the part of a label's vector in its photos, of all labels or of each (L,).
+    """
     rng = np.random.default_rng(seed)
     z = unit(rng.normal(size=(labels, DIM)).astype(np.float32))
     shown: NDArray[np.bool_] = rng.random((photos, labels)) < 0.1
-    part = shown.astype(np.float32) @ z * np.float32(strength)
+    part = (shown * np.asarray(strength, np.float32)).astype(np.float32) @ z
     noise = rng.normal(size=(photos, 1 + M, DIM)).astype(np.float32) / np.float32(np.sqrt(DIM))
     vectors = unit(part[:, None] + noise, np.float32(0.5))
     targets = np.where(shown, 1, -1).astype(np.int8)

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mkt_search.calibration.fit import Labeled, fit
+from mkt_search.calibration.fit import Fold, Labeled, Part, fit, fit_on_folds
+from mkt_search.calibration.quality import measure
 from mkt_search.errors import CalibrationError
 from mkt_search.scoring import score
-from tests.calibration.made import NAMES, STAMP, draw, fitted
+from tests.calibration.made import LABELS, NAMES, PHOTOS, STAMP, draw, fitted
 
 
 def test_probabilities_of_labels_never_fitted_are_near_the_truth() -> None:
@@ -56,6 +57,51 @@ def test_too_few_photos_or_labels_are_refused(photos: int, labels: int, why: str
     labeled, z = draw(photos=photos, labels=labels)
     with pytest.raises(CalibrationError, match=f"{why} are too few"):
         fit(labeled, NAMES[:labels], z, STAMP)
+
+
+def folds_of(shift: float, photos: int = PHOTOS) -> list[Fold]:
+    """Return folds of students that score all labels otherwise than the model, held-out ones less.
+
+    `shift` is how much the part of a label in its photos lacks if it is held out.
+    """
+    found = []
+    for number in range(2):
+        held = NAMES[number * LABELS // 2 : (number + 1) * LABELS // 2]
+        strength = np.where(np.isin(NAMES, held), 1.0 - shift, 1.0)
+        labeled, z = draw(number + 1, strength=strength, photos=photos)
+        found.append(Fold(Part(labeled, NAMES, z), held))
+    return found
+
+
+def own(strength: float = 1.0) -> Part:
+    labeled, z = draw(strength=strength)
+    return Part(labeled, NAMES, z)
+
+
+def test_the_level_of_scores_is_the_model_s_own_and_not_that_of_folds() -> None:
+    weak, strong = (fit_on_folds(own(s), folds_of(0.0), STAMP) for s in (1.0, 2.0))
+    for calibrator, strength in ((weak, 1.0), (strong, 2.0)):
+        labeled, z = draw(7, strength=strength)
+        vectors = labeled.vectors
+        scores = score(z, vectors[:, 0], vectors[:, 1:], labeled.counts, k=STAMP.top_k).fused
+        p = calibrator.probabilities(scores, calibrator.statistics(z))
+        found = measure(p, labeled.targets, present_from=0.5).reached[0.8]
+        assert found.precision is not None and 0.65 < found.precision <= 1
+
+
+def test_labels_held_out_decide_what_the_score_of_a_new_label_is_worth() -> None:
+    same, less = (fit_on_folds(own(), folds_of(shift), STAMP) for shift in (0.0, 0.9))
+    assert less.quality.reached[0.5].recall < same.quality.reached[0.5].recall / 2
+    assert less.curve.y[-1] < same.curve.y[-1]
+    assert set(same.labels) == set(NAMES)
+
+
+def test_too_few_labels_held_out_are_refused() -> None:
+    one = folds_of(0.0)[0]
+    with pytest.raises(CalibrationError, match="labels are too few"):
+        fit_on_folds(own(), [one], STAMP)
+    with pytest.raises(CalibrationError, match="too few"):
+        fit_on_folds(own(), [replace(one, held_out=NAMES)], STAMP)
 
 
 def test_scores_that_are_not_finite_are_refused() -> None:

@@ -10,7 +10,7 @@ Every step leaves a folder and is skipped when that is there, so a killed run co
     DIR/plain         stage 1 without distillation, for comparison
     DIR/distilled     stage 1
     DIR/tuned         stage 2
-    DIR/checkpoint    what is shipped: `tuned` in 16 bits; its text tower is DIR/clip
+    DIR/checkpoint    what is shipped: `tuned` in 16 bits with a calibrator; its tower is DIR/clip
 """
 
 import json
@@ -21,7 +21,7 @@ from typing import Any
 
 from mkt_search.demo.scenes.photos import LABELS_FILE, SPLITS_FILE, write_dataset
 from mkt_search.demo.scenes.world import draw_scene, unseen_shown
-from mkt_search.errors import TrainingError
+from mkt_search.errors import CalibrationError, TrainingError
 from mkt_search.files import write_atomically
 from mkt_search.models import checkpoint, conv_vit
 from mkt_search.models.checkpoint import Prompt
@@ -30,7 +30,9 @@ from mkt_search.models.student import read_tensors
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.settings.config import DataConfig, Stage1Config, Stage2Config
 from training import stage1, stage2
+from training.demo.calibrator import SCENES, fit_demo
 from training.demo.clip import SIDE, ClipRecipe, train_clip
+from training.learning.held_out import NONE
 from training.runs.files import hold
 from training.runs.history import EpochCallback, ignore_epoch
 
@@ -130,7 +132,12 @@ def build_demo(
                 stage1.train(data, settings, out, **callbacks)
         if not _is_finished(folder / TUNED, progress):
             stage2.train(data, recipe.prompt, folder / DISTILLED, folder / TUNED, **callbacks)
-        return pack(folder)
+        made = pack(folder)
+        try:
+            fit_demo(made, scenes=min(SCENES, recipe.test), progress=progress)
+        except CalibrationError as error:
+            progress(Progress(STEP, message=f"{NONE}: {error}"))
+        return made
 
 
 def _record(recipe: Recipe, path: Path) -> None:
