@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: test soak demo install lock clean
+.PHONY: test soak demo web install lock clean
 
 test: install
 	scripts/check --all
@@ -14,6 +14,11 @@ soak: install
 # Index, search, tag and evaluate a rendered world; the result is mkt-demo/report.html.
 demo: install
 	$(VENV)/bin/mkt demo
+
+# Build the pages of `mkt serve` from web/ into the package; needs Node 20. The built files are in
+# the repository, so that nobody else needs it.
+web:
+	cd web && npm ci --no-audit --no-fund && npm run build
 
 install: $(VENV)/.ready
 
@@ -26,8 +31,8 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 # Resolve the newest versions; needs uv (`pip install uv`).
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --no-emit-index-url \
-		--extra cpu --extra heif --extra raw --extra parquet --extra datasets --extra plots --extra postgres --extra dev \
+		--extra cpu --extra heif --extra raw --extra parquet --extra datasets --extra plots --extra postgres --extra map --extra web --extra dev \
 		--constraint constraints.txt --custom-compile-command "make lock" -o requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) web/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

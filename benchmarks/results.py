@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 Cell = str | int | float | None
-LIBRARIES = ("torch", "faiss-cpu", "faiss-gpu-cu12", "numpy", "sqlalchemy")
+LIBRARIES = ("torch", "faiss-cpu", "faiss-gpu-cu12", "numpy", "sqlalchemy", "openTSNE")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 VECTOR_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # widest first
 SAVED_DIGITS = 6  # significant digits of a float in the file

@@ -18,7 +18,7 @@ names=(
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
   local_vectors patch_distillation teacher_anchor
   tag_rules probability_cost
-  ablations model_speed templates
+  ablations model_speed templates projection
 )
 
 measure() {
@@ -43,6 +43,7 @@ measure() {
     corel5k)
       "$python" benchmarks/corel5k.py --data "$data" --work "$work/corel5k" --seeds 1 "${json[@]}" ;;
     templates) "${one_thread[@]}" benchmarks/templates.py "${json[@]}" ;;
+    projection) "${one_thread[@]}" benchmarks/projection.py "${json[@]}" ;;
     model_speed) "${one_thread[@]}" benchmarks/model_speed.py "${json[@]}" ;;
     anchor_cost) "${one_thread[@]}" benchmarks/anchor_cost.py "${json[@]}" ;;
     pooling-corel5k)

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         LibraryDamaged,
         LibraryLocked,
         LibraryNotFound,
+        MapError,
         MktError,
         ModelError,
         PhotoError,
+        PhotoNotFound,
         QueryError,
         SchemaOutdated,
         StoreError,
@@ -40,7 +42,11 @@ if TYPE_CHECKING:
     from mkt_search.models.build import Model, open_model
     from mkt_search.models.vocabulary import read_vocabulary
     from mkt_search.progress import Progress, ProgressCallback, no_progress
+    from mkt_search.projection.colours import MapColours
+    from mkt_search.projection.shown import MapCluster, PhotoMap
+    from mkt_search.search.completion import LabelHint
     from mkt_search.search.plan import Plan
+    from mkt_search.search.regions import Region
     from mkt_search.search.score_photo import LabelScore, score_photo
     from mkt_search.search.search import Explanation
     from mkt_search.settings.config import Config
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
     from mkt_search.store.optimize import Optimized
     from mkt_search.store.records import (
         Evaluation,
+        LabelCount,
         PhotoRecord,
         PruneReport,
         RunInfo,
@@ -90,18 +97,25 @@ __all__ = [
     "Filters",
     "Hit",
     "Judgement",
+    "LabelCount",
+    "LabelHint",
     "LabelScore",
     "LeftOut",
     "Library",
     "LibraryDamaged",
     "LibraryLocked",
     "LibraryNotFound",
+    "MapCluster",
+    "MapColours",
+    "MapError",
     "MktError",
     "Model",
     "ModelError",
     "Optimized",
     "PhotoError",
     "PhotoFacts",
+    "PhotoMap",
+    "PhotoNotFound",
     "PhotoRecord",
     "Plan",
     "Problem",
@@ -111,6 +125,7 @@ __all__ = [
     "QueryError",
     "RecallReport",
     "Refusal",
+    "Region",
     "RepairSummary",
     "Report",
     "RunInfo",
@@ -135,9 +150,9 @@ __all__ = [
 _NAMES_BY_MODULE = {
     "errors": (
         *("CheckpointMismatch", "ConfigError", "DatasetError", "EvaluationError", "LibraryDamaged"),
-        *("CalibrationError",),
+        *("CalibrationError", "PhotoNotFound"),
         *("LibraryLocked", "LibraryNotFound", "MktError", "ModelError", "PhotoError", "QueryError"),
-        *("SchemaOutdated", "StoreError", "TrainingError", "UnknownLabel"),
+        *("MapError", "SchemaOutdated", "StoreError", "TrainingError", "UnknownLabel"),
     ),
     "evaluation.ann_recall": ("RecallReport",),
     "evaluation.calibration_report": ("CalibrationReport",),
@@ -146,14 +161,20 @@ _NAMES_BY_MODULE = {
     "library": ("Library",),
     "models.build": ("Model", "open_model"),
     "progress": ("Progress", "ProgressCallback", "no_progress"),
+    "search.completion": ("LabelHint",),
+    "projection.colours": ("MapColours",),
+    "projection.shown": ("MapCluster", "PhotoMap"),
     "search.plan": ("Plan",),
+    "search.regions": ("Region",),
     "search.score_photo": ("LabelScore", "score_photo"),
     "search.search": ("Explanation",),
     "settings.config": ("Config", "load"),
     "store.checks": ("Problem",),
     "store.interfaces": ("Snapshot",),
     "store.optimize": ("Optimized",),
-    "store.records": ("Evaluation", "PhotoRecord", "PruneReport", "RunInfo", "TagReport"),
+    "store.records": (
+        *("Evaluation", "LabelCount", "PhotoRecord", "PruneReport", "RunInfo", "TagReport"),
+    ),
     "store.status": ("Status",),
     "models.vocabulary": ("read_vocabulary",),
     "types": (

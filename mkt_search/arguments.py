@@ -5,10 +5,18 @@ from pathlib import Path
 
 from mkt_search.errors import QueryError
 
+PhotoName = Path | str | int
+"""A photo of a library: its path, or its id."""
+
 
 def as_paths(named: Path | str | Sequence[Path | str]) -> Sequence[Path | str]:
     """Return one path as a list, and several as they are."""
     return [named] if isinstance(named, str | Path) else named
+
+
+def as_names(named: PhotoName | Sequence[PhotoName]) -> Sequence[PhotoName]:
+    """Return one photo as a list, and several as they are."""
+    return [named] if isinstance(named, str | Path | int) else named
 
 
 def refuse_text(labels: Sequence[str]) -> None:

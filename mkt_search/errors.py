@@ -12,6 +12,7 @@ MktError                      a sentence with a way out; the CLI prints it and e
 │   ├── LibraryDamaged        a segment is missing or its bytes changed
 │   └── SchemaOutdated        the database needs `mkt migrate`
 ├── QueryError                a search or a filter that cannot be understood
+│   └── PhotoNotFound         a photo that is not in the library
 ├── CalibrationError          a calibrator that is missing, damaged or of another model
 ├── DatasetError              labeled photos, or the files that describe them
 ├── EvaluationError           models and labeled photos that cannot be evaluated together
@@ -40,7 +41,14 @@ class CheckpointMismatch(ModelError):
 
 
 class UnknownLabel(ModelError):
-    """A label is not in the label table; the text names the nearest known ones."""
+    """A label is not in the label table; the text names the nearest known ones.
+
+    `labels` are all that are not.
+    """
+
+    def __init__(self, message: str, labels: frozenset[str] = frozenset()) -> None:
+        super().__init__(message)
+        self.labels = labels
 
 
 class StoreError(MktError):
@@ -59,12 +67,20 @@ class LibraryDamaged(StoreError):
     """A segment is missing, or its bytes have changed."""
 
 
+class MapError(StoreError):
+    """The map of a library is damaged, or cannot be made."""
+
+
 class SchemaOutdated(StoreError):
     """The database has the schema of another version of the program."""
 
 
 class QueryError(MktError):
     """A query or a filter cannot be understood."""
+
+
+class PhotoNotFound(QueryError):
+    """A photo is not in the library."""
 
 
 class CalibrationError(MktError):

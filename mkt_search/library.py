@@ -14,10 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
+from mkt_search.arguments import PhotoName, as_paths, refuse_text, refuse_unknown
 from mkt_search.calibration.calibrator import Calibrator
 from mkt_search.errors import CalibrationError, EvaluationError, QueryError, StoreError
 from mkt_search.library_feedback import LibraryFeedback
+from mkt_search.library_map import LibraryMap
+from mkt_search.library_review import LibraryReview
 from mkt_search.models.build import Model, open_model
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.search import query as queries
@@ -41,6 +43,7 @@ from mkt_search.store.prune import prune
 from mkt_search.store.records import Evaluation, PhotoRecord, PruneReport, RunInfo
 from mkt_search.store.status import Status, status
 from mkt_search.store.store import Store
+from mkt_search.store.timeline import Timeline, Timelines
 from mkt_search.types import (
     NO_FILTERS,
     Filters,
@@ -57,12 +60,14 @@ if TYPE_CHECKING:
     from mkt_search.evaluation.calibration_report import CalibrationReport
     from mkt_search.evaluation.labels import Only
     from mkt_search.evaluation.report import Report
+    from mkt_search.search.completion import LabelHint
+    from mkt_search.search.regions import Region
     from mkt_search.search.score_photo import Fuse, LabelScore
 
 STATES = ("indexed", "failed", "missing")
 
 
-class Library(LibraryFeedback):
+class Library(LibraryReview, LibraryFeedback, LibraryMap):
     """A photo library: `open` or `create` one, then index, search, tag and iterate over its photos.
 
     Another process may write while this one reads; what it commits is found by the next call.
@@ -73,6 +78,7 @@ class Library(LibraryFeedback):
         self.store = store
         self.config = config
         self._reader = LibraryReader(store, config, model=model or config.model.checkpoint or None)
+        self._timelines = Timelines(store.catalog.timeline, store.catalog.revision)
 
     @classmethod
     def create(
@@ -181,9 +187,50 @@ class Library(LibraryFeedback):
         refuse_unknown("state", state, STATES)
         return self.store.catalog.photos(state=state, filters=self._reader.named(filters))
 
-    def photo(self, path: Path | str) -> PhotoRecord:
-        """Return a photo by its path. Raises QueryError if it is not in the library."""
+    def photo(self, path: PhotoName) -> PhotoRecord:
+        """Return a photo by its path or id. Raises PhotoNotFound if it is not in the library."""
         return self._reader.photo(path)
+
+    def photos_after(
+        self, photo_id: int = 0, *, state: str | None = None, count: int = 100
+    ) -> list[PhotoRecord]:
+        """Return photos page by page: the first ones with a larger id, in the order of their ids.
+
+        Args:
+            photo_id: the id of the last photo of the page before.
+            state: only "indexed", "failed" or "missing" photos.
+            count: how many at most.
+
+        Raises:
+            QueryError: there is no such state.
+        """
+        refuse_unknown("state", state, STATES)
+        return self.store.catalog.photos_after(photo_id, state=state, count=count)
+
+    def copies(self, photo: PhotoName) -> list[PhotoRecord]:
+        """Return the indexed photos with the same bytes as a photo, without itself.
+
+        Raises:
+            PhotoNotFound: it is not in the library.
+        """
+        record, catalog = self.photo(photo), self.store.catalog
+        contents = list(catalog.content_ids_of([record.content]).values()) if record.content else []
+        found = catalog.photos_of_contents(contents, NO_FILTERS)
+        return [copy for copies in found.values() for copy in copies if copy.id != record.id]
+
+    def timeline(self, filters: Filters = NO_FILTERS, *, revision: int | None = None) -> Timeline:
+        """Return the ids of the photos that a search can find, the newest first, and the months.
+
+        The last few timelines are kept, so that a page can be continued while photos are added.
+
+        Args:
+            filters: conditions on the photos.
+            revision: of a timeline that was returned before; by default it is that of now.
+
+        Raises:
+            QueryError: the timeline of that revision is gone.
+        """
+        return self._timelines.get(self._reader.named(filters), revision=revision)
 
     # Indexing
 
@@ -353,7 +400,7 @@ class Library(LibraryFeedback):
             CalibrationError: p is asked for, and there is no calibrator.
             QueryError, UnknownLabel, ModelError, StoreError.
         """
-        terms = queries.merged(queries.parse(query) if isinstance(query, str) else list(query))
+        terms = _terms(query)
         if k is not None and k < 1:
             raise QueryError(f"-k {k} asks for no photo; name at least 1.")
         for name, share in (("--precision", precision), ("--min-p", min_p)):
@@ -369,6 +416,19 @@ class Library(LibraryFeedback):
             boxes=boxes,
             explanation=explanation if explanation is not None else Explanation(),
         )
+
+    def regions(self, photo: PhotoName, query: str | Sequence[Term]) -> "list[Region]":
+        """Return where a photo shows each term of a query: rectangles, and a heat map.
+
+        Args:
+            photo: its path or id.
+            query: as for `search`.
+
+        Raises:
+            QueryError: the query cannot be understood, or the photo has no vectors.
+            PhotoNotFound, UnknownLabel, ModelError, StoreError.
+        """
+        return self._reader.regions(photo, _terms(query))
 
     def nearest_shown(
         self, label: str, *, count: int = 3, filters: Filters = NO_FILTERS
@@ -392,6 +452,17 @@ class Library(LibraryFeedback):
             filters=self._reader.named(filters),
             recall=self.config.search.recall,
         )
+
+    def complete(self, prefix: str, *, count: int = 20) -> "list[LabelHint]":
+        """Return labels that begin with a prefix: of tags, of earlier searches, of vocabularies.
+
+        Args:
+            prefix: the beginning, in any case.
+            count: how many at most.
+        """
+        from mkt_search.search.completion import complete
+
+        return complete(self.store, self._reader.label_file, prefix, count=count)
 
     def score(
         self,
@@ -674,3 +745,7 @@ class Library(LibraryFeedback):
     def migrate(self) -> None:
         """Bring the database to the schema of this version. Raises LibraryLocked, StoreError."""
         self.store.migrate()
+
+
+def _terms(query: str | Sequence[Term]) -> list[Term]:
+    return queries.merged(queries.parse(query) if isinstance(query, str) else list(query))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mkt_search.arguments import as_paths, refuse_text, refuse_unknown
+from mkt_search.arguments import PhotoName, as_names, refuse_text, refuse_unknown
 from mkt_search.errors import QueryError, UnknownLabel
 from mkt_search.models.vocabulary import EVERYDAY, Vocabulary, read_vocabulary
 from mkt_search.progress import Progress, ProgressCallback, no_progress
 from mkt_search.search.reader import LibraryReader
 from mkt_search.settings.config import Config
 from mkt_search.spelling import clean_label
-from mkt_search.store.records import PhotoRecord, TagReport
+from mkt_search.store.records import LabelCount, PhotoRecord, TagReport
 from mkt_search.store.store import Store
 from mkt_search.tagging import bulk as tagging
 from mkt_search.tagging import export
@@ -145,7 +145,7 @@ class LibraryTags:
         with self.store.writing("mkt untag"):
             return self.store.catalog.revert_run(run)
 
-    def add_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
+    def add_tag(self, photos: PhotoName | Sequence[PhotoName], label: str) -> int:
         """Tag pictures by hand; return how many photos did not have the tag yet.
 
         The tag belongs to the picture: its copies have it too, and it stays with the picture
@@ -160,7 +160,7 @@ class LibraryTags:
         with self.store.writing("mkt tag --add"):
             return self.store.catalog.add_tag(self._unchanged(photos), label)
 
-    def remove_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
+    def remove_tag(self, photos: PhotoName | Sequence[PhotoName], label: str) -> int:
         """Remove a tag from pictures, whoever set it; return how many photos had it.
 
         No run sets it on them, or on their copies, until you add it by hand or `allow_tag` it.
@@ -173,7 +173,7 @@ class LibraryTags:
         with self.store.writing("mkt tag --remove"):
             return self.store.catalog.remove_tag(self._unchanged(photos), label)
 
-    def allow_tag(self, photos: Path | str | Sequence[Path | str], label: str) -> int:
+    def allow_tag(self, photos: PhotoName | Sequence[PhotoName], label: str) -> int:
         """Let runs set a tag again that was removed by hand; return how many photos had it refused.
 
         Raises:
@@ -181,7 +181,7 @@ class LibraryTags:
             LibraryLocked, StoreError.
         """
         label = self.label_name(label)
-        ids = [self._reader.photo(path).id for path in as_paths(photos)]
+        ids = [photo.id for photo in self._reader.photos(as_names(photos))]
         with self.store.writing("mkt tag --allow"):
             return self.store.catalog.allow_label(ids, label)
 
@@ -204,7 +204,7 @@ class LibraryTags:
         self,
         *,
         label: str | None = None,
-        photo: Path | str | None = None,
+        photo: PhotoName | None = None,
         filters: Filters = NO_FILTERS,
     ) -> Iterator[Refusal]:
         """Yield the tags that were removed by hand and that no run may set, photo by photo.
@@ -222,11 +222,11 @@ class LibraryTags:
             label=self._name(label), photo=id_, filters=self._reader.named(filters)
         )
 
-    def _unchanged(self, photos: Path | str | Sequence[Path | str]) -> list[int]:
+    def _unchanged(self, photos: PhotoName | Sequence[PhotoName]) -> list[int]:
         """Return the ids of photos, as `_unchanged_photos` returns these."""
         return [photo.id for photo in self._unchanged_photos(photos)]
 
-    def _unchanged_photos(self, photos: Path | str | Sequence[Path | str]) -> list[PhotoRecord]:
+    def _unchanged_photos(self, photos: PhotoName | Sequence[PhotoName]) -> list[PhotoRecord]:
         """Return photos whose files, if they exist now, are as the library knows them.
 
         Raises:
@@ -235,7 +235,7 @@ class LibraryTags:
         """
         from indexer.walk import modified_ns
 
-        found = [self._reader.photo(path) for path in as_paths(photos)]
+        found = self._reader.photos(as_names(photos))
         for photo in found:
             try:
                 about = os.stat(photo.path)
@@ -251,7 +251,7 @@ class LibraryTags:
         self,
         *,
         label: str | None = None,
-        photo: Path | str | None = None,
+        photo: PhotoName | None = None,
         source: str | None = None,
         run: int | None = None,
         filters: Filters = NO_FILTERS,
@@ -284,12 +284,16 @@ class LibraryTags:
             return found
         return (replace(tag, parents=file.ancestors(tag.label)) for tag in found)
 
+    def tag_counts(self) -> list[LabelCount]:
+        """Return how many photos have each label as a tag, in the order of the labels."""
+        return self.store.catalog.count_tags()
+
     def export_tags(
         self,
         file: Path | str,
         *,
         label: str | None = None,
-        photo: Path | str | None = None,
+        photo: PhotoName | None = None,
         source: str | None = None,
         run: int | None = None,
         filters: Filters = NO_FILTERS,

@@ -76,6 +76,9 @@ class NumpySnapshot:
         rows = self._rows(content_ids)
         return StoredVectors(self._vectors[rows], self._members[rows].sum(axis=2))
 
+    def global_vectors(self, content_ids: ContentIds) -> Vector:
+        return self._vectors[self._rows(content_ids), 0]
+
     def member_patches(self, content_ids: ContentIds) -> NDArray[np.bool_]:
         return self._members[self._rows(content_ids)]
 

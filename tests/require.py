@@ -40,3 +40,18 @@ def imagemagick() -> str:
             if said.startswith("Version: ImageMagick"):
                 return command
     skip_or_fail("imagemagick", "ImageMagick is not installed")
+
+
+def chromium() -> str:
+    """Return the path of Chromium; skip or fail the test where it is missing."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if (path := shutil.which(name)) is not None:
+            return path
+    skip_or_fail("chromium", "Chromium is not installed")
+
+
+def npm() -> str:
+    """Return the path of npm; skip or fail the test where it is missing."""
+    if (path := shutil.which("npm")) is not None:
+        return path
+    skip_or_fail("node", "Node.js with npm is not installed")

@@ -19,6 +19,7 @@ from mkt_search.errors import (
     CheckpointMismatch,
     LibraryNotFound,
     MktError,
+    PhotoNotFound,
     QueryError,
     StoreError,
     UnknownLabel,
@@ -479,3 +480,24 @@ def test_a_closed_library_says_so_whatever_is_asked_of_it(home: Path) -> None:
             call()
     with Library.open(home) as again:
         assert again.search("red", k=1)
+
+
+def test_a_photo_is_named_by_its_path_or_its_id(own_library: Path) -> None:
+    path = own_library / "photos" / "red.png"
+    with Library.open(own_library) as library:
+        record = library.photo(path)
+        assert library.photo(record.id) == record
+        assert library.add_tag([record.id, path], "ball") == 1
+        assert [tag.label for tag in library.tags(photo=record.id)] == ["ball"]
+        assert [copy.path.name for copy in library.copies(path)] == ["copy.png"]
+        with pytest.raises(PhotoNotFound, match="There is no photo 99999 in the library"):
+            library.photo(99_999)
+
+
+def test_photos_are_listed_page_by_page(library: Library) -> None:
+    first = library.photos_after(count=5)
+    rest = library.photos_after(first[-1].id, count=5)
+    assert [p.id for p in (*first, *rest)] == sorted(p.id for p in library.photos())
+    assert library.photos_after(state="failed") == []
+    with pytest.raises(QueryError, match='no state "odd"'):
+        library.photos_after(state="odd")

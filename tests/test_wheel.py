@@ -46,6 +46,8 @@ def test_the_wheel_has_the_three_packages_the_migrations_and_the_settings(site: 
         "mkt_search/migrations/versions/0001_first.py",
         "mkt_search/pages/templates/sheet.html",
         "mkt_search/models/vocabularies/everyday.toml",
+        "mkt_search/web/static/app.js",
+        "mkt_search/web/static/index.html",
         "mkt_search/demo/scenes/world.py",
         "mkt_search/demo/shipped/checkpoint/calibrator.npz",
         "mkt_search/demo/shipped/checkpoint/student.safetensors",

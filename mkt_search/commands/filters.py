@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mkt_search.days import first_moment
 from mkt_search.display import count_noun
 from mkt_search.errors import QueryError
 from mkt_search.terminal.options import COUNT, TEXT, option
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-DATE_FORMATS = ("%Y", "%Y-%m", "%Y-%m-%d")
-
 
 class Date(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no generic
-    """A day, or the first day of a month or year, in one of `DATE_FORMATS`."""
+    """A day, or the first day of a month or year, as `days` reads it."""
 
     name = "date"
 
@@ -30,10 +28,10 @@ class Date(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no gener
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
         """Parse a date; anything else is a usage error that shows the formats."""
-        for form in DATE_FORMATS:
-            with suppress(ValueError):
-                return datetime.strptime(value, form)
-        self.fail(f'"{value}" is not a date; write 2024, 2024-05 or 2024-05-17.', param, ctx)
+        try:
+            return first_moment(value)
+        except QueryError as problem:
+            self.fail(str(problem), param, ctx)
 
 
 _filter = partial(option, section="Filters")

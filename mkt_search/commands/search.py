@@ -10,7 +10,7 @@ import click
 
 from mkt_search.commands.filters import dates_note, filter_options, take_filters
 from mkt_search.commands.open_library import open_library
-from mkt_search.display import count_noun, path_as_text, printable
+from mkt_search.display import count_noun, printable
 from mkt_search.terminal.options import (
     TEXT,
     Command,
@@ -23,9 +23,8 @@ from mkt_search.terminal.options import (
 from mkt_search.terminal.output import Column, say, show_json, show_table
 
 if TYPE_CHECKING:
-    from mkt_search.calibration.selection import Expected
     from mkt_search.search.search import Explanation
-    from mkt_search.types import Hit, Term
+    from mkt_search.types import Hit
 
 HIT_COLUMNS = (
     Column("rank", is_number=True),
@@ -133,6 +132,7 @@ def search(
       mkt search --like holiday.jpg --html hits.html
       mkt search sunset --paths -0 | xargs -0 cp -t best/
     """
+    from mkt_search.json_forms import hits as hits_as_json
     from mkt_search.search import query as query_language
     from mkt_search.search.search import Explanation as Explained
 
@@ -156,15 +156,15 @@ def search(
             exact=exact,
             explanation=explanation,
         )
-        asked = describe(terms)
+        asked = query_language.describe(terms)
         nearest: list[str] = []
         if explanation.match == "none" and terms[0].label is not None:
             nearest = library.nearest_shown(terms[0].label, filters=filters)
         if html is not None:
             _write_sheet(html, hits, asked, settings.thumbnail)
         if as_json:
-            shown = [as_data(hit) for hit in hits]
-            show_json(_with_match(shown, hits, explanation, nearest) if asks_for_p else shown)
+            shown = [hits_as_json.as_data(hit) for hit in hits]
+            show_json(_with_match(hits, explanation, nearest) if asks_for_p else shown)
         elif paths or null:
             _show_paths(hits, b"\0" if null else b"\n")
         elif html is None:
@@ -209,38 +209,6 @@ def _refuse_two_outputs(as_json: bool, paths: bool) -> None:
         raise click.UsageError("--json and --paths exclude each other; give one of them.")
 
 
-def describe(terms: "Sequence[Term]") -> str:
-    """Return a query as one line: `2*dog + like beach.jpg - person`."""
-    from mkt_search.search.query import quoted
-
-    text = ""
-    for term in terms:
-        name = quoted(term.label) if term.label else f"like {printable(term.photo or '')}"
-        weight = "" if abs(term.weight) == 1 else f"{abs(term.weight):g}*"
-        sign = " - " if term.weight < 0 else " + "
-        text += sign + weight + name
-    return text.removeprefix(" + ").strip()
-
-
-def as_data(hit: "Hit") -> dict[str, Any]:
-    """Return a hit as JSON values; boxes are fractions of the upright photo's width and height."""
-    return {
-        "photo": hit.photo_id,
-        "path": path_as_text(hit.path),
-        **({} if hit.p is None else {"p": hit.p}),
-        "score": hit.score,
-        "global": hit.global_part,
-        "local": hit.local_part,
-        "boxes": [
-            {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
-            for box in hit.boxes
-        ],
-        "copies": [path_as_text(path) for path in hit.copies],
-        "taken_at": hit.taken_at.isoformat() if hit.taken_at else None,
-        "date_source": hit.date_source,
-    }
-
-
 def _row(rank: int, hit: "Hit") -> tuple[str, ...]:
     parts = (hit.score, hit.global_part, hit.local_part)
     p = () if hit.p is None else (f"{hit.p:.2f}",)
@@ -248,32 +216,25 @@ def _row(rank: int, hit: "Hit") -> tuple[str, ...]:
 
 
 def _with_match(
-    shown: list[dict[str, Any]],
-    hits: "Sequence[Hit]",
-    explanation: "Explanation",
-    nearest: "Sequence[str]",
+    hits: "Sequence[Hit]", explanation: "Explanation", nearest: "Sequence[str]"
 ) -> dict[str, Any]:
     """Return hits with what is expected of them, as JSON values."""
-    expected = _expected_counts(hits)
+    from mkt_search.json_forms import hits as hits_as_json
+
     return {
         "match": explanation.match,
         "nearest": list(nearest),
-        "expected": {"photos": expected.photos, "wrong": expected.wrong},
-        "hits": shown,
+        "expected": hits_as_json.expected(hits),
+        "hits": [hits_as_json.as_data(hit) for hit in hits],
     }
 
 
-def _expected_counts(hits: "Sequence[Hit]") -> "Expected":
-    import numpy as np
-
-    from mkt_search.calibration.selection import Expected
-
-    return Expected.of(np.array([hit.p or 0.0 for hit in hits]))
-
-
 def _expected(hits: "Sequence[Hit]") -> str:
-    counts = _expected_counts(hits)
-    return f"{count_noun(counts.photos, 'photo')}, {counts.wrong:.3g} of them expected to be wrong."
+    from mkt_search.json_forms import hits as hits_as_json
+
+    counts = hits_as_json.expected(hits)
+    photos = count_noun(counts["photos"], "photo")
+    return f"{photos}, {counts['wrong']:.3g} of them expected to be wrong."
 
 
 def _match_sentence(explanation: "Explanation", asked: str, nearest: "Sequence[str]") -> str:

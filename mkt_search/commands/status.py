@@ -1,14 +1,13 @@
 """`mkt status`: the state of the library, and the photos that cannot be read."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mkt_search.commands.open_library import open_library
-from mkt_search.display import byte_size, count_noun, path_as_text, printable
+from mkt_search.display import byte_size, count_noun, printable
 from mkt_search.terminal.options import json_option, library_option
 from mkt_search.terminal.output import Column, say, show_json, show_table
 
@@ -40,7 +39,9 @@ def status(failed: bool, left_out: bool, as_json: bool, directory: Path | None) 
         elif left_out:
             _show_left_out(library, as_json=as_json)
         elif as_json:
-            show_json(as_data(library.status()))
+            from mkt_search.json_forms import status as status_as_json
+
+            show_json(status_as_json.as_data(library.status()))
         else:
             show_table(STATUS_COLUMNS, _rows(library.status()))
 
@@ -64,30 +65,12 @@ def _show_left_out(library: "Library", *, as_json: bool) -> None:
 def _show_reasons(found: Sequence[tuple[Path, str]], *, as_json: bool) -> bool:
     """Print paths and reasons; return whether that was JSON, after which nothing is said."""
     if as_json:
-        show_json([{"path": path_as_text(path), "reason": reason} for path, reason in found])
+        from mkt_search.json_forms import reasons
+
+        show_json([reasons.as_data(path, reason) for path, reason in found])
     else:
         show_table(REASON_COLUMNS, ((printable(path), reason) for path, reason in found))
     return as_json
-
-
-def as_data(found: "Status") -> dict[str, Any]:
-    """Return the state of a library as JSON; sizes in bytes."""
-    return {
-        "directory": path_as_text(found.directory),
-        "photos": found.photos,
-        "duplicates": found.duplicates,
-        "model": found.model,
-        "encoding": asdict(found.encoding) if found.encoding else None,
-        "retired": found.retired or None,
-        "building": list(found.building) if found.building else None,
-        "segments": found.segments,
-        "bytes_segments": found.bytes_segments,
-        "bytes_database": found.bytes_database,
-        "candidate_index": asdict(index) if (index := found.candidate_index) else None,
-        "roots": [{**asdict(root), "path": path_as_text(root.path)} for root in found.roots],
-        "tags": found.tags,
-        "writer": found.writer,
-    }
 
 
 def _rows(found: "Status") -> Iterator[tuple[str, str]]:

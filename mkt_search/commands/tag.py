@@ -11,7 +11,7 @@ import click
 from mkt_search.commands.open_library import open_library
 from mkt_search.display import count_noun, printable
 from mkt_search.models.download_policy import downloads
-from mkt_search.settings.config import TagConfig
+from mkt_search.settings.tag_rules import RULES, asked_of_tags
 from mkt_search.spelling import label_key
 from mkt_search.terminal.options import (
     COUNT,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from mkt_search.library import Library
     from mkt_search.store.records import TagReport
 
-RULES = ("precision", "min_p", "threshold")
 LABEL_COLUMNS = (Column("label"), Column("photos", is_number=True))
 
 
@@ -132,18 +131,8 @@ def tag(
         if vocabulary is None:
             _by_hand(library, photos, add, remove, allow)
             return
-        rule = _rule(library.config.tag, {name: flags[f"tag.{name}"] for name in RULES})
+        rule = asked_of_tags(library.config.tag, {name: flags[f"tag.{name}"] for name in RULES})
         _by_score(library, vocabulary, rule, dry_run=dry_run, html=html, as_json=as_json)
-
-
-def _rule(settings: TagConfig, given: Mapping[str, float | None]) -> dict[str, Any]:
-    """Return what is asked of tags: by flags, or else by settings that are not the default."""
-    flags = {name: value for name, value in given.items() if value is not None}
-    if flags:
-        return {"top": settings.top, **flags}
-    set_ = {name: getattr(settings, name) for name in RULES}
-    asked = {name: value for name, value in set_.items() if value != getattr(TagConfig(), name)}
-    return {"top": settings.top, **asked}
 
 
 def _refuse_two_wishes(wishes: Mapping[str, Sequence[str]]) -> None:

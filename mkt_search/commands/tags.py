@@ -194,21 +194,11 @@ def _show_refused(found: "Iterator[Refusal]", *, as_json: bool) -> None:
 
 def _show_runs(runs: "Sequence[RunInfo]", *, as_json: bool) -> None:
     if as_json:
-        show_json([_run_as_data(run) for run in runs])
+        from mkt_search.json_forms import runs as runs_as_json
+
+        show_json([runs_as_json.as_data(run) for run in runs])
     elif not show_table(RUN_COLUMNS, (_run_row(run) for run in runs)):
         say("No runs yet.")
-
-
-def _run_as_data(run: "RunInfo") -> dict[str, Any]:
-    return {
-        "run": run.id,
-        "kind": run.kind,
-        "started_at": run.started_at.isoformat() + "Z",
-        "ended_at": run.ended_at.isoformat() + "Z" if run.ended_at else None,
-        "outcome": run.outcome,
-        "settings": run.settings,
-        "summary": run.summary,
-    }
 
 
 def _run_row(run: "RunInfo") -> tuple[str, ...]:

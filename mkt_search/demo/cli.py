@@ -1,5 +1,6 @@
 """`mkt demo`: every command on a small synthetic world, without a network."""
 
+import shlex
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def demo(context: click.Context, folder: Path, photos: int) -> None:
     run = partial(_run, context)
     report = Tour(folder, photos=photos, mkt=run, say=say, show_progress=show_progress).go()
     click.echo(printable(report))
+    serve = shlex.join(["mkt", "serve", "--library", str(folder), "--open"])
+    say(f"See the library in a browser: `{printable(serve)}`")
 
 
 def _run(context: click.Context, words: list[str]) -> None:

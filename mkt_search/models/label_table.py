@@ -122,7 +122,7 @@ class LabelTable:
         rows = [self._rows(label) for label in labels]
         unknown = [label for label, own in zip(labels, rows, strict=True) if not own]
         if unknown:
-            raise UnknownLabel(self._unknown_message(unknown))
+            raise UnknownLabel(self._unknown_message(unknown), frozenset(unknown))
         vectors = [self.vectors[own].mean(axis=0) for own in rows]
         return unit(np.array(vectors, np.float32).reshape(len(labels), self.dim))
 

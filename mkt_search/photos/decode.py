@@ -38,10 +38,12 @@ __all__ = [
     "SUFFIXES",
     "Decoded",
     "decode",
+    "mean_colour",
     "read",
     "thumbnail",
     "to_pixels",
     "to_views",
+    "webp_thumbnail",
 ]
 
 DECODER = 2
@@ -51,6 +53,7 @@ MAX_PIXELS = 179_000_000
 MAX_FILE_BYTES = MAX_DECODE_BYTES * 3 // 4
 MAX_SCALED_ASPECT = 16  # a longer strip is cropped first: scaled whole it could fill the memory
 THUMBNAIL_JPEG_QUALITY = 82
+THUMBNAIL_WEBP_QUALITY = 75
 
 _TRANSPOSITIONS = {  # EXIF orientation -> what makes the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -226,10 +229,26 @@ def _pixel_edges(image: Image.Image, box: Box) -> tuple[int, int, int, int]:
 
 def thumbnail(image: Image.Image, side: int) -> bytes:
     """Return an RGB image as a JPEG whose longer side has at most `side` pixels; never enlarge."""
+    return _saved(image, side, "JPEG", THUMBNAIL_JPEG_QUALITY)
+
+
+def webp_thumbnail(image: Image.Image, side: int) -> bytes:
+    """Return an RGB image as a WebP whose longer side has at most `side` pixels; never enlarge."""
+    return _saved(image, side, "WEBP", THUMBNAIL_WEBP_QUALITY)
+
+
+def mean_colour(image: Image.Image) -> tuple[int, int, int]:
+    """Return the mean red, green and blue of an RGB image, 0 to 255 each."""
+    small = image.resize((1, 1), Image.Resampling.BOX, reducing_gap=1.0)
+    red, green, blue = small.tobytes()
+    return red, green, blue
+
+
+def _saved(image: Image.Image, side: int, format: str, quality: int) -> bytes:
     scale = min(1.0, side / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     small = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     small.info = {}  # drop the original's comment
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=THUMBNAIL_JPEG_QUALITY)
+    small.save(buffer, format, quality=quality)
     return buffer.getvalue()

@@ -58,7 +58,8 @@ def hits_of(
         first, *copies = _there_first(records)
         boxes: tuple[Box, ...] = ()
         if weights is not None and spec is not None:
-            boxes = _boxes(weights[i], first, snapshot.facts.encoding, spec)
+            encoding = snapshot.facts.encoding
+            boxes = boxes_of(weights[i], encoding.grid, views_of(first, encoding, spec))
         hits.append(
             Hit(
                 photo_id=first.id,
@@ -89,12 +90,11 @@ def _there_first(records: list[PhotoRecord]) -> list[PhotoRecord]:
     return [first, *(record for record in records if record is not first)]
 
 
-def _boxes(
-    weights: Vector, photo: PhotoRecord, encoding: Encoding, spec: ImageSpec
-) -> tuple[Box, ...]:
+def views_of(photo: PhotoRecord, encoding: Encoding, spec: ImageSpec) -> tuple[Box, ...]:
+    """Return where in a photo each view lies that was encoded; none if its size is not known."""
     if photo.facts is None:
         return ()
     width, height = photo.facts.width, photo.facts.height
     if encoding.decoder < PANORAMA_DECODER:
-        return boxes_of(weights, encoding.grid, [visible_box(width, height, spec)])
-    return boxes_of(weights, encoding.grid, views(width, height, spec))
+        return (visible_box(width, height, spec),)
+    return views(width, height, spec)

@@ -1,7 +1,7 @@
 """Label vectors, encoded once each and then remembered in memory and in the database."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import itemgetter
 
@@ -77,6 +77,30 @@ class LabelVectors:
                 raise
         return vectors
 
+    def known(
+        self, labels: Sequence[str], encoder: LabelEncoder, progress: ProgressCallback
+    ) -> tuple[list[str], Vector]:
+        """Return those labels of a vocabulary that an encoder knows, and their vectors (L, D).
+
+        If it does not know all, labels that the library remembers come with them.
+        """
+        try:
+            return list(labels), self.of_vocabulary(labels, encoder, progress)
+        except UnknownLabel as error:
+            unknown = error.labels
+        file = about_labels(labels, self._file)
+        known = [label for label in labels if unknown.isdisjoint(file.texts(clean_label(label)))]
+        vectors = self.of_vocabulary(known, encoder, progress)
+        texts, remembered = self._all_remembered(encoder)
+        is_new = np.array([text not in set(known) for text in texts], np.bool_)
+        known += [text for text, new in zip(texts, is_new, strict=True) if new]
+        return known, np.concatenate([vectors, remembered[is_new]])
+
+    def _all_remembered(self, encoder: LabelEncoder) -> tuple[list[str], Vector]:
+        """Return at most `LABELS_PER_ENCODING` remembered texts and their unit vectors."""
+        found = islice(self._catalog.remembered_labels(encoder.fingerprint), LABELS_PER_ENCODING)
+        return _sound(found, encoder.dim)
+
     def nearest(self, label: Vector, encoder: LabelEncoder, count: int) -> list[tuple[str, Vector]]:
         """Return the remembered texts most like a label, the most alike first.
 
@@ -88,14 +112,10 @@ class LabelVectors:
         Returns:
             Each text with its unit vector (D,).
         """
-        size = 4 * encoder.dim  # bytes
         remembered = self._catalog.remembered_labels(encoder.fingerprint)
         best: list[tuple[float, str, Vector]] = []
         while piece := list(islice(remembered, LABELS_PER_ENCODING)):
-            sound = [(text, data) for text, data in piece if len(data) == size]
-            data = b"".join(data for _, data in sound)
-            vectors = unit(np.frombuffer(data, "<f4").astype(np.float32).reshape(-1, encoder.dim))
-            texts = [text for text, _ in sound]
+            texts, vectors = _sound(piece, encoder.dim)
             found = zip((vectors @ label).tolist(), texts, vectors, strict=True)
             best = heapq.nlargest(count, [*best, *found], key=itemgetter(0))
         return [(text, vector) for _, text, vector in best]
@@ -121,3 +141,10 @@ class LabelVectors:
             self._catalog.remember_label_vectors(encoder, made)
         except StoreError:
             pass
+
+
+def _sound(remembered: Iterable[tuple[str, bytes]], dim: int) -> tuple[list[str], Vector]:
+    """Return texts and their unit vectors (n, D), without those of another length."""
+    sound = [(text, data) for text, data in remembered if len(data) == 4 * dim]
+    vectors = np.frombuffer(b"".join(data for _, data in sound), "<f4").astype(np.float32)
+    return [text for text, _ in sound], unit(vectors.reshape(-1, dim))

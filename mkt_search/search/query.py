@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mkt_search.display import printable
 from mkt_search.errors import QueryError
 from mkt_search.spelling import clean_label, label_key
 from mkt_search.types import Term
@@ -61,6 +62,17 @@ def quoted(label: str) -> str:
     except QueryError:
         is_plain = False
     return label if is_plain else f'"{label}"'
+
+
+def describe(terms: Sequence[Term]) -> str:
+    """Return a query as one line: `2*dog + like beach.jpg - person`."""
+    text = ""
+    for term in terms:
+        name = quoted(term.label) if term.label else f"like {printable(term.photo or '')}"
+        weight = "" if abs(term.weight) == 1 else f"{abs(term.weight):g}*"
+        sign = " - " if term.weight < 0 else " + "
+        text += sign + weight + name
+    return text.removeprefix(" + ").strip()
 
 
 def _words(text: str) -> list[str]:

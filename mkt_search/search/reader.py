@@ -10,10 +10,11 @@ from threading import Lock, RLock
 import numpy as np
 from numpy.typing import NDArray
 
+from mkt_search.arguments import PhotoName
 from mkt_search.calibration import file as calibrators
 from mkt_search.calibration.calibrator import Stamp
 from mkt_search.calibration.quality import BEST
-from mkt_search.errors import LibraryDamaged, LibraryNotFound, QueryError
+from mkt_search.errors import LibraryDamaged, LibraryNotFound, PhotoNotFound, QueryError
 from mkt_search.models.build import Model, locate
 from mkt_search.models.label_file import LabelFile, read_label_file
 from mkt_search.models.label_table import LabelTable
@@ -25,6 +26,7 @@ from mkt_search.search.hits import hits_of
 from mkt_search.search.label_vectors import LabelVectors
 from mkt_search.search.library_model import LibraryModel
 from mkt_search.search.probability import Probability, Wanted, search_by_p
+from mkt_search.search.regions import Region, regions_of
 from mkt_search.search.search import Explanation, Found, search
 from mkt_search.settings.config import Config
 from mkt_search.store.catalog import Catalog
@@ -172,6 +174,13 @@ class LibraryReader:
         encoder = self._encoder(self._models.of(snapshot.facts.stored))
         return self._labels.of_vocabulary(labels, encoder, progress)
 
+    def known_vectors(
+        self, labels: Sequence[str], snapshot: Snapshot, progress: ProgressCallback
+    ) -> tuple[list[str], Vector]:
+        """Return the labels of a vocabulary that the model knows, and their vectors (L, D)."""
+        encoder = self._encoder(self._models.of(snapshot.facts.stored))
+        return self._labels.known(labels, encoder, progress)
+
     def _label_vectors(self, labels: Sequence[str], model: Model) -> Vector:
         with self._labels_lock:
             return self._labels.of(labels, self._encoder(model))
@@ -181,15 +190,29 @@ class LibraryReader:
 
     # Photos and queries
 
-    def photo(self, path: Path | str) -> PhotoRecord:
-        """Return a photo by its path. Raises QueryError if it is not in the library."""
+    def photo(self, path: PhotoName) -> PhotoRecord:
+        """Return a photo by its path or id. Raises PhotoNotFound if it is not in the library."""
+        if isinstance(path, int):
+            return self.photos([path])[0]
         absolute = Path(path).absolute()
         in_folder = absolute.parent.resolve() / absolute.name  # the file may be a link itself
         for candidate in dict.fromkeys((absolute, absolute.resolve(), in_folder)):
             found = self._store.catalog.photo_at(candidate)
             if found is not None:
                 return found
-        raise QueryError(f"{path} is not in the library. Add it with `mkt index`.")
+        raise PhotoNotFound(f"{path} is not in the library. Add it with `mkt index`.")
+
+    def photos(self, names: Sequence[PhotoName]) -> list[PhotoRecord]:
+        """Return photos by paths or ids, each once. Raises PhotoNotFound if one is not there."""
+        ids = [name for name in dict.fromkeys(names) if isinstance(name, int)]
+        found = self._store.catalog.photos_of_ids(ids)
+        for id_ in ids:
+            if id_ not in found:
+                raise PhotoNotFound(
+                    f"There is no photo {id_} in the library. It may have been removed since."
+                )
+        by_path = (self.photo(name) for name in names if not isinstance(name, int))
+        return list({photo.id: photo for photo in (*found.values(), *by_path)}.values())
 
     def search(
         self,
@@ -275,6 +298,16 @@ class LibraryReader:
                     )
                 spec = self._models.of(snapshot.facts.stored).image
                 return hits_of(catalog, snapshot, found, NO_FILTERS, label=label, spec=spec, p=p)
+
+    def regions(self, photo: PhotoName, terms: Sequence[Term]) -> list[Region]:
+        """Return where a photo shows each term. Raises QueryError if it has no vectors."""
+        record, snapshot = self.photo(photo), self.snapshot()
+        vectors = self._term_vectors(terms, snapshot)
+        content = snapshot.content_ids(self._content_ids_of(record))
+        if not len(content) or record.facts is None:
+            raise QueryError(f"{record.path} has no vectors; `mkt status --failed` says why.")
+        spec = self._models.of(snapshot.facts.stored).image
+        return regions_of(snapshot, content, record, spec, terms, vectors)
 
     def nearest_shown(
         self, label: str, *, count: int, filters: Filters, recall: float

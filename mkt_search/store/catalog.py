@@ -16,15 +16,22 @@ from typing import Protocol
 from mkt_search.progress import ProgressCallback
 from mkt_search.store.records import (
     Copies,
+    Decision,
+    DecisionBatch,
     Evaluation,
     KnownPhoto,
+    LabelCount,
     PhotoRecord,
     Place,
+    Proposal,
+    ReviewQueue,
     RootLocation,
     RunInfo,
+    ShownContents,
     TagReport,
 )
 from mkt_search.store.spill import SpillFile
+from mkt_search.store.timeline import Timeline
 from mkt_search.types import Filters, Judgement, PhotoFile, Refusal, Tag
 
 
@@ -45,8 +52,25 @@ class Catalog(Protocol):
     def photo_at(self, path: Path) -> PhotoRecord | None:
         """Return the photo at an absolute path, None if there is none."""
 
+    def photos_of_ids(self, ids: Sequence[int]) -> dict[int, PhotoRecord]:
+        """Return photos by id; those that the library does not have are left out."""
+
+    def photos_after(
+        self, photo_id: int, *, state: str | None = None, count: int
+    ) -> list[PhotoRecord]:
+        """Return the first photos with a larger id, in the order of their ids.
+
+        Args:
+            photo_id: 0 for the first of all.
+            state: only those indexed, failed or missing.
+            count: the most to return.
+        """
+
     def count_indexed(self) -> int:
         """Count the photos that can be found."""
+
+    def timeline(self, filters: Filters) -> Timeline:
+        """Return the indexed photos that meet the filters, the newest first."""
 
     def photos_of_contents(
         self, content_ids: Sequence[int], filters: Filters
@@ -61,6 +85,9 @@ class Catalog(Protocol):
     def matching_content_ids(self, filters: Filters) -> list[int]:
         """Return the contents of indexed photos that meet the filters."""
 
+    def shown_contents(self) -> ShownContents:
+        """Return every content that a search can find, with its oldest indexed photo."""
+
     def content_ids_of(self, sha256s: Collection[str]) -> dict[str, int]:
         """Return the ids of those contents (SHA-256 in hex) that the library has."""
 
@@ -74,6 +101,9 @@ class Catalog(Protocol):
 
     def remembered_labels(self, encoder: str) -> Iterator[tuple[str, bytes]]:
         """Yield every label remembered under a label encoder, with its little-endian vector."""
+
+    def remembered_like(self, prefix: str, *, count: int) -> list[str]:
+        """Return labels that are remembered and begin so, whatever encoder made their vectors."""
 
     def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
         """Remember vectors of labels; a label that is remembered keeps its vector.
@@ -102,6 +132,12 @@ class TagCatalog(Protocol):
         filters: Filters | None = None,
     ) -> Iterator[Tag]:
         """Yield the current tags by photo, best score first."""
+
+    def tag_labels_like(self, prefix: str, *, count: int) -> list[str]:
+        """Return labels of tags and refusals that begin so, by name."""
+
+    def count_tags(self) -> list[LabelCount]:
+        """Return how many photos have each label, by name."""
 
     def add_tag(self, photo_ids: Sequence[int], label: str) -> int:
         """Tag the pictures of photos by hand; return how many photos did not have the tag yet.
@@ -184,6 +220,43 @@ class TagCatalog(Protocol):
 
     def runs(self) -> list[RunInfo]:
         """Return every run, the oldest first."""
+
+
+class ReviewCatalog(Protocol):
+    """Proposed tags, and what a person decides of them."""
+
+    def review_queues(self) -> list[ReviewQueue]:
+        """Return what there is to review, by label and run."""
+
+    def proposals(
+        self,
+        label: str,
+        *,
+        run: int | None = None,
+        after: tuple[float, int] | None = None,
+        count: int,
+    ) -> list[Proposal]:
+        """Return undecided photos of a label, best first; one of photos with the same bytes.
+
+        Args:
+            label: the label.
+            run: only what this run proposes.
+            after: score and photo of the last proposal of the page before.
+            count: how many at most.
+        """
+
+    def decide(self, label: str, given: Sequence[Decision]) -> tuple[int | None, int]:
+        """Record decisions; return the number of their batch, and how many pictures changed."""
+
+    def undo_decisions(self, batch: int) -> int:
+        """Put back what a batch of decisions replaced; return how many pictures changed.
+
+        Raises:
+            QueryError: there is no such batch.
+        """
+
+    def last_decisions(self) -> DecisionBatch | None:
+        """Return the last batch of decisions that was not undone, None if there is none."""
 
 
 class IndexCatalog(Protocol):

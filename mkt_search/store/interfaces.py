@@ -193,11 +193,14 @@ class Snapshot(Protocol):
             LibraryDamaged: they are not those that were stored for these photos.
         """
 
+    def global_vectors(self, content_ids: ContentIds) -> Vector:
+        """Return decoded global vectors (n, D), not checked."""
+
     def checked_contents(self, content_ids: ContentIds) -> NDArray[np.uint8]:
         """Check what is stored of photos; return (n, 32), the SHA-256 of the bytes it is of.
 
-        `similarities` and `member_patches` do not check, because a search reads far more photos
-        than it shows.
+        `similarities`, `global_vectors` and `member_patches` do not check, because a search reads
+        far more photos than it shows.
 
         Raises:
             LibraryDamaged: what is stored has changed since it was written.

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mkt_search.paths import text_to_path
 from mkt_search.types import Hit, PhotoFacts, PhotoFile, PhotoVectors
@@ -36,6 +39,18 @@ class NewPhoto:
     renames: int | None = None
     is_edit: bool = False
     miniature: bytes | None = None
+
+
+class ShownContents(NamedTuple):
+    """Contents that a search can find, by rising id of their oldest indexed photo.
+
+    `content_ids` and `photo_ids` (n,) int64; `keys` (n,) uint64, the first eight bytes of the
+    SHA-256, big-endian.
+    """
+
+    content_ids: NDArray[np.int64]
+    photo_ids: NDArray[np.int64]
+    keys: NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -142,6 +157,22 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
+class LabelCount:
+    """How many photos have a label as a tag, by source; from `refused` a person removed it."""
+
+    label: str
+    auto: int = 0
+    human: int = 0
+    imported: int = 0
+    refused: int = 0
+
+    @property
+    def photos(self) -> int:
+        """How many photos have the tag."""
+        return self.auto + self.human + self.imported
+
+
+@dataclass(frozen=True)
 class TagReport:
     """What a tag run did, or would do.
 
@@ -161,6 +192,62 @@ class TagReport:
     by_label: dict[str, int] = field(default_factory=dict)
     rule: str = ""
     examples: dict[str, list[Hit]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReviewQueue:
+    """The tags of a label that a run proposes; counts of pictures, copies counted once.
+
+    `undecided` pictures have the tag from the run alone; `accepted` and `rejected` were decided.
+    """
+
+    label: str
+    run: int | None
+    undecided: int = 0
+    accepted: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A photo that a run gave a label, and that no person has decided yet.
+
+    `content` is the SHA-256 of its bytes, in hex; `score` and `p` are as in `types.Tag`.
+    """
+
+    photo: int
+    content: str
+    run: int | None
+    score: float
+    p: float | None
+
+
+Choice = Literal["accept", "reject"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided of a photo: that it shows a label (accept), or not.
+
+    `content` is the SHA-256 of the bytes that the person saw, in hex; if it is given and the photo
+    has others now, the decision does not count, because it is of another picture.
+    """
+
+    photo: int
+    verdict: Choice
+    content: str | None = None
+
+
+@dataclass(frozen=True)
+class DecisionBatch:
+    """Decisions that were made together; `id` is what `undo_decision` takes.
+
+    `decisions` are of one photo for each picture, those that the library can find now.
+    """
+
+    id: int
+    label: str
+    decisions: tuple[Decision, ...] = ()
 
 
 @dataclass(frozen=True)

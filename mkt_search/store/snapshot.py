@@ -265,6 +265,10 @@ class LocalSnapshot:
         self._check(rows)
         return StoredVectors(self.reader.vectors(rows), self.reader.counts(rows))
 
+    def global_vectors(self, content_ids: ContentIds) -> Vector:
+        """Return decoded global vectors (n, D), not checked."""
+        return self.reader.global_vectors(self._rows(content_ids))
+
     def checked_contents(self, content_ids: ContentIds) -> NDArray[np.uint8]:
         """Check what is stored of photos; return (n, 32), the SHA-256 of the bytes it is of."""
         return self.reader.checked_contents(self._rows(content_ids))

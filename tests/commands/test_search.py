@@ -12,7 +12,6 @@ from mkt_search import Library
 from mkt_search.calibration.file import FILE, save
 from mkt_search.commands import search
 from mkt_search.terminal import output
-from mkt_search.types import Term
 from tests.calibration.made import calibrator_of
 from tests.command_line import columns, mkt, paths
 
@@ -196,11 +195,6 @@ def test_a_terminal_gets_headings_and_escaped_text() -> None:
     assert "a[b]\\x1b[31m.jpg" in shown
 
 
-def test_query_is_told_in_one_line() -> None:
-    terms = [Term("dog", weight=2), Term(photo=Path("a\nb.jpg")), Term("cat", weight=-1)]
-    assert search.describe(terms) == "2*dog + like a\\nb.jpg - cat"
-
-
 def test_query_may_begin_with_a_minus(library: Path) -> None:
     assert found(library, "- blue", "red") == found(library, "red - blue")
     assert found(library, "- blue + red", "-k", "1") == ["red.png"]
@@ -262,13 +256,6 @@ def test_options_that_allow_no_hit_are_usage_errors(
 def test_an_address_after_like_is_refused(library: Path) -> None:
     result = mkt("search", "--like", "https://example.org/a.jpg", "--library", library, code=1)
     assert "is an address: --like takes the path of a photo" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("label", "shown"), [("rock + roll", '"rock + roll"'), ("t-shirt", "t-shirt")]
-)
-def test_a_query_is_described_as_it_is_written(label: str, shown: str) -> None:
-    assert search.describe([Term(label=label, weight=2), Term(label="x")]) == f"2*{shown} + x"
 
 
 def test_a_precision_shows_p_and_how_many_are_expected_to_be_wrong(own_library: Path) -> None:

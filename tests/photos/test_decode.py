@@ -19,10 +19,12 @@ from mkt_search.photos.crop import views, visible_box
 from mkt_search.photos.decode import (
     Decoded,
     decode,
+    mean_colour,
     read,
     thumbnail,
     to_pixels,
     to_views,
+    webp_thumbnail,
 )
 from mkt_search.types import Box, ImageSpec, PhotoFacts, Resize
 from tests.odd_photos import (
@@ -329,6 +331,19 @@ def test_a_thumbnail_is_a_small_jpeg_of_the_same_shape() -> None:
     assert_upright(small, tolerance=25)
     assert Image.open(io.BytesIO(thumbnail(picture(), 500))).size == picture().size
     assert Image.open(io.BytesIO(thumbnail(noise(1, 5000, seed=5), 100))).size == (1, 100)
+
+
+def test_a_webp_thumbnail_is_small_and_upright() -> None:
+    small = Image.open(io.BytesIO(webp_thumbnail(picture((900, 600)), 96)))
+    assert (small.format, small.size) == ("WEBP", (96, 64))
+    assert_upright(small, tolerance=25)
+
+
+def test_the_mean_colour_is_that_of_all_pixels() -> None:
+    image = Image.new("RGB", (300, 200), (200, 100, 0))
+    image.paste((0, 100, 50), (0, 0, 150, 200))
+    assert mean_colour(image) == (100, 100, 25)
+    assert mean_colour(Image.new("RGB", (1, 5000), (1, 2, 3))) == (1, 2, 3)
 
 
 # ---------------------------------------------------------------------------------- properties

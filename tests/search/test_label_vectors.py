@@ -28,7 +28,7 @@ class CountingEncoder:
     def encode(self, labels: Sequence[str]) -> Vector:
         unknown = [label for label in labels if "?" in label]
         if unknown:
-            raise UnknownLabel(", ".join(unknown))
+            raise UnknownLabel(", ".join(unknown), frozenset(unknown))
         self.encoded += labels
         return np.stack([vector_of(label) for label in labels])
 
@@ -116,6 +116,24 @@ def test_every_unknown_label_of_a_vocabulary_is_named(catalog: Catalog) -> None:
     labels = ["first?", *map(str, range(LABELS_PER_ENCODING)), "last?"]
     with pytest.raises(UnknownLabel, match=r"first\?, last\?"):
         LabelVectors(catalog).of_vocabulary(labels, CountingEncoder(), no_progress)
+
+
+def test_a_vocabulary_that_is_known_is_known_whole(catalog: Catalog) -> None:
+    labels, found = LabelVectors(catalog).known(["dog", "cat"], CountingEncoder(), no_progress)
+    assert labels == ["dog", "cat"]
+    np.testing.assert_array_equal(found, [vector_of("dog"), vector_of("cat")])
+
+
+def test_of_a_vocabulary_what_is_unknown_is_left_out_and_what_is_remembered_comes_too(
+    catalog: Catalog,
+) -> None:
+    encoder, file = CountingEncoder(), LabelFile({"crane": ("gru?",)})
+    vectors = LabelVectors(catalog, file)
+    vectors.of(["red kite", "dog"], encoder)
+    labels, found = vectors.known(["dog", "lynx?", "crane", "cat"], encoder, no_progress)
+    assert labels == ["dog", "cat", "red kite"]
+    expected = [vector_of("dog"), vector_of("cat"), unit(vector_of("red kite"))]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_locked_database_is_no_reason_to_fail(

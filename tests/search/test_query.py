@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mkt_search.errors import QueryError
-from mkt_search.search.query import merged, note, parse, quoted, terms
+from mkt_search.search.query import describe, merged, note, parse, quoted, terms
 from mkt_search.spelling import clean_label
 from mkt_search.types import Term
 
@@ -160,3 +160,15 @@ def test_terms_of_one_label_or_photo_are_put_together_and_what_cancels_out_is_go
         ]
     )
     assert found == [Term(label="dog", weight=1.5), Term(photo=Path("a.jpg"), weight=2)]
+
+
+def test_a_query_is_described_on_one_line() -> None:
+    terms = [Term("dog", weight=2), Term(photo=Path("a\nb.jpg")), Term("cat", weight=-1)]
+    assert describe(terms) == "2*dog + like a\\nb.jpg - cat"
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"), [("rock + roll", '"rock + roll"'), ("t-shirt", "t-shirt")]
+)
+def test_a_query_is_described_as_it_is_written(label: str, shown: str) -> None:
+    assert describe([Term(label=label, weight=2), Term(label="x")]) == f"2*{shown} + x"

@@ -63,6 +63,7 @@ def test_content_ids_give_the_vectors_that_were_written(store: Store, written: n
     at = np.array([20, 3, 3, 9, 0, 20])
     vectors, counts = snapshot.vectors(ids[at])
     np.testing.assert_array_equal(vectors, written[at])
+    np.testing.assert_array_equal(snapshot.global_vectors(ids[at]), written[at, 0])
     members = np.concatenate([v.members for v in VECTORS])[at]
     np.testing.assert_array_equal(counts, members.sum(axis=2))
     np.testing.assert_array_equal(snapshot.member_patches(ids[at]), members)

@@ -49,6 +49,11 @@ class SegmentReader:
         codes, steps = self._coded(rows)
         return decode(codes, steps, self._encoding.precision, self._encoding.dim)
 
+    def global_vectors(self, rows: Rows) -> Vector:
+        """Return (n, D) float32: the global vectors of rows (n,)."""
+        codes, steps = self._coded(rows, np.zeros(len(rows), np.int64))
+        return decode(codes, steps, self._encoding.precision, self._encoding.dim)
+
     def products(self, rows: Rows, labels: Vector) -> Vector:
         """Return the inner products of the vectors of rows with labels (L, D): (n, 1 + m, L)."""
         self._read_vectors_ahead(rows)

@@ -10,21 +10,34 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import Connection, Engine
 
 from mkt_search.progress import ProgressCallback
-from mkt_search.store.catalog import Catalog, EvaluationCatalog, IndexCatalog, TagCatalog
+from mkt_search.store.catalog import (
+    Catalog,
+    EvaluationCatalog,
+    IndexCatalog,
+    ReviewCatalog,
+    TagCatalog,
+)
 from mkt_search.store.records import (
     Copies,
+    Decision,
+    DecisionBatch,
     Evaluation,
     KnownPhoto,
+    LabelCount,
     PhotoRecord,
     Place,
+    Proposal,
+    ReviewQueue,
     RootLocation,
     RunInfo,
+    ShownContents,
     TagReport,
 )
 from mkt_search.store.spill import SpillFile
 from mkt_search.store.sql import (
     changes,
     contents,
+    decisions,
     evaluations,
     hand_tags,
     identity,
@@ -38,6 +51,7 @@ from mkt_search.store.sql import (
     runs,
     tag_runs,
     tags,
+    timeline,
     vectors,
 )
 from mkt_search.store.sql.database import (
@@ -53,6 +67,7 @@ from mkt_search.store.sql.database import (
     transaction,
     write_back,
 )
+from mkt_search.store.timeline import Timeline
 from mkt_search.types import Filters, Judgement, PhotoFile, Refusal, Tag
 
 PHOTOS_PER_LOOKUP = 500
@@ -70,7 +85,7 @@ class Counts(NamedTuple):
     bytes_tables: int
 
 
-class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
+class SqlCatalog(Catalog, TagCatalog, ReviewCatalog, IndexCatalog, EvaluationCatalog):
     """The catalog of a library; `store.catalog` says what the methods of its protocols promise."""
 
     def __init__(self, engine: Engine, *, reading_on: Connection | None = None) -> None:
@@ -155,10 +170,27 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         with reading(self._source) as session:
             return photos.at_path(session, path)
 
+    def photos_of_ids(self, ids: Sequence[int]) -> dict[int, PhotoRecord]:
+        """Return photos by id; those that the library does not have are left out."""
+        with reading(self._source) as session:
+            return photos.of_ids(session, ids)
+
+    def photos_after(
+        self, photo_id: int, *, state: str | None = None, count: int
+    ) -> list[PhotoRecord]:
+        """Return the first photos with a larger id, in the order of their ids."""
+        with reading(self._source) as session:
+            return photos.after(session, photo_id, state=state, count=count)
+
     def count_indexed(self) -> int:
         """Count the photos that can be found."""
         with reading(self._source) as session:
             return photos.count_indexed(session)
+
+    def timeline(self, filters: Filters) -> Timeline:
+        """Return the indexed photos that meet the filters, the newest first."""
+        with reading(self._source) as session:
+            return timeline.read(session, filters)
 
     def photos_of_contents(
         self, content_ids: Sequence[int], filters: Filters
@@ -171,6 +203,11 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         """Return the contents of indexed photos that meet the filters."""
         with reading(self._source) as session:
             return contents.matching(session, filters)
+
+    def shown_contents(self) -> ShownContents:
+        """Return every content that a search can find, with its oldest indexed photo."""
+        with reading(self._source) as session:
+            return contents.shown(session)
 
     def content_ids_of(self, sha256s: Collection[str]) -> dict[str, int]:
         """Return the ids of those contents (SHA-256 in hex) that the library has."""
@@ -186,6 +223,11 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         """Yield every label remembered under a label encoder, with its vector."""
         with reading(self._source) as session:
             yield from label_vectors.of_encoder(session, encoder)
+
+    def remembered_like(self, prefix: str, *, count: int) -> list[str]:
+        """Return labels that are remembered and begin so, whatever encoder made their vectors."""
+        with reading(self._source) as session:
+            return label_vectors.like(session, prefix, count=count)
 
     def remember_label_vectors(self, encoder: str, vectors: dict[str, bytes]) -> None:
         """Remember vectors of labels; a label that is remembered keeps its vector."""
@@ -213,6 +255,16 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
             yield from tags.current(
                 session, label=label, photo=photo, source=source, run=run, filters=filters
             )
+
+    def tag_labels_like(self, prefix: str, *, count: int) -> list[str]:
+        """Return labels of tags and refusals that begin so, by name."""
+        with reading(self._source) as session:
+            return tags.labels_like(session, prefix, count=count)
+
+    def count_tags(self) -> list[LabelCount]:
+        """Return how many photos have each label, by name."""
+        with reading(self._source) as session:
+            return tags.counts(session)
 
     def add_tag(self, photo_ids: Sequence[int], label: str) -> int:
         """Tag photos by hand; return how many did not have the tag by hand yet."""
@@ -292,6 +344,40 @@ class SqlCatalog(Catalog, TagCatalog, IndexCatalog, EvaluationCatalog):
         """Return every run, the oldest first."""
         with reading(self._source) as session:
             return runs.listed(session)
+
+    # ReviewCatalog
+
+    def review_queues(self) -> list[ReviewQueue]:
+        """Return what there is to review, by label and run."""
+        with reading(self._source) as session:
+            return decisions.queues(session)
+
+    def proposals(
+        self,
+        label: str,
+        *,
+        run: int | None = None,
+        after: tuple[float, int] | None = None,
+        count: int,
+    ) -> list[Proposal]:
+        """Return undecided photos of a label, best first; one of photos with the same bytes."""
+        with reading(self._source) as session:
+            return decisions.proposals(session, label, run=run, after=after, count=count)
+
+    def decide(self, label: str, given: Sequence[Decision]) -> tuple[int | None, int]:
+        """Record decisions; return the number of their batch, and how many pictures changed."""
+        with transaction(self.engine) as session:
+            return decisions.decide(session, label, given)
+
+    def undo_decisions(self, batch: int) -> int:
+        """Put back what a batch replaced; return how many pictures changed. Raises QueryError."""
+        with transaction(self.engine) as session:
+            return decisions.undo(session, batch)
+
+    def last_decisions(self) -> DecisionBatch | None:
+        """Return the last batch of decisions that was not undone, None if there is none."""
+        with reading(self._source) as session:
+            return decisions.last(session)
 
     # IndexCatalog
 

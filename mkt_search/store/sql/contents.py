@@ -2,16 +2,21 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from sqlalchemy import func, insert, select, update
+import numpy as np
+from sqlalchemy import Integer, func, insert, select, type_coerce, update
 from sqlalchemy.orm import Session
 
-from mkt_search.store.records import Copies
+from mkt_search.store.records import Copies, ShownContents
 from mkt_search.store.sql import miniatures
 from mkt_search.store.sql.checksums import checked, is_sound
+from mkt_search.store.sql.columns import impossible
 from mkt_search.store.sql.filters import filtered
 from mkt_search.store.sql.schema import Content, Photo, Revision, Root, VectorRow
 from mkt_search.store.sql.statements import in_pieces
+from mkt_search.store.sql.vectors import numbers
 from mkt_search.types import Filters, PhotoFacts
+
+KEY_BYTES = 8  # of the SHA-256, see `ShownContents`
 
 
 def ids_of(session: Session, contents: Sequence[str]) -> dict[str, int]:
@@ -74,6 +79,31 @@ def matching(session: Session, filters: Filters) -> list[int]:
         .distinct()
     )
     return [id_ for id_ in session.scalars(filtered(query, filters)) if id_ is not None]
+
+
+def shown(session: Session) -> ShownContents:
+    """Return every content that has an indexed photo, by rising id of its oldest one."""
+    is_indexed = Photo.state == "indexed", Photo.content_id.is_not(None)
+    oldest = func.min(Photo.id).label("oldest")
+    found = numbers(
+        session.connection().execute(
+            select(type_coerce(Photo.content_id, Integer), type_coerce(oldest, Integer))
+            .where(*is_indexed)
+            .group_by(Photo.content_id)
+            .order_by(Photo.content_id)
+        ),
+        columns=2,
+    )
+    rows = session.connection().execute(
+        select(Content.sha256)
+        .where(Content.id.in_(select(Photo.content_id).where(*is_indexed)))
+        .order_by(Content.id)
+    )
+    keys = np.frombuffer(b"".join(sha[:KEY_BYTES] for (sha,) in rows), ">u8").astype(np.uint64)
+    if len(keys) != len(found):
+        raise impossible("a photo without its content")
+    order = np.argsort(found[:, 1], kind="stable")
+    return ShownContents(found[order, 0], found[order, 1], keys[order])
 
 
 def of_photos(session: Session, photo_ids: Sequence[int]) -> set[int]:

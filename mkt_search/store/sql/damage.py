@@ -12,6 +12,7 @@ from mkt_search.store.sql.checksums import is_sound
 from mkt_search.store.sql.schema import (
     CandidateIndexRow,
     ChangeRow,
+    DecisionRow,
     EncodingRow,
     HandTagRow,
     JudgementRow,
@@ -36,6 +37,7 @@ VALUES = {
     TagRow.source: ("auto",),
     HandTagRow.source: ("human", "imported"),
     JudgementRow.answer: ("yes", "no"),
+    DecisionRow.verdict: ("accept", "reject"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from mkt_search.store.sql.checksums import is_sound
@@ -36,6 +36,19 @@ def of_encoder(session: Session, encoder: str) -> Iterator[tuple[str, bytes]]:
     )
     with session.execute(query) as rows:
         yield from ((label, vector) for label, vector in rows)
+
+
+def like(session: Session, prefix: str, *, count: int) -> list[str]:
+    """Return the remembered labels that begin so, in any case of ASCII letters, by name."""
+    text = LabelVectorRow.label
+    query = (
+        select(text)
+        .where(func.lower(text).startswith(prefix.lower(), autoescape=True), SOUND)
+        .distinct()
+        .order_by(text)
+        .limit(count)
+    )
+    return list(session.scalars(query))
 
 
 def every(session: Session) -> list[bytes]:

@@ -4,7 +4,15 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, exists, func, select, update
+from sqlalchemy import (
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from mkt_search.paths import path_to_text, text_to_path
@@ -120,6 +128,30 @@ def at_path(session: Session, path: Path) -> PhotoRecord | None:
         if row is not None:
             return _record_of(row[0], folder, row[1])
     return None
+
+
+_WITH_PLACE = (
+    select(Photo, Root.path, Content.sha256)
+    .join(Root, Root.id == Photo.root_id)
+    .outerjoin(Content, Content.id == Photo.content_id)
+)
+
+
+def of_ids(session: Session, ids: Sequence[int]) -> dict[int, PhotoRecord]:
+    """Return photos by id; those that the library does not have are left out."""
+    found: dict[int, PhotoRecord] = {}
+    for piece in in_pieces(ids):
+        for photo, root, sha in session.execute(_WITH_PLACE.where(Photo.id.in_(piece))):
+            found[photo.id] = _record_of(photo, text_to_path(root), sha)
+    return found
+
+
+def after(session: Session, photo_id: int, *, state: str | None, count: int) -> list[PhotoRecord]:
+    """Return the first photos with a larger id, in the order of their ids."""
+    query = _WITH_PLACE.where(Photo.id > photo_id).order_by(Photo.id).limit(count)
+    if state is not None:
+        query = query.where(Photo.state == state)
+    return [_record_of(p, text_to_path(root), sha) for p, root, sha in session.execute(query)]
 
 
 def count_indexed(session: Session) -> int:

@@ -29,7 +29,7 @@ from mkt_search.store.sql.columns import (
     Whole,
 )
 
-HEAD = "0013"
+HEAD = "0014"
 """The migration that this code needs; a database at another one is refused."""
 
 
@@ -305,6 +305,26 @@ class JudgementRow(Base):
     person: Mapped[str] = mapped_column(BytewiseText)
     model: Mapped[str]
     created_at: Mapped[datetime]
+
+
+class DecisionRow(Base):
+    """What a person decided of a proposed tag: `verdict` is accept or reject.
+
+    Decisions that were made together, of one label, share the number `batch`. `before` is what the
+    decision replaced (see `decisions`); `run_id` is the run that proposed the tag.
+    """
+
+    __tablename__ = "decision"
+    __table_args__ = (Index("ix_decision_content_id_label_id", "content_id", "label_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    batch: Mapped[int] = mapped_column(index=True)
+    content_id: Mapped[int] = mapped_column(ForeignKey("content.id", ondelete="CASCADE"))
+    label_id: Mapped[int] = mapped_column(ForeignKey("label.id", ondelete="CASCADE"), index=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id"))
+    verdict: Mapped[str]
+    before: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    undone_at: Mapped[datetime | None]
 
 
 class LabelVectorRow(Base):

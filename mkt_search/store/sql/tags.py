@@ -15,6 +15,7 @@ from sqlalchemy import (
     false,
     func,
     insert,
+    literal,
     null,
     select,
     union_all,
@@ -24,8 +25,10 @@ from sqlalchemy.orm import Session
 
 from mkt_search.paths import text_to_path
 from mkt_search.spelling import distinct_labels, label_key
+from mkt_search.store.records import LabelCount
 from mkt_search.store.sql.filters import SHOWS_WORDS, filtered
 from mkt_search.store.sql.schema import (
+    DecisionRow,
     HandTagRow,
     JudgementRow,
     LabelRow,
@@ -60,13 +63,24 @@ def known_label_ids(session: Session, names: Sequence[str]) -> dict[str, int]:
     return {name: ids[key] for name, key in keys.items() if key in ids}
 
 
+def labels_like(session: Session, prefix: str, *, count: int) -> list[str]:
+    """Return the labels that begin so, by name."""
+    begins = LabelRow.key.startswith(label_key(prefix), autoescape=True)
+    return list(
+        session.scalars(select(LabelRow.name).where(begins).order_by(LabelRow.name).limit(count))
+    )
+
+
 def delete_unused_labels(session: Session) -> None:
-    """Delete the labels that no tag, refusal or judgement names."""
-    is_named = (
+    """Delete labels that no tag, refusal, judgement and no decision that can be undone names."""
+    is_named = [
         exists().where(table.label_id == LabelRow.id)
         for table in (TagRow, HandTagRow, RefusalRow, JudgementRow)
+    ]
+    is_decided = exists().where(
+        DecisionRow.label_id == LabelRow.id, DecisionRow.undone_at.is_(None)
     )
-    session.execute(delete(LabelRow).where(*(~one for one in is_named)))
+    session.execute(delete(LabelRow).where(*(~one for one in (*is_named, is_decided))))
 
 
 def delete_tags_of(session: Session, photos: Sequence[int]) -> int:
@@ -158,3 +172,28 @@ def count_by_source(session: Session) -> dict[str, int]:
     )
     rows = [*session.execute(by_runs), *session.execute(by_hand)]
     return {source: number for source, number in rows}
+
+
+def counts(session: Session) -> list[LabelCount]:
+    """Return how many photos have each label, as tags and refusals are listed, by name."""
+    by_runs = (
+        select(TagRow.label_id, TagRow.source, func.count())
+        .where(TagRow.superseded_by.is_(None))
+        .group_by(TagRow.label_id, TagRow.source)
+    )
+    by_hand, refused = (
+        select(row.label_id, source, func.count())
+        .join(Photo, Photo.content_id == row.content_id)
+        .where(SHOWS_WORDS)
+        .group_by(row.label_id, source)
+        for row, source in (
+            (HandTagRow, HandTagRow.source),
+            (RefusalRow, literal("refused")),
+        )
+    )
+    found: dict[int, dict[str, int]] = {}
+    for query in (by_runs, by_hand, refused):
+        for label, source, number in session.execute(query):
+            found.setdefault(label, {})[source] = number
+    names = session.execute(select(LabelRow.id, LabelRow.name).order_by(LabelRow.name))
+    return [LabelCount(name, **found[label]) for label, name in names if label in found]

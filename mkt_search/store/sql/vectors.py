@@ -47,11 +47,11 @@ def live_changed(session: Session, encoding_id: int, since: int) -> NDArray[np.i
 
 
 def _vector_rows(session: Session, query: Select[*tuple[Any, ...]]) -> NDArray[np.int64]:
-    rows = _numbers(session.connection().execute(query), columns=3)
+    rows = numbers(session.connection().execute(query), columns=3)
     return rows[np.lexsort((rows[:, 1], rows[:, 0]))]
 
 
-def _numbers(found: Iterable[Iterable[Any]], *, columns: int) -> NDArray[np.int64]:
+def numbers(found: Iterable[Iterable[Any]], *, columns: int) -> NDArray[np.int64]:
     """Return rows of numbers (n, columns). Raises LibraryDamaged if some are impossible."""
     try:
         rows = np.fromiter(chain.from_iterable(found), np.int64).reshape(-1, columns)
@@ -148,7 +148,7 @@ def rows_in_use(session: Session, segment_id: int) -> NDArray[np.int64]:
         .where(VectorRow.segment_id == segment_id)
         .order_by(VectorRow.row)
     )
-    return _numbers(rows, columns=2)
+    return numbers(rows, columns=2)
 
 
 def count_rows_in_use(session: Session, encoding_id: int) -> dict[int, int]:

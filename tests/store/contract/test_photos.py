@@ -98,6 +98,30 @@ def test_filters(filled: Store, filters: dict[str, object], expected: list[int])
     assert sorted(photo.relative for [photo] in behind.values()) == paths(filled, **filters)
 
 
+def test_shown_contents_are_those_with_an_indexed_photo_by_their_oldest_one(
+    filled: Store, root: Path
+) -> None:
+    stored = filled.active
+    assert stored is not None
+    with filled.writing("test"):
+        copy = made.photo(root, "copy.jpg", content=made.sha(NAMES[3]))
+        filled.add(made.location(filled, root), stored, Batch([copy]))
+    ids = {photo.relative: photo.id for photo in filled.catalog.photos()}
+    filled.catalog.mark_missing([ids[NAMES[1]], ids[NAMES[3]]])  # of the last a copy is left
+    shown = filled.catalog.shown_contents()
+    names = (NAMES[0], NAMES[2], NAMES[4], NAMES[3])
+    assert shown.photo_ids.tolist() == [
+        ids[name] for name in (NAMES[0], NAMES[2], NAMES[4], "copy.jpg")
+    ]
+    by_sha = filled.catalog.content_ids_of({made.sha(name) for name in NAMES})
+    assert shown.content_ids.tolist() == [by_sha[made.sha(name)] for name in names]
+    assert shown.keys.tolist() == [int(made.sha(name)[:16], 16) for name in names]
+
+
+def test_an_empty_library_shows_no_contents(store: Store) -> None:
+    assert [len(array) for array in store.catalog.shown_contents()] == [0, 0, 0]
+
+
 def test_copies_share_one_set_of_vectors(store: Store, root: Path) -> None:
     with store.writing("test"):
         stored = store.begin_encoding(made.encoding(), model="m")
@@ -229,3 +253,16 @@ def test_more_photos_than_fit_one_query(store: Store, root: Path) -> None:
     other = store.begin_encoding(made.encoding(m=3), model="m", rebuild=True)
     assert store.catalog.count_unencoded(other.id) == 1_200
     assert len(list(store.catalog.unencoded_photos([other.id]))) == 1_200
+
+
+def test_photos_are_found_by_id_and_listed_page_by_page(store: Store, root: Path) -> None:
+    made.fill(store, root, 5)
+    ids = sorted(photo.id for photo in store.catalog.photos())
+    found = store.catalog.photos_of_ids([ids[0], ids[3], 10_000])
+    assert sorted(found) == [ids[0], ids[3]]
+    assert found[ids[0]] == next(p for p in store.catalog.photos() if p.id == ids[0])
+    first = store.catalog.photos_after(0, count=3)
+    rest = store.catalog.photos_after(first[-1].id, count=3)
+    assert [photo.id for photo in (*first, *rest)] == ids
+    store.catalog.mark_missing([ids[1]])
+    assert [p.id for p in store.catalog.photos_after(0, state="missing", count=9)] == [ids[1]]

@@ -318,3 +318,15 @@ def test_runs_are_counted_as_sets_and_revert_in_any_order(
         }
     assert current(store, "human") == {("a.jpg", "a"), ("copy of a.jpg", "a")}
     store.close()
+
+
+def test_labels_are_counted_by_source_and_completed(filled: Store) -> None:
+    tag(filled, ["Dog", "a_b"], [(0, "Dog"), (1, "Dog"), (2, "a_b")])
+    filled.catalog.add_tag(ids_of(filled, "c.jpg"), "dog")
+    filled.catalog.remove_tag(ids_of(filled, "a.jpg"), "sea")
+    counts = {c.label: (c.auto, c.human, c.refused, c.photos) for c in filled.catalog.count_tags()}
+    assert counts == {"Dog": (3, 1, 0, 4), "a_b": (1, 0, 0, 1), "sea": (0, 0, 2, 0)}
+    assert filled.catalog.tag_labels_like("DO", count=9) == ["Dog"]
+    assert filled.catalog.tag_labels_like("a_", count=9) == ["a_b"]
+    assert filled.catalog.tag_labels_like("_", count=9) == []
+    assert len(filled.catalog.tag_labels_like("", count=2)) == 2

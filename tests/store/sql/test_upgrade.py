@@ -10,8 +10,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from mkt_search.errors import SchemaOutdated
-from mkt_search.store.sql import checksums
-from mkt_search.store.sql.database import check_schema, open_engine, reading
+from mkt_search.store.records import Decision, Proposal
+from mkt_search.store.sql import checksums, decisions
+from mkt_search.store.sql.database import check_schema, open_engine, reading, transaction
 from mkt_search.store.sql.schema import HEAD, Base
 from mkt_search.store.sql.upgrade import migrations_folder, upgrade
 
@@ -277,5 +278,37 @@ def test_a_library_of_before_judgements_keeps_the_words_of_people(tmp_path: Path
     with reading(engine) as session:
         assert session.execute(text("SELECT content_id, label_id FROM refusal")).all() == [(7, 1)]
         assert session.scalar(text("SELECT count(*) FROM judgement")) == 0
+        assert list(checksums.problems(session)) == []
+    engine.dispose()
+
+
+def test_a_library_from_before_reviews_can_be_reviewed(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    sha, time = "\0" * 32, "'2024-05-17 00:00:00.000000'"
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0013")
+        for statement in (
+            "INSERT INTO root (id, path) VALUES (1, '/photos')",
+            "INSERT INTO content (id, sha256) VALUES (7, zeroblob(32))",
+            "INSERT INTO photo (id, root_id, path, size, mtime_ns, state, content_id)"
+            " VALUES (1, 1, 'a.jpg', 1, 1, 'indexed', 7)",
+            "INSERT INTO label (id, name, key) VALUES (1, 'dog', 'dog')",
+            "INSERT INTO run (id, kind, settings, outcome, process, started_at)"
+            f" VALUES (1, 'tag', '{{\"labels\": [\"dog\"]}}', 'done', '', {time})",
+            "INSERT INTO tag (photo_id, label_id, source, score, p, run_id, created_at)"
+            f" VALUES (1, 1, 'auto', 0.5, 0.75, 1, {time})",
+        ):
+            connection.exec_driver_sql(statement)
+    upgrade(engine)
+    with transaction(engine) as session:
+        [proposal] = decisions.proposals(session, "dog", run=None, after=None, count=9)
+        assert proposal == Proposal(1, sha.encode().hex(), 1, 0.5, 0.75)
+        batch, _ = decisions.decide(session, "dog", [Decision(1, "reject")])
+        assert decisions.proposals(session, "dog", run=None, after=None, count=9) == []
+        decisions.undo(session, batch or 0)
+        assert decisions.proposals(session, "dog", run=None, after=None, count=9) == [proposal]
         assert list(checksums.problems(session)) == []
     engine.dispose()
