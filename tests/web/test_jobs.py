@@ -32,17 +32,17 @@ def ended(jobs: Jobs, work: Work) -> tuple[str, str]:
 
 
 def test_a_job_tells_how_far_it_is_and_what_came_of_it(jobs: Jobs) -> None:
-    sent, go = Event(), Event()
+    begun, go = Event(), Event()
 
     def work(progress: ProgressCallback) -> PruneReport:
         progress(Progress("reading", message="A remark."))
         progress(Progress("reading", 3, 10, 1))
-        sent.set()
+        begun.set()
         go.wait(WAIT)
         return PruneReport(photos=7)
 
     job = jobs.start("test", {"a": 1}, work)
-    assert sent.wait(WAIT)
+    assert begun.wait(WAIT)
     state = job.state
     assert (state.state, state.step, state.done, state.total) == ("running", "reading", 3, 10)
     assert (state.failed, state.messages, state.is_over) == (1, ("A remark.",), False)

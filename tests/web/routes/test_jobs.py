@@ -35,9 +35,9 @@ def test_an_index_job_finds_new_photos_and_tells_how_it_ended(own_library: Path)
     paint(own_library / "photos" / "new.png", "cyan")
     with client_of(own_library) as client:
         started = client.post(JOBS, json={"kind": "index"}).json()
-        sent = events(client, started["id"])
-        assert sent[-1][0] == "done" and sent[-1][1]["report"]["indexed"] == 1
-        assert {event for event, _ in sent} <= {"progress", "message", "done"}
+        seen = events(client, started["id"])
+        assert seen[-1][0] == "done" and seen[-1][1]["report"]["indexed"] == 1
+        assert {event for event, _ in seen} <= {"progress", "message", "done"}
         again = events(client, started["id"], **{"Last-Event-ID": "1000"})
         assert [event for event, _ in again] == ["done"]
         hits = client.get("/api/v1/search", params={"q": "cyan", "k": 1}).json()["hits"]
