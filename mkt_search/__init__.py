@@ -55,14 +55,19 @@ if TYPE_CHECKING:
     from mkt_search.store.interfaces import Snapshot
     from mkt_search.store.optimize import Optimized
     from mkt_search.store.records import (
+        Decision,
+        DecisionBatch,
         Evaluation,
         LabelCount,
         PhotoRecord,
+        Proposal,
         PruneReport,
+        ReviewQueue,
         RunInfo,
         TagReport,
     )
     from mkt_search.store.status import Status
+    from mkt_search.store.timeline import Month, Timeline
     from mkt_search.types import (
         Box,
         Encoding,
@@ -89,6 +94,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "DatasetError",
+    "Decision",
+    "DecisionBatch",
     "Encoding",
     "Evaluation",
     "EvaluationError",
@@ -111,6 +118,7 @@ __all__ = [
     "MktError",
     "Model",
     "ModelError",
+    "Month",
     "Optimized",
     "PhotoError",
     "PhotoFacts",
@@ -121,6 +129,7 @@ __all__ = [
     "Problem",
     "Progress",
     "ProgressCallback",
+    "Proposal",
     "PruneReport",
     "QueryError",
     "RecallReport",
@@ -128,6 +137,7 @@ __all__ = [
     "Region",
     "RepairSummary",
     "Report",
+    "ReviewQueue",
     "RunInfo",
     "SchemaOutdated",
     "Snapshot",
@@ -137,6 +147,7 @@ __all__ = [
     "Tag",
     "TagReport",
     "Term",
+    "Timeline",
     "TrainingError",
     "UnknownLabel",
     "evaluate",
@@ -173,9 +184,11 @@ _NAMES_BY_MODULE = {
     "store.interfaces": ("Snapshot",),
     "store.optimize": ("Optimized",),
     "store.records": (
-        *("Evaluation", "LabelCount", "PhotoRecord", "PruneReport", "RunInfo", "TagReport"),
+        *("Decision", "DecisionBatch", "Evaluation", "LabelCount", "PhotoRecord", "Proposal"),
+        *("PruneReport", "ReviewQueue", "RunInfo", "TagReport"),
     ),
     "store.status": ("Status",),
+    "store.timeline": ("Month", "Timeline"),
     "models.vocabulary": ("read_vocabulary",),
     "types": (
         *("Box", "Encoding", "Feedback", "Filters", "Hit", "Judgement", "LeftOut", "PhotoFacts"),
