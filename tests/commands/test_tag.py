@@ -83,7 +83,7 @@ def test_a_dry_run_writes_a_page_of_proposed_photos(home: Path) -> None:
     assert "proposed.html: 3 labels" in result.stderr and "would add 6 tags" in result.stderr
     text = page.read_text()
     assert text.count("data:image/jpeg") == 5  # of red and blue two photos, of green one
-    assert "would add 6 tags" in text and tagged(home) == []
+    assert "Would add 6 tags" in text and tagged(home) == []
 
 
 def test_json_reports_what_the_run_did(home: Path) -> None:
