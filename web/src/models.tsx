@@ -109,8 +109,8 @@ function Calibration({ quality, from }: { quality: Quality; from: string }) {
   return (
     <>
       <p>
-        Learned from {from}; measured on {quality.labels.toLocaleString()} labels and{" "}
-        {quality.photos.toLocaleString()} photos that it did not learn from.
+        Learned from {from}. Below is what it came to on {quality.labels.toLocaleString()} labels that
+        it did not learn from, on {quality.photos.toLocaleString()} photos.
       </p>
       <div class="calibration">
         <svg

@@ -16,11 +16,12 @@ const FILTERS = [
 ] as const;
 const PRECISIONS = ["", "0.5", "0.8", "0.9", "0.95"];
 const PAGE = 100;
+const LEAST_P = 0.05; // less probable photos are shown on request
 const EARLIER = "searches";
 const MOST_EARLIER = 12;
 
 function address(values: Record<string, string | readonly string[] | null>): string {
-  const next = changed({ photo: null, ...values });
+  const next = changed({ photo: null, all: null, ...values });
   return path.value === "/search" ? next : `/search${next.slice(path.value.length)}`;
 }
 
@@ -61,7 +62,10 @@ export function SearchPage() {
     return () => stop.abort();
   }, [key, again]);
 
-  const hits = result?.hits ?? [];
+  const all = result?.hits ?? [];
+  const showsAll = parameters.get("all") === "1" || !!parameters.get("precision");
+  const hits = showsAll ? all : all.filter((hit) => (hit.p ?? 1) >= LEAST_P);
+  const hidden = all.length - hits.length;
   const openId = Number(parameters.get("photo"));
   const place = hits.findIndex((hit) => hit.photo === openId);
   const box = useRef<HTMLInputElement>(null);
@@ -82,7 +86,7 @@ export function SearchPage() {
         <Filters />
       </div>
       <p class="sentence" role="status">
-        {sentence(result, isSearching, asked)}
+        {sentence(result, hits, isSearching, asked)}
       </p>
       {!asked && <Earlier />}
       {!!result?.nearest.length && (
@@ -108,7 +112,16 @@ export function SearchPage() {
           onOpen={(at) => go(changed({ photo: String(hits[at]!.photo) }))}
         />
       )}
-      {hits.length === k && (
+      {hidden > 0 && (
+        <button
+          type="button"
+          class="more"
+          onClick={() => go(changed({ all: "1" }), { replace: true })}
+        >
+          {hidden.toLocaleString()} less probable photos
+        </button>
+      )}
+      {all.length === k && !hidden && (
         <button
           type="button"
           class="more"
@@ -134,10 +147,15 @@ export function measure(hit: Pick<Hit, "score"> & { p?: number }): string {
   return hit.p === undefined ? hit.score.toFixed(3) : `${Math.round(100 * hit.p)} %`;
 }
 
-function sentence(result: SearchResult | null, isSearching: boolean, asked: boolean): string {
+function sentence(
+  result: SearchResult | null,
+  hits: readonly Hit[],
+  isSearching: boolean,
+  asked: boolean,
+): string {
   if (isSearching) return "Searching…";
   if (!result) return asked ? "" : "Type a word for anything: dog, snow at night, red bicycle.";
-  const count = result.hits.length;
+  const count = hits.length;
   const photos = `${count.toLocaleString()} ${count === 1 ? "photo" : "photos"}`;
   const ms = Object.values(result.milliseconds).reduce((sum, part) => sum + part, 0);
   const parts: string[] = [];
@@ -148,12 +166,13 @@ function sentence(result: SearchResult | null, isSearching: boolean, asked: bool
     parts.push(`Cannot tell whether anything here shows ${result.query}: scores do not tell it.`);
   }
   if (count && result.expected && result.match !== "none") {
-    const wrong = result.expected.wrong;
+    const wrong = hits.reduce((sum, hit) => sum + 1 - (hit.p ?? 0), 0);
     parts.push(`${photos}, about ${Math.round(wrong).toLocaleString()} of them expected to be wrong.`);
   } else if (count) {
     parts.push(`${photos}, the best first.`);
   } else if (result.match !== "none") {
-    parts.push(`No photo found for ${result.query}.`);
+    const none = result.hits.length ? "is probable" : "was found";
+    parts.push(`No photo ${none} for ${result.query}.`);
   }
   if (result.match !== "none") parts.push(`${Math.round(ms)} ms`);
   return parts.join(" ");
