@@ -100,24 +100,12 @@ def choose(
         CalibrationError: a probability is asked for, and no calibrator can tell it.
         QueryError: nothing is asked for, and there are too few photos and words to choose by.
     """
-    k = snapshot.facts.encoding.top_k
     probabilities = None
     if calibrator.calibrator is not None:
         probabilities = LabelProbabilities(calibrator.calibrator, labels)
     if asked.is_nothing:
-        found = StandOut.of(Reference.sample(snapshot, PHOTOS), labels, words(), k=k)
-        text = f"at most {TOP} a photo, labels that stand out among {found.among}"
-        why, way_out = "The calibrator cannot tell which photos show a label", ""
-        if calibrator.calibrator is None:
-            why, way_out = "No calibrator fits the model", "; `mkt calibrate` makes one"
-        note = f"{why}, so tags are labels that stand out among {found.among}{way_out}."
-        return Choice(found.rule, text, probabilities, note=note)
-    if not asked.top:
-        less = None
-    elif probabilities is not None:
-        less = handicap(probabilities.statistics.mean)
-    else:
-        less = LabelScale.of(Reference.sample(snapshot, PHOTOS), labels, k=k).handicap
+        return _standing_out(labels, snapshot, words(), probabilities)
+    less = _handicap(labels, snapshot, probabilities) if asked.top else None
     limit = f"at most {asked.top:,} a photo" if asked.top else "any number a photo"
     if not asked.needs_p:
         by = "" if asked.threshold is None else f", scores from {asked.threshold:g}"
@@ -131,3 +119,30 @@ def choose(
     chooser = ByPrecision(probabilities, asked.precision, min_p=asked.min_p or 0)
     text = f"{limit}{by}, expected precision of each label {asked.precision:g}"
     return Choice(TagRule(asked.top, chooser.lowest_scores, less), text, probabilities, chooser)
+
+
+def _standing_out(
+    labels: Vector, snapshot: Snapshot, words: Vector, probabilities: LabelProbabilities | None
+) -> Choice:
+    """Return the choice of labels (L, D) that stand out. Raises QueryError."""
+    reference = Reference.sample(snapshot, PHOTOS)
+    found = StandOut.of(reference, labels, words, k=snapshot.facts.encoding.top_k)
+    why, way_out = "The calibrator cannot tell which photos show a label", ""
+    if probabilities is None:
+        why, way_out = "No calibrator fits the model", "; `mkt calibrate` makes one"
+    return Choice(
+        found.rule,
+        f"at most {TOP} a photo, labels that stand out among {found.among}",
+        probabilities,
+        note=f"{why}, so tags are labels that stand out among {found.among}{way_out}.",
+    )
+
+
+def _handicap(
+    labels: Vector, snapshot: Snapshot, probabilities: LabelProbabilities | None
+) -> Vector:
+    """Return (L,), by the reference photos of the calibrator, else by photos of the library."""
+    if probabilities is not None:
+        return handicap(probabilities.statistics.mean)
+    reference = Reference.sample(snapshot, PHOTOS)
+    return LabelScale.of(reference, labels, k=snapshot.facts.encoding.top_k).handicap
