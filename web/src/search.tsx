@@ -64,7 +64,8 @@ export function SearchPage() {
 
   const all = result?.hits ?? [];
   const showsAll = parameters.get("all") === "1" || !!parameters.get("precision");
-  const hits = showsAll ? all : all.filter((hit) => (hit.p ?? 1) >= LEAST_P);
+  const isNone = result?.match === "none" || result?.match === "unknown";
+  const hits = showsAll ? all : isNone ? [] : all.filter((hit) => (hit.p ?? 1) >= LEAST_P);
   const hidden = all.length - hits.length;
   const openId = Number(parameters.get("photo"));
   const place = hits.findIndex((hit) => hit.photo === openId);
