@@ -1,9 +1,14 @@
 """The page Search in a real browser: terms, filters, hits, and one photo large."""
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.pages.served import Visit
+from mkt_search import Library
+from mkt_search.calibration.file import FILE, save
+from tests.calibration.made import calibrator_of
+from tests.web.pages.served import Served, Visit
 
 
 def hits(page: Page) -> list[str]:
@@ -134,3 +139,33 @@ def test_the_first_page_asks_for_a_query(seen: Visit, path: str) -> None:
     answer = page.goto(seen.served.address + path)
     assert answer is not None and answer.status == 404
     seen.errors.clear()
+
+
+def calibrate(home: Path, *, present_from: float) -> None:
+    """Give a library a calibrator whose p is the score."""
+    with Library.open(home) as library:
+        made = calibrator_of(library, present_from=present_from)
+        save(made, library.directory / FILE)
+
+
+def test_photos_that_are_hardly_probable_wait_for_a_click(own: Visit, own_server: Served) -> None:
+    calibrate(own_server.home, present_from=0.3)
+    page = own.go("/search?q=red")
+    assert hits(page) == ["red.png", "yellow.jpg", "mixed.png"]
+    expect(page.get_by_role("button", name="red.png, 100 %")).to_be_visible()
+    expect(page.get_by_text("3 photos, about 1 of them expected to be wrong.")).to_be_visible()
+    page.get_by_role("button", name="2 less probable photos").click()
+    expect(page.locator(".tile")).to_have_count(5)
+    assert not own.errors
+
+
+def test_a_label_that_is_not_there_shows_no_photo_unless_asked(
+    own: Visit, own_server: Served
+) -> None:
+    calibrate(own_server.home, present_from=1.0)
+    page = own.go("/search?q=red")
+    expect(page.get_by_text("Nothing here looks clearly like red.")).to_be_visible()
+    assert page.locator(".tile").count() == 0
+    page.get_by_role("button", name="5 less probable photos").click()
+    expect(page.locator(".tile")).to_have_count(5)
+    assert not own.errors
