@@ -1,5 +1,5 @@
-// Decisions on their way to the server. None is lost: those that have not arrived are kept in the
-// browser, and are sent when the server answers again or the page is opened again.
+// Decisions on their way to the server. None is lost: the browser keeps each until it has arrived,
+// for all tabs together, and sends them in order when the server answers or a page is opened.
 import { effect, signal } from "@preact/signals";
 import { type Decision, isOnline, Problem, send } from "./api";
 import { fail } from "./state";
@@ -15,65 +15,84 @@ export interface OneDecision {
   decision: Decision;
 }
 
-const KEY = "decisions";
+const PREFIX = "decision ";
+const LOCK = "decisions";
 const RETRY_MS = 2000;
+const HOPELESS = new Set([400, 404, 410, 413, 422]); // it would be refused again: the photo is gone
 
-export const unsent = signal<readonly Sending[]>(kept());
-let isBusy = false;
+/** The keys of the decisions that have not arrived, the oldest first. */
+export const unsent = signal<readonly string[]>(kept());
+let count = 0;
+let sending: Promise<boolean> | null = null;
 
-function kept(): Sending[] {
-  try {
-    const found: unknown = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(found) ? (found as Sending[]) : [];
-  } catch {
-    return [];
-  }
+function kept(): string[] {
+  return Object.keys(localStorage)
+    .filter((key) => key.startsWith(PREFIX))
+    .sort();
 }
 
-effect(() => {
-  if (unsent.value.length) localStorage.setItem(KEY, JSON.stringify(unsent.value));
-  else localStorage.removeItem(KEY);
-});
+function refresh(): void {
+  unsent.value = kept();
+}
+
+addEventListener("storage", refresh); // another tab keeps or sends some
 
 effect(() => {
   if (isOnline.value && unsent.value.length) void flush();
 });
 
 /** Send a decision, after those that have not arrived yet. */
-export function decide(sending: Sending): void {
-  unsent.value = [...unsent.value, sending];
+export function decide(decision: Sending): void {
+  count += 1;
+  const order = `${String(Date.now()).padStart(15, "0")} ${String(count).padStart(6, "0")}`;
+  localStorage.setItem(`${PREFIX}${order} ${Math.random()}`, JSON.stringify(decision));
+  refresh();
 }
 
-/** Wait until every decision has arrived; false if the server does not answer now. */
+/** Wait for the decisions on their way; false if one could not arrive now. */
 export async function settled(): Promise<boolean> {
-  while (unsent.value.length && isOnline.value) {
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
-  return !unsent.value.length;
+  await flush();
+  return !kept().length;
 }
 
-async function flush(): Promise<void> {
-  if (isBusy) return;
-  isBusy = true;
-  try {
-    while (unsent.value.length) {
-      const next = unsent.value[0]!;
-      try {
-        await send("POST", "/review/decisions", next);
-      } catch (error) {
-        if (!(error instanceof Problem)) {
-          setTimeout(() => void flush(), RETRY_MS); // the server is away; it is tried again
-          return;
-        }
-        if (error.status === 409 || error.status === 429 || error.status >= 500) {
-          fail(error, () => void flush());
-          return;
-        }
-        fail(error); // the photo is gone, say: sending it again would not help
-      }
-      unsent.value = unsent.value.filter((other) => other !== next);
-    }
-  } finally {
-    isBusy = false;
+function flush(): Promise<boolean> {
+  sending ??= sendAll().finally(() => (sending = null));
+  return sending;
+}
+
+async function sendAll(): Promise<boolean> {
+  let arrives = true;
+  while (arrives && kept().length) arrives = await alone(sendOldest);
+  return arrives;
+}
+
+/** Work while no other tab does, so that no decision is sent twice. */
+function alone(work: () => Promise<boolean>): Promise<boolean> {
+  // Only pages of this machine or of HTTPS have locks.
+  return navigator.locks ? navigator.locks.request(LOCK, work) : work();
+}
+
+async function sendOldest(): Promise<boolean> {
+  const key = kept()[0];
+  const text = key === undefined ? null : localStorage.getItem(key);
+  if (key === undefined || text === null) {
+    refresh();
+    return true;
   }
+  try {
+    await send("POST", "/review/decisions", JSON.parse(text));
+  } catch (error) {
+    if (!(error instanceof Problem)) {
+      setTimeout(refresh, RETRY_MS); // the server is away; it is tried again
+      return false;
+    }
+    if (!HOPELESS.has(error.status)) {
+      fail(error, refresh); // a writer is busy, say, or the server has a new token
+      return false;
+    }
+    fail(error);
+  }
+  localStorage.removeItem(key);
+  refresh();
+  return true;
 }

@@ -38,18 +38,33 @@ export function useKeys(title: string, keys: readonly Key[], { isModal = false }
 
 function isTyping(target: EventTarget | null): boolean {
   const element = target as HTMLElement | null;
-  return !!element?.closest("input:not([type=checkbox]):not([type=range]), textarea, select");
+  const choosers = "[type=checkbox], [type=radio], [type=range]";
+  return !!element?.closest(`input:not(${choosers}), textarea, select`);
+}
+
+/** A letter counts with and without Shift or Caps Lock. */
+function pressed(event: KeyboardEvent): string {
+  return event.key.length === 1 ? event.key.toLowerCase() : event.key;
+}
+
+/** Whether a key that is held down does only what it did already: it moves, and decides nothing. */
+function mayRepeat(key: string): boolean {
+  return /^(Arrow|Page|[+=-]$)/.test(key);
 }
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (isTyping(event.target) && event.key !== "Escape") return;
-  const onButton = (event.target as HTMLElement | null)?.closest?.("button, a, summary");
-  if (onButton && (event.key === "Enter" || event.key === " ")) return;
+  const key = pressed(event);
+  const target = event.target as HTMLElement | null;
+  if (target?.closest?.("input") && (key.startsWith("Arrow") || key === " ")) return; // a chooser
+  const onButton = target?.closest?.("button, a, summary");
+  if (onButton && (key === "Enter" || key === " ")) return;
   for (const layer of [...activeLayers()].reverse()) {
-    const found = layer.keys.find((key) => key.keys.includes(event.key));
+    const found = layer.keys.find(({ keys }) => keys.includes(key));
     if (found) {
       event.preventDefault();
+      if (event.repeat && !mayRepeat(key)) return;
       found.run(event);
       return;
     }

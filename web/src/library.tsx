@@ -50,6 +50,7 @@ const SMALL_TILE = 92;
 const GAP = 3;
 const PAGE = 100; // photos of a request
 const MOST_PAGES = 40; // kept in memory
+const MOST_TILES = 300; // elements of photos in the page
 const SPARE_ROWS = 2; // above and below what is seen
 
 /** Pages of a timeline, read as they come into view; the oldest are forgotten. */
@@ -130,9 +131,7 @@ function Photos(props: { timeline: Timeline; path: string; onGone: () => void })
   const takesFocus = useRef(false);
   void pages.loaded.value; // shown again when photos come
 
-  const wanted = width < 600 ? SMALL_TILE : TILE;
-  const columns = Math.max(3, Math.floor((width + GAP) / (wanted + GAP)));
-  const row = (width - GAP * (columns - 1)) / columns + GAP;
+  const { columns, row } = tiling(width, height);
   const map: Mapping = mapping(Math.ceil(total / columns) * row, height);
 
   const scrollTo = (to: number): void => {
@@ -285,6 +284,16 @@ function Photos(props: { timeline: Timeline; path: string; onGone: () => void })
   );
 }
 
+/** How many squares a row has, and its height in pixels; at most `MOST_TILES` are shown. */
+function tiling(width: number, height: number): { columns: number; row: number } {
+  let columns = Math.max(3, Math.floor((width + GAP) / ((width < 600 ? SMALL_TILE : TILE) + GAP)));
+  const rowOf = (count: number): number => Math.max((width - GAP * (count - 1)) / count, 1) + GAP;
+  const tiles = (count: number): number =>
+    count * (Math.ceil(height / rowOf(count)) + 1 + 2 * SPARE_ROWS);
+  while (columns > 3 && tiles(columns) > MOST_TILES) columns -= 1;
+  return { columns, row: rowOf(columns) };
+}
+
 function monthName(month: string | null): string {
   if (!month) return "No date";
   const [year, number] = month.split("-").map(Number);
@@ -321,7 +330,7 @@ function Folders() {
       <tbody>
         {status.roots.map((root) => (
           <tr key={root.id}>
-            <td>
+            <td class="path">
               <a href={`/library?path=${encodeURIComponent(`${root.path}/**`)}`} onClick={follow}>
                 {root.path}
               </a>
@@ -381,8 +390,8 @@ function Reasons(props: { title: string; none: string; items: readonly Reason[] 
           <tbody>
             {items.map((item) => (
               <tr key={item.path}>
-                <td>{item.path}</td>
-                <td>{item.reason}</td>
+                <td class="path">{item.path}</td>
+                <td class="path">{item.reason}</td>
               </tr>
             ))}
           </tbody>

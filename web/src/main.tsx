@@ -3,14 +3,14 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { render } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { isOnline } from "./api";
 import { activeLayers, keyName, useKeys } from "./keys";
 import { LibraryPage } from "./library";
 import { MapPage } from "./map";
 import { ModelsPage } from "./models";
+import { Notices, Offline } from "./notices";
 import { ReviewPage } from "./review";
 import { SearchPage } from "./search";
-import { dismiss, go, notices, path, theme, toggleTheme } from "./state";
+import { go, path, theme, toggleTheme } from "./state";
 
 const PAGES: Record<string, { name: string; key: string; page: () => ComponentChildren }> = {
   "/search": { name: "Search", key: "1", page: SearchPage },
@@ -76,12 +76,7 @@ function App() {
           ?
         </button>
       </header>
-      {!isOnline.value && (
-        <p class="offline" role="alert">
-          The server does not answer. This page goes on as soon as it does; what you decided so far
-          is kept.
-        </p>
-      )}
+      <Offline />
       <main id="main" tabIndex={-1}>
         <shown.page key={here} />
       </main>
@@ -96,37 +91,6 @@ export function follow(event: MouseEvent): void {
   event.preventDefault();
   const link = event.currentTarget as HTMLAnchorElement;
   go(link.pathname + link.search);
-}
-
-function Notices() {
-  return (
-    <section class="notices" aria-label="Notices" aria-live="polite">
-      {notices.value.map((notice) => (
-        <div key={notice.id} class={notice.isError ? "notice error" : "notice"}>
-          <span>{notice.text}</span>
-          {notice.retry && (
-            <button
-              type="button"
-              onClick={() => {
-                dismiss(notice.id);
-                notice.retry?.();
-              }}
-            >
-              Try again
-            </button>
-          )}
-          <button
-            type="button"
-            class="quiet"
-            aria-label="Dismiss"
-            onClick={() => dismiss(notice.id)}
-          >
-            ×
-          </button>
-        </div>
-      ))}
-    </section>
-  );
 }
 
 function Keys() {

@@ -64,8 +64,8 @@ export function ModelsPage() {
                   {model.evaluations.flatMap((one, place) =>
                     (one.results.rows ?? []).map((row, number) => (
                       <tr key={`${place} ${number}`}>
-                        <td>{one.created_at ? new Date(one.created_at).toLocaleString() : ""}</td>
-                        <td>{one.dataset}</td>
+                        <td>{one.created_at && new Date(one.created_at).toLocaleDateString()}</td>
+                        <td class="path">{one.dataset}</td>
                         <td>{row.labels}</td>
                         <td>{row.scale}</td>
                         <td>{row.stream}</td>
@@ -194,6 +194,10 @@ function Jobs({ onDone }: { onDone: () => void }) {
     };
     for (const kind of ["message", "progress", "log", "end", "done", "failed", "cancelled"])
       events.addEventListener(kind, update as EventListener);
+    events.onerror = () => {
+      // The server has started again and does not know the job; otherwise the browser reconnects.
+      if (events.readyState === EventSource.CLOSED) load();
+    };
     return () => events.close();
   }, [running?.id]);
   const start = (body: Record<string, unknown>): void => {

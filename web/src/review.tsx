@@ -66,11 +66,8 @@ function Queues() {
           <tbody>
             {queues.map((queue) => (
               <tr key={`${queue.run} ${queue.label}`}>
-                <td>
-                  <a
-                    href={address(queue.label, queue.run)}
-                    onClick={follow}
-                  >
+                <td class="path">
+                  <a href={address(queue.label, queue.run)} onClick={follow}>
                     {queue.label}
                   </a>
                 </td>
@@ -90,7 +87,7 @@ function Queues() {
 /** Take back the newest decision of the library, whoever made it. */
 function undo(done: (decided: Decided) => void): void {
   const run = async (): Promise<void> => {
-    if (!(await settled())) throw new TypeError();
+    if (!(await settled())) throw new Error("Decisions are on their way; take them back after.");
     const last = await get<Decided | null>("/review/last");
     if (!last) {
       say("There is no decision to take back.");
@@ -151,6 +148,12 @@ function Session({ label, run }: { label: string; run: number | null }) {
         accept: own.accept - kinds.filter((kind) => kind === "accept").length,
         reject: own.reject - kinds.filter((kind) => kind === "reject").length,
       }));
+    } else if (decided.label === label) {
+      cursor.current = null; // it was decided before this page was opened: read the queue again
+      setPhotos([]);
+      setComplete(false);
+      setAt(0);
+      setAgain((count) => count + 1);
     } else {
       go(address(decided.label, run));
     }
@@ -269,7 +272,8 @@ function Single(props: {
               : ""}
         </figcaption>
       </figure>
-      <div class="decide">
+      {/* A click leaves the focus where it is: Space goes on to skip. */}
+      <div class="decide" onMouseDown={(event) => event.preventDefault()}>
         <button type="button" class="reject" onClick={() => onDecide("reject")}>
           Reject <kbd>X</kbd>
         </button>

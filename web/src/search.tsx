@@ -299,14 +299,13 @@ function Chips(props: {
           </button>
           <label>
             <span class="hidden">Weight of {term.label}</span>
-            <input
-              type="number"
-              min="0.1"
-              step="0.1"
-              value={term.weight}
-              onChange={(event) => {
-                const weight = Number(event.currentTarget.value);
+            <Field
+              isNumber
+              value={String(term.weight)}
+              onCommit={(text) => {
+                const weight = Number(text);
                 if (weight > 0) replace(at, { ...term, weight });
+                else fail(new Error(`The weight of ${term.label} must be a number above 0.`));
               }}
             />
           </label>
@@ -331,6 +330,28 @@ function Chips(props: {
   );
 }
 
+/** An input whose text is the user's until it is committed, also while results arrive. */
+function Field(props: {
+  value: string;
+  hint?: string;
+  isNumber?: boolean;
+  onCommit: (text: string) => void;
+}) {
+  const { value, hint, isNumber = false, onCommit } = props;
+  const [text, setText] = useState(value);
+  useEffect(() => setText(value), [value]);
+  return (
+    <input
+      type="text"
+      inputMode={isNumber ? "decimal" : "text"}
+      placeholder={hint}
+      value={text}
+      onInput={(event) => setText(event.currentTarget.value)}
+      onChange={(event) => onCommit(event.currentTarget.value)}
+    />
+  );
+}
+
 function Filters() {
   const parameters = query.value;
   const set = ["precision", ...FILTERS.map((f) => f.name)].filter((name) => parameters.get(name));
@@ -341,11 +362,10 @@ function Filters() {
         {FILTERS.map(({ name, label, hint }) => (
           <label key={name}>
             {label}
-            <input
-              type="text"
-              placeholder={hint}
+            <Field
+              hint={hint}
               value={parameters.get(name) ?? ""}
-              onChange={(event) => go(address({ [name]: event.currentTarget.value, k: null }))}
+              onCommit={(text) => go(address({ [name]: text, k: null }))}
             />
           </label>
         ))}

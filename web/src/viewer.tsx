@@ -11,6 +11,7 @@ import {
   thumbnail,
 } from "./api";
 import { useKeys } from "./keys";
+import { Notices, Offline } from "./notices";
 import { fail, go, say } from "./state";
 
 interface Props<T extends Picture & { photo: number }> {
@@ -30,6 +31,7 @@ export function Viewer<T extends Picture & { photo: number; boxes?: readonly Box
   const { photos, place, terms, onMove, onClose } = props;
   const shown = photos[place]!;
   const dialog = useRef<HTMLDialogElement>(null);
+  const title = useRef<HTMLHeadingElement>(null);
   const tagBox = useRef<HTMLInputElement>(null);
   const [photo, setPhoto] = useState<Photo | null>(null);
   const [regions, setRegions] = useState<Regions | null>(null);
@@ -39,11 +41,12 @@ export function Viewer<T extends Picture & { photo: number; boxes?: readonly Box
 
   useLayoutEffect(() => {
     dialog.current?.showModal();
+    title.current?.focus(); // not a button, which Space would press
   }, []);
   useEffect(() => {
     const stop = new AbortController();
     setPhoto(null);
-    get<Photo>(`/photos/${shown.photo}`, {}, stop.signal).then(setPhoto).catch(fail);
+    get<Photo>(`/photos/${shown.photo}`, {}, stop.signal).then(setPhoto).catch((error: unknown) => fail(error, () => setAgain((count) => count + 1)));
     return () => stop.abort();
   }, [shown.photo, again]);
   useEffect(() => {
@@ -83,13 +86,13 @@ export function Viewer<T extends Picture & { photo: number; boxes?: readonly Box
 
   const found = regions?.terms[Math.min(term, regions.terms.length - 1)];
   const boxes = found?.boxes ?? shown.boxes ?? [];
-  const change = (what: Promise<unknown>, done: string): void => {
-    what
+  const change = (list: "tags" | "refusals", label: string, done: string): void => {
+    send("POST", `/photos/${shown.photo}/${list}`, { label })
       .then(() => {
         say(done);
         setAgain((count) => count + 1);
       })
-      .catch((error: unknown) => fail(error));
+      .catch((error: unknown) => fail(error, () => change(list, label, done)));
   };
   return (
     <dialog ref={dialog} class="viewer" aria-label={shown.name} onClose={onClose}>
@@ -114,7 +117,10 @@ export function Viewer<T extends Picture & { photo: number; boxes?: readonly Box
             ×
           </button>
         </form>
-        <h2>{shown.name}</h2>
+        <Offline />
+        <h2 ref={title} tabIndex={-1}>
+          {shown.name}
+        </h2>
         {"score" in shown && <Why hit={shown as unknown as WhyHit} />}
         {terms && (
           <fieldset class="layers">
@@ -164,10 +170,7 @@ export function Viewer<T extends Picture & { photo: number; boxes?: readonly Box
                 type="button"
                 aria-label={`Remove ${tag.label}`}
                 onClick={() =>
-                  change(
-                    send("POST", `/photos/${shown.photo}/refusals`, { label: tag.label }),
-                    `Removed ${tag.label}; no run sets it again.`,
-                  )
+                  change("refusals", tag.label, `Removed ${tag.label}; no run sets it again.`)
                 }
               >
                 ×
@@ -181,8 +184,7 @@ export function Viewer<T extends Picture & { photo: number; boxes?: readonly Box
             event.preventDefault();
             const label = tagBox.current!.value.trim();
             tagBox.current!.value = "";
-            if (label)
-              change(send("POST", `/photos/${shown.photo}/tags`, { label }), `Tagged ${label}.`);
+            if (label) change("tags", label, `Tagged ${label}.`);
           }}
         >
           <input ref={tagBox} type="text" aria-label="A tag for this photo" placeholder="Tag" />
@@ -195,6 +197,8 @@ export function Viewer<T extends Picture & { photo: number; boxes?: readonly Box
         </p>
         {photo && <Facts photo={photo} />}
       </div>
+      {/* Those of the page are below a dialog. */}
+      <Notices />
     </dialog>
   );
 }

@@ -56,6 +56,11 @@ class Served:
                 time.sleep(0.05)
         raise TimeoutError("the server does not start")
 
+    def new_token(self) -> str:
+        """Ask for another token from the next start on; return it."""
+        self._token.write_text(TOKEN + "-another")
+        return self._token.read_text()
+
     def kill(self, how: int = signal.SIGKILL) -> None:
         """End the process at once, as `kill -9` does."""
         if self._process is not None and self._process.poll() is None:

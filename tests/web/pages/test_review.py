@@ -140,3 +140,73 @@ def test_a_decision_while_the_server_is_down_arrives_when_it_is_up_again(
     expect(page.get_by_text("not sent yet")).to_have_count(0)
     assert first in human_tags(own_server.home)
     assert second in refused(own_server.home)
+
+
+def test_decisions_of_several_tabs_are_kept_while_the_server_is_down(
+    own: Visit, own_server: Served
+) -> None:
+    one, other = own.go(QUEUE), own.tab()
+    other.goto(own_server.address + QUEUE)
+    first = shown(other)
+    press(other, " ")
+    second = shown(other)
+    assert shown(one) == first
+    own_server.kill()
+    one.keyboard.press("a")
+    expect(one.get_by_text("1 not sent yet")).to_be_visible()
+    other.keyboard.press("x")
+    expect(other.get_by_text("2 not sent yet")).to_be_visible()
+    one.close()
+    other.close()
+    own_server.start()
+    page = own.tab()
+    page.goto(own_server.address + QUEUE)
+    expect(page.get_by_text("0 accepted, 0 rejected", exact=True)).to_be_visible()
+    assert first in human_tags(own_server.home)
+    assert second in refused(own_server.home)
+
+
+def test_a_decision_waits_for_the_token_of_a_new_server(own: Visit, own_server: Served) -> None:
+    page = own.go(QUEUE)
+    first = shown(page)
+    own_server.kill()
+    page.keyboard.press("a")
+    expect(page.get_by_text("1 not sent yet")).to_be_visible()
+    token = own_server.new_token()
+    own_server.start()
+    expect(page.get_by_role("button", name="Try again").first).to_be_visible()
+    page.goto(f"{own_server.address}/?token={token}")
+    page.goto(own_server.address + QUEUE)
+    expect(page.get_by_text("0 accepted, 0 rejected", exact=True)).to_be_visible()
+    assert first in human_tags(own_server.home)
+
+
+def test_a_key_that_is_held_decides_once_and_capitals_count(own: Visit, own_server: Served) -> None:
+    page = own.go(QUEUE)
+    first = shown(page)
+    for _ in range(4):
+        page.keyboard.down("A")
+    page.keyboard.up("A")
+    expect(page.get_by_text("1 accepted, 0 rejected", exact=True)).to_be_visible()
+    assert first in human_tags(own_server.home)
+
+
+def test_space_skips_after_a_click_on_accept(own: Visit) -> None:
+    page = own.go(QUEUE)
+    shown(page)
+    page.get_by_role("button", name="Accept").click()
+    second = shown(page)
+    page.keyboard.press(" ")
+    assert shown(page) != second
+    expect(page.get_by_text("1 accepted, 0 rejected", exact=True)).to_be_visible()
+
+
+def test_a_decision_of_before_is_shown_again_when_it_is_taken_back(own: Visit) -> None:
+    page = own.go(QUEUE)
+    first = shown(page)
+    press(page, "a")
+    expect(page.locator(".single img")).not_to_have_attribute("alt", first)
+    page.reload()
+    expect(page.locator(".single img")).not_to_have_attribute("alt", first)
+    page.keyboard.press("z")
+    expect(page.locator(".single img")).to_have_attribute("alt", first)

@@ -130,6 +130,21 @@ def test_a_tag_is_added_and_removed_and_is_in_the_library(own: Visit) -> None:
     assert not own.errors
 
 
+def test_what_fails_while_a_photo_is_open_is_said_above_it(own: Visit, own_server: Served) -> None:
+    page = own.go("/search?q=green")
+    page.locator(".tile").first.click()
+    photo = page.get_by_role("dialog")
+    expect(photo.get_by_text("File", exact=True)).to_be_visible()
+    own_server.kill()
+    page.keyboard.press("g")
+    page.keyboard.type("grass")
+    page.keyboard.press("Enter")
+    expect(photo.get_by_text("The server did not answer.")).to_be_visible()
+    own_server.start()
+    photo.get_by_role("button", name="Try again").click()
+    expect(photo.get_by_text("Tagged grass.")).to_be_visible()
+
+
 @pytest.mark.parametrize("path", ["/", "/nowhere-at-all"])
 def test_the_first_page_asks_for_a_query(seen: Visit, path: str) -> None:
     page = seen.page
