@@ -1,4 +1,4 @@
-"""One browser for all tests, and servers of small libraries."""
+"""A browser, and servers of small libraries."""
 
 import shutil
 from collections.abc import Iterator
@@ -27,9 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chrome() -> Iterator[Browser]:
-    """Chromium without a window."""
+    """Chromium without a window, for one module: no event loop can start beside Playwright's."""
     path = chromium()
     expect.set_options(timeout=SECONDS * 1000)
     with sync_playwright() as playwright:
