@@ -20,7 +20,11 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/web/",),
     ("mkt_search/library.py",),
     ("mkt_search/library_feedback.py", "mkt_search/library_review.py"),
-    ("mkt_search/library_map.py", "mkt_search/library_tags.py"),
+    (
+        "mkt_search/library_evaluation.py",
+        "mkt_search/library_map.py",
+        "mkt_search/library_tags.py",
+    ),
     ("indexer/", "training/"),
     ("mkt_search/evaluation/", "mkt_search/json_forms/"),
     ("mkt_search/search/", "mkt_search/tagging/", "mkt_search/projection/", "mkt_search/pages/"),

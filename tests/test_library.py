@@ -182,7 +182,6 @@ def test_an_unknown_label_names_near_ones(library: Library) -> None:
     [
         lambda library: library.tag("red", top=1),
         lambda library: library.label_vectors("red"),
-        lambda library: library.evaluate_ann("red"),
         lambda library: library.score([], "red"),
     ],
 )
@@ -200,7 +199,6 @@ def test_one_text_in_place_of_labels_is_refused(
         (lambda library: library.photos(state="lost"), "indexed, failed, missing"),
         (lambda library: library.tags(source="me"), "auto, human, imported"),
         (lambda library: library.tag(["red"], threshold=math.nan), "is not a number"),
-        (lambda library: library.evaluate(patches=True), "needs stored=True"),
     ],
 )
 def test_arguments_without_a_meaning_are_refused(
