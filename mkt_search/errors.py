@@ -3,6 +3,7 @@
 MktError                      a sentence with a way out; the CLI prints it and exits 1
 ├── ConfigError               mkt.toml, an environment variable or a flag
 ├── PhotoError                one photo cannot be read; it is recorded and the run continues
+├── XmpError                  keywords in a sidecar, or in a photo, that cannot be read or written
 ├── ModelError                a checkpoint, weights or label encoder that cannot be used
 │   ├── CheckpointMismatch    vectors of another checkpoint
 │   └── UnknownLabel          a label that is not in the label table
@@ -30,6 +31,10 @@ class ConfigError(MktError):
 
 class PhotoError(MktError):
     """A photo cannot be decoded; the database keeps the text as the reason."""
+
+
+class XmpError(MktError):
+    """A packet of XMP cannot be read or written."""
 
 
 class ModelError(MktError):

@@ -30,7 +30,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/search/", "mkt_search/tagging/", "mkt_search/projection/", "mkt_search/pages/"),
     ("mkt_search/calibration/",),
     ("mkt_search/store/", "mkt_search/models/", "mkt_search/datasets/", "mkt_search/demo/scenes/"),
-    ("mkt_search/terminal/",),
+    ("mkt_search/terminal/", "mkt_search/xmp/"),
     ("mkt_search/photos/", "mkt_search/pooling/", "mkt_search/settings/"),
     ("mkt_search/",),
 )
@@ -92,6 +92,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pydantic": ("mkt_search/web/",),
     "openTSNE": ("mkt_search/projection/",),
     "sklearn": ("mkt_search/projection/",),
+    "lxml": ("mkt_search/xmp/",),
     "h5py": ("mkt_search/datasets/nus_wide.py",),
 }
 ROOFS = {"mkt_search/library.py", "mkt_search/library_tags.py", "mkt_search/cli.py"}

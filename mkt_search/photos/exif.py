@@ -7,7 +7,7 @@ and nothing here raises.
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
@@ -35,6 +35,16 @@ def parse_exif(data: bytes) -> Image.Exif:
     exif = Image.Exif()
     try:
         exif.load(data)
+    except Exception:
+        return Image.Exif()
+    return exif
+
+
+def parse_exif_of(file: BinaryIO) -> Image.Exif:
+    """Return the same of an open file, reading only what is asked of it."""
+    exif = Image.Exif()
+    try:
+        exif.load_from_fp(file)
     except Exception:
         return Image.Exif()
     return exif

@@ -13,7 +13,7 @@ import io
 import struct
 import warnings
 from pathlib import PurePath
-from typing import cast
+from typing import BinaryIO, cast
 
 from PIL import (
     AvifImagePlugin,
@@ -147,6 +147,16 @@ def open_header(data: bytes, format: str) -> ImageFile.ImageFile:
     if format == "JPEG":
         _check_scans(image, data)
     return image
+
+
+def open_metadata(file: BinaryIO, format: str) -> ImageFile.ImageFile:
+    """Open an image for what its header says beside the pixels, which are not to be decoded.
+
+    Raises:
+        PhotoError: an extra is not installed.
+        Exception: whatever the decoder raises on a broken header.
+    """
+    return (_heif_plugin() if format == "HEIF" else _PLUGINS[format])(file)
 
 
 def _check_scans(image: ImageFile.ImageFile, data: bytes) -> None:

@@ -1,0 +1,1 @@
+"""Keywords and captions in XMP: sidecars beside photos, and packets inside them."""
