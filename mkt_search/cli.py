@@ -46,6 +46,11 @@ SECTIONS = {
         "root": "mkt_search.commands.maintenance:root",
         "migrate": "mkt_search.commands.maintenance:migrate",
     },
+    "This program": {
+        "doctor": "mkt_search.commands.doctor:doctor",
+        "completion": "mkt_search.commands.completion:completion",
+        "man": "mkt_search.commands.man:man",
+    },
 }
 """Where each command is, by the heading under which `mkt --help` lists it."""
 

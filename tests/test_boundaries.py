@@ -17,7 +17,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     ("mkt_search/cli.py", "mkt_search/__init__.py"),
     ("mkt_search/demo/",),
     ("mkt_search/commands/",),
-    ("mkt_search/web/",),
+    ("mkt_search/web/", "mkt_search/doctor/"),
     ("mkt_search/library.py",),
     ("mkt_search/library_feedback.py", "mkt_search/library_review.py"),
     (
@@ -93,6 +93,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "openTSNE": ("mkt_search/projection/",),
     "sklearn": ("mkt_search/projection/",),
     "lxml": ("mkt_search/xmp/",),
+    "packaging": ("mkt_search/doctor/packages.py",),
     "h5py": ("mkt_search/datasets/nus_wide.py",),
 }
 ROOFS = {"mkt_search/library.py", "mkt_search/library_tags.py", "mkt_search/cli.py"}

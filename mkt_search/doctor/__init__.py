@@ -1,0 +1,1 @@
+"""What `mkt doctor` finds out: packages, this machine, and the library, each as a finding."""
