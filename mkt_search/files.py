@@ -12,6 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from mkt_search.errors import MktError
+from mkt_search.portable import IS_WINDOWS, replace, sync
 
 NOT_REGULAR = "not a regular file"
 SMALL = 1 << 20
@@ -23,7 +24,7 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BufferedReader:
 
     Args:
         path: the file.
-        follow_links: False refuses a symbolic link too, where the system can tell.
+        follow_links: False refuses a symbolic link too.
 
     Raises:
         OSError: there is no such file, it cannot be read, or it is of another kind.
@@ -31,6 +32,10 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BufferedReader:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if not follow_links:
         flags |= getattr(os, "O_NOFOLLOW", 0)
+        if IS_WINDOWS and path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    if IS_WINDOWS and path.is_dir():  # would be refused as if permission was lacking
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     descriptor = os.open(path, flags)
     try:
         mode = os.fstat(descriptor).st_mode
@@ -101,22 +106,9 @@ def write_atomically(path: Path, data: bytes | memoryview | str) -> None:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder as durable as its files.
-
-    Needed on POSIX only; on Windows a rename is durable by itself.
-    """
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    sync(path.parent)

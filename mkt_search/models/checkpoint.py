@@ -30,6 +30,7 @@ from mkt_search.models.anchor_choice import AnchorChoice
 from mkt_search.models.label_table import LabelTable
 from mkt_search.models.stream_choice import StreamChoice, check_local_share
 from mkt_search.paths import bare_name
+from mkt_search.portable import sync
 from mkt_search.types import (
     EQUAL_SHARES,
     MAX_DIM,
@@ -392,7 +393,7 @@ def _publish(folder: Path, directory: Path) -> None:
     for path in _entries(folder):
         path.chmod(0o644)
     for path in [*_entries(folder), folder]:
-        _sync(path)
+        sync(path)
     former = folder.with_name(folder.name + ".former")
     if directory.exists():
         directory.rename(former)
@@ -402,21 +403,12 @@ def _publish(folder: Path, directory: Path) -> None:
         if former.exists():
             former.rename(directory)
         raise
-    _sync(directory.parent)
+    sync(directory.parent)
     shutil.rmtree(former, ignore_errors=True)
 
 
 def _entries(directory: Path) -> list[Path]:
     return sorted(directory.iterdir()) if directory.is_dir() else [directory]
-
-
-def _sync(path: Path) -> None:
-    with contextlib.suppress(PermissionError):  # Windows cannot open directories
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _parse(raw: dict[str, Any]) -> Meta:

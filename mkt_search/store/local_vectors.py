@@ -6,6 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from mkt_search.errors import LibraryDamaged
+from mkt_search.portable import remove
 from mkt_search.store.disk import disk_errors
 from mkt_search.store.manifest import CandidateIndex, Manifest, StoredEncoding, StoredFile
 from mkt_search.store.segments import segment as segments
@@ -72,7 +73,7 @@ class LocalVectorStore:
     def remove(self, segments: Iterable[str]) -> None:
         """Delete segment files; missing ones are ignored."""
         for name in segments:
-            (self._files.folder / name).unlink(missing_ok=True)
+            remove(self._files.folder / name)
 
     def snapshot(self) -> "LocalSnapshot":
         """Return the vectors as they are now; it shares with the last one what did not change.

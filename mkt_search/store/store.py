@@ -23,6 +23,7 @@ from mkt_search.errors import (
     StoreError,
 )
 from mkt_search.locks import LockHeld
+from mkt_search.portable import remove
 from mkt_search.store import identity, lock
 from mkt_search.store.disk import disk_errors
 from mkt_search.store.local_vectors import LocalVectorStore
@@ -267,12 +268,15 @@ class Store:
     # Files
 
     def delete_files(self, unused: FileNames) -> None:
-        """Delete files that the catalog no longer names."""
+        """Delete files that the catalog no longer names.
+
+        One that is read on Windows is left to `delete_orphans`.
+        """
         with disk_errors(self.directory):
             for file in unused.segments:
-                (self.folder / file).unlink(missing_ok=True)
+                remove(self.folder / file)
             for file in unused.index:
-                (self.index_folder / file).unlink(missing_ok=True)
+                remove(self.index_folder / file)
 
     def delete_orphans(self) -> None:
         """Delete files that a crash left behind, which nothing names. Only the writer may.

@@ -22,6 +22,7 @@ from sqlalchemy.types import TypeEngine
 
 from mkt_search.errors import LibraryDamaged
 from mkt_search.paths import bare_name, text_to_path
+from mkt_search.portable import IS_WINDOWS, leads_out
 
 WAY_OUT = "Restore mkt.db from a backup, or move the library's folder away and index again."
 SHA256_BYTES = 32
@@ -92,7 +93,8 @@ def _is_path(value: str) -> None:
 
 def _is_path_below(value: str) -> None:
     _is_path(value)
-    if value.startswith("/") or ".." in value.split("/"):
+    is_outside = value.startswith("/") or ".." in value.split("/")
+    if is_outside or (IS_WINDOWS and leads_out(text_to_path(value))):
         raise ValueError(f"the path {value[:80]!r} leads out of its folder")
 
 
