@@ -2,7 +2,7 @@
 
 Two schemes of names are in use: `photo.jpg.xmp` (digiKam, darktable, Immich) and `photo.xmp`
 (Adobe). In the second, `IMG_1.CR2` and `IMG_1.JPG` share a name: the sidecar is the RAW file's, as
-Adobe's programs write into a JPEG itself. Where that does not decide, it is nobody's.
+Adobe's programs write into a JPEG itself. Where that does not decide, it belongs to no photo.
 """
 
 import os
