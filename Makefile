@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: test soak demo web install lock clean
+.PHONY: test soak demo web site install lock clean
 
 test: install
 	scripts/check --all
@@ -20,6 +20,10 @@ demo: install
 web:
 	cd web && npm ci --no-audit --no-fund && npm run build
 
+# Build the documents as a site in site/.
+site: install
+	$(VENV)/bin/python scripts/site
+
 install: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -35,4 +39,4 @@ lock:
 		--constraint constraints.txt --custom-compile-command "make lock" -o requirements.lock
 
 clean:
-	rm -rf $(VENV) web/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) web/node_modules build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
