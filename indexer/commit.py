@@ -3,9 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from indexer.edits import find_edits
 from indexer.encode import Encoder, encode_batch
@@ -14,6 +12,7 @@ from mkt_search.photos.dates import dated
 from mkt_search.store.manifest import StoredEncoding
 from mkt_search.store.records import Batch, Copies, FailedPhoto, KnownPhoto, NewPhoto, RootLocation
 from mkt_search.store.store import Store
+from mkt_search.types import Encoding, PhotoVectors
 
 
 @dataclass
@@ -42,14 +41,42 @@ class Tally:
         return self.reasons.total()
 
 
+class VectorSource(Protocol):
+    """Where the vectors of new photos come from: the student, or a shard encoded before."""
+
+    def complete(self, item: Loaded) -> Loaded | Failed:
+        """Decode a photo that was only hashed."""
+
+    def vectors(self, items: Sequence[Loaded]) -> PhotoVectors | None:
+        """Return the pooled vectors of photos, None for no photos. Raises ModelError."""
+
+
+@dataclass(frozen=True)
+class StudentVectors:
+    """Decodes and encodes photos here and now, by the student."""
+
+    encoder: Encoder
+    loader: Loader
+    encoding: Encoding
+
+    def complete(self, item: Loaded) -> Loaded | Failed:
+        """Decode a photo that was only hashed."""
+        return replace(self.loader, is_stored=nothing_is_stored).load_one(item.file)
+
+    def vectors(self, items: Sequence[Loaded]) -> PhotoVectors | None:
+        """Return the pooled vectors of photos, None for no photos. Raises ModelError."""
+        views = [item.views for item in items if item.views is not None]
+        files = [item.file.absolute for item in items]
+        return encode_batch(self.encoder, views, self.encoding, files=files)
+
+
 @dataclass
 class Committer:
     """Commits batches under one encoding and counts them in `tally`."""
 
     store: Store
     stored: StoredEncoding
-    encoder: Encoder
-    loader: Loader
+    source: VectorSource
     tally: Tally = field(default_factory=Tally)
 
     def commit(
@@ -85,10 +112,8 @@ class Committer:
             if isinstance(item, Failed)
         ]
         edits = find_edits(self.store.catalog, loaded, known)
-        photos, views = _arrange(loaded, known, copies, edits)
-        files = [photo.file.absolute for photo in photos if photo.row is not None]
-        vectors = encode_batch(self.encoder, views, self.stored.encoding, files=files)
-        batch = Batch(photos, failed, vectors)
+        photos, new = _arrange(loaded, known, copies, edits)
+        batch = Batch(photos, failed, self.source.vectors(new))
         if batch.photos or batch.failed:
             self.store.add(location, self.stored, batch)
         self.tally.touched += len(items) - len(loaded) - len(failed)
@@ -97,12 +122,12 @@ class Committer:
 
     def _complete(self, item: Loaded | Failed, copies: Copies) -> Loaded | Failed:
         """Decode a photo that was only hashed, if the library lacks anything of its content."""
-        if isinstance(item, Failed) or item.views is not None:
+        if isinstance(item, Failed) or not item.is_only_hashed:
             return item
         has_facts = item.content in copies.facts and item.content in copies.miniatures
         if item.content in copies.encoded and has_facts:
             return item
-        return replace(self.loader, is_stored=nothing_is_stored).load_one(item.file)
+        return self.source.complete(item)
 
     def _count(self, batch: Batch, known: Mapping[str, KnownPhoto]) -> None:
         for photo in batch.photos:
@@ -120,7 +145,7 @@ class Committer:
 def _is_as_recorded(item: Loaded, row: KnownPhoto | None) -> bool:
     """Return True for a photo that was only hashed, and of which everything is recorded."""
     return (
-        item.views is None
+        item.is_only_hashed
         and row is not None
         and row.state == "indexed"
         and row.has_vectors
@@ -134,18 +159,17 @@ def _arrange(
     known: Mapping[str, KnownPhoto],
     copies: Copies,
     edits: Collection[str],
-) -> tuple[list[NewPhoto], list[NDArray[np.uint8]]]:
-    """Return the rows to write, and the views of contents that have no vectors yet."""
+) -> tuple[list[NewPhoto], list[Loaded]]:
+    """Return the rows to write, and the photos whose contents have no vectors yet."""
     photos: list[NewPhoto] = []
-    views: list[NDArray[np.uint8]] = []
+    new: list[Loaded] = []
     encoded: set[str] = set()
     renames = _renames([item for item in loaded if item.file.path not in known], copies)
     for item in loaded:
         row = None
         if item.content not in copies.encoded and item.content not in encoded:
-            assert item.views is not None
-            row = len(views)
-            views.append(item.views)
+            row = len(new)
+            new.append(item)
             encoded.add(item.content)
         facts = item.facts if item.facts is not None else copies.facts[item.content]
         photos.append(
@@ -159,7 +183,7 @@ def _arrange(
                 miniature=item.miniature,
             )
         )
-    return photos, views
+    return photos, new
 
 
 def _renames(new: Sequence[Loaded], copies: Copies) -> dict[str, int]:

@@ -25,7 +25,7 @@ from indexer.pipeline import IndexPipeline, IndexPlan, IndexPolicy, Source
 from indexer.scan import FileStatus, ScanResult, distinct_folders, scan_folders
 from mkt_search.display import count_noun
 from mkt_search.errors import CheckpointMismatch, PhotoError
-from mkt_search.models.build import open_model
+from mkt_search.models.build import Model, open_model
 from mkt_search.models.record import RecordedModel, model_stamp, open_recorded, record_of
 from mkt_search.paths import path_to_text
 from mkt_search.photos.decode import read
@@ -76,13 +76,7 @@ def index_library(
     stored = recorded(store, rebuild=rebuild)
     name = model_name(config, stored)
     stamp = model_stamp(name)
-    model = open_recorded(name, stored.encoding, stored.record) if stored else open_model(name)
-    dtype = wanted_dtype(config, stored, model)
-    form = wanted_patch_vectors(config, stored, model, rebuild=rebuild)
-    encoder = LazyEncoder(model, device=config.model.device, dtype=dtype, patch_vectors=form)
-    plan = resolve_encoding(
-        config, stored, model, dtype=dtype if dry_run else encoder.dtype, rebuild=rebuild
-    )
+    model, encoder, plan = open_encoder(config, stored, rebuild=rebuild, dry_run=dry_run)
     if plan.notice:
         progress(Progress(INDEXING, message=plan.notice))
     if dry_run:
@@ -94,7 +88,7 @@ def index_library(
         made_by = active.encoding
         if made_by.decoder != plan.encoding.decoder:
             raise CheckpointMismatch("an earlier version decoded the photos for the old vectors")
-        ours = (model.fingerprint, encoder.dtype, form)
+        ours = (model.fingerprint, encoder.dtype, plan.encoding.patch_vectors)
         if (made_by.checkpoint, made_by.dtype, made_by.patch_vectors) == ours:
             return encoder
         return reopened(active, active.model, device=config.model.device)
@@ -116,6 +110,31 @@ def index_library(
     elif encoder.is_built:
         store.record_model(name, model.fingerprint, record_of(model, stamp=stamp))
     return summary
+
+
+def open_encoder(
+    config: Config, stored: StoredEncoding | None, *, rebuild: bool = False, dry_run: bool = False
+) -> tuple[Model, LazyEncoder, EncodingPlan]:
+    """Open the model to encode with, and decide what it stores.
+
+    Args:
+        config: settings.
+        stored: the encoding to continue with; None for a new library.
+        rebuild: encode every photo again.
+        dry_run: never build the student; its number format may then be "auto".
+
+    Raises:
+        CheckpointMismatch, ConfigError, ModelError.
+    """
+    name = model_name(config, stored)
+    model = open_recorded(name, stored.encoding, stored.record) if stored else open_model(name)
+    dtype = wanted_dtype(config, stored, model)
+    form = wanted_patch_vectors(config, stored, model, rebuild=rebuild)
+    encoder = LazyEncoder(model, device=config.model.device, dtype=dtype, patch_vectors=form)
+    plan = resolve_encoding(
+        config, stored, model, dtype=dtype if dry_run else encoder.dtype, rebuild=rebuild
+    )
+    return model, encoder, plan
 
 
 def policy_of(config: Config) -> IndexPolicy:

@@ -39,7 +39,7 @@ class Loaded:
     """A photo that was read.
 
     `content` is its SHA-256 in hex; `views` (V, H, W, 3) uint8, `facts` and `miniature` are None if
-    its vectors are stored already.
+    its vectors are stored already. `shard_row` is its row in a shard that has its vectors.
     """
 
     file: PhotoFile
@@ -47,6 +47,12 @@ class Loaded:
     views: NDArray[np.uint8] | None
     facts: PhotoFacts | None
     miniature: bytes | None = None
+    shard_row: int | None = None
+
+    @property
+    def is_only_hashed(self) -> bool:
+        """True if only the bytes were read, because the library seemed to have the rest."""
+        return self.views is None and self.shard_row is None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from indexer.commit import Committer, Tally
+from indexer.commit import Committer, StudentVectors, Tally
 from indexer.encode import Encoder
 from indexer.load import Loader
 from indexer.still_searched import StillSearched
@@ -145,11 +145,13 @@ class IndexPipeline:
         if not plan.to_load:
             return
         self._count(plan, 0)
-        committer = Committer(self.store, self.stored, self.encoder, self._loader(plan), self.tally)
-        searched = self._searched(committer.loader)
+        loader = self._loader(plan)
+        student = StudentVectors(self.encoder, loader, self.stored.encoding)
+        committer = Committer(self.store, self.stored, student, self.tally)
+        searched = self._searched(loader)
         done = batches = 0
         for source in plan.sources:
-            items = committer.loader.load(source.files)
+            items = loader.load(source.files)
             while some := list(islice(items, self.policy.batch_size)):
                 if searched is not None:
                     searched.commit(source.location, source.known, some)

@@ -7,7 +7,7 @@ vectors too, a photo that came or changed since would not be found until then.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from indexer.commit import Committer
+from indexer.commit import Committer, StudentVectors
 from indexer.encode import Encoder
 from indexer.load import Failed, Loaded, Loader, nothing_is_stored
 from mkt_search.errors import ModelError
@@ -35,7 +35,7 @@ class StillSearched:
     open_encoder: Callable[[StoredEncoding], Encoder]
     loader: Loader
     progress: ProgressCallback
-    _committer: Committer | None = field(default=None, init=False)
+    _student: StudentVectors | None = field(default=None, init=False)
     _is_lost: bool = field(default=False, init=False)
 
     def commit(
@@ -53,22 +53,22 @@ class StillSearched:
         contents = {item.content for item in loaded}
         encoded = self.store.catalog.copies(contents, self.searched.id).encoded
         new = [item for item in loaded if item.content not in encoded]
-        committer = self._open() if new else None
-        if committer is None:
+        student = self._open() if new else None
+        if student is None:
             return
-        if committer.loader.spec != self.loader.spec:
-            again = committer.loader.load([item.file for item in new])
+        if student.loader.spec != self.loader.spec:
+            again = student.loader.load([item.file for item in new])
             new = [item for item in again if isinstance(item, Loaded)]
-        committer.commit(location, known, new)
+        Committer(self.store, self.searched, student).commit(location, known, new)
 
-    def _open(self) -> Committer | None:
-        if self._committer is None and not self._is_lost:
+    def _open(self) -> StudentVectors | None:
+        if self._student is None and not self._is_lost:
             try:
                 encoder = self.open_encoder(self.searched)
                 loader = replace(self.loader, spec=encoder.spec, is_stored=nothing_is_stored)
-                self._committer = Committer(self.store, self.searched, encoder, loader)
+                self._student = StudentVectors(encoder, loader, self.searched.encoding)
             except ModelError as problem:
                 self._is_lost = True
                 message = f"new and edited photos are found when the rebuild is finished: {problem}"
                 self.progress(Progress(INDEXING, message=message))
-        return self._committer
+        return self._student

@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from indexer.shards.plan import ShardPlan
     from mkt_search.errors import (
         CalibrationError,
         CheckpointMismatch,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         ModelError,
         PhotoError,
         PhotoNotFound,
+        PlanError,
         QueryError,
         SchemaOutdated,
         StoreError,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from mkt_search.evaluation.evaluate import evaluate
     from mkt_search.evaluation.report import Report
     from mkt_search.library import Library
+    from mkt_search.library_shards import encode_shards, read_plan
     from mkt_search.models.build import Model, open_model
     from mkt_search.models.vocabulary import read_vocabulary
     from mkt_search.progress import Progress, ProgressCallback, no_progress
@@ -70,10 +73,12 @@ if TYPE_CHECKING:
     from mkt_search.store.timeline import Month, Timeline
     from mkt_search.types import (
         Box,
+        EncodeReport,
         Encoding,
         Feedback,
         Filters,
         Hit,
+        ImportReport,
         Judgement,
         LeftOut,
         PhotoFacts,
@@ -96,6 +101,7 @@ __all__ = [
     "DatasetError",
     "Decision",
     "DecisionBatch",
+    "EncodeReport",
     "Encoding",
     "Evaluation",
     "EvaluationError",
@@ -103,6 +109,7 @@ __all__ = [
     "Feedback",
     "Filters",
     "Hit",
+    "ImportReport",
     "Judgement",
     "LabelCount",
     "LabelHint",
@@ -126,6 +133,7 @@ __all__ = [
     "PhotoNotFound",
     "PhotoRecord",
     "Plan",
+    "PlanError",
     "Problem",
     "Progress",
     "ProgressCallback",
@@ -140,6 +148,7 @@ __all__ = [
     "ReviewQueue",
     "RunInfo",
     "SchemaOutdated",
+    "ShardPlan",
     "Snapshot",
     "Status",
     "StoreError",
@@ -150,10 +159,12 @@ __all__ = [
     "Timeline",
     "TrainingError",
     "UnknownLabel",
+    "encode_shards",
     "evaluate",
     "load_config",
     "no_progress",
     "open_model",
+    "read_plan",
     "read_vocabulary",
     "score_photo",
 ]
@@ -161,7 +172,7 @@ __all__ = [
 _NAMES_BY_MODULE = {
     "errors": (
         *("CheckpointMismatch", "ConfigError", "DatasetError", "EvaluationError", "LibraryDamaged"),
-        *("CalibrationError", "PhotoNotFound"),
+        *("CalibrationError", "PhotoNotFound", "PlanError"),
         *("LibraryLocked", "LibraryNotFound", "MktError", "ModelError", "PhotoError", "QueryError"),
         *("MapError", "SchemaOutdated", "StoreError", "TrainingError", "UnknownLabel"),
     ),
@@ -170,6 +181,7 @@ _NAMES_BY_MODULE = {
     "evaluation.evaluate": ("evaluate",),
     "evaluation.report": ("Report",),
     "library": ("Library",),
+    "library_shards": ("encode_shards", "read_plan"),
     "models.build": ("Model", "open_model"),
     "progress": ("Progress", "ProgressCallback", "no_progress"),
     "search.completion": ("LabelHint",),
@@ -192,13 +204,17 @@ _NAMES_BY_MODULE = {
     "models.vocabulary": ("read_vocabulary",),
     "types": (
         *("Box", "Encoding", "Feedback", "Filters", "Hit", "Judgement", "LeftOut", "PhotoFacts"),
-        *("Refusal",),
+        *("Refusal", "EncodeReport", "ImportReport"),
         *("RepairSummary", "Summary", "Tag", "Term"),
     ),
+    ".indexer.shards.plan": ("ShardPlan",),
 }
 _PUBLIC_NAMES = {"load": "load_config"}
 _PLACES = {
-    _PUBLIC_NAMES.get(name, name): (f"mkt_search.{module}", name)
+    _PUBLIC_NAMES.get(name, name): (
+        module[1:] if module.startswith(".") else f"mkt_search.{module}",
+        name,
+    )
     for module, names in _NAMES_BY_MODULE.items()
     for name in names
 }

@@ -38,6 +38,9 @@ SECTIONS = {
         "train": "training.cli:train",
         "import-mkt": "mkt_search.commands.import_mkt:import_mkt",
     },
+    "Scale": {
+        "encode": "mkt_search.commands.encode:encode",
+    },
     "Maintenance": {
         "verify": "mkt_search.commands.maintenance:verify",
         "repair": "mkt_search.commands.repair:repair",

@@ -17,6 +17,7 @@ MktError                      a sentence with a way out; the CLI prints it and e
 ├── CalibrationError          a calibrator that is missing, damaged or of another model
 ├── DatasetError              labeled photos, or the files that describe them
 ├── EvaluationError           models and labeled photos that cannot be evaluated together
+├── PlanError                 a plan to encode photos in shards, or one of its shards
 └── TrainingError             a training run
 """
 
@@ -98,6 +99,10 @@ class DatasetError(MktError):
 
 class EvaluationError(MktError):
     """Models, labels and photos cannot be evaluated together, or the results cannot be shown."""
+
+
+class PlanError(MktError):
+    """A plan to encode photos in shards, or one of its shards, is missing or damaged."""
 
 
 class TrainingError(MktError):

@@ -20,6 +20,7 @@ from mkt_search.library_evaluation import LibraryEvaluation
 from mkt_search.library_feedback import LibraryFeedback
 from mkt_search.library_map import LibraryMap
 from mkt_search.library_review import LibraryReview
+from mkt_search.library_shards import LibraryShards
 from mkt_search.models.build import Model
 from mkt_search.progress import ProgressCallback, no_progress
 from mkt_search.search import query as queries
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 STATES = ("indexed", "failed", "missing")
 
 
-class Library(LibraryReview, LibraryFeedback, LibraryMap, LibraryEvaluation):
+class Library(LibraryReview, LibraryFeedback, LibraryMap, LibraryEvaluation, LibraryShards):
     """A photo library: `open` or `create` one, then index, search, tag and iterate over its photos.
 
     Another process may write while this one reads; what it commits is found by the next call.

@@ -470,6 +470,41 @@ class Summary:
     seconds: float = 0.0
 
 
+@dataclass
+class EncodeReport:
+    """What a worker did.
+
+    `photos` were read, and `failed` of them could not be, for the `reasons`; `gone` ones were not
+    there. `skipped` shards were done before, and another worker encodes the `busy` ones.
+    """
+
+    shards: int = 0
+    photos: int = 0
+    failed: int = 0
+    gone: int = 0
+    skipped: int = 0
+    busy: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class ImportReport:
+    """What an import did.
+
+    `shards` were read, `missing` ones are not done yet; of the photos, `indexed` are found from now
+    on, `unchanged` ones the library had as they are, or as they were seen later; `damaged` are
+    sentences about shards that could not be read.
+    """
+
+    shards: int = 0
+    missing: int = 0
+    indexed: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    damaged: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
 @dataclass(frozen=True)
 class RepairSummary:
     """Counts of a repair.

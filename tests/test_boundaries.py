@@ -23,6 +23,7 @@ HOUSE: tuple[tuple[str, ...], ...] = (
     (
         "mkt_search/library_evaluation.py",
         "mkt_search/library_map.py",
+        "mkt_search/library_shards.py",
         "mkt_search/library_tags.py",
     ),
     ("indexer/", "training/"),
@@ -84,7 +85,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "safetensors": ("mkt_search/models/", "mkt_search/store/segments/", "training/"),
     "jinja2": ("mkt_search/pages/",),
     "matplotlib": ("mkt_search/evaluation/plots.py",),
-    "pyarrow": ("mkt_search/tagging/export.py",),
+    "pyarrow": ("mkt_search/tagging/export.py", "indexer/shards/listing.py"),
     "fastapi": ("mkt_search/web/",),
     "starlette": ("mkt_search/web/",),
     "uvicorn": ("mkt_search/web/",),
@@ -96,7 +97,12 @@ HOMES: dict[str, tuple[str, ...]] = {
     "packaging": ("mkt_search/doctor/packages.py",),
     "h5py": ("mkt_search/datasets/nus_wide.py",),
 }
-ROOFS = {"mkt_search/library.py", "mkt_search/library_tags.py", "mkt_search/cli.py"}
+ROOFS = {
+    "mkt_search/library.py",
+    "mkt_search/library_shards.py",
+    "mkt_search/library_tags.py",
+    "mkt_search/cli.py",
+}
 """The files of mkt_search that may import `indexer` and `training`."""
 
 STRANGERS = {"indexer": ("training",), "training": ("indexer", "mkt_search.store")}

@@ -277,6 +277,11 @@ class IndexCatalog(Protocol):
     def known(self, location: RootLocation, encoding_id: int | None) -> dict[str, KnownPhoto]:
         """Return the photos below a location, by path relative to its root."""
 
+    def known_paths(
+        self, location: RootLocation, paths: Sequence[str], encoding_id: int | None
+    ) -> dict[str, KnownPhoto]:
+        """Return the photos at some paths of a registered root, by path relative to it."""
+
     def record_scan(
         self,
         location: RootLocation,

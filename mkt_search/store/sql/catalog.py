@@ -401,6 +401,13 @@ class SqlCatalog(Catalog, TagCatalog, ReviewCatalog, IndexCatalog, EvaluationCat
         with reading(self._source) as session:
             return photos.known(session, location, encoding_id)
 
+    def known_paths(
+        self, location: RootLocation, paths: Sequence[str], encoding_id: int | None
+    ) -> dict[str, KnownPhoto]:
+        """Return the photos at some paths of a registered root."""
+        with reading(self._source) as session:
+            return photos.known_paths(session, location, paths, encoding_id)
+
     def record_scan(
         self,
         location: RootLocation,

@@ -1,10 +1,12 @@
 """Queries about photos: files with a path, their state, and what the files say of themselves."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    Row,
+    Select,
     and_,
     bindparam,
     delete,
@@ -211,15 +213,31 @@ def known(
     }
 
 
+def known_paths(
+    session: Session, location: RootLocation, paths: Sequence[str], encoding_id: int | None
+) -> dict[str, KnownPhoto]:
+    """Return the photos at some paths, relative to the root of a registered location."""
+    found: dict[str, KnownPhoto] = {}
+    for piece in in_pieces(list(paths)):
+        rows = _known_rows(encoding_id).where(Photo.root_id == location.id, Photo.path.in_(piece))
+        found.update(_by_path(session.execute(rows)))
+    return found
+
+
 def _known(
     session: Session, root_id: int, prefix: str, encoding_id: int | None
 ) -> dict[str, KnownPhoto]:
+    below = func.substr(Photo.path, 1, len(prefix)) == prefix  # LIKE would take "a" for "A"
+    rows = _known_rows(encoding_id).where(Photo.root_id == root_id, below)
+    return _by_path(session.execute(rows))
+
+
+def _known_rows(encoding_id: int | None) -> Select[*tuple[Any, ...]]:
     has_vectors = exists().where(
         VectorRow.content_id == Photo.content_id, VectorRow.encoding_id == encoding_id
     )
     lacks_miniature = Photo.content_id.in_(hand_tags.WITHOUT_MINIATURE)
-    below = func.substr(Photo.path, 1, len(prefix)) == prefix  # LIKE would take "a" for "A"
-    rows = session.execute(
+    return (
         select(
             Photo.path,
             Photo.id,
@@ -232,8 +250,11 @@ def _known(
             lacks_miniature.label("lacks_miniature"),
         )
         .outerjoin(Content, Content.id == Photo.content_id)
-        .where(Photo.root_id == root_id, Photo.replaced == 0, below)
+        .where(Photo.replaced == 0)
     )
+
+
+def _by_path(rows: Iterable[Row[*tuple[Any, ...]]]) -> dict[str, KnownPhoto]:
     return {
         row.path: KnownPhoto(
             row.id,
