@@ -18,7 +18,7 @@ names=(
   corel5k pooling-corel5k pooling-demo pooling_speed panoramas miniatures anchor_cost
   local_vectors patch_distillation teacher_anchor
   tag_rules probability_cost
-  ablations model_speed templates projection
+  ablations model_speed templates projection encode_shards
 )
 
 measure() {
@@ -45,6 +45,7 @@ measure() {
     templates) "${one_thread[@]}" benchmarks/templates.py "${json[@]}" ;;
     projection) "${one_thread[@]}" benchmarks/projection.py "${json[@]}" ;;
     model_speed) "${one_thread[@]}" benchmarks/model_speed.py "${json[@]}" ;;
+    encode_shards) "${one_thread[@]}" benchmarks/encode_shards.py "${json[@]}" ;;
     anchor_cost) "${one_thread[@]}" benchmarks/anchor_cost.py "${json[@]}" ;;
     pooling-corel5k)
       "$python" benchmarks/pooling.py --data "$data" --model "$work/corel5k/seed0/checkpoint" \

@@ -98,6 +98,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "h5py": ("mkt_search/datasets/nus_wide.py",),
 }
 ROOFS = {
+    "mkt_search/__init__.py",
     "mkt_search/library.py",
     "mkt_search/library_shards.py",
     "mkt_search/library_tags.py",

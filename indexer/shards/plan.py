@@ -188,7 +188,7 @@ def read_plan(folder: Path) -> ShardPlan:
 
 
 def is_inside(path: object) -> bool:
-    """Return True for the text of a relative path that leads to no other folder."""
+    """Return True for the text of a relative path that stays inside its folder."""
     if not isinstance(path, str) or not path or "\0" in path:
         return False
     try:

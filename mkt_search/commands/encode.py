@@ -217,7 +217,14 @@ def status(plan: Path, as_json: bool) -> None:
 
 @encode.command(cls=Command, short_help="Print a Slurm script for a plan.")
 @click.argument("plan", type=PLAN)
-@click.option("--gpus", type=click.IntRange(min=0), default=1, show_default=True, metavar="N")
+@click.option(
+    "--gpus",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="GPUs of a task; 0 asks for none.",
+)
 @click.option("--tasks", type=click.IntRange(min=1), metavar="N", help="Run so many at once.")
 def slurm(plan: Path, gpus: int, tasks: int | None) -> None:
     """Print an array job for `sbatch` that encodes the shards of PLAN that are not done."""
