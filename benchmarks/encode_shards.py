@@ -3,9 +3,10 @@
     OMP_NUM_THREADS=1 python benchmarks/encode_shards.py
 
 Scenes of the demo's world are encoded with the demo's checkpoint three ways, in turn: by `mkt
-index`, by one worker that encodes a plan, and by the import of its shards into a new library. The
-number printed is the ratio of processor times to that of `mkt index`. Then the import of shards of
-simulated vectors (512 numbers, one global and 16 local vectors a photo, int8) is timed by itself.
+index`, by one worker that encodes a plan, and by the import of its shards into a new library.
+Printed is the processor time of each, the least of three rounds, and its ratio to that of `mkt
+index`. Then the import of shards of simulated vectors (512 numbers, one global and 16 local vectors
+a photo, int8) is timed by itself.
 """
 
 import argparse
