@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from mkt_search.arguments import refuse_text
 from mkt_search.progress import ProgressCallback, no_progress
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 PHOTOS_A_SHARD = 2_000
 """A worker that is killed loses at most a shard: minutes of a processor."""
+
+
+class WorkerOptions(TypedDict):
+    """How a worker encodes; see `encode_shards`."""
+
+    model: str | None
+    device: str
+    batch_size: int
+    workers: int
 
 
 def read_plan(plan: Path | str, *, root: Path | str | None = None) -> "ShardPlan":
@@ -43,6 +52,8 @@ def encode_shards(
     device: str = "auto",
     batch_size: int = 32,
     workers: int = 0,
+    ray: str | None = None,
+    gpus: float = 0,
     progress: ProgressCallback = no_progress,
 ) -> EncodeReport:
     """Encode shards of a plan that are not done. Needs the photos and the model, but no library.
@@ -55,25 +66,30 @@ def encode_shards(
         device: where the student runs.
         batch_size: photos encoded together.
         workers: threads that read photos; 0 is one per processor.
-        progress: receives the number of photos done; may raise KeyboardInterrupt, which loses at
-            most one shard.
+        ray: have a Ray cluster do it, each shard as a task: its address, "auto" for the one that
+            this machine is part of, or "local" for a new one on this machine alone.
+        gpus: with `ray`, the GPUs of a task.
+        progress: receives the number of photos done, with `ray` that of shards; may raise
+            KeyboardInterrupt, which loses at most the shards under way.
 
     Raises:
         CheckpointMismatch: the model is another one, or this version decodes photos differently.
         ModelError: the model cannot be opened, or failed.
         PlanError: there is no plan or no such shard, the photos are not here, or the disk is full.
     """
-    from indexer.shards import encode
+    from indexer.shards.encode import encode_shards
+    from indexer.shards.on_ray import encode_on_ray
 
-    return encode.encode_shards(
-        read_plan(plan, root=root),
-        shards,
-        model=None if model is None else str(model),
-        device=device,
-        batch_size=batch_size,
-        workers=workers,
-        progress=progress,
-    )
+    found = read_plan(plan, root=root)
+    options: WorkerOptions = {
+        "model": None if model is None else str(model),
+        "device": device,
+        "batch_size": batch_size,
+        "workers": workers,
+    }
+    if ray is None:
+        return encode_shards(found, shards, progress=progress, **options)
+    return encode_on_ray(found, shards, address=ray, gpus=gpus, progress=progress, **options)
 
 
 class LibraryShards:

@@ -86,6 +86,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "jinja2": ("mkt_search/pages/",),
     "matplotlib": ("mkt_search/evaluation/plots.py",),
     "pyarrow": ("mkt_search/tagging/export.py", "indexer/shards/listing.py"),
+    "ray": ("indexer/shards/on_ray.py",),
     "fastapi": ("mkt_search/web/",),
     "starlette": ("mkt_search/web/",),
     "uvicorn": ("mkt_search/web/",),

@@ -135,12 +135,28 @@ def plan(
 @setting_option("model.device")
 @setting_option("index.batch_size")
 @setting_option("index.workers")
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Have a Ray cluster do it, each shard as a task: its address, `auto` for the one that this "
+    "machine is part of, `local` for this machine alone.",
+)
+@click.option(
+    "--gpus",
+    metavar="N",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="With --ray, the GPUs of a task.",
+)
 @json_option
 def run(
     plan: Path,
     shards: str | None,
     model: str | None,
     root: Path | None,
+    ray: str | None,
+    gpus: float,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -162,6 +178,8 @@ def run(
             device=settings.model.device,
             batch_size=settings.index.batch_size,
             workers=settings.index.workers,
+            ray=ray,
+            gpus=gpus,
             progress=progress,
         )
     if as_json:
@@ -248,7 +266,7 @@ def slurm(plan: Path, gpus: int, tasks: int | None) -> None:
 
 def stopped(last: Progress) -> str:
     """Return what to print after Ctrl-C."""
-    return f"stopped at {last.done:,} of {last.total:,} photos; run the same command to continue"
+    return f"stopped at {last.done:,} of {last.total:,}; run the same command to continue"
 
 
 def sentences(report: "EncodeReport") -> Iterator[str]:
