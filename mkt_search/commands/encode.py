@@ -138,8 +138,8 @@ def plan(
 @click.option(
     "--ray",
     metavar="ADDRESS",
-    help="Have a Ray cluster do it, each shard as a task: its address, `auto` for the one that this "
-    "machine is part of, `local` for this machine alone.",
+    help="Have a Ray cluster do it, each shard as a task: its address, `auto` for the one of this "
+    "machine, `local` for this machine alone.",
 )
 @click.option(
     "--gpus",
