@@ -27,7 +27,7 @@ except ImportError:
     ray = None  # type: ignore[assignment]
 
 ON_RAY = pytest.mark.skipif(ray is None, reason="needs ray, in an environment of its own")
-MANY = 5_000
+PHOTOS = 5_000
 
 
 @pytest.mark.skipif(ray is not None, reason="ray is installed")
@@ -54,7 +54,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator["Cluster"]:
 @ON_RAY
 @pytest.mark.soak
 def test_a_killed_worker_loses_nothing(tmp_path: Path, cluster: "Cluster") -> None:
-    for number in range(MANY):
+    for number in range(PHOTOS):
         colour = (number % 256, number // 256 * 12, 90)
         paint(tmp_path / "photos" / f"{number:04}.png", colour, size=(40, 40))
     plan = plan_photos(tmp_path, photos_a_shard=250)
