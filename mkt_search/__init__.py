@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         StoreError,
         TrainingError,
         UnknownLabel,
+        XmpError,
     )
     from mkt_search.evaluation.ann_recall import RecallReport
     from mkt_search.evaluation.calibration_report import CalibrationReport
@@ -159,6 +160,7 @@ __all__ = [
     "Timeline",
     "TrainingError",
     "UnknownLabel",
+    "XmpError",
     "encode_shards",
     "evaluate",
     "load_config",
@@ -172,7 +174,7 @@ __all__ = [
 _NAMES_BY_MODULE = {
     "errors": (
         *("CheckpointMismatch", "ConfigError", "DatasetError", "EvaluationError", "LibraryDamaged"),
-        *("CalibrationError", "PhotoNotFound", "PlanError"),
+        *("CalibrationError", "PhotoNotFound", "PlanError", "XmpError"),
         *("LibraryLocked", "LibraryNotFound", "MktError", "ModelError", "PhotoError", "QueryError"),
         *("MapError", "SchemaOutdated", "StoreError", "TrainingError", "UnknownLabel"),
     ),

@@ -38,7 +38,7 @@ SECTIONS = {
         "train": "training.cli:train",
         "import-mkt": "mkt_search.commands.import_mkt:import_mkt",
     },
-    "Scale": {
+    "Many machines": {
         "encode": "mkt_search.commands.encode:encode",
     },
     "Maintenance": {

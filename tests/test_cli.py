@@ -48,7 +48,7 @@ def test_every_command_is_there_and_has_a_first_sentence(name: str) -> None:
 def test_help_lists_the_commands_by_section_in_the_order_a_newcomer_needs_them() -> None:
     lines = mkt("--help").stdout.split("Commands:\n")[1].splitlines()
     headings = [line for line in lines if line and line[0] != " "]
-    assert headings == ["Models:", "Maintenance:", "This program:"]
+    assert headings == ["Models:", "Many machines:", "Maintenance:", "This program:"]
     assert [line.split()[0] for line in lines if line.startswith("  ")] == list(COMMANDS)
 
 
