@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from indexer.shards.plan import ShardPlan
 
 PHOTOS_A_SHARD = 2_000
-"""A worker that is killed loses at most a shard: minutes of a processor."""
+"""A worker that is killed loses at most so many."""
 
 
 class WorkerOptions(TypedDict):

@@ -6,7 +6,7 @@ the first, and both are right.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -142,14 +142,8 @@ def _is_done(plan: ShardPlan, shard: int) -> bool:
 
 def _check_root(plan: ShardPlan) -> None:
     """Raise PlanError if the folder of the photos is not on this machine, or is empty."""
-    if not plan.root.is_dir() or not any(_names(plan)):
+    if not plan.root.is_dir() or not os.listdir(plan.root):
         raise PlanError(
             f"{plan.root} is not on this machine, or is empty: mount it, or say where the photos "
             "are with --root."
         )
-
-
-def _names(plan: ShardPlan) -> Iterator[str]:
-    with os.scandir(plan.root) as entries:
-        for entry in entries:
-            yield entry.name

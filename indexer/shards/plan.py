@@ -25,7 +25,7 @@ from mkt_search.types import Encoding, PhotoFile
 FORMAT = 1
 FILE, LISTS, DONE, SEGMENTS, LOCKS = "plan.json", "lists", "done", "segments", "locks"
 PHOTOS_A_SHARD = 2_000
-"""About ten minutes of a processor, or one of a GPU."""
+"""A worker that is killed loses at most so many."""
 MAX_SHARDS = 1_000_000
 MAX_BYTES = 1 << 28  # of a list or a record
 
